@@ -1,0 +1,43 @@
+# make serve   serves MODEL (default: the built-in demo) at http://127.0.0.1:PORT
+# make test    the whole test suite, with lint and types
+# make bench   measures, and writes docs/performance.md
+# Everything is set up in .venv on the way.
+
+PYTHON ?= python3
+MODEL ?= demo
+PORT ?= 8000
+
+.DEFAULT_GOAL := serve
+.PHONY: serve test check bench setup docs clean
+
+serve: setup
+	@exec .venv/bin/stoker serve $(MODEL) --port $(PORT)
+
+test: setup-test check
+	.venv/bin/python -m pytest
+
+check: setup-test
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+.PHONY: test-gpu
+test-gpu: setup-test  # on a machine with NVIDIA GPUs
+	.venv/bin/python -m pytest tests/hardware
+
+bench: setup-test
+	.venv/bin/python -m tests.performance
+
+docs: setup-test
+	.venv/bin/python -m stoker.settings.docs
+	.venv/bin/python tools/write_docs.py
+
+setup:
+	@$(PYTHON) tools/setup.py
+
+.PHONY: setup-test
+setup-test:
+	@$(PYTHON) tools/setup.py test
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

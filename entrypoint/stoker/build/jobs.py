@@ -1,0 +1,58 @@
+"""What a build worker is told: a job, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stoker.plan.types import Chosen
+from stoker.resolve.model import Architecture, Model, Quantization, Weights
+
+
+@dataclass(frozen=True)
+class Job:
+    """Build `model` as `chosen` into `directory`. `calibration` is the user's text, empty for the package's."""
+
+    model: Model
+    chosen: Chosen
+    directory: str
+    calibration: str = ""
+
+
+def as_json(job: Job) -> dict[str, Any]:
+    """Plain values only: a `Path` becomes text, a tuple a list."""
+    plain: dict[str, Any] = _plain(job)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def job_from(document: Mapping[str, Any]) -> Job:
+    chosen = {**document["chosen"], "devices": tuple(document["chosen"]["devices"])}
+    return Job(_model(document["model"]), Chosen(**chosen), document["directory"], document["calibration"])
+
+
+def _model(document: Mapping[str, Any]) -> Model:
+    quantization = document["quantization"]
+    weights = {**document["weights"], "files": tuple(document["weights"]["files"])}
+    return Model(
+        **{
+            **document,
+            "architecture": Architecture(**document["architecture"]),
+            "weights": Weights(**weights),
+            "directory": Path(document["directory"]) if document["directory"] else None,
+            "files": tuple(document["files"]),
+            "quantization": Quantization(**quantization) if quantization else None,
+        }
+    )

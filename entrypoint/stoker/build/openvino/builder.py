@@ -1,0 +1,164 @@
+"""From a config and a checkpoint to an OpenVINO graph: a stateful decoder.
+
+Inputs: `input_ids`, `attention_mask` (past and present), `position_ids`, all i64 [batch, tokens], and `beam_idx`, i32
+[batch]. Output: `logits`, f32 [batch, tokens, vocabulary].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+from stoker.build.openvino.attention import Cache, Step, attend
+from stoker.build.openvino.encoding import Checkpoint, Encoding
+from stoker.build.openvino.families import describe
+from stoker.build.openvino.families.spec import Decoder, Experts, Layer, Mlp, Rope
+from stoker.build.openvino.layerwise import Joint, LayerPass, apart, ending_apart, joined
+from stoker.build.openvino.masks import Masks
+from stoker.build.openvino.mlp import feed_forward
+from stoker.build.openvino.moe import mixture
+from stoker.build.openvino.norms import rms_norm
+from stoker.build.openvino.rope import Rotation, rotation
+from stoker.build.openvino.weights import Linear, Weights
+from stoker.errors import DamagedModelError
+
+
+def build_graph(
+    config: Mapping[str, Any],
+    checkpoint: Checkpoint,
+    encoding: Encoding,
+    max_seq_len: int | None = None,
+    layer_pass: LayerPass | None = None,
+) -> ov.Model:
+    """The decoder's graph, its constants shared with the checkpoint's memory map where the encoding allows it.
+
+    `max_seq_len`, in tokens (the config's `max_position_embeddings` if None), chooses between longrope's short and
+    long factors. `layer_pass` remakes each layer before the next is built. The graph's rt_info has under "stoker":
+    `attention`, "paged" or, where paged attention cannot express the model's, "dense". What is compiled from the graph
+    without saving it must not outlive it.
+    Raises UnsupportedModelError and DamagedModelError.
+    """
+    decoder = describe(config, max_seq_len)
+    weights = Weights(checkpoint, encoding, _root(decoder, checkpoint))
+    model = _Graph(decoder, weights, layer_pass).model()
+    weights.refuse_leftovers(decoder.ignored)
+    model.set_rt_info("dense" if decoder.dense else "paged", ["stoker", "attention"])
+    model.memory = (checkpoint, encoding)  # shared constants do not keep their memory alive
+    return model
+
+
+def _root(decoder: Decoder, checkpoint: Checkpoint) -> str:
+    for prefix in decoder.prefixes:
+        if f"{prefix}embed_tokens.weight" in checkpoint:
+            return prefix
+    raise DamagedModelError(f"tensor {decoder.prefixes[0]}embed_tokens.weight is missing from the checkpoint")
+
+
+class _Graph:
+    """The graph in the making."""
+
+    def __init__(self, decoder: Decoder, weights: Weights, layer_pass: LayerPass | None) -> None:
+        self.decoder, self.weights, self.layer_pass = decoder, weights, layer_pass
+        self.input_ids = _parameter("input_ids", [-1, -1])
+        self.attention_mask = _parameter("attention_mask", [-1, -1])
+        self.position_ids = _parameter("position_ids", [-1, -1])
+        self.beam_idx = _parameter("beam_idx", [-1], np.int32)
+        self.parameters = [self.input_ids, self.attention_mask, self.position_ids, self.beam_idx]
+        batch = ops.gather(ops.shape_of(self.input_ids), np.array([0], np.int64), np.int64(0))
+        self.cache = Cache(self.beam_idx, batch, [])
+        self.masks = Masks(self.input_ids, self.attention_mask)
+        self.turns: dict[Rope, Rotation] = {}
+
+    def model(self) -> ov.Model:
+        hidden, table = self._embedded()
+        for index, layer in enumerate(self.decoder.layers):
+            hidden = self._added(hidden, layer, index)
+        logits = self._ended(hidden, table)
+        logits.output(0).get_tensor().set_names({"logits"})
+        return ov.Model([ops.result(logits)], self.cache.sinks, self.parameters, "decoder")
+
+    def _embedded(self) -> tuple[Any, Any]:
+        """Hidden states and the table that they came from."""
+        shape = (self.decoder.vocabulary_size, self.decoder.hidden_size)
+        table = self.weights.embedding(f"{self.weights.root}embed_tokens.weight", shape)
+        indices = ops.convert(self.input_ids, "i32")
+        return _scaled(ops.gather(table, indices, np.int32(0)), self.decoder.embedding_scale), table
+
+    def _added(self, hidden: Any, layer: Layer, index: int) -> Any:
+        step = self._step(layer)
+        if self.layer_pass is None:
+            return self._layer(hidden, layer, index, step)
+        graph, inputs = apart(hidden, step, lambda alone, its: self._layer(alone, layer, index, its))
+        return joined(self.layer_pass(graph, Joint(inputs, self.parameters)), inputs, self.cache)
+
+    def _ended(self, hidden: Any, table: Any) -> Any:
+        if self.layer_pass is None:
+            return self._logits(hidden, table)
+        graph, inputs = ending_apart(hidden, lambda alone: self._logits(alone, table))
+        return joined(self.layer_pass(graph, Joint(inputs, self.parameters, ending=True)), inputs, self.cache)
+
+    def _layer(self, hidden: Any, layer: Layer, index: int, step: Step) -> Any:
+        name, norms, width = f"{self.weights.root}layers.{index}", layer.norms, self.decoder.hidden_size
+        x = self._norm(hidden, name, norms.before_attention)
+        x = attend(x, layer.attention, self.weights, f"{name}.self_attn", width, index, step)
+        x = self._norm(x, name, norms.after_attention)
+        hidden = ops.add(hidden, _scaled(x, layer.residual_scale))
+        x = self._norm(hidden, name, norms.before_mlp)
+        x = self._norm(self._block(x, layer.mlp, name), name, norms.after_mlp)
+        return ops.add(hidden, _scaled(x, layer.residual_scale))
+
+    def _block(self, x: Any, spec: Mlp | Experts, layer: str) -> Any:
+        if isinstance(spec, Experts):
+            return mixture(x, spec, self.weights, layer, self.decoder.hidden_size)
+        return feed_forward(x, spec, self.weights, layer, self.decoder.hidden_size)
+
+    def _step(self, layer: Layer) -> Step:
+        mask = self.masks.mask(layer.attention.window)
+        return Step(self.cache, self._turn(layer.attention.rope), mask, self.decoder.norm_eps, self.decoder.norm_offset)
+
+    def _turn(self, rope: Rope | None) -> Rotation | None:
+        if rope is None:
+            return None
+        if rope not in self.turns:
+            self.turns[rope] = rotation(rope, self.position_ids)
+        return self.turns[rope]
+
+    def _norm(self, x: Any, prefix: str, name: str | None = "") -> Any:
+        if name is None:
+            return x
+        full = f"{prefix}.{name}" if name else prefix
+        weight = self.weights.vector(f"{full}.weight", self.decoder.hidden_size, self.decoder.norm_offset)
+        return rms_norm(x, weight, self.decoder.norm_eps)
+
+    def _logits(self, hidden: Any, table: Any) -> Any:
+        """The soft cap is written as OpenVINO GenAI looks for it."""
+        normed = self._norm(hidden, f"{self.weights.root}norm")
+        logits = self._head(table)(_scaled(normed, self.decoder.logits_scale))
+        if self.decoder.logits_softcap is None:
+            return logits
+        cap = np.float32(self.decoder.logits_softcap)
+        return ops.multiply(ops.tanh(ops.divide(logits, cap)), cap)
+
+    def _head(self, table: Any) -> Linear:
+        """A tied head is the embedding itself, unless the checkpoint has another one (as transformers 5 does it)."""
+        root = self.weights.root
+        beside = f"{root.removesuffix('model.')}lm_head"
+        name = beside if f"{beside}.weight" in self.weights.checkpoint else "lm_head"
+        if self.decoder.tied and self.weights.repeats(f"{name}.weight", f"{root}embed_tokens.weight"):
+            return Linear(table, None)
+        return self.weights.linear(name, (self.decoder.vocabulary_size, self.decoder.hidden_size))
+
+
+def _scaled(x: Any, factor: float) -> Any:
+    return x if factor == 1.0 else ops.multiply(x, np.float32(factor))
+
+
+def _parameter(name: str, shape: list[int], kind: Any = np.int64) -> Any:
+    node = ops.parameter(shape, kind)
+    node.set_friendly_name(name)
+    node.output(0).get_tensor().set_names({name})
+    return node

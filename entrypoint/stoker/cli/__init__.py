@@ -1,0 +1,65 @@
+"""The `stoker` command. Each command's module is imported only when it is the one that was asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = ("serve", "plan", "build", "engines", "doctor")
+
+_HELP = """\
+usage: stoker [COMMAND] [MODEL] [options]
+
+From a model name to a tuned, served OpenAI API in one command.
+
+commands:
+  serve MODEL    plan, build or find the engine, and serve it (also: stoker MODEL)
+  plan MODEL     show what would be built and served, and why
+  build MODEL    build the engine into the cache, and stop
+  engines list   list the engines in the cache
+  doctor         check this machine
+
+MODEL is `demo` (built in, the default), a directory, or org/name[@revision] on the Hugging Face Hub.
+`stoker COMMAND --help` lists a command's options; `stoker --version` prints the version.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script's entry: never returns, the exit code is documented in stoker.errors."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    from stoker.cli.report import report_failure
+
+    try:
+        return _dispatch(list(arguments))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+    except Exception as error:  # the one place where an unexpected error turns into a message
+        return report_failure(error)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_HELP)
+        return 0 if arguments else 64
+    if arguments[0] == "--version":
+        from stoker import __version__
+
+        sys.stdout.write(f"stoker {__version__}\n")
+        return 0
+    command, rest = split_command(arguments)
+    module = importlib.import_module(f"stoker.cli.{command}")
+    return int(module.run(rest))
+
+
+def split_command(arguments: list[str]) -> tuple[str, list[str]]:
+    """An argument that is no command is a model to serve, so `docker run IMAGE MODEL` works."""
+    if arguments[0] in COMMANDS:
+        return arguments[0], arguments[1:]
+    return "serve", arguments

@@ -1,0 +1,65 @@
+"""Command lines, made from the table of settings."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from stoker.errors import UsageError
+from stoker.settings.layers import Settings, load_settings
+from stoker.settings.spec import SETTINGS, Setting
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports through UsageError, so that every error reaches the user the same way."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, remedy=f"see `{self.prog} --help`")
+
+
+def command_parser(command: str, description: str) -> Parser:
+    """A parser with the flag of every setting that applies to the command."""
+    parser = Parser(prog=f"stoker {command}", description=description, allow_abbrev=False)
+    for setting in SETTINGS:
+        if command in setting.applies_to:
+            _add(parser, setting)
+    return parser
+
+
+def parse(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, Settings]:
+    """The command's own options, and the settings after all layers."""
+    options = parser.parse_args(list(arguments))
+    given = vars(options)
+    flags = {setting.name: given.get(_destination(setting)) for setting in SETTINGS}
+    config = flags.get("config")
+    return options, load_settings(flags, os.environ, Path(config) if config else None)
+
+
+def _add(parser: Parser, setting: Setting) -> None:
+    text = _help(setting).replace("%", "%%")
+    if setting.positional:
+        parser.add_argument(_destination(setting), nargs="?", metavar=setting.metavar, help=text)
+    elif setting.type == "switch":
+        options = {"action": "store_const", "const": "true", "default": None}
+        parser.add_argument(setting.flag, dest=_destination(setting), help=text, **options)  # type: ignore[arg-type]
+    else:
+        metavar = setting.metavar or "|".join(setting.choices)
+        parser.add_argument(setting.flag, dest=_destination(setting), metavar=metavar, help=text)
+
+
+def _help(setting: Setting) -> str:
+    default = setting.shown_default or (
+        ""
+        if setting.default in (None, False)
+        else f"`{setting.default:g}`"
+        if isinstance(setting.default, float)
+        else f"`{setting.default}`"
+    )
+    return f"{setting.help} (default: {default})".replace("`", "") if default else setting.help.replace("`", "")
+
+
+def _destination(setting: Setting) -> str:
+    return setting.name.replace("-", "_")

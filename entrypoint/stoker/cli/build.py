@@ -1,0 +1,31 @@
+"""`stoker build MODEL`: the engine into the cache, and no further."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from stoker.chain import make_plan_for, obtain_engine
+from stoker.cli.arguments import command_parser, parse
+from stoker.cli.logs import resolved_format, set_up_logging
+from stoker.cli.progress import listener
+from stoker.cli.warnings import show_warnings
+
+
+def run(arguments: Sequence[str]) -> int:
+    parser = command_parser("build", "Build the engine that `stoker serve` would, into the cache.")
+    _, settings = parse(parser, arguments)
+    log_format = resolved_format(settings.log_format)
+    set_up_logging(log_format, settings.log_level)
+    show_warnings(settings)
+    progress = listener(log_format)
+    cancel = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: cancel.set())
+    signal.signal(signal.SIGINT, lambda *_: cancel.set())
+    plan = make_plan_for(settings, progress)
+    engine = obtain_engine(plan, settings.cache, progress, settings.calibration, cancel)
+    progress.phase("ready")
+    sys.stdout.write(f"{engine.directory}\n")
+    return 0

@@ -1,0 +1,34 @@
+"""`stoker plan MODEL`: what would be built and served on this machine or another, and why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stoker.build.kinds import buildable_kinds
+from stoker.chain import make_plan_for
+from stoker.cli.arguments import command_parser, parse
+from stoker.cli.logs import resolved_format, set_up_logging
+from stoker.cli.warnings import show_warnings
+from stoker.plan.render import plan_document, render_plan
+from stoker.probe.description import load_description
+from stoker.progress import Silent
+
+
+def run(arguments: Sequence[str]) -> int:
+    parser = command_parser("plan", "Show what would be built and served, and why. Downloads no weights.")
+    parser.add_argument("--machine", metavar="DESCRIPTION", help="plan for another machine: 8xH100-80GB, a YAML file")
+    parser.add_argument("--json", action="store_true", help="print one JSON document (docs/plan.schema.json)")
+    options, settings = parse(parser, arguments)
+    set_up_logging(resolved_format(settings.log_format), settings.log_level)
+    show_warnings(settings)
+    machine = load_description(options.machine) if options.machine else None
+    plan = make_plan_for(settings, Silent(), weights=False, machine=machine, buildable=False)
+    if plan.chosen.engine not in buildable_kinds():
+        note = f"this installation cannot build {plan.chosen.engine} engines: stoker serve would take the CPU here"
+        plan = replace(plan, reasons=(*plan.reasons, note))
+    text = json.dumps(plan_document(plan), indent=2) if options.json else render_plan(plan)
+    sys.stdout.write(text.rstrip("\n") + "\n")
+    return 0

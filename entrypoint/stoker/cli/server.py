@@ -1,0 +1,175 @@
+"""The serving process: one event loop that answers health from the first second, while the steps run beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from stoker.chain import StoppedError, make_plan_for, obtain_engine
+from stoker.cli.logs import resolved_format
+from stoker.cli.progress import Tee, listener
+from stoker.errors import StokerError
+from stoker.launch.runtime import supervisor_for
+from stoker.launch.supervisor import Supervisor
+from stoker.plan.types import Plan
+from stoker.serve.app import Service, create_app
+from stoker.serve.frontend import Frontend, load_frontend
+from stoker.serve.lifecycle import Lifecycle
+from stoker.serve.server import HttpServer, bind
+from stoker.settings.layers import Settings
+from stoker.store.engine import Engine
+
+_LOG = logging.getLogger("stoker")
+_T = TypeVar("_T")
+
+
+def run_server(settings: Settings) -> int:
+    """Serves until SIGTERM, Ctrl-C or a failure; returns the exit code. The port is bound before any work is done."""
+    import uvloop
+
+    with bind(settings.host, settings.port) as listening:
+        code: int = uvloop.run(_serve(settings, listening))
+        return code
+
+
+async def _serve(settings: Settings, listening: socket.socket) -> int:
+    return await _Serving(settings, listening).run()
+
+
+class _Serving:
+    """One run of the server. `stopping` is set by the first signal; a second one ends the process at once."""
+
+    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+        self.settings = settings
+        self.lifecycle = Lifecycle()
+        self.server = HttpServer(create_app(Service(self.lifecycle)), listening)
+        self.progress = Tee(self.lifecycle, listener(resolved_format(settings.log_format)))
+        self.stopping = asyncio.Event()
+        self.cancel = threading.Event()
+        self.signal = 0
+        self.supervisor: Supervisor | None = None
+
+    async def run(self) -> int:
+        self._watch_signals()
+        listening = asyncio.ensure_future(self.server.serve())
+        try:
+            failure = await self._until_told(self._serve())
+            return await self._drain() if failure is None else failure
+        finally:
+            if self.supervisor is not None:
+                await self.supervisor.stop()
+            await self.server.stop()
+            await listening
+
+    async def _serve(self) -> int:
+        """Returns only with an exit code for an engine that was given up; other failures are raised."""
+        plan, engine = await _in_thread(self._prepare)
+        self.supervisor = supervisor_for(
+            engine, plan.chosen, plan.memory.kv_blocks, on_state=self.lifecycle.engine_state
+        )
+        await self.supervisor.start(self.progress)
+        frontend = await asyncio.to_thread(self._frontend, engine, plan)
+        self.lifecycle.attach(self.supervisor.client, frontend)
+        self.progress.phase("ready")
+        self._announce(plan)
+        raise await self.supervisor.wait_failed()
+
+    def _prepare(self) -> tuple[Plan, Engine]:
+        plan = make_plan_for(self.settings, self.progress)
+        for reason in plan.reasons:
+            self.progress.note(reason)
+        return plan, obtain_engine(plan, self.settings.cache, self.progress, self.settings.calibration, self.cancel)
+
+    def _frontend(self, engine: Engine, plan: Plan) -> Frontend:
+        return load_frontend(engine, names=(plan.model.served_name,), max_seq_len=plan.chosen.max_seq_len)
+
+    def _announce(self, plan: Plan) -> None:
+        gc.collect()
+        gc.freeze()  # what start-up made is never garbage: leave it out of every later collection
+        chosen = plan.chosen
+        url = f"http://{_shown_host(self.settings.host)}:{self.server.port}"
+        _LOG.info("serving %s (%s, %s) at %s", plan.model.served_name, chosen.engine, chosen.precision, url)
+
+    async def _until_told(self, work: Coroutine[Any, Any, int]) -> int | None:
+        """Runs `work` until it ends or a signal comes; None for a signal once ready, else an exit code."""
+        task = asyncio.ensure_future(work)
+        told = asyncio.ensure_future(self.stopping.wait())
+        await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if task.done():
+            return self._failed(task)
+        was_ready = self.lifecycle.serving is not None
+        self.lifecycle.drain()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, StoppedError):
+            await task
+        return None if was_ready else 128 + self.signal
+
+    def _failed(self, task: asyncio.Future[int]) -> int:
+        error = task.exception()
+        if isinstance(error, StoppedError):
+            return 128 + self.signal
+        self.progress.phase("failed")
+        if isinstance(error, StokerError):
+            self.lifecycle.fail(error)
+        return task.result()
+
+    async def _drain(self) -> int:
+        """0 when every request in flight could finish in time, else as the signal says."""
+        self.progress.phase("draining", f"{self.lifecycle.in_flight} requests in flight")
+        if await self.lifecycle.drained(self.settings.drain_timeout):
+            return 0
+        _LOG.warning("%d requests did not finish in %g s", self.lifecycle.in_flight, self.settings.drain_timeout)
+        self.lifecycle.abort()
+        await self.lifecycle.drained(2)
+        return 128 + self.signal
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told_to_stop, number)
+
+    def _told_to_stop(self, number: int) -> None:
+        if self.stopping.is_set():
+            os._exit(128 + number)
+        self.signal = int(number)
+        self.cancel.set()
+        self.stopping.set()
+
+
+def _shown_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+async def _in_thread(work: Callable[[], _T]) -> _T:
+    """Like asyncio.to_thread, but in a daemon thread: a download under way does not hold up the process's end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
+
+    def finish(result: _T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def body() -> None:
+        outcome: tuple[_T | None, BaseException | None]
+        try:
+            outcome = work(), None
+        except BaseException as error:
+            outcome = None, error
+        with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
+            loop.call_soon_threadsafe(finish, *outcome)
+
+    threading.Thread(target=body, name="preparation", daemon=True).start()
+    return await done

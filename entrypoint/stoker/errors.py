@@ -1,0 +1,101 @@
+"""Every error that a user may see.
+
+    StokerError                    70  internal
+    ├── UsageError                 64  bad flag, value, settings file or profile
+    ├── ModelError                 65  the model cannot be used
+    │   ├── ModelNotFoundError     66  no such repository, revision or directory
+    │   ├── ModelGatedError        77  needs a token, or access has not been granted
+    │   ├── NoSafetensorsError     65  only pickles or other formats
+    │   ├── UnsupportedModelError  69  architecture, or a config key that changes the mathematics
+    │   └── DamagedModelError      74  truncated, changed or inconsistent files
+    ├── DoesNotFitError            69  memory, or hardware that cannot run the wish
+    ├── CacheError                 73  the cache is not writable
+    ├── StorageError               74  disk full, or input/output failed
+    ├── HubUnreachableError        75  try again later
+    ├── BuildError                 70  a compiler failed
+    └── EngineError                70  the engine could not be started, or died
+
+Exit codes follow sysexits(3).
+"""
+
+from __future__ import annotations
+
+
+class StokerError(Exception):
+    """Says what happened, why, and what to do about it; never shown as a traceback."""
+
+    exit_code = 70
+    code = "internal_error"
+
+    def __init__(self, what: str, *, why: str = "", remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        why = f": {self.why}" if self.why else ""
+        remedy = f" ({self.remedy})" if self.remedy else ""
+        return f"{self.what}{why}{remedy}"
+
+
+class UsageError(StokerError):
+    exit_code = 64
+    code = "usage"
+
+
+class ModelError(StokerError):
+    exit_code = 65
+    code = "bad_model"
+
+
+class ModelNotFoundError(ModelError):
+    exit_code = 66
+    code = "model_not_found"
+
+
+class ModelGatedError(ModelError):
+    exit_code = 77
+    code = "model_gated"
+
+
+class NoSafetensorsError(ModelError):
+    code = "no_safetensors"
+
+
+class UnsupportedModelError(ModelError):
+    exit_code = 69
+    code = "unsupported_model"
+
+
+class DamagedModelError(ModelError):
+    exit_code = 74
+    code = "damaged_model"
+
+
+class DoesNotFitError(StokerError):
+    exit_code = 69
+    code = "does_not_fit"
+
+
+class CacheError(StokerError):
+    exit_code = 73
+    code = "cache_not_writable"
+
+
+class StorageError(StokerError):
+    exit_code = 74
+    code = "storage"
+
+
+class HubUnreachableError(StokerError):
+    exit_code = 75
+    code = "hub_unreachable"
+
+
+class BuildError(StokerError):
+    code = "build_failed"
+
+
+class EngineError(StokerError):
+    code = "engine_failed"

@@ -1,0 +1,252 @@
+"""The gRPC client of the API process: one ModelStreamInfer stream a request, nothing but bytes for each token."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import struct
+import time
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+# The server is started by fork and exec, for which gRPC's handlers are of no use; they only complain.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from stoker.errors import StokerError
+from stoker.launch import contract
+from stoker.launch.generation import Delta, EngineDiedError, EngineState, Generation, RequestRefusedError
+from stoker.launch.metrics import fetch_metrics, parse_state
+
+_REFUSED = "refused: "
+_CHANNEL = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+_SPECS = {spec.name: spec for spec in contract.INPUTS}
+_FORMATS = {"INT32": "i", "UINT64": "Q", "FP32": "f", "BOOL": "?"}
+_STOP_INPUTS = (("input_ids", (0,)), ("input_lengths", (1,)), ("request_output_len", (1,)), ("stop", (True,)))
+_STOP_SECONDS = 10.0
+_SEED_MASK = (1 << 64) - 1
+
+
+@dataclass
+class _Link:
+    """One server's lifetime: its channel, and the calls that must end with it. `failure` is set when it is over."""
+
+    channel: Any
+    stub: Any
+    metrics_port: int
+    calls: set[Any] = field(default_factory=set)
+    failure: str = ""
+
+
+class TritonClient:
+    """An EngineClient whose server may be replaced under it: `attach` to a new one, `detach` when it died.
+
+    `last_token` is when a token last came, in time.monotonic seconds. All of it belongs to one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._link: _Link | None = None
+        self._reason = "it has not been started yet"
+        self.last_token = 0.0
+        self._serial = itertools.count()
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._link.calls) if self._link else 0
+
+    def attach(self, address: str, metrics_port: int) -> None:
+        channel = grpc.aio.insecure_channel(address, options=_CHANNEL)
+        self._link = _Link(channel, service_pb2_grpc.GRPCInferenceServiceStub(channel), metrics_port)
+
+    async def detach(self, reason: str) -> None:
+        """Every request in flight ends with EngineDiedError at once, and so does every new one until `attach`."""
+        link, self._link, self._reason = self._link, None, reason
+        if link is None:
+            return
+        link.failure = reason
+        for call in tuple(link.calls):
+            call.cancel()
+        await link.channel.close()
+
+    async def model_ready(self) -> bool:
+        """Whether the server has loaded the model; False while it does not answer."""
+        if self._link is None:
+            return False
+        try:
+            answer = await self._link.stub.ModelReady(
+                service_pb2.ModelReadyRequest(name=contract.MODEL_NAME), timeout=5
+            )
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.ready)
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
+        """Closing it early cancels the request. RequestRefusedError, or EngineDiedError if the engine goes away."""
+        link = self._link
+        if link is None:
+            raise _died(self._reason)
+        call = link.stub.ModelStreamInfer()
+        link.calls.add(call)
+        wire_id = f"{generation.request_id}/{next(self._serial)}"
+        over = False
+        try:
+            await call.write(encode_request(generation, wire_id))
+            await call.done_writing()
+            async for delta in self._deltas(call):
+                yield delta
+            over = True
+        except (asyncio.CancelledError, asyncio.InvalidStateError):
+            if link.failure:
+                raise _died(link.failure) from None
+            raise
+        except grpc.aio.AioRpcError as error:
+            raise _died(link.failure or error.details() or error.code().name) from None
+        except StokerError:
+            over = True
+            raise
+        finally:
+            call.cancel()
+            link.calls.discard(call)
+            if not (over or link.failure):
+                self._stop(link, wire_id)
+
+    def _stop(self, link: _Link, wire_id: str) -> None:
+        """Ends the request before the engine's next step.
+
+        The cancelled call tells Triton the same, but to hear of it the model would have to ask about each of its
+        requests in each step.
+        """
+        task = asyncio.create_task(_send_stop(link, wire_id))
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+    async def _deltas(self, call: Any) -> AsyncGenerator[Delta, None]:
+        produced = False
+        while True:
+            message = await call.read()
+            if message is grpc.aio.EOF:
+                raise _died("its stream ended early")
+            if message.error_message:
+                raise _error(message.error_message)
+            ids, log_probs, exhausted = _outputs(message.infer_response)
+            if ids:
+                produced = True
+                self.last_token = time.monotonic()
+                yield Delta(ids, log_probs)
+            if exhausted and not produced:
+                raise RequestRefusedError("the prompt does not fit", why="no KV cache is free for it")
+            if message.infer_response.parameters["triton_final_response"].bool_param:
+                return
+
+    async def state(self) -> EngineState:
+        """EngineDiedError when the engine does not answer."""
+        link = self._link
+        if link is None:
+            raise _died(self._reason)
+        try:
+            return parse_state(await fetch_metrics("127.0.0.1", link.metrics_port))
+        except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:
+            raise _died(str(error) or "its metrics page does not answer") from error
+
+
+def _outputs(response: Any) -> tuple[list[int], list[float] | None, bool]:
+    """Token ids, their log probabilities if given, and whether the KV cache ran out."""
+    ids: list[int] = []
+    log_probs: list[float] | None = None
+    exhausted = False
+    for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+        if output.name == "output_ids":
+            ids = list(memoryview(raw).cast("i"))
+        elif output.name == "output_log_probs":
+            log_probs = list(memoryview(raw).cast("f"))
+        elif output.name == "out_of_memory":
+            exhausted = any(raw)
+    return ids, log_probs, exhausted
+
+
+async def _send_stop(link: _Link, wire_id: str) -> None:
+    """Whatever goes wrong here, the engine is going, or Triton still knows of the cancelled call."""
+    call = link.stub.ModelStreamInfer(timeout=_STOP_SECONDS)
+    link.calls.add(call)
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError, asyncio.InvalidStateError):
+        await call.write(_encoded(wire_id, _STOP_INPUTS))
+        await call.done_writing()
+        await call.read()
+    call.cancel()
+    link.calls.discard(call)
+
+
+def encode_request(generation: Generation, wire_id: str) -> Any:
+    """The ModelInferRequest: only the tensors that are set, so that a model which lacks one can still take the rest."""
+    return _encoded(wire_id, _inputs(generation))
+
+
+def _encoded(wire_id: str, inputs: Iterable[tuple[str, Any]]) -> Any:
+    request = service_pb2.ModelInferRequest(model_name=contract.MODEL_NAME, id=wire_id)
+    request.parameters["triton_enable_empty_final_response"].bool_param = True
+    for name, values in inputs:
+        _append(request, name, values)
+    return request
+
+
+def _inputs(generation: Generation) -> Iterator[tuple[str, Any]]:
+    yield "input_ids", generation.input_ids
+    yield "input_lengths", (len(generation.input_ids),)
+    yield "request_output_len", (generation.max_tokens,)
+    yield "streaming", (True,)
+    if generation.end_ids:
+        yield "end_id", generation.end_ids[:1]
+        others = generation.end_ids[1:]
+        if others:
+            yield "stop_words_list", (*others, *range(1, len(others) + 1))
+    yield from _sampling(generation)
+
+
+def _sampling(generation: Generation) -> Iterator[tuple[str, Any]]:
+    scalars = {
+        "temperature": generation.temperature or None,
+        "runtime_top_p": generation.top_p,
+        "runtime_top_k": generation.top_k,
+        "min_p": generation.min_p,
+        "min_tokens": generation.min_tokens or None,
+        "seed": None if generation.seed is None else generation.seed & _SEED_MASK,
+        "presence_penalty": generation.presence_penalty,
+        "frequency_penalty": generation.frequency_penalty,
+        "repetition_penalty": generation.repetition_penalty,
+        "return_log_probs": generation.log_probs or None,
+    }
+    for name, value in scalars.items():
+        if value is not None:
+            yield name, (value,)
+
+
+def _append(request: Any, name: str, values: Any) -> None:
+    spec = _SPECS[name]
+    shape = (1, 2, len(values) // 2) if len(spec.dims) == 2 else (1, len(values))
+    request.inputs.add(name=name, datatype=spec.wire_type, shape=shape)
+    request.raw_input_contents.append(struct.pack(f"<{len(values)}{_FORMATS[spec.wire_type]}", *values))
+
+
+def _died(reason: str) -> EngineDiedError:
+    return EngineDiedError("the engine went away", why=reason, remedy="it is being restarted; try again")
+
+
+def _error(message: str) -> RequestRefusedError | EngineDiedError:
+    """Triton refuses a malformed request in words of its own; a dead or broken engine says what it is."""
+    if _REFUSED in message:
+        return RequestRefusedError(message.rpartition(_REFUSED)[2])
+    if "Stub process" in message or "engine" in message:
+        return _died(message)
+    return RequestRefusedError(message)

@@ -1,0 +1,101 @@
+"""The tensors that every engine kind's Triton model speaks: those of TensorRT-LLM's C++ backend.
+
+Token ids in, token ids out, decoupled: any number of responses to a request, the last one flagged final. Each tensor
+has a leading batch dimension of 1 on the wire, which `dims` leaves out as Triton's config.pbtxt does.
+
+Names, types and shapes are those of `inflight_batcher_llm/tensorrt_llm` in TensorRT-LLM 1.2. What that backend
+lacks is marked `ours`; a model that does not take it does not declare it, and Triton then refuses a request with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MODEL_NAME = "tensorrt_llm"
+
+INT32, INT64, UINT64, FP32, BOOL = "TYPE_INT32", "TYPE_INT64", "TYPE_UINT64", "TYPE_FP32", "TYPE_BOOL"
+STRING = "TYPE_STRING"
+
+SCALAR = (1,)
+VECTOR = (-1,)
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """`dims` without the batch dimension; -1 is any size. `ours`: an addition of Stoker's."""
+
+    name: str
+    data_type: str
+    dims: tuple[int, ...]
+    optional: bool = True
+    ours: bool = False
+
+    @property
+    def wire_type(self) -> str:
+        """The type's name on the wire: INT32, FP32, BOOL, BYTES..."""
+        return "BYTES" if self.data_type == STRING else self.data_type.removeprefix("TYPE_")
+
+
+def _scalars(data_type: str, *names: str, ours: bool = False) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name, data_type, SCALAR, ours=ours) for name in names)
+
+
+INPUTS: tuple[TensorSpec, ...] = (
+    TensorSpec("input_ids", INT32, VECTOR, optional=False),
+    TensorSpec("input_lengths", INT32, SCALAR, optional=False),
+    TensorSpec("request_output_len", INT32, SCALAR, optional=False),
+    *_scalars(INT32, "end_id", "pad_id"),
+    TensorSpec("stop_words_list", INT32, (2, -1)),
+    TensorSpec("bad_words_list", INT32, (2, -1)),
+    TensorSpec("embedding_bias", FP32, VECTOR),
+    *_scalars(INT32, "beam_width", "num_return_sequences"),
+    *_scalars(FP32, "temperature", "runtime_top_p", "runtime_top_p_min", "runtime_top_p_decay"),
+    *_scalars(INT32, "runtime_top_k", "min_tokens"),
+    *_scalars(FP32, "len_penalty", "repetition_penalty", "presence_penalty", "frequency_penalty"),
+    *_scalars(UINT64, "seed"),
+    *_scalars(BOOL, "return_log_probs", "exclude_input_in_output", "stop", "streaming"),
+    *_scalars(UINT64, "lora_task_id"),
+    *_scalars(STRING, "guided_decoding_guide_type", "guided_decoding_guide"),
+    *_scalars(FP32, "min_p", ours=True),
+)
+
+OUTPUTS: tuple[TensorSpec, ...] = (
+    TensorSpec("output_ids", INT32, (-1, -1), optional=False),
+    TensorSpec("sequence_length", INT32, VECTOR, optional=False),
+    TensorSpec("output_log_probs", FP32, (-1, -1)),
+    # 1 in the final response of a sequence that the engine gave up for lack of KV cache; absent otherwise.
+    TensorSpec("out_of_memory", INT32, SCALAR, ours=True),
+)
+
+OPENVINO_INPUTS = (
+    "input_ids",
+    "input_lengths",
+    "request_output_len",
+    "end_id",
+    "stop_words_list",
+    "temperature",
+    "runtime_top_p",
+    "runtime_top_k",
+    "min_tokens",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "return_log_probs",
+    "stop",
+    "streaming",
+    "min_p",
+)
+OPENVINO_OUTPUTS = ("output_ids", "sequence_length", "output_log_probs", "out_of_memory")
+
+REQUESTS_METRIC = "nv_trt_llm_request_metrics"
+KV_BLOCKS_METRIC = "nv_trt_llm_kv_cache_block_metrics"
+GENERAL_METRIC = "nv_trt_llm_general_metrics"
+
+
+def select(specs: tuple[TensorSpec, ...], names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
+    """The specs of these names, in the contract's order; KeyError for a name that is not in the contract."""
+    unknown = set(names) - {spec.name for spec in specs}
+    if unknown:
+        raise KeyError(f"not in the tensor contract: {sorted(unknown)}")
+    return tuple(spec for spec in specs if spec.name in names)

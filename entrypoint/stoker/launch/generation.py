@@ -1,0 +1,71 @@
+"""What the API process and an engine say to each other, whatever the engine's kind: token ids in, token ids out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from stoker.errors import StokerError
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One sequence to generate. None leaves a value to the engine's default, which is "no effect".
+
+    `end_ids` end the sequence and are the last id given; empty to ignore end-of-sequence. `temperature` 0 is greedy.
+    """
+
+    request_id: str
+    input_ids: Sequence[int]
+    max_tokens: int
+    end_ids: tuple[int, ...] = ()
+    min_tokens: int = 0
+    temperature: float = 0.0
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    log_probs: bool = False
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The ids that one engine step (or a few, under load) added; `log_probs` runs parallel to `ids` when asked for."""
+
+    ids: Sequence[int]
+    log_probs: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """The engine's own gauges. `kv_blocks_used` counts blocks that a running request holds (cached prefixes do not)."""
+
+    running: int
+    waiting: int
+    kv_blocks_used: int
+    kv_blocks_total: int
+    kv_block_tokens: int
+
+
+class EngineDiedError(StokerError):
+    """The engine went away under a request; it is being restarted."""
+
+    code = "engine_died"
+
+
+class RequestRefusedError(StokerError):
+    """The engine refused this request; the engine itself is well."""
+
+    code = "request_refused"
+
+
+class EngineClient(Protocol):
+    """Closing the generator early cancels the request in the engine within one step."""
+
+    def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]: ...
+
+    async def state(self) -> EngineState: ...

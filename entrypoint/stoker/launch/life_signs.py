@@ -1,0 +1,25 @@
+"""Whether an engine still moves. Its process being there proves nothing, and neither do Triton's health endpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class LifeSigns:
+    """Tokens that came out of the engine, and steps that its pulse counted."""
+
+    def __init__(self, steps: Callable[[], int], last_token: Callable[[], float]) -> None:
+        self._steps = steps
+        self._last_token = last_token
+        self._seen = -1
+        self._last = time.monotonic()
+
+    def silence(self) -> float:
+        """Seconds since the last token or step."""
+        now = time.monotonic()
+        steps = self._steps()
+        if steps != self._seen:
+            self._seen, self._last = steps, now
+        self._last = max(self._last, self._last_token())
+        return now - self._last

@@ -1,0 +1,20 @@
+"""How far an engine has been read in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def engine_bytes(directory: Path) -> int:
+    """What the engine's weights take in the file."""
+    return sum(path.stat().st_size for path in directory.glob("*.bin"))
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process that is in RAM; 0 if it is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

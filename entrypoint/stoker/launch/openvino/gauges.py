@@ -1,0 +1,62 @@
+"""The engine's own gauges in Triton's metrics, under TensorRT-LLM's names, and its pulse for the supervisor."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from stoker.launch import contract
+from stoker.launch.openvino.loop import Load
+from stoker.launch.settings import PULSE_FILE, EngineSettings
+
+
+class Gauges:
+    def __init__(self, settings: EngineSettings) -> None:
+        self._block_tokens = settings.kv_block_tokens
+        self._blocks = settings.kv_blocks
+        requests = _family(contract.REQUESTS_METRIC, "Requests in the engine")
+        blocks = _family(contract.KV_BLOCKS_METRIC, "Blocks of the KV cache; used: held by running requests")
+        self._active, self._waiting, maximum = (
+            _gauge(requests, "request_type", value) for value in ("active", "waiting", "max")
+        )
+        self._used, self._free, total, per_block = (
+            _gauge(blocks, "kv_cache_block_type", value) for value in ("used", "free", "max", "tokens_per")
+        )
+        maximum.set(settings.max_batch_size)
+        total.set(settings.kv_blocks)
+        per_block.set(settings.kv_block_tokens)
+        self._free.set(settings.kv_blocks)
+        self._keep = (requests, blocks)
+
+    def observe(self, load: Load) -> None:
+        used = min(self._blocks, sum(-(-tokens // self._block_tokens) for tokens in load.held_tokens))
+        self._active.set(load.running)
+        self._waiting.set(load.waiting)
+        self._used.set(used)
+        self._free.set(self._blocks - used)
+
+
+def _family(name: str, description: str) -> Any:
+    return pb_utils.MetricFamily(name=name, description=description, kind=pb_utils.MetricFamily.GAUGE)
+
+
+def _gauge(family: Any, label: str, value: str) -> Any:
+    return family.Metric(labels={"model": contract.MODEL_NAME, label: value})
+
+
+class Pulse:
+    """A counter of steps in a file that the supervisor maps too: how it tells a busy engine from a stuck one."""
+
+    def __init__(self, directory: Path) -> None:
+        with (directory / PULSE_FILE).open("w+b") as file:
+            file.truncate(8)
+            self._map = mmap.mmap(file.fileno(), 8)
+        self._count = 0
+
+    def beat(self) -> None:
+        self._count += 1
+        struct.pack_into("<Q", self._map, 0, self._count)

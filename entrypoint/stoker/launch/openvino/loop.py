@@ -1,0 +1,234 @@
+"""The engine loop: one thread that admits, steps, delivers and drops, for as long as the stub lives.
+
+The engine holds the interpreter's lock during a step, so that everything that must happen "within a step" happens here,
+between two of them: Triton's own threads only put requests into the inbox.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.openvino.pacing import AskingBudget, Pacer
+from stoker.launch.openvino.runtime import Output, RunningSequence, Runtime
+from stoker.launch.openvino.wire import FINAL, Sender, error_response, token_response
+
+logger = logging.getLogger(__name__)
+
+OBSERVE_EVERY = 0.2  # seconds, while the number of requests stays the same
+CANNOT_REOPEN = 71  # the stub's exit code when a broken engine could not be opened again
+
+
+@dataclass
+class Ticket:
+    """One request from its arrival to its final response. `ids` and `log_probs` wait to be sent; `asked` is when it was
+    last asked whether it has been cancelled."""
+
+    generation: Generation
+    sender: Sender
+    sequence: RunningSequence | None = None
+    produced: int = 0
+    asked: float = 0.0
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        return len(self.generation.input_ids) + self.produced
+
+    def take(self, output: Output) -> None:
+        self.ids += output.ids
+        self.log_probs += output.log_probs
+        self.produced += len(output.ids)
+
+    def flush(self, final: bool, out_of_memory: bool = False) -> None:
+        log_probs = self.log_probs if self.generation.log_probs else None
+        response = token_response(self.ids, log_probs, out_of_memory)
+        self.sender.send(response, flags=FINAL if final else 0)
+        self.ids, self.log_probs = [], []
+
+
+@dataclass(frozen=True)
+class Load:
+    """`held_tokens`: prompt and produced tokens of each running sequence."""
+
+    running: int
+    waiting: int
+    held_tokens: tuple[int, ...]
+
+
+class EngineLoop:
+    """`observe` is told the load whenever the number of requests changed, and now and then while they run; `beat` is
+    called after each step."""
+
+    def __init__(
+        self,
+        open_runtime: Callable[[], Runtime],
+        max_running: int,
+        observe: Callable[[Load], None],
+        beat: Callable[[], None],
+    ) -> None:
+        self._open_runtime = open_runtime
+        self._runtime: Runtime = open_runtime()
+        self._max_running = max_running
+        self._observe = observe
+        self._beat = beat
+        self._inbox: deque[Ticket] = deque()
+        self._stop_inbox: list[str] = []
+        self._stops: set[str] = set()
+        self._waiting: deque[Ticket] = deque()
+        self._running: list[Ticket] = []
+        self._pacer = Pacer()
+        self._asking = AskingBudget()
+        self._asked_at = 0.0
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._dropped = False
+        self._observed = (-1, -1, 0.0)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, generation: Generation, sender: Sender) -> None:
+        with self._wake:
+            self._inbox.append(Ticket(generation, sender))
+            self._wake.notify()
+
+    def stop_request(self, request_id: str) -> None:
+        """Ends one request without an answer; nothing if it is not there (any more)."""
+        with self._wake:
+            self._stop_inbox.append(request_id)
+            self._wake.notify()
+
+    def stop(self) -> None:
+        """Ends every request with an error, then the thread."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._collect():
+            self._drop_stopped()
+            self._drop_cancelled()
+            self._admit()
+            if self._running or self._dropped:  # a dropped sequence gives its cache back in a step
+                self._dropped = False
+                self._step()
+                self._deliver()
+            self._tell()
+        self._fail_all("the engine is stopping")
+        self._runtime.close()
+
+    def _collect(self) -> bool:
+        """Sleeps while there is nothing to do; False when the loop is to end."""
+        with self._wake:
+            while not (self._inbox or self._waiting or self._running or self._stopping):
+                self._wake.wait()
+            self._waiting.extend(self._inbox)
+            self._inbox.clear()
+            self._stops.update(self._stop_inbox)
+            self._stop_inbox.clear()
+            return not self._stopping
+
+    def _drop_stopped(self) -> None:
+        """Those that a `stop` request named: at once, so that a client that goes away costs no further step."""
+        if self._stops:
+            for ticket in [*self._running, *self._waiting]:
+                if ticket.generation.request_id in self._stops:
+                    self._drop(ticket)
+            self._stops.clear()
+
+    def _drop_cancelled(self) -> None:
+        """Asks Triton about as many requests as time allows, in turn."""
+        started = time.monotonic()
+        tickets = [*self._running, *self._waiting]
+        allowance = self._asking.allowance(started - self._asked_at, len(tickets))
+        self._asked_at = started
+        tickets.sort(key=lambda ticket: ticket.asked)
+        for ticket in tickets[:allowance]:
+            ticket.asked = started
+            if ticket.sender.is_cancelled():
+                self._drop(ticket)
+        self._asking.spent(allowance, time.monotonic() - started)
+
+    def _drop(self, ticket: Ticket) -> None:
+        if ticket.sequence is None:
+            self._waiting.remove(ticket)
+        else:
+            ticket.sequence.cancel()
+            self._running.remove(ticket)
+            self._dropped = True
+        ticket.sender.send(flags=FINAL)
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._running) < self._max_running:
+            ticket = self._waiting.popleft()
+            try:
+                ticket.sequence = self._runtime.add(ticket.generation)
+            except RequestRefusedError as error:
+                ticket.sender.send(error_response(str(error), refused=True), flags=FINAL)
+            else:
+                self._running.append(ticket)
+
+    def _step(self) -> None:
+        started = time.monotonic()
+        try:
+            self._runtime.step()
+        except Exception as error:  # anything it raises means the same: this runtime is broken for everybody
+            logger.exception("an engine step failed")
+            self._fail_all(f"an engine step failed: {error}")
+            self._reopen()
+        self._beat()
+        self._pacer.stepped(time.monotonic() - started)
+
+    def _deliver(self) -> None:
+        started = time.monotonic()
+        interval = self._pacer.interval(len(self._running))
+        sent = sum(self._deliver_one(ticket, interval) for ticket in tuple(self._running))
+        self._pacer.sent(sent, time.monotonic() - started)
+
+    def _deliver_one(self, ticket: Ticket, interval: int) -> bool:
+        """Sends what has come, or leaves it for a later step: never the first token, never the last."""
+        assert ticket.sequence is not None
+        output = ticket.sequence.read()
+        first = ticket.produced == 0
+        ticket.take(output)
+        if output.ended:
+            self._running.remove(ticket)
+        elif not ticket.ids or (len(ticket.ids) < interval and not first):
+            return False
+        ticket.flush(output.ended, output.out_of_memory)
+        return True
+
+    def _fail_all(self, message: str) -> None:
+        for ticket in [*self._running, *self._waiting]:
+            ticket.sender.send(error_response(message), flags=FINAL)
+        self._running.clear()
+        self._waiting.clear()
+
+    def _reopen(self) -> None:
+        """A fresh runtime in this process; when that fails, the process ends so that the supervisor starts another."""
+        self._runtime.close()
+        gc.collect()
+        try:
+            self._runtime = self._open_runtime()
+        except Exception:
+            logger.exception("the engine could not be opened again")
+            os._exit(CANNOT_REOPEN)
+
+    def _tell(self) -> None:
+        running, waiting = len(self._running), len(self._waiting)
+        now = time.monotonic()
+        if (running, waiting) == self._observed[:2] and now - self._observed[2] < OBSERVE_EVERY:
+            return
+        self._observed = (running, waiting, now)
+        self._observe(Load(running, waiting, tuple(ticket.tokens for ticket in self._running)))

@@ -1,0 +1,69 @@
+"""The Triton model: takes requests over from Triton and hands them to the engine loop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import threading
+from pathlib import Path
+from typing import Any
+
+from stoker.launch.generation import RequestRefusedError
+from stoker.launch.openvino.choice import named
+from stoker.launch.openvino.gauges import Gauges, Pulse
+from stoker.launch.openvino.loop import EngineLoop
+from stoker.launch.openvino.runtime import Runtime
+from stoker.launch.openvino.wire import FINAL, error_response, is_stop, read_generation
+from stoker.launch.settings import STUB_PID_FILE, EngineSettings
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+        _die_with(os.getppid())
+        settings = EngineSettings.read(_settings_file(args))
+        run_directory = Path(settings.run_directory)
+        (run_directory / STUB_PID_FILE).write_text(str(os.getpid()))
+        self._loop = EngineLoop(
+            lambda: _opened(settings), settings.max_batch_size, Gauges(settings).observe, Pulse(run_directory).beat
+        )
+        self._loop.start()
+
+    def execute(self, requests: list[Any]) -> None:
+        for request in requests:
+            sender = request.get_response_sender()
+            if is_stop(request):
+                self._loop.stop_request(request.request_id())
+                sender.send(flags=FINAL)
+                continue
+            try:
+                self._loop.submit(read_generation(request), sender)
+            except RequestRefusedError as error:
+                sender.send(error_response(str(error), refused=True), flags=FINAL)
+
+    def finalize(self) -> None:
+        self._loop.stop()
+
+
+def _settings_file(args: dict[str, str]) -> Path:
+    return Path(json.loads(args["model_config"])["parameters"]["settings"]["string_value"])
+
+
+def _opened(settings: EngineSettings) -> Runtime:
+    return named(settings.runtime)(settings)
+
+
+def _die_with(parent: int) -> None:
+    """Ends this process when the server goes: a stub in the middle of a step would outlive it.
+
+    Not PR_SET_PDEATHSIG, which follows the server's thread that started the stub, and that one ends after loading.
+    """
+    descriptor = os.pidfd_open(parent)
+
+    def watch() -> None:
+        select.select([descriptor], [], [])
+        os._exit(0)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

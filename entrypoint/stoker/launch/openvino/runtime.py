@@ -1,0 +1,38 @@
+"""What the engine loop needs of a way to run a graph. One thread owns a runtime and everything that it gave out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from stoker.launch.generation import Generation
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a sequence gained since it was last read. `out_of_memory`: it ended early, its KV cache did not fit."""
+
+    ids: Sequence[int]
+    log_probs: Sequence[float]
+    ended: bool = False
+    out_of_memory: bool = False
+
+
+class RunningSequence(Protocol):
+    def read(self) -> Output: ...
+
+    def cancel(self) -> None:
+        """Gives its KV cache back before or in the next step."""
+        ...
+
+
+class Runtime(Protocol):
+    """`add` raises RequestRefusedError for a request that this runtime cannot take; `step` raising means that the
+    runtime is broken for everybody and must be opened anew."""
+
+    def add(self, generation: Generation) -> RunningSequence: ...
+
+    def step(self) -> None: ...
+
+    def close(self) -> None: ...

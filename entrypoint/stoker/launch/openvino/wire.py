@@ -1,0 +1,104 @@
+"""Between Triton's tensors and our values, inside the stub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from stoker.launch.generation import Generation, RequestRefusedError
+
+FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+
+
+class Sender(Protocol):
+    """Triton's response sender."""
+
+    def send(self, response: Any = None, *, flags: int = 0) -> None: ...
+
+    def is_cancelled(self) -> bool: ...
+
+
+def is_stop(request: Any) -> bool:
+    """Whether this only ends the request of the same id."""
+    return bool(_scalar(request, "stop"))
+
+
+def read_generation(request: Any) -> Generation:
+    """RequestRefusedError for tensors that contradict each other."""
+    length = int(_required(request, "input_lengths"))
+    ids = pb_utils.get_input_tensor_by_name(request, "input_ids").as_numpy().reshape(-1)
+    if not 0 < length <= ids.size:
+        raise RequestRefusedError(f"input_lengths is {length}", why=f"input_ids has {ids.size} ids")
+    return Generation(
+        request_id=request.request_id(),
+        input_ids=ids[:length],
+        max_tokens=int(_required(request, "request_output_len")),
+        end_ids=_end_ids(request),
+        min_tokens=int(_scalar(request, "min_tokens") or 0),
+        temperature=float(_scalar(request, "temperature") or 0.0),
+        top_p=_scalar(request, "runtime_top_p"),
+        top_k=_scalar(request, "runtime_top_k"),
+        min_p=_scalar(request, "min_p"),
+        seed=_scalar(request, "seed"),
+        presence_penalty=_scalar(request, "presence_penalty"),
+        frequency_penalty=_scalar(request, "frequency_penalty"),
+        repetition_penalty=_scalar(request, "repetition_penalty"),
+        log_probs=bool(_scalar(request, "return_log_probs")),
+    )
+
+
+def _scalar(request: Any, name: str) -> Any:
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return None if tensor is None else tensor.as_numpy().flat[0].item()
+
+
+def _required(request: Any, name: str) -> Any:
+    value = _scalar(request, name)
+    if value is None or value < 1:
+        raise RequestRefusedError(f"{name} must be at least 1", why=f"it is {value}")
+    return value
+
+
+def _end_ids(request: Any) -> tuple[int, ...]:
+    """`end_id`, then each stop word, which must be a single token: strings are matched by the API, in text."""
+    end_id = _scalar(request, "end_id")
+    ends = () if end_id is None or end_id < 0 else (int(end_id),)
+    words = pb_utils.get_input_tensor_by_name(request, "stop_words_list")
+    return ends if words is None else ends + single_tokens(words.as_numpy())
+
+
+def single_tokens(words: Any) -> tuple[int, ...]:
+    """The ids of a stop_words_list, int32 [..., 2, n]: flat ids above, end offsets below, -1 as padding."""
+    flat, offsets = words.reshape(2, -1).tolist()
+    ends = [offset for offset in offsets if offset >= 0]
+    if ends != list(range(1, len(ends) + 1)):
+        raise RequestRefusedError(
+            "stop_words_list has a stop word of several tokens", why="only single tokens are taken"
+        )
+    return tuple(flat[: len(ends)])
+
+
+def token_response(ids: Sequence[int], log_probs: Sequence[float] | None, out_of_memory: bool = False) -> Any:
+    """One response with these ids; [1, 1, n] on the wire."""
+    tensors = [
+        pb_utils.Tensor("output_ids", np.array([[ids]], np.int32)),
+        pb_utils.Tensor("sequence_length", np.array([[len(ids)]], np.int32)),
+    ]
+    if log_probs is not None:
+        tensors.append(pb_utils.Tensor("output_log_probs", np.array([[log_probs]], np.float32)))
+    if out_of_memory:
+        tensors.append(pb_utils.Tensor("out_of_memory", np.array([[1]], np.int32)))
+    return pb_utils.InferenceResponse(output_tensors=tensors)
+
+
+REFUSED = "refused: "
+
+
+def error_response(message: str, refused: bool = False) -> Any:
+    """`refused` tells the client that only this request is at fault."""
+    text = f"{REFUSED}{message}" if refused else message
+    code = pb_utils.TritonError.INVALID_ARG if refused else pb_utils.TritonError.UNAVAILABLE
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))

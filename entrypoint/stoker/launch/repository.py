@@ -1,0 +1,65 @@
+"""Triton's model repository: one model, written anew into each run's private directory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from stoker.launch import contract
+from stoker.launch.contract import TensorSpec
+
+# The stub's Python is isolated: it heeds neither PYTHONPATH nor a virtual environment, so that the model says itself
+# where its modules are. This file is the first that it imports, before numpy.
+_MODEL_FILE = """\
+import sys
+
+sys.path[:0] = {module_path!r}
+
+from stoker.launch.openvino.model import TritonPythonModel
+"""
+
+
+def write_repository(directory: Path, settings_file: Path, max_batch_size: int) -> Path:
+    """Writes `<directory>/tensorrt_llm/{config.pbtxt,1/model.py}` and returns `directory`."""
+    model = directory / contract.MODEL_NAME
+    (model / "1").mkdir(parents=True)
+    (model / "config.pbtxt").write_text(model_config(settings_file, max_batch_size))
+    (model / "1" / "model.py").write_text(_MODEL_FILE.format(module_path=_module_path()))
+    return directory
+
+
+def _module_path() -> list[str]:
+    return [path for path in sys.path if path and Path(path).exists()]
+
+
+def model_config(settings_file: Path, max_batch_size: int) -> str:
+    """config.pbtxt of the `openvino` kind's model."""
+    inputs = contract.select(contract.INPUTS, contract.OPENVINO_INPUTS)
+    outputs = contract.select(contract.OUTPUTS, contract.OPENVINO_OUTPUTS)
+    return "\n".join(
+        (
+            f'name: "{contract.MODEL_NAME}"',
+            'backend: "python"',
+            f"max_batch_size: {max_batch_size}",
+            "model_transaction_policy { decoupled: true }",
+            "instance_group [ { count: 1 kind: KIND_CPU } ]",
+            f'parameters {{ key: "settings" value {{ string_value: {_quoted(str(settings_file))} }} }}',
+            *_tensors("input", inputs),
+            *_tensors("output", outputs),
+            "",
+        )
+    )
+
+
+def _tensors(field: str, specs: Iterable[TensorSpec]) -> Iterable[str]:
+    for spec in specs:
+        dims = ", ".join(str(size) for size in spec.dims)
+        optional = " optional: true" if field == "input" and spec.optional else ""
+        yield f'{field} [ {{ name: "{spec.name}" data_type: {spec.data_type} dims: [ {dims} ]{optional} }} ]'
+
+
+def _quoted(text: str) -> str:
+    """A string of protobuf's text format."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

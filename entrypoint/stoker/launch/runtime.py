@@ -1,0 +1,48 @@
+"""The launch step: a finished engine in, a live and supervised server out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stoker.errors import EngineError
+from stoker.launch.settings import settings_for
+from stoker.launch.supervisor import Patience, Supervisor
+from stoker.plan.types import Chosen
+from stoker.progress import Progress
+from stoker.store.engine import Engine
+
+LAUNCHED_KINDS = ("openvino",)
+
+
+def supervisor_for(
+    engine: Engine,
+    chosen: Chosen,
+    kv_blocks: int,
+    *,
+    patience: Patience | None = None,
+    on_state: Callable[[str], None] | None = None,
+) -> Supervisor:
+    """Not started yet: for callers that must be able to stop it while it starts. EngineError for other kinds."""
+    if chosen.engine not in LAUNCHED_KINDS:
+        raise EngineError(
+            f"engines of the kind {chosen.engine} cannot be launched yet", remedy="choose the kind openvino"
+        )
+    return Supervisor(settings_for(engine, chosen, kv_blocks), patience, on_state)
+
+
+async def launch(
+    engine: Engine,
+    chosen: Chosen,
+    kv_blocks: int,
+    progress: Progress,
+    *,
+    patience: Patience | None = None,
+    on_state: Callable[[str], None] | None = None,
+) -> Supervisor:
+    """Returns when the engine is ready: loaded, warmed up, with real tokens out of it. The caller stops it.
+
+    EngineError with the real cause if it does not come up; nothing is left behind then.
+    """
+    supervisor = supervisor_for(engine, chosen, kv_blocks, patience=patience, on_state=on_state)
+    await supervisor.start(progress)
+    return supervisor

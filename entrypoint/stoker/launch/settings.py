@@ -1,0 +1,78 @@
+"""What the Triton model is told about the engine it runs: one JSON file in the run directory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stoker.plan.types import Chosen
+from stoker.store.engine import Engine
+
+FILE_NAME = "engine-settings.json"
+STUB_PID_FILE = "stub.pid"
+PULSE_FILE = "pulse"
+KV_BLOCK_TOKENS = 32  # OpenVINO's CPU plugin
+_ACTIVATION_GROUP = 128
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """`runtime` is the `module:attribute` of a callable that takes these settings and gives a
+    stoker.launch.openvino.runtime.Runtime. `dynamic_quantization`: group size of activations, 0 for the default.
+    `run_directory` is filled in for each run."""
+
+    engine_directory: str
+    max_batch_size: int
+    max_num_tokens: int
+    max_seq_len: int
+    kv_blocks: int
+    threads: int
+    kv_precision: str
+    activation_precision: str
+    dynamic_quantization: int = 0
+    run_directory: str = ""
+    kv_block_tokens: int = KV_BLOCK_TOKENS
+    runtime: str = "stoker.launch.openvino.choice:open_runtime"
+
+    def write(self) -> Path:
+        path = Path(self.run_directory) / FILE_NAME
+        path.write_text(json.dumps(asdict(self), indent=1))
+        return path
+
+    @staticmethod
+    def read(path: Path) -> EngineSettings:
+        return EngineSettings(**json.loads(path.read_text()))
+
+
+def settings_for(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettings:
+    """Activations that meet compressed weights are quantised in groups too; OpenVINO's own groups are of 32.
+
+    Measured on two cores with AVX512-VNNI at a 0.5B shape: groups of 128 gain 1.1 times at one stream of int8, 1.25
+    times at 16 streams of int8 and int4; the mean KL divergence of int8 to f32 goes from 0.0015 to 0.0021.
+    """
+    compressed = chosen.precision.startswith(("int4", "int8"))
+    return EngineSettings(
+        engine_directory=str(engine.directory),
+        max_batch_size=chosen.max_batch_size,
+        max_num_tokens=chosen.max_num_tokens,
+        max_seq_len=chosen.max_seq_len,
+        kv_blocks=kv_blocks,
+        threads=chosen.threads,
+        kv_precision=chosen.kv_precision,
+        activation_precision=chosen.activation_precision,
+        dynamic_quantization=(chosen.group_size or _ACTIVATION_GROUP) if compressed else 0,
+    )
+
+
+def compile_properties(settings: EngineSettings) -> dict[str, Any]:
+    """OpenVINO reads the host's cores, not the cgroup's, so that threads are always stated."""
+    properties: dict[str, Any] = {
+        "INFERENCE_NUM_THREADS": settings.threads,
+        "INFERENCE_PRECISION_HINT": settings.activation_precision,
+        "KV_CACHE_PRECISION": settings.kv_precision,
+    }
+    if settings.dynamic_quantization:
+        properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = settings.dynamic_quantization
+    return properties

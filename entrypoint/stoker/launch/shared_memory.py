@@ -1,0 +1,60 @@
+"""Names for Triton's regions in /dev/shm, so that what a killed server left there can be told from what is in use."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  shared memory's own place, not a temporary file
+_PREFIX = "stoker"
+_runs = itertools.count(1)
+
+
+def new_prefix() -> str:
+    """Unique among all processes that share this /dev/shm, also those of other containers (other PID namespaces)."""
+    return f"{owner_prefix()}{next(_runs)}-"
+
+
+def owner_prefix() -> str:
+    """What the names of all that this process leaves lying about begin with."""
+    return f"{_PREFIX}-{_namespace()}-{os.getpid()}-{_start_time(os.getpid())}-"
+
+
+def remove_regions(prefix: str) -> None:
+    for region in SHARED_MEMORY.glob(f"{prefix}*"):
+        region.unlink(missing_ok=True)
+
+
+def remove_stale_regions() -> None:
+    """Removes the regions of runs whose process is gone."""
+    for region in stale(SHARED_MEMORY):
+        region.unlink(missing_ok=True)
+
+
+def stale(directory: Path) -> Iterator[Path]:
+    """What processes that are gone have left in a directory; those of other PID namespaces are not ours to judge."""
+    for path in directory.glob(f"{_PREFIX}-{_namespace()}-*"):
+        owner = path.name.split("-")[2:4]
+        if len(owner) == 2 and all(part.isdigit() for part in owner) and _start_time(int(owner[0])) != int(owner[1]):
+            yield path
+
+
+def _start_time(pid: int) -> int:
+    """When the process started, in clock ticks since boot (field 22 of /proc/PID/stat); -1 if there is none."""
+    fields = stat_fields(pid)
+    return int(fields[19]) if fields else -1
+
+
+def stat_fields(pid: int) -> list[str]:
+    """/proc/PID/stat from field 3 (the state) on; empty if there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def _namespace() -> int:
+    return Path("/proc/self/ns/pid").stat().st_ino

@@ -1,0 +1,279 @@
+"""Keeps one engine served: starts Triton, warms it up, watches it, and starts it again when it or its stub dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from stoker.errors import EngineError, StokerError
+from stoker.launch import shared_memory
+from stoker.launch.client import TritonClient
+from stoker.launch.death import cause_of_death, out_of_memory_kills
+from stoker.launch.generation import EngineDiedError, Generation
+from stoker.launch.installation import assemble_backends, find_installation
+from stoker.launch.life_signs import LifeSigns
+from stoker.launch.loading import engine_bytes, resident_bytes
+from stoker.launch.repository import write_repository
+from stoker.launch.run_directory import RunDirectory, make_run_directory, remove_stale_run_directories
+from stoker.launch.server import Command, TritonServer, process_lives, start_server
+from stoker.launch.settings import EngineSettings
+from stoker.launch.warm_up import warm_up, warm_up_rounds
+from stoker.progress import Progress, Silent
+
+logger = logging.getLogger(__name__)
+
+STATES = ("starting", "loading", "warming", "ready", "stalled", "restarting", "stopped", "failed")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds, but for `attempts`: how often in a row the engine may fail to come back before it is given up.
+
+    `heartbeat`: silence after which an idle engine is given a token to make; `fresh`: silence after which it no longer
+    counts as ready but as stalled; `wedged`: silence after which it is taken for dead.
+    """
+
+    load: float = 3600.0
+    stop: float = 2.0
+    heartbeat: float = 5.0
+    fresh: float = 60.0
+    wedged: float = 120.0
+    watch: float = 0.1
+    backoff: float = 0.5
+    longest_backoff: float = 30.0
+    attempts: int = 5
+
+
+class Supervisor:
+    """`settings.run_directory` is filled in for each run. `on_state` hears every change of `state` (one of STATES)."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        patience: Patience | None = None,
+        on_state: Callable[[str], None] | None = None,
+    ) -> None:
+        self.client = TritonClient()
+        self.state = "starting"
+        self.restarts = 0
+        self._settings = settings
+        self._patience = patience or Patience()
+        self._on_state = on_state
+        self._server: TritonServer | None = None
+        self._run: RunDirectory | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._failed: asyncio.Future[StokerError] | None = None
+        self._signs = LifeSigns(self._steps, lambda: self.client.last_token)
+        self._kills = 0
+
+    @property
+    def ready(self) -> bool:
+        """A real token has come out of the engine in the last while, or its steps have gone on while it is busy."""
+        return self.state == "ready"
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of Triton's gRPC, empty while there is none. It changes with every restart."""
+        return self._server.address if self._server else ""
+
+    @property
+    def server_pid(self) -> int | None:
+        return self._server.process.pid if self._server else None
+
+    @property
+    def stub_pid(self) -> int | None:
+        return self._server.stub_pid() if self._server else None
+
+    @property
+    def run_directory(self) -> Path | None:
+        return self._run.path if self._run else None
+
+    async def start(self, progress: Progress | None = None) -> None:
+        """Returns when ready. EngineError with the real cause if the engine does not come up."""
+        self._failed = asyncio.get_running_loop().create_future()
+        shared_memory.remove_stale_regions()
+        remove_stale_run_directories()
+        try:
+            await self._bring_up(progress or Silent())
+        except BaseException:
+            await self._bring_down("it did not come up", gently=False)
+            raise
+        self._watcher = asyncio.create_task(self._supervise())
+
+    async def wait_failed(self) -> StokerError:
+        """Returns why, once the engine has been given up."""
+        assert self._failed is not None, "start() comes first"
+        return await asyncio.shield(self._failed)
+
+    async def stop(self) -> None:
+        """Ends requests in flight, the server, and everything it left behind."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self._bring_down("it was stopped", gently=True)
+        self._set_state("stopped")
+
+    def _steps(self) -> int:
+        return self._run.pulse() if self._run else 0
+
+    def _set_state(self, state: str) -> None:
+        if state != self.state:
+            self.state = state
+            if self._on_state is not None:
+                self._on_state(state)
+
+    async def _bring_up(self, progress: Progress) -> None:
+        self._set_state("loading")
+        progress.phase("loading")
+        await self._launch(progress)
+        self._set_state("warming")
+        progress.phase("warming")
+        settings = self._settings
+        longest = min(settings.max_seq_len, settings.kv_blocks * settings.kv_block_tokens)
+        rounds = warm_up_rounds(settings.max_num_tokens, longest, settings.max_batch_size)
+        await self._unless_dead(warm_up(self.client, rounds, progress))
+        self._set_state("ready")
+
+    async def _launch(self, progress: Progress) -> None:
+        """A started server with its model loaded; another try when someone else took its ports meanwhile."""
+        while True:
+            self._kills = out_of_memory_kills()
+            self._run = make_run_directory()
+            self._server = await start_server(self._command(self._run))
+            self.client.attach(self._server.address, self._server.metrics_port)
+            try:
+                return await self._unless_dead(self._loaded(progress))
+            except EngineError:
+                if not self._server.port_was_taken:
+                    raise
+            await self._bring_down("its ports were taken", gently=False)
+
+    def _command(self, run: RunDirectory) -> Command:
+        installation = find_installation()
+        settings = replace(self._settings, run_directory=str(run.path))
+        return Command(
+            installation,
+            backends=assemble_backends(installation, run.backends),
+            repository=write_repository(run.repository, settings.write(), settings.max_batch_size),
+            run_directory=run.path,
+            shm_prefix=shared_memory.new_prefix(),
+        )
+
+    async def _loaded(self, progress: Progress) -> None:
+        deadline = time.monotonic() + self._patience.load
+        total = engine_bytes(Path(self._settings.engine_directory))
+        while not await self.client.model_ready():
+            if (stub := self.stub_pid) is not None:
+                progress.advance(min(total, resident_bytes(stub)), total)
+            if time.monotonic() > deadline:
+                raise EngineError("the engine did not load", why=f"{self._patience.load:g} s passed")
+            await asyncio.sleep(self._patience.watch / 2)
+
+    async def _unless_dead(self, work: Coroutine[Any, Any, None]) -> None:
+        """Awaits `work`, but for no longer than the server and its stub live: EngineError with the cause of death."""
+        task = asyncio.ensure_future(work)
+        death = asyncio.ensure_future(self._death())
+        try:
+            await asyncio.wait({task, death}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and isinstance(task.exception(), EngineDiedError):
+                await asyncio.wait({death}, timeout=self._patience.watch * 10)  # it knows the cause
+            if death.done():
+                raise death.result()
+            await task
+        finally:
+            for each in (task, death):
+                each.cancel()
+            await asyncio.gather(task, death, return_exceptions=True)
+
+    async def _death(self) -> EngineError:
+        """Returns the cause when the server or its stub is gone."""
+        server = self._server
+        assert server is not None
+        while True:
+            stub = server.stub_pid()
+            if server.process.returncode is not None or (stub is not None and not process_lives(stub)):
+                await asyncio.sleep(self._patience.watch / 2)  # the last words are still in the pipe
+                return cause_of_death(server, self._kills)
+            await asyncio.sleep(self._patience.watch)
+
+    async def _supervise(self) -> None:
+        """Restarts for as long as the engine comes back."""
+        while True:
+            cause = await self._first_trouble()
+            logger.error("%s; restarting it", cause)
+            self._set_state("restarting")
+            await self._bring_down(str(cause.what), gently=False)
+            failure = await self._bring_back()
+            if failure is not None:
+                self._set_state("failed")
+                assert self._failed is not None
+                self._failed.set_result(failure)
+                return
+
+    async def _first_trouble(self) -> EngineError:
+        tasks = [asyncio.create_task(self._death()), asyncio.create_task(self._wedged())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _bring_back(self) -> StokerError | None:
+        """None when it is ready again, else why the last attempt failed."""
+        failure: StokerError | None = None
+        for attempt in range(self._patience.attempts):
+            await asyncio.sleep(min(self._patience.longest_backoff, self._patience.backoff * 2**attempt))
+            try:
+                await self._bring_up(Silent())
+            except (StokerError, OSError) as error:
+                failure = (
+                    error if isinstance(error, StokerError) else EngineError("Triton did not start", why=str(error))
+                )
+                logger.error("the engine did not come back (attempt %d): %s", attempt + 1, failure)
+                await self._bring_down(failure.what, gently=False)
+                self._set_state("restarting")
+            else:
+                self.restarts += 1
+                return None
+        return failure
+
+    async def _bring_down(self, reason: str, gently: bool) -> None:
+        server, self._server = self._server, None
+        await self.client.detach(reason)
+        if server is not None:
+            await (server.stop(self._patience.stop) if gently else server.kill())
+        run, self._run = self._run, None
+        if run is not None:
+            run.remove()
+
+    async def _wedged(self) -> EngineError:
+        """Returns when there was work and neither a step nor a token for too long.
+
+        An idle engine is given a token to make, so that "ready" always rests on a real one.
+        """
+        patience = self._patience
+        heartbeat: asyncio.Task[None] | None = None
+        try:
+            while (silence := self._signs.silence()) < patience.wedged:
+                self._set_state("stalled" if silence > patience.fresh else "ready")
+                if silence > patience.heartbeat and self.client.in_flight == 0:
+                    heartbeat = asyncio.create_task(self._heartbeat())
+                await asyncio.sleep(patience.watch * 5)
+            return EngineError("the engine is stuck", why=f"no step in {silence:.0f} s with work waiting")
+        finally:
+            if heartbeat is not None:
+                heartbeat.cancel()
+                await asyncio.gather(heartbeat, return_exceptions=True)
+
+    async def _heartbeat(self) -> None:
+        with contextlib.suppress(StokerError):
+            async for _ in self.client.generate(Generation("heartbeat", (1,), max_tokens=1)):
+                pass

@@ -1,0 +1,176 @@
+"""What a model takes in memory, from facts. docs/planning.md derives and checks every formula here.
+
+Everything is bytes unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stoker.plan.profile import MemoryConstants
+from stoker.plan.types import MemoryBudget
+from stoker.resolve.model import Architecture, Weights
+
+KV_BLOCK_TOKENS = 32
+WIDTH: Mapping[str, int] = {"f32": 4, "f16": 2, "bf16": 2}
+
+_U8_CONSTANTS = 2 * 4  # a scale and a zero point, both f32
+_INT8_ROW = 2 + 1  # each output channel: an f16 scale and a u8 zero point
+_SCALE = 2  # f16
+_DENSE_COPIES = 3  # a state is rebuilt beside its former self when a step appends to it, with room to grow
+_DENSE_SCORES = 32  # elements for each score: scores, capped scores and probabilities of a few layers, fragmentation
+_DENSE_ROWS = 256  # smaller steps reallocate more often and save nothing
+_DENSE_LOGITS = 10  # bytes for each token of a step and vocabulary entry: the graph computes all of them
+_GROWTH = 2  # buffers that grow with the context: the old one lives while the new one is made
+
+
+def kv_bytes_per_token(architecture: Architecture, kv_precision: str) -> int:
+    """One token's keys and values in all layers, as OpenVINO's paged attention stores them in blocks of 32 tokens.
+
+    Plain types: 2 x KV heads x head size x width. u8: keys are quantised by channel, a block of them being followed by
+    an f32 scale and zero point for each element, so (32 + 8) / 32 bytes an element; values by token, so head size + 8.
+    Confirmed against PipelineMetrics.kv_cache_size_in_bytes in tests/integration/plan. Sliding windows save nothing:
+    the paged cache keeps every token of a sequence until it ends.
+    """
+    heads, size = architecture.kv_heads, architecture.head_size
+    if kv_precision == "u8":
+        keys = -(-size * (KV_BLOCK_TOKENS + _U8_CONSTANTS) // KV_BLOCK_TOKENS)
+        return architecture.layers * heads * (keys + size + _U8_CONSTANTS)
+    return architecture.layers * 2 * heads * size * WIDTH[kv_precision]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Scalars by how they are stored, and the output channels that 8-bit scales are kept for."""
+
+    linear: int
+    embeddings: int
+    linear_rows: int
+    embedding_rows: int
+
+
+def shape_of(architecture: Architecture, parameters: int) -> Shape:
+    """`parameters` as the checkpoint counts them, tied embeddings once. The few norms and biases count as linear."""
+    copies = 1 if architecture.tied_embeddings else 2
+    embeddings = copies * architecture.vocabulary_size * architecture.hidden_size
+    experts = max(architecture.experts, 1)
+    width = architecture.expert_intermediate_size or architecture.intermediate_size
+    attention = (architecture.heads + 2 * architecture.kv_heads) * architecture.head_size + architecture.hidden_size
+    feed_forward = experts * (2 * width + architecture.hidden_size)
+    return Shape(
+        linear=max(parameters - embeddings, 0),
+        embeddings=embeddings,
+        linear_rows=architecture.layers * (attention + feed_forward),
+        embedding_rows=copies * architecture.vocabulary_size,
+    )
+
+
+def weight_bytes(architecture: Architecture, weights: Weights, precision: str, group_size: int = 0) -> int:
+    """The built engine's weights, with all experts of a mixture. The runtime repacks them once into memory of its
+    own, of the same size; the file's pages beside that are only cache, which the system takes back when it needs to.
+    AWQ and GPTQ checkpoints keep their integers, group size and scales; their embeddings become int8 like any other.
+    """
+    shape = shape_of(architecture, weights.parameters)
+    if precision in WIDTH:
+        return (shape.linear + shape.embeddings) * WIDTH[precision]
+    int8_embeddings = shape.embeddings + shape.embedding_rows * _INT8_ROW
+    if not precision.startswith("int4"):
+        return int8_embeddings + shape.linear + shape.linear_rows * _INT8_ROW
+    groups = -(-shape.linear // group_size)
+    return int8_embeddings + shape.linear // 2 + groups * _SCALE + -(-groups // 2)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What an engine is asked to hold. `tokens` in one step; `context` is the longest sequence."""
+
+    batch: int
+    tokens: int
+    context: int
+    threads: int
+    activation_precision: str
+    dense: bool = False
+
+
+def activation_bytes(architecture: Architecture, load: Load, constants: MemoryConstants) -> int:
+    """Buffers of one step, logits and attention scores.
+
+    GenAI gathers before the output matrix, so logits exist only for the last token of each sequence. Dense sequences
+    have buffers of their own and logits for every token.
+    """
+    elements = load.tokens * _elements_per_token(architecture, constants)
+    if load.dense:
+        requests = elements * WIDTH[load.activation_precision] + _dense_logits(architecture, load)
+        return load.batch * requests + _dense_scores(architecture, load)
+    logits, scores = _logits(architecture, load, constants), _scores(architecture, load, constants)
+    return elements * WIDTH[load.activation_precision] + logits + scores
+
+
+def _elements_per_token(architecture: Architecture, constants: MemoryConstants) -> int:
+    experts = architecture.experts_per_token * architecture.expert_intermediate_size
+    heads = (architecture.heads + 2 * architecture.kv_heads) * architecture.head_size
+    return (
+        constants.per_intermediate * max(architecture.intermediate_size, experts)
+        + constants.per_attention * heads
+        + constants.per_hidden * architecture.hidden_size
+    )
+
+
+def _logits(architecture: Architecture, load: Load, constants: MemoryConstants) -> int:
+    burst = constants.logits_burst_bytes * min(load.batch, constants.logits_burst_sequences)
+    return architecture.vocabulary_size * (constants.logits_bytes * load.batch + burst)
+
+
+def _scores(architecture: Architecture, load: Load, constants: MemoryConstants) -> int:
+    row = architecture.heads * load.context * WIDTH["f32"]
+    return row * constants.score_rows * (load.threads + _GROWTH)
+
+
+def _dense_logits(architecture: Architecture, load: Load) -> int:
+    return _DENSE_LOGITS * load.tokens * architecture.vocabulary_size
+
+
+def _dense_scores(architecture: Architecture, load: Load) -> int:
+    """Sequences take turns, so there is one set; besides scores one layer's keys and values for every query head."""
+    rows = max(load.tokens, _DENSE_ROWS) * _DENSE_SCORES + 2 * architecture.head_size
+    return architecture.heads * load.context * rows * WIDTH[load.activation_precision]
+
+
+def runtime_bytes(architecture: Architecture, constants: MemoryConstants) -> int:
+    return constants.runtime_bytes + constants.runtime_bytes_per_vocabulary_entry * architecture.vocabulary_size
+
+
+@dataclass(frozen=True)
+class CacheDemand:
+    """Tokens: `least` without which the engine makes no sense, `wanted` for a typical load; `fraction` of what is left
+    bounds all beyond `least`."""
+
+    least: int
+    wanted: int
+    bytes_per_token: int
+    block_tokens: int
+    fraction: float
+
+
+def with_cache(fixed: MemoryBudget, demand: CacheDemand) -> MemoryBudget:
+    """Adds a cache to a budget without one: at least `least` (the total may then pass the limit), at most `wanted`."""
+    left = max(fixed.limit - fixed.total, 0)
+    affordable = int(left * demand.fraction) // demand.bytes_per_token
+    tokens = max(demand.least, min(demand.wanted, affordable))
+    blocks = -(-tokens // demand.block_tokens)
+    return MemoryBudget(
+        weights=fixed.weights,
+        activations=fixed.activations,
+        runtime=fixed.runtime,
+        kv_cache=blocks * demand.block_tokens * demand.bytes_per_token,
+        kv_bytes_per_token=demand.bytes_per_token,
+        kv_block_tokens=demand.block_tokens,
+        kv_blocks=blocks,
+        limit=fixed.limit,
+    )
+
+
+def dense_kv_bytes_per_token(architecture: Architecture, kv_precision: str) -> int:
+    """Models whose attention cannot be paged keep each sequence's cache as graph states of several copies."""
+    return _DENSE_COPIES * kv_bytes_per_token(architecture, kv_precision)

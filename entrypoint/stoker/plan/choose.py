@@ -1,0 +1,129 @@
+"""Which planner is asked: that for the machine's GPUs first, then that for its CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import replace
+
+from stoker.errors import DoesNotFitError, StokerError, UsageError
+from stoker.plan.nearest import did_you_mean
+from stoker.plan.nvidia.catalogue import Catalogue
+from stoker.plan.nvidia.host import is_invented
+from stoker.plan.nvidia.planner import Refused, check_parallel, plan_gpus
+from stoker.plan.nvidia.rules import CACHES, WEIGHTS
+from stoker.plan.planner import check_context, longest_context, make_plan
+from stoker.plan.profile import Profile
+from stoker.plan.types import Plan, Rejection, Wishes
+from stoker.plan.wishes import asked, check_agreement, check_names, check_numbers
+from stoker.probe.machine import Machine
+from stoker.resolve.model import Model
+
+_NO_IMAGE = "{} engines need the NVIDIA image; this installation has only the CPU engine"
+
+
+def choose_plan(
+    machine: Machine,
+    model: Model,
+    profiles: Sequence[Profile],
+    nvidia: Catalogue,
+    wishes: Wishes,
+    available: Set[str] | None = None,
+) -> Plan:
+    """The plan for the GPUs if there are any that serve the model as wished, else that for the CPU.
+
+    `available` are the engine kinds that can be built here; None plans as if all could. Raises what make_plan raises.
+    """
+    names = [*(one.name for one in profiles), *(one.name for one in nvidia.profiles)]
+    _check_profile_name(wishes, names)
+    if not machine.gpus:
+        _refuse_gpu_profile(wishes, nvidia, "it needs a GPU, and none was found")
+        return make_plan(machine, model, profiles, wishes)
+    if wish := _wish_for_the_cpu(wishes, profiles):
+        plan = make_plan(machine, model, profiles, wishes)
+        return replace(plan, reasons=(f"serving from the CPU: only its engine has {wish}", *_without_gpu_line(plan)))
+    kinds = frozenset(nvidia.kinds) if available is None else frozenset(nvidia.kinds) & available
+    if not kinds:
+        return _without_gpu_kinds(machine, model, profiles, nvidia, wishes)
+    within = replace(nvidia, profiles=tuple(one for one in nvidia.profiles if one.kind.name in kinds))
+    return _with_gpus(machine, model, profiles, within, wishes)
+
+
+def _check_profile_name(wishes: Wishes, names: Sequence[str]) -> None:
+    wish = wishes.profile
+    if wish is not None and wish.value not in names:
+        what = f"{asked(wish, 'profile')}: unknown profile {wish.value!r}"
+        raise UsageError(what, remedy=did_you_mean(wish.value, names))
+
+
+def _wish_for_the_cpu(wishes: Wishes, profiles: Sequence[Profile]) -> str:
+    """The wish that only the CPU's engines know; empty without one."""
+    names = {one.name for one in profiles}
+    precisions = {one.precision for one in profiles}.difference(WEIGHTS)
+    caches = {kv for one in profiles for kv in one.kv_precisions}.difference(CACHES)
+    known = ((wishes.profile, names), (wishes.precision, precisions), (wishes.kv_precision, caches))
+    return next((wish.value for wish, own in known if wish is not None and wish.value in own), "")
+
+
+def _refuse_gpu_profile(wishes: Wishes, nvidia: Catalogue, why: str) -> None:
+    wish = wishes.profile
+    if wish is not None and wish.value in {one.name for one in nvidia.profiles}:
+        raise DoesNotFitError(f"{asked(wish, 'profile')} {wish.value} cannot be had", why=why)
+
+
+def _refuse_gpu_precision(wishes: Wishes, profiles: Sequence[Profile]) -> None:
+    wish = wishes.precision
+    if wish is not None and wish.value in set(WEIGHTS).difference(one.precision for one in profiles):
+        what = f"{asked(wish, 'precision')} {wish.value} cannot be had"
+        possible = ", ".join(sorted({one.precision for one in profiles}))
+        raise DoesNotFitError(what, why=_NO_IMAGE.format("tensorrt_llm"), remedy=f"possible on the CPU: {possible}")
+
+
+def _without_gpu_kinds(
+    machine: Machine, model: Model, profiles: Sequence[Profile], nvidia: Catalogue, wishes: Wishes
+) -> Plan:
+    _refuse_gpu_profile(wishes, nvidia, _NO_IMAGE.format("its"))
+    _refuse_gpu_precision(wishes, profiles)
+    plan = make_plan(machine, model, profiles, wishes)
+    rejected = tuple(Rejection(one.name, _NO_IMAGE.format(one.kind.name)) for one in nvidia.profiles)
+    reasons = (f"{_NO_IMAGE.format('tensorrt_llm')}: serving from the CPU", *_without_gpu_line(plan))
+    return replace(plan, rejected=(*plan.rejected, *rejected), reasons=reasons)
+
+
+def _without_gpu_line(plan: Plan) -> tuple[str, ...]:
+    """The CPU planner's own words for GPUs that it cannot use."""
+    return tuple(reason for reason in plan.reasons if "this version has no engine for them" not in reason)
+
+
+def _with_gpus(machine: Machine, model: Model, profiles: Sequence[Profile], nvidia: Catalogue, wishes: Wishes) -> Plan:
+    check_names(wishes)
+    check_numbers(wishes)
+    for profile in nvidia.profiles:
+        if wishes.profile and wishes.profile.value == profile.name:
+            check_agreement(profile, wishes, nvidia.profiles)
+    check_parallel(wishes, machine)
+    longest = longest_context(model)
+    check_context(wishes, longest, model)
+    found = plan_gpus(machine, model, nvidia, wishes, longest)
+    if isinstance(found, Plan):
+        others = tuple(Rejection(one.name, "the GPU comes before the CPU") for one in profiles)
+        return replace(found, rejected=(*found.rejected, *others))
+    return _from_the_cpu(machine, model, profiles, wishes, found)
+
+
+def _from_the_cpu(
+    machine: Machine, model: Model, profiles: Sequence[Profile], wishes: Wishes, refused: Refused
+) -> Plan:
+    """Only where the CPU is known, and the wishes are none that only a GPU could grant. Raises the GPUs' refusal."""
+    if refused.by_wish:
+        raise refused.error
+    if is_invented(machine):
+        remedy = f"describe the host too (--machine {machine.name},cpu:16c-64g) to plan for its CPU"
+        error = refused.error
+        raise type(error)(error.what, why=error.why, remedy=f"{error.remedy}; {remedy}".lstrip("; "))
+    try:
+        plan = make_plan(machine, model, profiles, wishes)
+    except StokerError:
+        raise refused.error from None
+    why = refused.error.why or refused.error.what
+    reasons = (f"serving from the CPU: {refused.error.what}: {why}", *_without_gpu_line(plan))
+    return replace(plan, rejected=(*refused.rejected, *plan.rejected), reasons=reasons)

@@ -1,0 +1,87 @@
+"""What the kernels compute in, and which cache types go with that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stoker.errors import DoesNotFitError, UsageError
+from stoker.plan.profile import Profile
+from stoker.plan.types import Wishes
+from stoker.plan.wishes import asked
+from stoker.probe.machine import Cpu
+from stoker.resolve.model import Model
+
+# Measured with OpenVINO 2026.4.1: other pairs either fail when the first request runs (bf16 cache under f32 compute and
+# the reverse), or silently store the cache in the compute type (f16 under bf16).
+CACHE_TYPES: Mapping[str, tuple[str, ...]] = {
+    "bf16": ("u8", "bf16"),
+    "f16": ("u8", "f16"),
+    "f32": ("u8", "f16", "f32"),
+}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """`reason` says why the activations are what they are; `forced` that the cache's type decided it."""
+
+    activation_precision: str
+    kv_precision: str
+    dense: bool
+    reason: str
+    forced: bool = False
+
+
+def attention_cannot_be_paged(model: Model) -> bool:
+    """Soft-capped attention scores (Gemma 2): OpenVINO's paged attention has no such input."""
+    text = model.config.get("text_config")
+    config = text if isinstance(text, Mapping) else model.config
+    return bool(config.get("attn_logit_softcapping"))
+
+
+def compute_for(profile: Profile, cpu: Cpu, model: Model, wishes: Wishes) -> Compute:
+    """Raises UsageError or DoesNotFitError for a wished cache type that cannot be had."""
+    activation, reason = _activation(profile, cpu)
+    dense = attention_cannot_be_paged(model)
+    types = {name: (name,) for name in CACHE_TYPES} if dense else CACHE_TYPES
+    wish = wishes.kv_precision
+    if wish is None:
+        default = activation if dense else profile.kv_precision
+        return Compute(activation, default, dense, reason)
+    if wish.value in types[activation]:
+        return Compute(activation, wish.value, dense, reason)
+    if wish.value in profile.kv_precisions and wish.value in types["f32"]:
+        slower = f"computes in f32: a {wish.value} cache cannot go with {activation} kernels; slower than {activation}"
+        return Compute("f32", wish.value, dense, slower, forced=True)
+    raise _refused(profile, wish.value, asked(wish, "kv-precision"), activation, dense)
+
+
+def _activation(profile: Profile, cpu: Cpu) -> tuple[str, str]:
+    for entry in profile.activation:
+        there = [isa for isa in entry.isa_any if isa in cpu.isa]
+        if there:
+            return entry.precision, f"computes in {entry.precision}: the processor has {', '.join(there)}"
+        if not entry.isa_any:
+            return entry.precision, _fallback_reason(profile, entry.precision)
+    raise AssertionError(profile.name)  # the catalogue's rules demand a last entry without isa_any
+
+
+def _fallback_reason(profile: Profile, precision: str) -> str:
+    wanted = [isa for entry in profile.activation for isa in entry.isa_any]
+    if not wanted:
+        return f"computes in {precision}, as the profile says"
+    return f"computes in {precision}: the processor has none of {', '.join(wanted)}"
+
+
+def _refused(profile: Profile, wished: str, flag: str, activation: str, dense: bool) -> UsageError | DoesNotFitError:
+    what = f"{flag} {wished} cannot be had"
+    if dense:
+        why = "this model's soft-capped attention cannot be paged, and its cache is kept in the type of the kernels"
+        return UsageError(what, why=why, remedy=f"leave it out, or ask for {activation}")
+    if wished not in profile.kv_precisions:
+        return UsageError(what, why=f"{profile.name} offers {', '.join(profile.kv_precisions)}")
+    others = ", ".join(CACHE_TYPES[activation])
+    why = f"a {wished} cache needs {wished} kernels, and {profile.precision} here computes in {activation}"
+    if any(entry.precision == wished for entry in profile.activation):
+        return DoesNotFitError(what, why=f"{why}: the processor lacks {wished}", remedy=f"possible here: {others}")
+    return UsageError(what, why=why, remedy=f"possible: {others}")

@@ -1,0 +1,32 @@
+"""What the GPU planner tried and settled on, before it is put into words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stoker.plan.fit import Range
+from stoker.plan.nvidia.fit import GpuFit, GpuSetting
+from stoker.plan.nvidia.selection import Question
+from stoker.plan.types import Rejection
+from stoker.probe.machine import Machine
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """`found` is None where not even the smallest batch and context fit."""
+
+    setting: GpuSetting
+    span: Range
+    found: GpuFit | None
+
+
+@dataclass(frozen=True)
+class GpuOutcome:
+    """`before` would have been taken with more memory; `longest` is the context that the model allows."""
+
+    machine: Machine
+    question: Question
+    taken: Attempt
+    before: tuple[Rejection, ...]
+    rejected: tuple[Rejection, ...]
+    longest: int

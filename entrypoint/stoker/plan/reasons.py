@@ -1,0 +1,183 @@
+"""The reasons of a plan, one line each: what was chosen, why, and what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stoker.plan.budget import kv_bytes_per_token
+from stoker.plan.outcome import Outcome
+from stoker.plan.selection import checkpoint_kind
+from stoker.plan.sources import source_text
+from stoker.plan.types import Chosen
+from stoker.plan.units import count_text, size_text
+from stoker.probe.machine import Machine
+
+_CALIBRATED = ("int4_awq", "int4_gptq", "int8_sq")
+
+
+@dataclass(frozen=True)
+class _Case:
+    machine: Machine
+    chosen: Chosen
+    outcome: Outcome
+
+    @property
+    def checkpoint(self) -> str:
+        return checkpoint_kind(self.outcome.setting.model.quantization)
+
+
+def reasons_for(machine: Machine, chosen: Chosen, outcome: Outcome) -> tuple[str, ...]:
+    case = _Case(machine, chosen, outcome)
+    return tuple(filter(None, (say(case) for say in _LINES)))
+
+
+def _precision(case: _Case) -> str:
+    precision = case.chosen.precision
+    if wish := case.outcome.wishes.precision or case.outcome.wishes.profile:
+        return f"precision {precision}: asked for by {source_text(wish)}"
+    if case.checkpoint != "plain":
+        return f"precision {precision}: the checkpoint is {case.checkpoint.upper()} already"
+    if case.outcome.passed_over:
+        better = case.outcome.passed_over[0]
+        return f"precision {precision}: memory forces it; {better.profile} {better.reason}"
+    if not case.outcome.found.comfortable:
+        return f"precision {precision}: the first by order that fits at all; no profile leaves a comfortable context"
+    return f"precision {precision}: the default on a CPU, next to no loss of quality at a quarter of f32's memory"
+
+
+def _calibration(case: _Case) -> str:
+    if case.checkpoint != "plain":
+        return "its integers and scales are kept as they are: nothing is calibrated or quantised again"
+    if case.chosen.precision in _CALIBRATED:
+        return f"{case.chosen.precision} is calibrated on a small text while it is built"
+    return ""
+
+
+def _goal(case: _Case) -> str:
+    profile = case.outcome.setting.profile
+    if profile.goal != "latency":
+        return ""
+    line = "goal latency: few sequences, short steps"
+    if profile.precision == "int8" and not case.outcome.wishes.precision:
+        line += (
+            "; int4 would be the quickest for one stream, but costs quality, so it must be asked for (--precision int4)"
+        )
+    return line
+
+
+def _activation(case: _Case) -> str:
+    return case.outcome.setting.compute.reason
+
+
+def _cache_type(case: _Case) -> str:
+    outcome = case.outcome
+    if outcome.setting.compute.dense:
+        return (
+            "soft-capped attention scores cannot be paged in OpenVINO: each sequence keeps its own "
+            f"{case.chosen.kv_precision} cache at full length, so fewer run at once"
+        )
+    architecture = outcome.setting.model.architecture
+    own = kv_bytes_per_token(architecture, case.chosen.kv_precision)
+    line = f"{case.chosen.kv_precision} KV cache: {count_text(own)} bytes a token"
+    if case.chosen.kv_precision == "u8":
+        line += f", against {count_text(kv_bytes_per_token(architecture, 'f16'))} in 16 bits"
+    return line
+
+
+def _context(case: _Case) -> str:
+    outcome, value = case.outcome, case.chosen.max_seq_len
+    if wish := outcome.wishes.max_seq_len:
+        return f"context {count_text(value)} tokens: asked for by {source_text(wish)}"
+    if value == outcome.longest:
+        return f"context {count_text(value)} tokens: all that the model allows"
+    if value == outcome.span.context.start:
+        return (
+            f"context {count_text(value)} tokens: the profile's default; "
+            f"the model allows {count_text(outcome.longest)} (--max-seq-len)"
+        )
+    return (
+        f"context shrunk from {count_text(outcome.span.context.start)} to {count_text(value)} tokens to fit in memory"
+    )
+
+
+def _batch(case: _Case) -> str:
+    outcome, value = case.outcome, case.chosen.max_batch_size
+    if wish := outcome.wishes.max_batch_size:
+        return f"{value} sequences at once: asked for by {source_text(wish)}"
+    if value < outcome.span.batch.start:
+        return f"batch shrunk from {outcome.span.batch.start} to {value} sequences at once to fit in memory"
+    return (
+        f"{value} sequences at once and {case.chosen.max_num_tokens} tokens a step: the profile's, for {_cores(case)}"
+    )
+
+
+def _cores(case: _Case) -> str:
+    cores = case.machine.cpu.cores
+    return "1 core" if cores == 1 else f"{cores} cores"
+
+
+def _pool(case: _Case) -> str:
+    budget = case.outcome.found.budget
+    tokens = budget.kv_blocks * budget.kv_block_tokens
+    return (
+        f"KV cache of {count_text(tokens)} tokens ({size_text(budget.kv_cache)}): "
+        "at least one sequence of full length, "
+        f"{count_text(tokens // case.chosen.max_batch_size)} for each sequence when all run"
+    )
+
+
+def _limit(case: _Case) -> str:
+    cpu, fraction = case.machine.cpu, case.outcome.setting.profile.memory.available_fraction
+    usable = min(cpu.memory_available, cpu.memory_limit)
+    return (
+        f"memory limit {size_text(case.outcome.found.budget.limit)}: "
+        f"{fraction:.0%} of the {size_text(usable)} available to this process"
+    )
+
+
+def _gpus(case: _Case) -> str:
+    count = len(case.machine.gpus)
+    if not count:
+        return ""
+    found = "1 GPU" if count == 1 else f"{count} GPUs"
+    return f"{found} found; this version has no engine for them; serving from the CPU"
+
+
+def _window(case: _Case) -> str:
+    architecture = case.outcome.setting.model.architecture
+    if not architecture.sliding_window or case.outcome.setting.compute.dense:
+        return ""
+    return (
+        f"the window of {count_text(architecture.sliding_window)} tokens in {architecture.sliding_layers} layers saves "
+        "no cache: OpenVINO's paged attention keeps every token"
+    )
+
+
+def _experts(case: _Case) -> str:
+    architecture = case.outcome.setting.model.architecture
+    if not architecture.experts:
+        return ""
+    return f"all {architecture.experts} experts stay in memory, though a token uses {architecture.experts_per_token}"
+
+
+def _estimate(case: _Case) -> str:
+    measured = case.outcome.setting.model.weights.measured
+    return "" if measured else "weights computed from the architecture: no file headers were at hand"
+
+
+_LINES: tuple[Callable[[_Case], str], ...] = (
+    _precision,
+    _calibration,
+    _goal,
+    _activation,
+    _cache_type,
+    _context,
+    _batch,
+    _pool,
+    _limit,
+    _gpus,
+    _window,
+    _experts,
+    _estimate,
+)

@@ -1,0 +1,153 @@
+"""A plan for people (`stoker plan`) and for programs (`stoker plan --json`, docs/plan.schema.json)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from typing import Any
+
+from stoker.plan.types import Chosen, Plan
+from stoker.plan.units import count_text, size_text
+from stoker.probe.machine import Machine
+from stoker.resolve.model import Model
+
+_FLAGS = ("profile", "precision", "kv_precision", "max_seq_len", "max_batch_size", "max_num_tokens")
+_GPU_FLAGS = ("tensor_parallel", "pipeline_parallel")
+_LABELS = {
+    "kv_precision": "KV precision",
+    "max_seq_len": "context",
+    "max_batch_size": "sequences at once",
+    "max_num_tokens": "tokens a step",
+}
+
+
+def render_plan(plan: Plan) -> str:
+    """Plain text of a few paragraphs: choice, reasons, memory, rejected profiles, equivalent command."""
+    parts = (
+        _heading(plan),
+        _section("Chosen", _chosen_rows(plan)),
+        _list("Why", plan.reasons),
+        _section("Memory of each GPU" if plan.chosen.devices else "Memory", _memory_rows(plan)),
+        _section("Left aside", ((one.profile, one.reason, "") for one in plan.rejected)),
+        f"The same, spelled out:\n  {command_line(plan)}",
+    )
+    return "\n\n".join(part for part in parts if part)
+
+
+def command_line(plan: Plan) -> str:
+    """The explicit `stoker serve` that gives this very plan on this machine."""
+    names = (*_FLAGS, *_GPU_FLAGS) if plan.chosen.devices else _FLAGS
+    flags = [(name.replace("_", "-"), str(getattr(plan.chosen, name))) for name in names]
+    words = ["stoker", "serve", plan.model.reference, *(word for name, value in flags for word in (f"--{name}", value))]
+    return shlex.join(words)
+
+
+def _heading(plan: Plan) -> str:
+    cpu, model = plan.machine.cpu, plan.model
+    revision = f" at {model.revision[:12]}" if model.revision else ""
+    memory = size_text(min(cpu.memory_available, cpu.memory_limit))
+    processor = "" if cpu.name in plan.machine.name else f"{cpu.name}, "
+    return (
+        f"{model.served_name}{revision}: {model.architecture.name}, {count_text(model.weights.parameters)} parameters\n"
+        f"{plan.machine.name}: {_gpus(plan)}{processor}{cpu.cores} cores, {memory} available"
+    )
+
+
+def _gpus(plan: Plan) -> str:
+    used = [gpu for gpu in plan.machine.gpus if gpu.index in plan.chosen.devices]
+    if not used:
+        return ""
+    return f"{len(used)} of {len(plan.machine.gpus)} GPUs ({used[0].name}, {size_text(used[0].memory_free)} free); "
+
+
+def _chosen_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
+    sources = dict(plan.sources)
+    for field in fields(Chosen):
+        value = getattr(plan.chosen, field.name)
+        if field.name in ("devices", "group_size") and not value:
+            continue
+        yield _LABELS.get(field.name, field.name.replace("_", " ")), _value_text(value), f"({sources[field.name]})"
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return count_text(value) if isinstance(value, int) else str(value)
+
+
+def _memory_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
+    memory = plan.memory
+    tokens = count_text(memory.kv_blocks * memory.kv_block_tokens)
+    blocks = f"{count_text(memory.kv_blocks)} blocks of {memory.kv_block_tokens}"
+    each = count_text(memory.kv_bytes_per_token)
+    yield "weights", size_text(memory.weights), plan.chosen.precision
+    yield "activations", size_text(memory.activations), f"{count_text(plan.chosen.max_num_tokens)} tokens a step"
+    if plan.chosen.devices:
+        yield "runtime", size_text(memory.runtime), "runtime and decoder buffers"
+        yield "CUDA context", size_text(memory.context), ""
+        if memory.communication:
+            yield "communication", size_text(memory.communication), "NCCL and all-reduce buffers"
+    else:
+        yield "runtime", size_text(memory.runtime), "API process, Triton, engine, tokenizer"
+    yield "KV cache", size_text(memory.kv_cache), f"{tokens} tokens of {each} bytes, in {blocks}"
+    yield "total", size_text(memory.total), ""
+    yield "limit", size_text(memory.limit), f"{size_text(max(memory.limit - memory.total, 0))} free"
+
+
+def _section(title: str, rows: Iterable[tuple[str, str, str]]) -> str:
+    table = tuple(rows)
+    if not table:
+        return ""
+    first = max(len(row[0]) for row in table)
+    second = max(len(row[1]) for row in table) if any(row[2] for row in table) else 0
+    return "\n".join([title, *(f"  {a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in table)])
+
+
+def _list(title: str, lines: Iterable[str]) -> str:
+    return "\n".join([title, *(f"  - {line}" for line in lines)])
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """Ready for json.dumps. Sizes are bytes."""
+    return {
+        "machine": _machine(plan.machine),
+        "model": _model(plan.model),
+        "chosen": _listed(asdict(plan.chosen)),
+        "memory": {**asdict(plan.memory), "total": plan.memory.total},
+        "rejected": [asdict(rejection) for rejection in plan.rejected],
+        "reasons": list(plan.reasons),
+        "sources": dict(plan.sources),
+        "command": command_line(plan),
+    }
+
+
+def _machine(machine: Machine) -> dict[str, Any]:
+    document: dict[str, Any] = _listed(asdict(machine))
+    return document
+
+
+def _model(model: Model) -> dict[str, Any]:
+    """Without config.json, which is the model's own, and without files."""
+    quantization = model.quantization
+    return {
+        "reference": model.reference,
+        "served_name": model.served_name,
+        "revision": model.revision,
+        "architecture": asdict(model.architecture),
+        "parameters": model.weights.parameters,
+        "weight_bytes": model.weights.total_bytes,
+        "weights_measured": model.weights.measured,
+        "quantization": None
+        if quantization is None
+        else {"method": quantization.method, "bits": quantization.bits, "group_size": quantization.group_size},
+    }
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as the lists that JSON has."""
+    if isinstance(value, dict):
+        return {name: _listed(child) for name, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_listed(child) for child in value]
+    return value

@@ -1,0 +1,96 @@
+"""The JSON Schema of `stoker plan --json`, made from the types that the document is made from.
+
+`python -m stoker.plan.schema > docs/plan.schema.json` after a change; a test compares them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from stoker.plan.types import Chosen, MemoryBudget, Rejection
+from stoker.probe.machine import Machine
+from stoker.resolve.model import Architecture
+
+_SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+_TEXT = {"type": "string"}
+_WHOLE = {"type": "integer"}
+
+
+def plan_schema() -> dict[str, Any]:
+    memory = schema_of(MemoryBudget)
+    memory["properties"]["total"] = _WHOLE
+    memory["required"].append("total")
+    properties = {
+        "machine": schema_of(Machine),
+        "model": _model_schema(),
+        "chosen": schema_of(Chosen),
+        "memory": {"description": "bytes, per device", **memory},
+        "rejected": {"type": "array", "items": schema_of(Rejection)},
+        "reasons": {"type": "array", "items": _TEXT},
+        "sources": {
+            "description": "where each field of `chosen` came from",
+            **_sources(),
+        },
+        "command": _TEXT,
+    }
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "stoker plan --json"}
+    return {**head, **_object(properties)}
+
+
+def _sources() -> dict[str, Any]:
+    return _object({field.name: _TEXT for field in fields(Chosen)})
+
+
+def _model_schema() -> dict[str, Any]:
+    quantization = _object({"method": _TEXT, "bits": _WHOLE, "group_size": _WHOLE})
+    return _object(
+        {
+            "reference": _TEXT,
+            "served_name": _TEXT,
+            "revision": _TEXT,
+            "architecture": schema_of(Architecture),
+            "parameters": _WHOLE,
+            "weight_bytes": _WHOLE,
+            "weights_measured": {"type": "boolean"},
+            "quantization": {"anyOf": [quantization, {"type": "null"}]},
+        }
+    )
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def schema_of(kind: Any) -> dict[str, Any]:
+    """Of a scalar, a tuple, a union or a dataclass of those."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return _object({field.name: schema_of(hints[field.name]) for field in fields(kind)})
+    if kind in _SCALARS:
+        return {"type": _SCALARS[kind]}
+    if get_origin(kind) in (Union, UnionType):
+        return {"anyOf": [schema_of(choice) for choice in get_args(kind)]}
+    return _array(get_args(kind))
+
+
+def _array(items: tuple[Any, ...]) -> dict[str, Any]:
+    if len(items) == 2 and items[1] is Ellipsis:
+        return {"type": "array", "items": schema_of(items[0])}
+    return {
+        "type": "array",
+        "prefixItems": [schema_of(item) for item in items],
+        "minItems": len(items),
+        "maxItems": len(items),
+    }
+
+
+def schema_text() -> str:
+    return json.dumps(plan_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

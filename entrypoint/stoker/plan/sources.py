@@ -1,0 +1,69 @@
+"""Where each value of a plan came from."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from stoker.plan.outcome import Outcome
+from stoker.plan.types import Chosen, Wishes
+from stoker.settings.origin import Sourced
+
+PLANNER, MACHINE, MODEL = "planner", "machine", "model"
+
+
+def sources_for(chosen: Chosen, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+    """One entry a field of `chosen`, in their order."""
+    profile = f"profile {chosen.profile}"
+    found = {
+        "profile": _wished(outcome.wishes, "profile") or PLANNER,
+        "engine": profile,
+        "precision": _wished(outcome.wishes, "precision") or profile,
+        "kv_precision": _wished(outcome.wishes, "kv_precision")
+        or (PLANNER if outcome.setting.compute.dense else profile),
+        "activation_precision": PLANNER if outcome.setting.compute.forced else f"{profile}, {MACHINE}",
+        "tensor_parallel": _wished(outcome.wishes, "tensor_parallel") or PLANNER,
+        "pipeline_parallel": _wished(outcome.wishes, "pipeline_parallel") or PLANNER,
+        "devices": PLANNER,
+        "max_batch_size": _wished(outcome.wishes, "max_batch_size") or _batch(chosen, outcome, profile),
+        "max_num_tokens": _wished(outcome.wishes, "max_num_tokens") or _step(chosen, outcome, profile),
+        "max_seq_len": _wished(outcome.wishes, "max_seq_len") or _context(chosen, outcome, profile),
+        "threads": MACHINE,
+        "group_size": _group_size(chosen, outcome, profile),
+    }
+    return tuple((field.name, found[field.name]) for field in fields(chosen))
+
+
+def source_text(wish: Sourced[str] | Sourced[int]) -> str:
+    return f"{wish.origin.name.lower()} {wish.detail}".strip()
+
+
+def _wished(wishes: Wishes, name: str) -> str:
+    wish = getattr(wishes, name)
+    return source_text(wish) if wish else ""
+
+
+def _batch(chosen: Chosen, outcome: Outcome, profile: str) -> str:
+    return profile if chosen.max_batch_size == _profile_batch(outcome) else PLANNER
+
+
+def _profile_batch(outcome: Outcome) -> int:
+    limits = outcome.setting.profile.limits
+    steps = limits.dense_max_batch_size if outcome.setting.compute.dense else limits.max_batch_size
+    return steps.at(outcome.setting.cpu.cores)
+
+
+def _step(chosen: Chosen, outcome: Outcome, profile: str) -> str:
+    own = outcome.setting.profile.limits.max_num_tokens.at(outcome.setting.cpu.cores)
+    return profile if chosen.max_num_tokens == own else PLANNER
+
+
+def _context(chosen: Chosen, outcome: Outcome, profile: str) -> str:
+    if chosen.max_seq_len == outcome.longest:
+        return MODEL
+    own = outcome.setting.profile.limits.max_seq_len.at(outcome.setting.cpu.cores)
+    return profile if chosen.max_seq_len == own else PLANNER
+
+
+def _group_size(chosen: Chosen, outcome: Outcome, profile: str) -> str:
+    quantization = outcome.setting.model.quantization
+    return MODEL if quantization and quantization.group_size and chosen.group_size else profile

@@ -1,0 +1,92 @@
+"""What `plan` takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stoker.probe.machine import Machine
+from stoker.resolve.model import Model
+from stoker.settings.origin import Sourced
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for; None where the planner decides. Each remembers where it came from."""
+
+    profile: Sourced[str] | None = None
+    goal: Sourced[str] | None = None
+    precision: Sourced[str] | None = None
+    kv_precision: Sourced[str] | None = None
+    max_seq_len: Sourced[int] | None = None
+    max_batch_size: Sourced[int] | None = None
+    max_num_tokens: Sourced[int] | None = None
+    tensor_parallel: Sourced[int] | None = None
+    pipeline_parallel: Sourced[int] | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """How the engine is built and run.
+
+    `engine`: openvino | tensorrt_llm | tensorrt_llm_pytorch | torch. `precision`: f32 f16 bf16 int8 int4 int4_awq
+    int4_gptq int8_sq (on GPUs also int8_wo int4_wo fp8 fp8_block nvfp4 w4a8_awq). `kv_precision`: u8 bf16 f16 f32 (fp8,
+    int8 on GPUs).
+    `activation_precision`: what the kernels compute in (bf16, f16, f32). `max_num_tokens`: tokens in one engine step.
+    `devices`: GPU indices, empty on a CPU. `threads`: CPU threads the engine may use.
+    """
+
+    profile: str
+    engine: str
+    precision: str
+    kv_precision: str
+    activation_precision: str
+    tensor_parallel: int
+    pipeline_parallel: int
+    devices: tuple[int, ...]
+    max_batch_size: int
+    max_num_tokens: int
+    max_seq_len: int
+    threads: int
+    group_size: int = 0
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """Bytes, per device. `kv_cache` = `kv_blocks` x `kv_block_tokens` x `kv_bytes_per_token`; `total` <= `limit`.
+
+    `context` (CUDA's) and `communication` (between GPUs) are 0 on a CPU.
+    """
+
+    weights: int
+    activations: int
+    runtime: int
+    kv_cache: int
+    kv_bytes_per_token: int
+    kv_block_tokens: int
+    kv_blocks: int
+    limit: int
+    context: int = 0
+    communication: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.activations + self.runtime + self.kv_cache + self.context + self.communication
+
+
+@dataclass(frozen=True)
+class Rejection:
+    profile: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`sources` says for each field of `chosen` where it came from ("flag --precision", "profile", "planner")."""
+
+    machine: Machine
+    model: Model
+    chosen: Chosen
+    memory: MemoryBudget
+    rejected: tuple[Rejection, ...]
+    reasons: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...]

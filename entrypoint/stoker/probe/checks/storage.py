@@ -1,0 +1,85 @@
+"""Shared memory, the cache directory and its disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from stoker.probe.checks.check import Check, sized
+from stoker.probe.mounts import mount_of, read_mounts
+
+# Triton's Python backend takes a region for each model instance and grows it with the load.
+_LEAST_SHARED_MEMORY = 256 << 20
+_LEAST_DISK = 5 << 30
+_NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs", "fuse.s3fs", "lustre", "glusterfs")
+_PASSING_FILESYSTEMS = ("tmpfs", "ramfs", "overlay")
+
+
+def check_shared_memory(size: int, root: Path = Path("/")) -> Check:
+    """`size` of /dev/shm in bytes. Docker gives a container 64 MiB unless told otherwise."""
+    name, remedy = "shared memory", "docker run --shm-size=1g (Kubernetes: an emptyDir of medium Memory at /dev/shm)"
+    if size == 0:
+        return Check(name, "failed", "no /dev/shm", remedy)
+    status = os.statvfs(root / "dev/shm")
+    free = status.f_frsize * status.f_bavail
+    found = f"{sized(free)} free of {sized(size)}"
+    if size < _LEAST_SHARED_MEMORY:
+        return Check(name, "failed", found, remedy)
+    if free < _LEAST_SHARED_MEMORY:
+        return Check(name, "warning", found, "remove what dead programs left in /dev/shm, or make it larger")
+    return Check(name, "ok", found)
+
+
+def check_cache(cache: Path) -> Check:
+    """Writable, by writing: permissions alone do not tell on network and user-mapped file systems."""
+    name = "cache"
+    directory = nearest_existing(cache)
+    if not directory.is_dir():
+        return Check(name, "failed", f"{directory} is not a directory", "choose another with --cache")
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        return Check(name, "failed", f"{directory}: {error.strerror} ({_ownership(directory)})", _permission_remedy())
+    return Check(name, "ok", str(cache) if directory == cache else f"{cache} can be made")
+
+
+def nearest_existing(path: Path) -> Path:
+    """`path`, or the first directory above it that exists."""
+    path = path.absolute()
+    return next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+
+
+def _ownership(directory: Path) -> str:
+    status = directory.stat()
+    return f"owner {status.st_uid}, mode {stat.filemode(status.st_mode)}, this process is user {os.geteuid()}"
+
+
+def _permission_remedy() -> str:
+    return f"give it to user {os.geteuid()} (chown, or docker's --user and a volume), or choose another with --cache"
+
+
+def check_filesystem(cache: Path, root: Path = Path("/")) -> Check:
+    """Engines are memory-mapped and locked: slow and unreliable over a network, lost on what lives in memory."""
+    mount = mount_of(nearest_existing(cache), read_mounts(root))
+    filesystem = mount.filesystem if mount else "unknown"
+    if filesystem in _NETWORK_FILESYSTEMS:
+        remedy = "file locks and memory mapping may be slow or missing; a local disk is better"
+        return Check("file system", "warning", f"{filesystem}, over a network", remedy)
+    if filesystem in _PASSING_FILESYSTEMS:
+        lost = "with the machine" if filesystem != "overlay" else "with the container"
+        remedy = "mount a volume: docker run -v stoker:/cache"
+        return Check("file system", "warning", f"{filesystem}: the cache is lost {lost}", remedy)
+    return Check("file system", "ok", filesystem)
+
+
+def check_disk(cache: Path) -> Check:
+    usage = shutil.disk_usage(nearest_existing(cache))
+    found = f"{sized(usage.free)} free of {sized(usage.total)}"
+    if usage.free < _LEAST_DISK:
+        remedy = "a model needs its size twice, once downloaded and once built: make room, or choose another --cache"
+        return Check("disk", "warning", found, remedy)
+    return Check("disk", "ok", found)

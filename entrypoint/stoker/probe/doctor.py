@@ -1,0 +1,47 @@
+"""`stoker doctor`: is this machine fit to serve, and if not, what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stoker.probe.checks.check import Check
+from stoker.probe.checks.gpu import check_gpu
+from stoker.probe.checks.network import check_port
+from stoker.probe.checks.processor import check_cores, check_cpu, check_memory
+from stoker.probe.checks.software import check_glibc, check_libpython, check_openvino, check_python, check_triton
+from stoker.probe.checks.storage import check_cache, check_disk, check_filesystem, check_shared_memory
+from stoker.probe.probe import probe_machine
+
+__all__ = ["Check", "render_checks", "run_checks"]
+
+
+def run_checks(cache: Path, port: int, host: str) -> tuple[Check, ...]:
+    """Every check, in the order in which a start would meet the trouble. Leaves nothing behind."""
+    machine = probe_machine()
+    return (
+        check_cpu(machine.cpu),
+        check_cores(machine.cpu),
+        check_memory(machine.cpu),
+        check_gpu(machine),
+        check_shared_memory(machine.shared_memory),
+        check_cache(cache),
+        check_filesystem(cache),
+        check_disk(cache),
+        check_port(host, port),
+        check_python(),
+        check_libpython(),
+        check_glibc(),
+        check_triton(),
+        check_openvino(),
+    )
+
+
+def render_checks(checks: tuple[Check, ...]) -> str:
+    """Plain text, a line a check and a line a remedy."""
+    width = max((len(check.name) for check in checks), default=0)
+    lines: list[str] = []
+    for check in checks:
+        lines.append(f"{check.status:<8} {check.name:<{width}}  {check.found}")
+        if check.remedy:
+            lines.append(f"{'':<8} {'':<{width}}  -> {check.remedy}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,73 @@
+"""What `probe` finds out: the facts of one machine, as numbers and capabilities, never as a table of product names.
+
+All sizes are bytes. A `Machine` may also come from a description (`--machine`), for planning elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+INVENTED_CPU = "described"
+"""The processor's name where a description names GPUs alone: what it says of cores and memory is made up."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One CUDA device, or one MIG instance as a device of its own.
+
+    `index` is the position among the devices that this process may use; to a CUDA program they are named by `uuid`,
+    which means the same whatever CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER say. `nvlink_peers` are such positions.
+    `unified_memory`: the memory is the host's own, to be counted once. Sizes are 0 where the driver does not tell.
+    `ecc` is None where the memory has no error correction to turn on. `processes` counts the programs that compute on
+    it now, as far as this process may see them.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    pci_bus_id: str
+    memory_total: int
+    memory_free: int
+    compute_capability: tuple[int, int]
+    is_mig: bool = False
+    nvlink_peers: tuple[int, ...] = ()
+    unified_memory: bool = False
+    ecc: bool | None = None
+    processes: int = 0
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The processor as this process may use it: after affinity and cgroup limits.
+
+    `cores` is what may run at once (at least 1); `core_quota` the fractional limit from the cgroup, None without one.
+    `memory_total` is the host's, `memory_limit` the smaller of that and every cgroup limit above this process,
+    `memory_available` what can be taken now without swapping, within that limit.
+    `isa` holds the extensions that matter to engines: "avx2", "avx512", "avx512_vnni", "avx512_bf16", "avx_vnni",
+    "amx_bf16", "amx_int8", "amx_fp16", "neon", "sve", "asimd_bf16", "asimd_i8mm". `physical_cores` counts the cores
+    behind the usable hardware threads, before the quota; 0 where unknown.
+    """
+
+    architecture: str
+    name: str
+    cores: int
+    core_quota: float | None
+    memory_total: int
+    memory_limit: int
+    memory_available: int
+    isa: tuple[str, ...]
+    numa_nodes: int = 1
+    physical_cores: int = 0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`driver` and `cuda` are the NVIDIA driver's and its CUDA's version, empty without one."""
+
+    name: str
+    cpu: Cpu
+    gpus: tuple[Gpu, ...] = ()
+    driver: str = ""
+    cuda: str = ""
+    shared_memory: int = 0
+    notes: tuple[str, ...] = ()

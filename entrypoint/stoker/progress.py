@@ -1,0 +1,39 @@
+"""How a step tells what it is doing, without knowing who listens (a terminal, a log, /v1/health/startup)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+PHASES = (
+    "starting",
+    "probing",
+    "resolving",
+    "downloading",
+    "planning",
+    "building",
+    "loading",
+    "warming",
+    "ready",
+    "draining",
+    "failed",
+)
+
+
+class Progress(Protocol):
+    """`phase` opens a phase of PHASES; `advance` reports the open phase's state; `note` is one line for people."""
+
+    def phase(self, name: str, detail: str = "") -> None: ...
+
+    def advance(self, done: int, total: int, unit: str = "bytes") -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+class Silent:
+    """Listens to nothing: for tests and for steps run on their own."""
+
+    def phase(self, name: str, detail: str = "") -> None: ...
+
+    def advance(self, done: int, total: int, unit: str = "bytes") -> None: ...
+
+    def note(self, text: str) -> None: ...

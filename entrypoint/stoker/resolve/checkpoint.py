@@ -1,0 +1,175 @@
+"""A checkpoint's directory: which files belong to the model, whether they are sound, and what they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stoker.build.openvino.families import check_config
+from stoker.errors import DamagedModelError, ModelError, NoSafetensorsError
+from stoker.resolve.facts import Config, architecture_facts, quantization_facts
+from stoker.resolve.model import Architecture, Model, Quantization, Weights
+from stoker.resolve.parameters import count_parameters
+from stoker.resolve.safetensors_header import Header, read_header
+from stoker.resolve.weights import (
+    check_index,
+    check_no_duplicates,
+    computed_weights,
+    indexed_weights,
+    measured_weights,
+    weight_map,
+)
+
+CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+HF_QUANT_CONFIG = "hf_quant_config.json"
+TEMPLATES = ("chat_template.jinja", "chat_template.json")
+
+# What planning reads, and what serving needs besides.
+PLANNING_FILES = (CONFIG, HF_QUANT_CONFIG, INDEX, TOKENIZER_CONFIG, *TEMPLATES)
+SMALL_FILES = (
+    *PLANNING_FILES,
+    "generation_config.json",
+    "quantize_config.json",
+    TOKENIZER,
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+
+_NOT_THE_MODEL = ("adapter", "consolidated")  # LoRA weights, and Mistral's own copy of the same weights
+_OTHER_FORMATS = (".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5", ".msgpack", ".npz")
+_CONVERT_TOKENIZER = (
+    "in a copy of the model, make one with transformers: "
+    "AutoTokenizer.from_pretrained({0!r}).save_pretrained(the copy's directory)"
+)
+
+
+def weight_files(names: Iterable[str], index: Config | None) -> tuple[str, ...]:
+    """The safetensors files among `names` that make up the model: those of the index, or all of the top folder.
+
+    An index none of whose files is there gives way to model.safetensors: merging shards leaves the index behind.
+    """
+    present = {name for name in names if _is_weight_file(name)}
+    if index is None:
+        return tuple(sorted(present))
+    wanted = set(weight_map(index).values())
+    if not wanted & present and "model.safetensors" in present:
+        return ("model.safetensors",)
+    return tuple(sorted(wanted))
+
+
+def _is_weight_file(name: str) -> bool:
+    return name.endswith(".safetensors") and "/" not in name and not name.startswith(_NOT_THE_MODEL)
+
+
+def refuse_other_formats(place: str, names: Iterable[str], remedy: str) -> NoSafetensorsError:
+    """The error for a model without safetensors, naming the files that are there instead."""
+    others = sorted(name for name in names if name.endswith(_OTHER_FORMATS))
+    shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    why = f"it holds only {shown}; pickles can run code and other formats are not read" if others else ""
+    return NoSafetensorsError(f"{place} has no safetensors weights", why=why, remedy=remedy)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises DamagedModelError that names the file."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DamagedModelError(
+            f"{path} is damaged", why=f"it is not JSON ({error})", remedy="fetch or copy the file again"
+        ) from error
+    if not isinstance(value, dict):
+        raise DamagedModelError(f"{path} is damaged", why="it is not a JSON object")
+    return value
+
+
+def read_optional_json(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.is_file() else None
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """config.json; raises UnsupportedModelError, with the list of what is supported, for what cannot be run."""
+    config = read_json(directory / CONFIG)
+    check_config(config)
+    return config
+
+
+def check_tokenizer(directory: Path, names: Iterable[str], place: str) -> None:
+    """Raises ModelError where tokenizer.json is not among `names`, DamagedModelError where it is not JSON."""
+    present = set(names)
+    if TOKENIZER in present:
+        read_json(directory / TOKENIZER)
+        return
+    if "tokenizer.model" in present:
+        why, remedy = "tokenizer.model, SentencePiece's own format, is not read", _CONVERT_TOKENIZER.format(place)
+    else:
+        why, remedy = (
+            "no text can be made into tokens without it",
+            "copy it from the model's repository",
+        )
+    raise ModelError(f"{place} has no {TOKENIZER}", why=why, remedy=remedy)
+
+
+def has_chat_template(directory: Path) -> bool:
+    if any((directory / name).is_file() for name in TEMPLATES):
+        return True
+    settings = read_optional_json(directory / TOKENIZER_CONFIG) or {}
+    return bool(settings.get("chat_template"))
+
+
+def check_missing(place: str, files: Iterable[str], names: Iterable[str]) -> None:
+    """Raises DamagedModelError where a file that the index names is not among `names`."""
+    missing = sorted(set(files).difference(names))
+    if missing:
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise DamagedModelError(
+            f"{place} is incomplete", why=f"{INDEX} names {shown}, not there", remedy="fetch or copy what is missing"
+        )
+
+
+def read_headers(directory: Path, files: Iterable[str], index: Config | None) -> dict[str, Header]:
+    """Every file's header; raises DamagedModelError for a file that is truncated or not what the index says."""
+    headers = {name: read_header(directory / name) for name in files}
+    check_no_duplicates(headers)
+    if index is not None and set(headers) == set(weight_map(index).values()):
+        check_index(index, headers)
+    return headers
+
+
+def describe(
+    directory: Path, config: Config, reference: str, served_name: str, headers: Mapping[str, Header] | None
+) -> Model:
+    """The facts of the checkpoint in `directory`, with weights measured in `headers` if given, else without files.
+
+    The result has neither revision nor directory: the caller knows them.
+    """
+    architecture = architecture_facts(config)
+    quantization = quantization_facts(config, read_optional_json(directory / HF_QUANT_CONFIG))
+    return Model(
+        reference=reference,
+        served_name=served_name,
+        revision="",
+        architecture=architecture,
+        weights=_weights(directory, config, architecture, quantization, headers),
+        config=config,
+        quantization=quantization,
+        chat_template=has_chat_template(directory),
+    )
+
+
+def _weights(
+    directory: Path,
+    config: Config,
+    architecture: Architecture,
+    quantization: Quantization | None,
+    headers: Mapping[str, Header] | None,
+) -> Weights:
+    if headers:
+        return measured_weights(headers, count_parameters(config, architecture).total if quantization else None)
+    index = read_optional_json(directory / INDEX)
+    indexed = indexed_weights(index, config, architecture) if index is not None else None
+    return indexed or computed_weights(config, architecture, quantization)

@@ -1,0 +1,83 @@
+"""What `resolve` finds out: one model at a fixed revision, its files and the facts of its architecture.
+
+Sizes are bytes. `config` is the checkpoint's config.json, untouched: the builder of each family reads from it whatever
+changes the mathematics; the planner uses only the facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The numbers that memory and parallelism follow from.
+
+    `name` is config.json's `architectures[0]`. `experts` is 0 for a dense model. `sliding_window` is None without one;
+    `sliding_layers` counts the layers that use it.
+    """
+
+    name: str
+    model_type: str
+    layers: int
+    hidden_size: int
+    intermediate_size: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary_size: int
+    max_position_embeddings: int
+    tied_embeddings: bool = False
+    experts: int = 0
+    experts_per_token: int = 0
+    expert_intermediate_size: int = 0
+    sliding_window: int | None = None
+    sliding_layers: int = 0
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """A quantisation that the checkpoint already carries. `method`: awq, gptq, fp8, modelopt, compressed-tensors..."""
+
+    method: str
+    bits: int
+    group_size: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """`parameters` counts scalars; `bytes_by_dtype` is what the files hold ("BF16", "F32", "I32"...);
+    `measured` is False where they were computed from the architecture, no file being at hand."""
+
+    parameters: int
+    bytes_by_dtype: Mapping[str, int]
+    files: tuple[str, ...] = ()
+    measured: bool = True
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.bytes_by_dtype.values())
+
+
+@dataclass(frozen=True)
+class Model:
+    """`served_name` is the API's name for it: `demo`, the repository id, or the directory's name.
+
+    `revision` is a commit for hub models, a digest over the files for directories (empty when only planned).
+    `directory` is None when only the facts were fetched (planning needs no weights).
+    """
+
+    reference: str
+    served_name: str
+    revision: str
+    architecture: Architecture
+    weights: Weights
+    config: Mapping[str, Any]
+    directory: Path | None = None
+    files: tuple[str, ...] = ()
+    quantization: Quantization | None = None
+    chat_template: bool = False

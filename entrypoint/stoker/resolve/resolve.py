@@ -1,0 +1,30 @@
+"""The resolve step: from a model reference to a Model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from stoker.progress import Progress
+from stoker.resolve.hub import HubModels
+from stoker.resolve.local import DEMO_DIRECTORY, resolve_directory
+from stoker.resolve.model import Model
+from stoker.resolve.reference import Demo, LocalDirectory, parse_reference
+
+
+def resolve(reference: str, cache: Path, progress: Progress, *, offline: bool = False, weights: bool = True) -> Model:
+    """The model that `reference` names, its files at hand and checked.
+
+    Hub models are kept under `cache`/models. With `offline`, or HF_HUB_OFFLINE set, no connection is made.
+    Without `weights` only the facts are fetched (config.json and the sizes of the weights), for planning: the result
+    has no directory. Raises UsageError, a ModelError, HubUnreachableError, CacheError or StorageError.
+    """
+    progress.phase("resolving", reference)
+    parsed = parse_reference(reference)
+    models = cache / "models"
+    if isinstance(parsed, Demo):
+        return resolve_directory(DEMO_DIRECTORY, reference, "demo", models, progress, weights=weights)
+    if isinstance(parsed, LocalDirectory):
+        name = Path(os.path.abspath(parsed.path)).name or "model"  # noqa: PTH100 (a link is called what it is called)
+        return resolve_directory(parsed.path, reference, name, models, progress, weights=weights)
+    return HubModels(parsed, reference, models, progress).resolve(offline=offline, weights=weights)

@@ -1,0 +1,73 @@
+"""The little of ASGI that the hot path needs: types, whole bodies in and out, and work that ends with its client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from typing import Any
+
+import msgspec
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+JSON = b"application/json"
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection."""
+
+
+async def read_body(receive: Receive) -> bytes:
+    parts = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+async def respond(
+    send: Send, status: int, body: bytes, content_type: bytes = JSON, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    start = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def respond_json(send: Send, status: int, document: Any) -> None:
+    await respond(send, status, msgspec.json.encode(document))
+
+
+async def while_connected(
+    receive: Receive, aborted: asyncio.Future[None], work: Coroutine[Any, Any, None]
+) -> asyncio.Future[None] | None:
+    """Does the work; cancels it when the client goes away or `aborted` is done first, and returns `aborted` then.
+
+    Raises what the work raises, or ClientGoneError.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait({task, gone, aborted}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+            return None
+        if aborted.done():
+            return aborted
+        raise ClientGoneError
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,85 @@
+"""Errors of the API, in OpenAI's form.
+
+    ApiError                       any status
+    invalid(...)                   400 invalid_request_error
+    unavailable(...)               503 service_unavailable, with Retry-After
+
+`from_stoker` turns what an engine raises into one of them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from stoker.errors import StokerError
+from stoker.launch.generation import EngineDiedError, RequestRefusedError
+
+RETRY_AFTER_SECONDS = 5
+
+CODES = {
+    "invalid_json": "400: the body is not JSON (or not UTF-8)",
+    "invalid_type": "400: a parameter has the wrong type",
+    "invalid_value": "400: a parameter is out of range or contradicts another",
+    "missing_required_parameter": "400: a parameter is missing",
+    "unknown_parameter": "400: no such parameter",
+    "unsupported_parameter": "400: an OpenAI parameter, or a value of one, that is not supported yet",
+    "context_length_exceeded": "400: prompt and completion together do not fit the context",
+    "chat_template_missing": "400: the model has no chat template",
+    "request_refused": "400: the engine refused this request",
+    "model_not_found": "404: no such model; the message lists those served",
+    "not_found": "404: no such path",
+    "method_not_allowed": "405: the path is right, the method is not",
+    "request_too_large": "413: the body is larger than the limit",
+    "internal_error": "500: a fault of the server; its log has the details",
+    "not_ready": "503: the model is still being prepared; see /v1/health/startup",
+    "draining": "503: the server is going down and takes no new requests",
+    "engine_died": "503: the engine went away under the request and is being restarted",
+}
+
+
+class ApiError(Exception):
+    """`param` names the offending parameter, as `messages[0].content`; `code` is one of CODES."""
+
+    def __init__(
+        self, status: int, message: str, *, kind: str = "invalid_request_error", param: str | None = None, code: str
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.kind = kind
+        self.param = param
+        self.code = code
+
+    def body(self) -> bytes:
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return msgspec.json.encode({"error": error})
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"retry-after", b"%d" % RETRY_AFTER_SECONDS)] if self.status == 503 else []
+
+
+def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> ApiError:
+    return ApiError(400, message, param=param, code=code)
+
+
+def unsupported(param: str, message: str = "") -> ApiError:
+    text = message or f"Parameter '{param}' is not supported yet with this value; leave it out."
+    return invalid(text, param, "unsupported_parameter")
+
+
+def unavailable(message: str, code: str) -> ApiError:
+    return ApiError(503, message, kind="service_unavailable", code=code)
+
+
+def internal() -> ApiError:
+    return ApiError(
+        500, "The server failed on this request; its log has the details.", kind="server_error", code="internal_error"
+    )
+
+
+def from_stoker(error: StokerError) -> ApiError:
+    if isinstance(error, RequestRefusedError):
+        return invalid(str(error), code="request_refused")
+    if isinstance(error, EngineDiedError):
+        return unavailable(str(error), "engine_died")
+    return internal()

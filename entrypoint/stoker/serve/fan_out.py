@@ -1,0 +1,72 @@
+"""Several choices generated at once, as one stream: fair, and ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from stoker.launch.generation import EngineClient, Generation
+from stoker.serve.measurement import Measurement
+from stoker.serve.sequence import Sequence as Choice
+
+
+async def pieces(
+    engine: EngineClient, generation: Generation, choice: Choice, measurement: Measurement
+) -> AsyncGenerator[str, None]:
+    """The choice's text as it becomes visible, possibly empty; closing it, or a stop string, cancels the generation."""
+    previous = 0.0
+    async with aclosing(engine.generate(generation)) as deltas:
+        async for delta in deltas:
+            now = time.perf_counter()
+            measurement.step(len(delta.ids), now, previous)
+            previous = now
+            yield choice.feed(delta)
+            if choice.finish_reason is not None:
+                return
+    yield choice.end()
+
+
+async def interleave(sources: Sequence[AsyncGenerator[str, None]]) -> AsyncGenerator[tuple[int, str], None]:
+    """(which, piece). Each source is at most one piece ahead of the others' turn."""
+    if len(sources) == 1:
+        async with aclosing(sources[0]) as only:
+            async for piece in only:
+                yield 0, piece
+        return
+    queue: asyncio.Queue[tuple[int, str | BaseException | None]] = asyncio.Queue(len(sources))
+    tasks = [asyncio.create_task(_pump(index, source, queue)) for index, source in enumerate(sources)]
+    try:
+        async for event in _drain(queue, len(sources)):
+            yield event
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pump(
+    index: int, source: AsyncGenerator[str, None], queue: asyncio.Queue[tuple[int, str | BaseException | None]]
+) -> None:
+    try:
+        async with aclosing(source) as texts:
+            async for piece in texts:
+                await queue.put((index, piece))
+    except Exception as error:
+        await queue.put((index, error))
+    else:
+        await queue.put((index, None))
+
+
+async def _drain(
+    queue: asyncio.Queue[tuple[int, str | BaseException | None]], open_sources: int
+) -> AsyncGenerator[tuple[int, str], None]:
+    while open_sources:
+        index, piece = await queue.get()
+        if isinstance(piece, BaseException):
+            raise piece
+        if piece is None:
+            open_sources -= 1
+        else:
+            yield index, piece

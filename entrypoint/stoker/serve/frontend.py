@@ -1,0 +1,86 @@
+"""What the API knows of one model: its names, its tokenizer, its chat template, and where its answers end."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stoker.errors import DamagedModelError
+from stoker.serve.chat_template import ChatTemplate, TemplateMissingError, load_chat_template, read_json
+from stoker.serve.sampling import Context
+from stoker.serve.tokenizing import Tokenizer, load_tokenizer
+from stoker.store.engine import Engine
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """`names`: all are served, the first is shown first. `chat_template` is the reason where there is none."""
+
+    names: tuple[str, ...]
+    tokenizer: Tokenizer
+    chat_template: ChatTemplate | TemplateMissingError
+    context: Context
+    fingerprint: str
+    vocabulary_size: int
+    max_batch_size: int = 0
+    build_seconds: float | None = None
+    created: int = field(default_factory=lambda: int(time.time()))
+
+
+def load_frontend(engine: Engine, *, names: Sequence[str] = (), max_seq_len: int | None = None) -> Frontend:
+    """Reads the engine's directory; blocks for up to a second. DamagedModelError when a file is missing or broken.
+
+    `max_seq_len`: what the engine was launched with, when that differs from what it was built for.
+    """
+    manifest = engine.manifest
+    tokenizer = load_tokenizer(engine.directory)
+    return Frontend(
+        names=tuple(names) or (manifest.served_name,),
+        tokenizer=tokenizer,
+        chat_template=_chat_template(engine.directory),
+        context=Context(int(max_seq_len or manifest.chosen["max_seq_len"]), end_ids(engine.directory, tokenizer)),
+        fingerprint="fp_" + hashlib.sha256(manifest.key.encode()).hexdigest()[:10],
+        vocabulary_size=max(tokenizer.size, _vocabulary_size(engine.directory)),
+        max_batch_size=int(manifest.chosen.get("max_batch_size", 0)),
+        build_seconds=_build_seconds(manifest.build.get("seconds")),
+    )
+
+
+def end_ids(directory: Path, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Every id that ends an answer: generation_config.json's, else config.json's, and tokenizer_config.json's."""
+    generation, config = read_json(directory / "generation_config.json"), read_json(directory / "config.json")
+    found = _ids(generation.get("eos_token_id")) or _ids(config.get("eos_token_id"))
+    token = read_json(directory / "tokenizer_config.json").get("eos_token")
+    text = token.get("content") if isinstance(token, dict) else token
+    own = tokenizer.id_of(text) if isinstance(text, str) else None
+    return tuple(dict.fromkeys([*found, *([] if own is None else [own])]))
+
+
+def _ids(value: Any) -> list[int]:
+    values = value if isinstance(value, list) else [value]
+    return [id_ for id_ in values if type(id_) is int]
+
+
+def _build_seconds(recorded: Any) -> float | None:
+    """A builder records one number, or one for each of its stages."""
+    if isinstance(recorded, dict):
+        return float(sum(recorded.values()))
+    return float(recorded) if isinstance(recorded, (int, float)) else None
+
+
+def _vocabulary_size(directory: Path) -> int:
+    size = read_json(directory / "config.json").get("vocab_size", 0)
+    return size if type(size) is int else 0
+
+
+def _chat_template(directory: Path) -> ChatTemplate | TemplateMissingError:
+    try:
+        return load_chat_template(directory)
+    except TemplateMissingError as error:
+        return error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedModelError("the chat template cannot be read", why=str(error)) from error

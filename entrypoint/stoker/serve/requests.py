@@ -1,0 +1,171 @@
+"""The bodies of requests, as OpenAI defines them: parsed strictly, every field declared, nothing silently ignored.
+
+Ranges are part of the types, so the parser's complaint is the API's. A field that is known but not supported yet is
+declared with the values that ask for nothing (`no_effect`); any other value is refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from stoker.serve.errors import ApiError, invalid, unsupported
+
+MAX_CHOICES = 128
+MAX_STOPS = 16
+
+_Penalty = Annotated[float, Meta(ge=-2, le=2)]
+_Length = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+_Stop = Annotated[str, Meta(min_length=1, max_length=1024)]
+_Stops = Annotated[list[_Stop], Meta(max_length=MAX_STOPS)]
+_Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class Parameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What chat and plain completions share."""
+
+    model: str
+    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
+    max_tokens: _Length | None = None
+    min_tokens: Annotated[int, Meta(ge=0)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    seed: _Seed | None = None
+    presence_penalty: _Penalty | None = None
+    frequency_penalty: _Penalty | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    stop: _Stop | _Stops | None = None
+    ignore_eos: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    # change nothing
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    # not supported yet
+    logit_bias: dict[str, float] | None = None
+
+
+class Message(Struct, frozen=True, forbid_unknown_fields=True):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[dict[str, Any]] | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+
+
+class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    max_completion_tokens: _Length | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    # not supported yet
+    store: bool | None = None
+    tools: list[Any] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    functions: list[Any] | None = None
+    function_call: Any = None
+    response_format: dict[str, Any] | None = None
+    modalities: list[str] | None = None
+    audio: Any = None
+    prediction: Any = None
+    reasoning_effort: Any = None
+    verbosity: Any = None
+    web_search_options: Any = None
+
+
+class CompletionRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    prompt: str | Annotated[list[str | int | list[int]], Meta(min_length=1)]
+    logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
+    # not supported yet
+    echo: bool | None = None
+    suffix: str | None = None
+    best_of: Annotated[int, Meta(ge=1)] | None = None
+
+
+HARMLESS = ("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
+
+# The values that ask for nothing; null always does.
+NO_EFFECT: dict[str, tuple[Any, ...]] = {
+    "service_tier": ("auto", "default"),
+    "logit_bias": ({},),
+    "store": (False,),
+    "tools": ([],),
+    "tool_choice": ("none",),
+    "parallel_tool_calls": (True, False),
+    "functions": ([],),
+    "function_call": ("none",),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "reasoning_effort": (),
+    "verbosity": (),
+    "web_search_options": (),
+    "echo": (False,),
+    "suffix": ("",),
+}
+
+_Request = TypeVar("_Request", ChatRequest, CompletionRequest)
+
+_AT = re.compile(r"^(?P<complaint>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"(?P<kind>unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
+_SHOWN = 200
+
+
+def parse(body: bytes, kind: type[_Request]) -> _Request:
+    """Raises ApiError, 400, naming the parameter."""
+    try:
+        request = msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise _translated(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid(f"The body is not valid JSON: {error}", code="invalid_json") from error
+    _refuse_unsupported(request)
+    return request
+
+
+def _translated(complaint: str) -> ApiError:
+    """`Expected `float` <= 2.0 - at `$.temperature`` becomes an error whose parameter is temperature."""
+    match = _AT.match(complaint)
+    text, path = (match["complaint"], match["path"] or "") if match else (complaint, "")
+    field = _FIELD.search(text)
+    if field is None:
+        code = "invalid_type" if "got `" in text else "invalid_value"
+        where = f"'{path}'" if path else "the body"
+        return invalid(f"Invalid value for {where}: {text}."[:_SHOWN], path or None, code)
+    param = f"{path}.{field['name']}" if path else field["name"]
+    param = param[:_SHOWN]
+    if field["kind"] == "unknown":
+        return invalid(f"Unrecognized request argument supplied: {param}", param, "unknown_parameter")
+    return invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
+
+
+def _refuse_unsupported(request: Parameters) -> None:
+    for name, harmless in NO_EFFECT.items():
+        value = getattr(request, name, None)
+        if value is not None and value not in harmless:
+            raise unsupported(name)
+    if isinstance(request, CompletionRequest) and request.best_of not in (None, request.n or 1):
+        raise unsupported("best_of", "best_of is not supported yet; it must equal n.")
+    if request.stream_options is not None and not request.stream:
+        raise invalid("The 'stream_options' parameter is only allowed when 'stream' is true.", "stream_options")
+    if request.stream_options is not None and request.stream_options.include_obfuscation:
+        raise unsupported("stream_options.include_obfuscation")

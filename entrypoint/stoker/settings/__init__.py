@@ -1,0 +1,7 @@
+"""Settings: flags, environment, a YAML file and defaults, each value with where it came from."""
+
+from stoker.settings.layers import Settings, load_settings
+from stoker.settings.origin import Origin, Sourced
+from stoker.settings.spec import SETTINGS, Setting
+
+__all__ = ["SETTINGS", "Origin", "Setting", "Settings", "Sourced", "load_settings"]

@@ -1,0 +1,161 @@
+"""Every setting, once: its flag is `--name`, its variable `STOKER_NAME`, its key in the YAML file `name`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["text", "path", "whole", "tokens", "seconds", "switch"]
+Value = str | int | float | bool | Path | None
+
+PRECISIONS = (
+    *("f32", "f16", "bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"),
+    *("int8_wo", "int4_wo", "fp8", "fp8_block", "nvfp4", "w4a8_awq"),
+)
+KV_PRECISIONS = ("u8", "bf16", "f16", "f32", "int8", "fp8")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. `type` says how its text is read; `tokens` takes k and m, the powers of 1024, as in `32k`.
+
+    `default` None leaves the choice to Stoker or means none; `shown_default` is its text for people. `minimum` and
+    `maximum` are inclusive. `applies_to` names the commands that have the flag.
+    """
+
+    name: str
+    type: Kind
+    help: str
+    default: Value = None
+    shown_default: str = ""
+    choices: tuple[str, ...] = ()
+    metavar: str = ""
+    applies_to: tuple[str, ...] = ("serve", "plan", "build")
+    minimum: float | None = None
+    maximum: float | None = None
+    positional: bool = False
+    in_file: bool = True
+
+    @property
+    def flag(self) -> str:
+        return self.metavar if self.positional else f"--{self.name}"
+
+    @property
+    def variable(self) -> str:
+        return f"STOKER_{self.name.replace('-', '_').upper()}"
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "model",
+        "text",
+        "The model: `demo`, a directory, or a Hugging Face repository as `org/name`, `org/name@revision` or `hf://...`",
+        metavar="MODEL",
+        positional=True,
+    ),
+    Setting(
+        "host",
+        "text",
+        "Address that the API listens on; the images set `0.0.0.0`",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        applies_to=("serve",),
+    ),
+    Setting(
+        "port",
+        "whole",
+        "Port that the API listens on; 0 takes a free one",
+        default=8000,
+        metavar="PORT",
+        applies_to=("serve",),
+        minimum=0,
+        maximum=65535,
+    ),
+    Setting(
+        "cache",
+        "path",
+        "Directory of downloaded models and built engines; the images set `/cache`",
+        shown_default="`$XDG_CACHE_HOME/stoker`, else `~/.cache/stoker`",
+        metavar="DIR",
+        applies_to=("serve", "plan", "build", "engines", "doctor"),
+    ),
+    Setting("profile", "text", "The profile to use, instead of the best one that fits", metavar="NAME"),
+    Setting(
+        "goal",
+        "text",
+        "What to tune for: tokens a second over all streams, or the time of each",
+        default="throughput",
+        choices=("throughput", "latency"),
+    ),
+    Setting("precision", "text", "Precision of the weights", choices=PRECISIONS),
+    Setting("kv-precision", "text", "Precision of the KV cache", choices=KV_PRECISIONS),
+    Setting(
+        "max-seq-len",
+        "tokens",
+        "Longest sequence, prompt and answer together, in tokens",
+        metavar="TOKENS",
+        minimum=1,
+    ),
+    Setting("max-batch-size", "whole", "Most sequences that run at once", metavar="N", minimum=1),
+    Setting("max-num-tokens", "tokens", "Most tokens in one step of the engine", metavar="TOKENS", minimum=1),
+    Setting("tensor-parallel", "whole", "Devices that share each layer", metavar="N", minimum=1),
+    Setting("pipeline-parallel", "whole", "Groups of devices that hold successive layers", metavar="N", minimum=1),
+    Setting(
+        "served-model-name",
+        "text",
+        "The model's name in the API",
+        shown_default="`demo`, the repository, or the directory's name",
+        metavar="NAME",
+    ),
+    Setting("config", "path", "YAML file of settings", metavar="FILE", in_file=False),
+    Setting(
+        "calibration",
+        "path",
+        "Text file that calibrates int4_awq, int4_gptq and int8_sq",
+        shown_default="a short text of Stoker's own",
+        metavar="FILE",
+    ),
+    Setting(
+        "drain-timeout",
+        "seconds",
+        "How long requests in flight may take to finish after SIGTERM or Ctrl-C",
+        default=30.0,
+        metavar="SECONDS",
+        applies_to=("serve",),
+        minimum=0,
+    ),
+    Setting(
+        "log-format",
+        "text",
+        "Progress bars on a terminal and text lines elsewhere (`auto`), text lines, or JSON lines",
+        default="auto",
+        choices=("auto", "text", "json"),
+    ),
+    Setting("log-level", "text", "What to log", default="info", choices=("debug", "info", "warning", "error")),
+    Setting(
+        "offline",
+        "switch",
+        "Use only what the cache holds: no request to the hub",
+        default=False,
+    ),
+)
+
+BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+
+def default_of(setting: Setting, environ: Mapping[str, str]) -> Value:
+    return default_cache(environ) if setting.name == "cache" else setting.default
+
+
+def default_cache(environ: Mapping[str, str]) -> Path:
+    """By the XDG base directory specification, which lets a relative XDG_CACHE_HOME count as unset."""
+    given = Path(environ.get("XDG_CACHE_HOME", ""))
+    base = given if given.is_absolute() else Path(environ.get("HOME") or "~").expanduser() / ".cache"
+    return base / "stoker"
+
+
+def canonical(name: str) -> str:
+    """`max_seq_len` and `max-seq-len` are one name."""
+    return name.replace("_", "-")

@@ -1,0 +1,101 @@
+"""From the text of a value to the value, or a UsageError that says where the text came from."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from stoker.errors import UsageError
+from stoker.settings.spec import Kind, Setting, Value
+
+_SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_EXPECTED: dict[Kind, str] = {
+    "whole": "a whole number",
+    "tokens": "a whole number of tokens, like 4096 or 32k",
+    "seconds": "a number of seconds",
+    "switch": "true or false",
+}
+
+
+def parse_value(setting: Setting, text: str, where: str) -> Value:
+    """`where` is what to call the source in an error: `--port`, `STOKER_PORT` or `stoker.yaml, line 3: port`."""
+    text = text.strip()
+    try:
+        value = _PARSERS[setting.type](text)
+    except (ValueError, RuntimeError):
+        expected = _EXPECTED.get(setting.type, "a path")
+        raise UsageError(f"{where}={text}", why=f"not {expected}", remedy=_allowed(setting)) from None
+    _check_choice(setting, text, where)
+    _check_range(setting, value, where)
+    return value
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The name that was probably meant, or the empty string."""
+    return next(iter(get_close_matches(name, list(names), n=1, cutoff=0.6)), "")
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9][0-9_]*", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _tokens(text: str) -> int:
+    """Powers of 1024, because context lengths are: 32k is 32768."""
+    factor = {"k": 1 << 10, "m": 1 << 20}.get(text[-1:].lower())
+    return _whole(text[:-1]) * factor if factor else _whole(text)
+
+
+def _seconds(text: str) -> float:
+    value = float(text.removesuffix("s"))
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in _SWITCHES:
+        raise ValueError(text)
+    return _SWITCHES[text.lower()]
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+_PARSERS: dict[Kind, Callable[[str], Value]] = {
+    "text": str,
+    "path": _path,
+    "whole": _whole,
+    "tokens": _tokens,
+    "seconds": _seconds,
+    "switch": _switch,
+}
+
+
+def _check_choice(setting: Setting, text: str, where: str) -> None:
+    if not setting.choices or text in setting.choices:
+        return
+    guess = nearest(text.lower(), setting.choices)
+    why = f"not one of {', '.join(setting.choices)}"
+    raise UsageError(f"{where}={text}", why=why, remedy=f"did you mean {guess}?" if guess else "")
+
+
+def _check_range(setting: Setting, value: Value, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    if setting.minimum is not None and value < setting.minimum:
+        raise UsageError(f"{where}={value}", why="too small", remedy=_allowed(setting))
+    if setting.maximum is not None and value > setting.maximum:
+        raise UsageError(f"{where}={value}", why="too large", remedy=_allowed(setting))
+
+
+def _allowed(setting: Setting) -> str:
+    if setting.minimum is None:
+        return ""
+    least = f"{setting.minimum:g}"
+    return f"at least {least}" if setting.maximum is None else f"from {least} to {setting.maximum:g}"

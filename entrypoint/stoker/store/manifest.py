@@ -1,0 +1,80 @@
+"""engine.json: written last, read first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from stoker.store.engine import SCHEMA, EngineFile, Manifest
+
+NAME = "engine.json"
+_CHUNK = 1 << 20
+
+
+class UnusableEngineError(Exception):
+    """This directory is not an engine to serve; the text says what is wrong with it."""
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Raises UnusableEngineError where the manifest is absent, of another schema, or not one at all."""
+    try:
+        document = json.loads((directory / NAME).read_bytes())
+        return _manifest(document)
+    except FileNotFoundError as error:
+        raise UnusableEngineError(f"{directory.name} has no {NAME}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnusableEngineError(f"{directory.name}/{NAME} cannot be read: {error}") from error
+
+
+def check_sizes(directory: Path, manifest: Manifest) -> None:
+    """Cheap enough for every start. Raises UnusableEngineError that names the first file at fault."""
+    for file in manifest.files:
+        try:
+            size = (directory / file.path).stat().st_size
+        except OSError as error:
+            raise UnusableEngineError(f"{file.path} is missing") from error
+        if size != file.size:
+            raise UnusableEngineError(f"{file.path} has {size} bytes instead of {file.size}")
+
+
+def check_digests(directory: Path, manifest: Manifest) -> None:
+    """Reads every byte. Raises UnusableEngineError that names the first file at fault."""
+    check_sizes(directory, manifest)
+    for file in manifest.files:
+        if file_digest(directory / file.path) != file.sha256:
+            raise UnusableEngineError(f"{file.path} is not the file that was built")
+
+
+def describe_files(directory: Path) -> tuple[EngineFile, ...]:
+    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != NAME)
+    return tuple(
+        EngineFile(path.relative_to(directory).as_posix(), path.stat().st_size, file_digest(path)) for path in paths
+    )
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Written whole and flushed to the disk, so that a power cut leaves either no manifest or all of it."""
+    path = directory / NAME
+    with path.open("w") as file:
+        json.dump(asdict(manifest), file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def file_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _manifest(document: dict[str, Any]) -> Manifest:
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"schema {document['schema']}, this version reads {SCHEMA}")
+    files = tuple(EngineFile(**file) for file in document.pop("files"))
+    return Manifest(files=files, **document)

@@ -1,0 +1,13 @@
+"""The usual runtime with steps as slow as a large model's."""
+
+from __future__ import annotations
+
+import time
+
+from stoker.launch.openvino.paged import PagedRuntime
+
+
+class SlowRuntime(PagedRuntime):
+    def step(self) -> None:
+        time.sleep(0.1)
+        super().step()

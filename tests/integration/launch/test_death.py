@@ -1,0 +1,142 @@
+"""What clients see when the engine dies, and that it comes back and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from stoker.errors import EngineError
+from stoker.launch.generation import EngineDiedError, Generation
+from stoker.launch.server import process_lives
+from stoker.launch.supervisor import Patience, Supervisor
+
+LONG = Generation("long", (1, 2, 3), max_tokens=230)
+
+
+def leftovers(supervisor: Supervisor) -> list[str]:
+    """Shared memory and run directories of this process's servers."""
+    mine = f"-{os.getpid()}-"
+    regions = [path.name for path in Path("/dev/shm").glob("stoker-*") if mine in path.name]
+    return regions + ([str(supervisor.run_directory)] if supervisor.run_directory else [])
+
+
+async def kill_under_load(harness, supervisor: Supervisor, pid: int) -> list[object]:
+    """What eight requests in flight got when the process was killed after their first tokens."""
+    started = [asyncio.Event() for _ in range(8)]
+
+    async def watch(event: asyncio.Event) -> int:
+        count = 0
+        while True:  # again and again, so that work is in flight whenever the kill comes
+            async for _ in supervisor.client.generate(LONG):
+                count += 1
+                event.set()
+
+    tasks = [asyncio.create_task(watch(event)) for event in started]
+    await asyncio.gather(*(event.wait() for event in started))
+    os.kill(pid, signal.SIGKILL)
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize("victim", ["stub_pid", "server_pid"])
+def test_a_killed_process_ends_requests_cleanly_and_comes_back(loop, supervisor, harness, victim):
+    before = loop.run(harness.tokens(supervisor.client, LONG))
+    restarts = supervisor.restarts
+    stub, server = supervisor.stub_pid, supervisor.server_pid
+    results = loop.run(kill_under_load(harness, supervisor, getattr(supervisor, victim)))
+    assert [type(result) for result in results] == [EngineDiedError] * 8
+    loop.run(harness.restarted(supervisor, restarts))
+    assert loop.run(harness.tokens(supervisor.client, LONG)) == before
+    assert not process_lives(stub)
+    assert not process_lives(server)
+
+
+def test_while_it_is_down_it_is_not_ready_and_new_requests_fail_at_once(loop, supervisor, harness):
+    restarts = supervisor.restarts
+
+    async def ask_while_down():
+        os.kill(supervisor.stub_pid, signal.SIGKILL)
+        await harness.until(lambda: not supervisor.ready)
+        with pytest.raises(EngineDiedError):
+            await harness.tokens(supervisor.client, LONG)
+
+    loop.run(ask_while_down())
+    loop.run(harness.restarted(supervisor, restarts))
+
+
+def test_a_stuck_engine_is_restarted(loop, settings_of, tiny_engine, harness):
+    states: list[str] = []
+    patience = Patience(heartbeat=0.2, fresh=1.0, wedged=2.0)
+    supervisor = Supervisor(settings_of(tiny_engine, max_batch_size=2), patience, on_state=states.append)
+
+    async def freeze():
+        await supervisor.start()
+        os.kill(supervisor.stub_pid, signal.SIGSTOP)
+        await harness.restarted(supervisor, 0)
+        return await harness.tokens(supervisor.client, Generation("again", (1,), 2))
+
+    try:
+        assert len(loop.run(freeze())) == 2
+        assert states == ["loading", "warming", "ready", "stalled", "restarting", "loading", "warming", "ready"]
+    finally:
+        loop.run(supervisor.stop())
+
+
+def test_stopping_leaves_no_process_no_shared_memory_and_no_directory(loop, settings_of, tiny_engine):
+    supervisor = Supervisor(settings_of(tiny_engine, max_batch_size=2))
+    loop.run(supervisor.start())
+    run, pids = supervisor.run_directory, (supervisor.stub_pid, supervisor.server_pid)
+    assert stat.S_IMODE(run.stat().st_mode) == 0o700
+    assert leftovers(supervisor) != []
+    loop.run(supervisor.stop())
+    assert not run.exists()
+    assert not any(process_lives(pid) for pid in pids)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_start_that_is_cancelled_leaves_nothing(loop, settings_of, tiny_engine, harness):
+    supervisor = Supervisor(settings_of(tiny_engine))
+
+    async def interrupt():
+        task = asyncio.create_task(supervisor.start())
+        await harness.until(lambda: supervisor.server_pid is not None)
+        pid, run = supervisor.server_pid, supervisor.run_directory
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return pid, run
+
+    pid, run = loop.run(interrupt())
+    assert not process_lives(pid)
+    assert not run.exists()
+
+
+def test_an_engine_that_cannot_load_says_why_and_leaves_nothing(loop, settings_of, tmp_path):
+    supervisor = Supervisor(settings_of(tmp_path))
+    with pytest.raises(EngineError, match="openvino_model.xml"):
+        loop.run(supervisor.start())
+    assert supervisor.run_directory is None
+    assert supervisor.server_pid is None
+
+
+def test_it_gives_up_when_it_does_not_come_back(loop, settings_of, tiny_engine, tmp_path):
+    engine = Path(shutil.copytree(tiny_engine, tmp_path / "engine"))
+    supervisor = Supervisor(settings_of(engine), Patience(backoff=0.01, attempts=2))
+
+    async def break_it():
+        await supervisor.start()
+        (engine / "openvino_model.xml").unlink()
+        os.kill(supervisor.stub_pid, signal.SIGKILL)
+        return await supervisor.wait_failed()
+
+    try:
+        failure = loop.run(break_it())
+        assert isinstance(failure, EngineError)
+        assert supervisor.state == "failed"
+        assert not supervisor.ready
+    finally:
+        loop.run(supervisor.stop())

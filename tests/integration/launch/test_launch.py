@@ -1,0 +1,158 @@
+"""The whole step on the demo model, and what is left when the process that launched it is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stoker.errors import EngineError
+from stoker.launch import shared_memory
+from stoker.launch.generation import Generation
+from stoker.launch.openvino.paged import PagedRuntime
+from stoker.launch.run_directory import remove_stale_run_directories
+from stoker.launch.runtime import launch
+from stoker.launch.server import process_lives
+from stoker.launch.settings import STUB_PID_FILE, settings_for
+from stoker.launch.shared_memory import owner_prefix
+from stoker.plan.types import Chosen
+from stoker.store.engine import SCHEMA, Engine, Manifest
+
+CHOSEN = Chosen(
+    profile="cpu-int8",
+    engine="openvino",
+    precision="int8",
+    kv_precision="u8",
+    activation_precision="f32",
+    tensor_parallel=1,
+    pipeline_parallel=1,
+    devices=(),
+    max_batch_size=4,
+    max_num_tokens=128,
+    max_seq_len=512,
+    threads=1,
+)
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+        self.advances: list[tuple[int, int]] = []
+
+    def phase(self, name: str, detail: str = "") -> None:
+        self.phases.append(name)
+
+    def advance(self, done: int, total: int, unit: str = "bytes") -> None:
+        self.advances.append((done, total))
+
+    def note(self, text: str) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def demo_engine(tmp_path_factory) -> Engine:
+    import stoker.resolve
+    from stoker.build.openvino.builder import build_graph
+    from stoker.build.openvino.checkpoint import open_checkpoint
+    from stoker.build.openvino.int8 import Int8
+    from stoker.build.openvino.save import copy_companions, save_graph
+
+    demo = Path(stoker.resolve.__file__).parent / "demo"
+    directory = tmp_path_factory.mktemp("demo-int8")
+    save_graph(build_graph(json.loads((demo / "config.json").read_text()), open_checkpoint(demo), Int8(1)), directory)
+    copy_companions(demo, directory)
+    return Engine(directory, Manifest(SCHEMA, "key", "openvino", "demo", "", {}, {}, {}))
+
+
+def test_launching_the_demo_serves_its_own_tokens(loop, harness, demo_engine):
+    generation = Generation("demo", (1, 500, 600, 700), max_tokens=24, log_probs=True)
+    progress, states = Recorder(), []
+
+    async def serve():
+        supervisor = await launch(demo_engine, CHOSEN, 64, progress, on_state=states.append)
+        try:
+            assert supervisor.ready
+            return await harness.tokens(supervisor.client, generation)
+        finally:
+            await supervisor.stop()
+
+    served = loop.run(serve())
+    assert progress.phases == ["loading", "warming"]
+    assert progress.advances[-1][0] == progress.advances[-1][1]
+    assert states == ["loading", "warming", "ready", "stopped"]
+    runtime = PagedRuntime(settings_for(demo_engine, CHOSEN, 64))
+    sequence = runtime.add(generation)
+    own: list[int] = []
+    while len(own) < 24:
+        runtime.step()
+        own += sequence.read().ids
+    runtime.close()
+    assert served == own
+
+
+def test_other_kinds_are_refused(loop, demo_engine):
+    with pytest.raises(EngineError, match="tensorrt_llm"):
+        loop.run(launch(demo_engine, replace(CHOSEN, engine="tensorrt_llm"), 64, Recorder()))
+
+
+CHILD = """
+import asyncio, sys
+from stoker.launch.settings import EngineSettings
+from stoker.launch.supervisor import Supervisor
+
+async def main():
+    supervisor = Supervisor(EngineSettings(sys.argv[1], 2, 64, 256, 16, 1, "f32", "f32"))
+    await supervisor.start()
+    print(supervisor.server_pid, supervisor.stub_pid, supervisor.run_directory, flush=True)
+    await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_parent_takes_its_server_along_and_the_next_start_clears_up(tiny_engine):
+    command = [sys.executable, "-c", CHILD, str(tiny_engine)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        server, first_stub, run = parent.stdout.readline().split()
+        parent.send_signal(signal.SIGKILL)
+    wait_for(lambda: not process_lives(int(server)))
+    assert any(f"-{parent.pid}-" in path.name for path in shared_memory.stale(shared_memory.SHARED_MEMORY))
+    assert Path(run).exists()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as successor:
+        server, stub, _ = successor.stdout.readline().split()
+        successor.send_signal(signal.SIGKILL)
+    assert not Path(run).exists()
+    wait_for(lambda: not process_lives(int(first_stub)))
+    assert not any(f"-{parent.pid}-" in path.name for path in shared_memory.SHARED_MEMORY.iterdir())
+    wait_for(lambda: not process_lives(int(server)))
+    shared_memory.remove_stale_regions()
+    remove_stale_run_directories()
+    wait_for(lambda: not process_lives(int(stub)))
+
+
+def test_a_stub_that_outlived_its_server_is_ended_by_the_next_start(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    run = tmp_path / f"{owner_prefix().replace(f'-{os.getpid()}-', f'-{gone.pid}-')}x"
+    run.mkdir()
+    sleeper = "import time; print('runs', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", sleeper, str(run)], stdout=subprocess.PIPE) as stuck:
+        stuck.stdout.readline()  # Popen returns before the kernel shows the new command line in /proc
+        (run / STUB_PID_FILE).write_text(str(stuck.pid))
+        remove_stale_run_directories()
+        assert stuck.wait(30) == -signal.SIGKILL
+    assert not run.exists()
+
+
+def wait_for(condition, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,110 @@
+"""The API's own cost: an engine that emits tokens as fast as Triton takes them, through HTTP and through bare gRPC.
+
+`python emitter.py serve` runs Triton with that engine and our API in front, and prints where both listen.
+`python emitter.py grpc ADDRESS STREAMS TOKENS` is the bare client: one gRPC stream a request, ids counted and dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+STREAMS, TOKENS, PROMPT = 16, 1900, 8
+
+
+def measure_api_cost(medians: Callable[..., tuple[float, float]]) -> tuple[float, float]:
+    """Tokens a second through our API, and for the bare gRPC client of the same Triton."""
+    from processes import http_load
+
+    environment = {**os.environ, "PYTHONPATH": f"{HERE}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, str(HERE / "emitter.py"), "serve"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stdout
+        assert server.stdin
+        where = json.loads(server.stdout.readline())
+
+        def ours() -> float:
+            result = http_load(where["url"], "demo", STREAMS, PROMPT, TOKENS)
+            return result["tokens"] / result["seconds"]
+
+        def theirs() -> float:
+            arguments = ["grpc", where["grpc"], str(STREAMS), str(TOKENS)]
+            answer = subprocess.run([*command[:2], *arguments], capture_output=True, text=True, check=True)
+            result = json.loads(answer.stdout)
+            return result["tokens"] / result["seconds"]
+
+        medians(ours, theirs, 1)  # warms both
+        figures = medians(ours, theirs, 5)
+        server.stdin.close()
+    return figures
+
+
+async def serve() -> None:
+    from stoker.launch.settings import EngineSettings
+    from stoker.launch.supervisor import Supervisor
+    from stoker.resolve.local import DEMO_DIRECTORY
+    from stoker.serve.app import Service, create_app
+    from stoker.serve.frontend import load_frontend
+    from stoker.serve.server import HttpServer, bind
+    from stoker.store.engine import Engine, Manifest
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = EngineSettings(folder, 64, 256, 2048, 4096, 2, "u8", "f32", runtime="emitter_model:open_emitter")
+        supervisor, service = Supervisor(settings), Service()
+        await supervisor.start()
+        manifest = Manifest(1, "emitter", "emitter", "demo", "", {"max_seq_len": 2048}, {}, {})
+        service.lifecycle.attach(supervisor.client, load_frontend(Engine(DEMO_DIRECTORY, manifest)))
+        server = HttpServer(create_app(service), bind("127.0.0.1", 0))
+        running = asyncio.ensure_future(server.serve())
+        print(json.dumps({"url": f"http://127.0.0.1:{server.port}", "grpc": supervisor.address}), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        await supervisor.stop()
+        await server.stop()
+        await running
+
+
+async def bare_client(address: str, streams: int, tokens: int) -> dict:
+    import grpc
+    from tritonclient.grpc import service_pb2_grpc
+
+    from stoker.launch.client import encode_request
+    from stoker.launch.generation import Generation
+
+    async def one(number: int) -> int:
+        call = stub.ModelStreamInfer()
+        await call.write(encode_request(Generation(str(number), range(2, 2 + PROMPT), tokens), str(number)))
+        await call.done_writing()
+        count = 0
+        async for message in call:
+            response = message.infer_response
+            for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+                if output.name == "output_ids":
+                    count += len(raw) // 4
+        return count
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        began = time.perf_counter()
+        counts = await asyncio.gather(*(one(number) for number in range(streams)))
+        return {"tokens": sum(counts), "seconds": time.perf_counter() - began}
+
+
+def main() -> None:
+    import uvloop
+
+    if sys.argv[1] == "serve":
+        uvloop.run(serve())
+    else:
+        print(json.dumps(uvloop.run(bare_client(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))))
+
+
+if __name__ == "__main__":
+    main()

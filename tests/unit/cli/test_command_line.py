@@ -1,0 +1,97 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stoker import __version__, cli
+from stoker.cli.arguments import command_parser, parse
+from stoker.cli.report import failure_text, report_failure
+from stoker.errors import ModelGatedError, StokerError, UsageError
+from stoker.settings.origin import Origin
+from stoker.settings.spec import SETTINGS
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    assert "stoker MODEL" in capsys.readouterr().out
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"stoker {__version__}\n"
+
+
+def test_no_arguments_show_the_help_and_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([]) == 64
+    assert "usage: stoker" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "split"),
+    [
+        (["serve", "demo"], ("serve", ["demo"])),
+        (["demo", "--port", "1"], ("serve", ["demo", "--port", "1"])),
+        (["plan", "demo"], ("plan", ["demo"])),
+        (["--port", "1"], ("serve", ["--port", "1"])),
+        (["org/plan"], ("serve", ["org/plan"])),
+    ],
+)
+def test_what_is_no_command_is_a_model(arguments: list[str], split: tuple[str, list[str]]) -> None:
+    assert cli.split_command(arguments) == split
+
+
+@pytest.mark.parametrize("command", ["serve", "plan", "build", "engines", "doctor"])
+def test_every_setting_of_a_command_is_in_its_help(command: str) -> None:
+    text = command_parser(command, "").format_help()
+    missing = [each.flag for each in SETTINGS if command in each.applies_to and each.flag not in text]
+    assert missing == []
+
+
+def test_flags_win_and_remember_that_they_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOKER_PRECISION", "int8")
+    _, settings = parse(command_parser("plan", ""), ["demo", "--precision", "int4"])
+    assert settings["precision"].value == "int4"
+    assert settings["precision"].origin is Origin.FLAG
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["serve", "demo", "--no-such-flag"], ["plan", "a", "b"], ["serve", "--port", "many"], ["engines", "burn"]],
+)
+def test_bad_command_lines_end_with_64_and_a_message(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(arguments) == 64
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_failure_says_what_why_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "termination-log"
+    log.touch()
+    error = ModelGatedError("cannot read m", why="access is restricted", remedy="set HF_TOKEN")
+    assert report_failure(error, log) == 77
+    assert capsys.readouterr().err == "error: cannot read m: access is restricted\nhint: set HF_TOKEN\n"
+    assert log.read_text() == failure_text(error) + "\n"
+
+
+def test_an_unexpected_error_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report_failure(ValueError("surprise"), Path("/nonexistent")) == 70
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_every_error_has_an_exit_code_of_sysexits() -> None:
+    def tree(error: type[StokerError]) -> list[type[StokerError]]:
+        return [error, *(each for child in error.__subclasses__() for each in tree(child))]
+
+    assert {each.exit_code for each in tree(StokerError)} <= {64, 65, 66, 69, 70, 73, 74, 75, 77, 130}
+    assert UsageError.exit_code == 64
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["plan", "--help"], ["--version"]])
+def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
+    heavy = ["openvino", "nncf", "numpy", "tritonclient", "grpc", "fastapi", "huggingface_hub", "rich"]
+    program = (
+        "import sys, json, contextlib, io\nfrom stoker import cli\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        f"    cli.run({arguments!r})\n"
+        f"print(json.dumps([name for name in {heavy!r} if name in sys.modules]))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(answer.stdout.splitlines()[-1]) == []

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from stoker.launch import contract
+from stoker.launch.client import encode_request
+from stoker.launch.generation import Generation
+
+
+def decoded(request) -> dict[str, tuple]:
+    formats = {"INT32": "i", "UINT64": "Q", "FP32": "f", "BOOL": "?"}
+    return {
+        tensor.name: struct.unpack(
+            f"<{len(raw) // struct.calcsize(formats[tensor.datatype])}{formats[tensor.datatype]}", raw
+        )
+        for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
+    }
+
+
+def test_names_are_unique_and_the_required_ones_are_tensorrt_llms():
+    names = [spec.name for spec in contract.INPUTS]
+    assert len(names) == len(set(names))
+    required = {spec.name for spec in contract.INPUTS if not spec.optional}
+    assert required == {"input_ids", "input_lengths", "request_output_len"}
+    assert {spec.name for spec in contract.INPUTS if spec.ours} == {"min_p"}
+
+
+def test_selecting_an_unknown_tensor_is_an_error():
+    with pytest.raises(KeyError, match="nonsense"):
+        contract.select(contract.INPUTS, ("input_ids", "nonsense"))
+
+
+def test_a_plain_request_sends_only_what_is_set():
+    request = encode_request(Generation("id", (5, 6, 7), max_tokens=9), "id/1")
+    assert decoded(request) == {
+        "input_ids": (5, 6, 7),
+        "input_lengths": (3,),
+        "request_output_len": (9,),
+        "streaming": (True,),
+    }
+    assert [list(tensor.shape) for tensor in request.inputs] == [[1, 3], [1, 1], [1, 1], [1, 1]]
+
+
+def test_every_wish_has_its_tensor():
+    generation = Generation(
+        "id",
+        (1,),
+        max_tokens=2,
+        end_ids=(10, 11, 12),
+        min_tokens=1,
+        temperature=0.5,
+        top_p=0.25,
+        top_k=40,
+        min_p=0.125,
+        seed=-1,
+        presence_penalty=1.0,
+        frequency_penalty=-1.0,
+        repetition_penalty=1.5,
+        log_probs=True,
+    )
+    request = encode_request(generation, "id/2")
+    values = decoded(request)
+    assert values["end_id"] == (10,)
+    assert values["stop_words_list"] == (11, 12, 1, 2)
+    assert values["seed"] == (2**64 - 1,)
+    assert values["runtime_top_k"] == (40,)
+    assert values["min_p"] == (0.125,)
+    assert values["return_log_probs"] == (True,)
+    assert {tensor.name for tensor in request.inputs} == set(contract.OPENVINO_INPUTS) - {"stop"}
+    assert request.id == "id/2"
+    assert {tuple(tensor.shape) for tensor in request.inputs if tensor.name == "stop_words_list"} == {(1, 2, 2)}

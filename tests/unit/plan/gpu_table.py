@@ -1,0 +1,59 @@
+"""Plans a case of gpu_plans.yaml, as its test and tools/write_gpu_plans.py need it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stoker.errors import StokerError
+from stoker.plan.catalogue import load_catalogue
+from stoker.plan.choose import choose_plan
+from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.types import Plan, Wishes
+from stoker.probe.description import load_description
+from stoker.resolve.facts import architecture_facts, quantization_facts
+from stoker.resolve.model import Model
+from stoker.resolve.weights import computed_weights
+from stoker.settings.origin import Origin, Sourced
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+WISHES = ("goal", "precision", "kv_precision", "max_seq_len", "tensor_parallel")
+
+
+def model_of(name: str, quantization: dict[str, Any] | None = None) -> Model:
+    config = json.loads((CONFIGS / f"{name}.json").read_text())
+    if quantization:
+        config["quantization_config"] = quantization
+    architecture, found = architecture_facts(config), quantization_facts(config)
+    weights = computed_weights(config, architecture, found)
+    return Model(f"org/{name}", f"org/{name}", "abc123", architecture, weights, config, quantization=found)
+
+
+def plan_of(case: dict[str, Any]) -> Plan:
+    wishes = {name: Sourced(case[name], Origin.FLAG, f"--{name.replace('_', '-')}") for name in WISHES if name in case}
+    model = model_of(case["model"], case.get("quantization"))
+    return choose_plan(load_description(case["machine"]), model, load_catalogue(), load_nvidia(), Wishes(**wishes))
+
+
+def result_of(case: dict[str, Any]) -> dict[str, Any]:
+    try:
+        plan = plan_of(case)
+    except StokerError as error:
+        return {"refused": str(error)}
+    chosen, memory = plan.chosen, plan.memory
+    return {
+        "kind": chosen.engine,
+        "precision": chosen.precision,
+        "kv": chosen.kv_precision,
+        "tp": chosen.tensor_parallel,
+        "pp": chosen.pipeline_parallel,
+        "devices": list(chosen.devices),
+        "context": chosen.max_seq_len,
+        "batch": chosen.max_batch_size,
+        "step": chosen.max_num_tokens,
+        "weights": memory.weights,
+        "activations": memory.activations,
+        "runtime": memory.runtime,
+        "kv_cache": memory.kv_cache,
+        "total": memory.total,
+        "limit": memory.limit,
+    }

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+from httpx import ASGITransport
+
+import stoker.resolve
+from stoker.serve.app import Service, create_app
+from stoker.serve.frontend import Frontend, load_frontend
+from stoker.serve.server import HttpServer, bind
+from stoker.store.engine import Engine, Manifest
+
+DEMO = Path(stoker.resolve.__file__).parent / "demo"
+TEXT = "The old man went down to the sea. He saw a boat there, and he was glad."
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+scripted_module = _load("scripted")
+
+
+@pytest.fixture
+def scripted() -> ModuleType:
+    return scripted_module
+
+
+def make_engine(directory: Path, **chosen: Any) -> Engine:
+    manifest = Manifest(
+        schema=1,
+        key="demo-openvino-int8-0123",
+        kind="openvino",
+        served_name="demo",
+        revision="",
+        chosen={"max_seq_len": 512, "max_batch_size": 8, **chosen},
+        inputs={},
+        versions={},
+        build={"seconds": 1.5},
+    )
+    return Engine(directory, manifest)
+
+
+@pytest.fixture(scope="session")
+def frontend() -> Iterator[Frontend]:
+    made = load_frontend(make_engine(DEMO))
+    yield made
+    made.tokenizer.close()
+
+
+@pytest.fixture
+def answer_ids(frontend: Frontend) -> list[int]:
+    """TEXT as the engine would give it: its tokens, then the end token."""
+    return [*frontend.tokenizer.encode_now(TEXT, add_special_tokens=False), frontend.context.end_ids[0]]
+
+
+@pytest.fixture
+def engine(answer_ids: list[int]) -> Any:
+    return scripted_module.ScriptedEngine(lambda generation: scripted_module.one_by_one(answer_ids))
+
+
+@pytest.fixture
+def service(engine: Any, frontend: Frontend) -> Service:
+    made = Service()
+    made.lifecycle.attach(engine, frontend)
+    return made
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: httpx.Headers
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def error(self) -> Any:
+        return self.json["error"]
+
+    @property
+    def events(self) -> list[Any]:
+        """The JSON of each event but the last, which must be [DONE]."""
+        *chunks, last = self.text.removesuffix("\n\n").split("\n\n")
+        assert last == "data: [DONE]"
+        return [json.loads(chunk.removeprefix("data: ")) for chunk in chunks]
+
+
+Ask = Callable[..., Reply]
+
+
+@pytest.fixture
+def ask(service: Service) -> Ask:
+    """One request to the application in this process: `ask("/path")` gets, `ask("/path", {...})` posts."""
+
+    def send(path: str, body: Any = None, *, method: str = "", headers: dict[str, str] | None = None) -> Reply:
+        async def exchange() -> Reply:
+            transport = ASGITransport(create_app(service), raise_app_exceptions=False)
+            content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                verb = method or ("GET" if body is None else "POST")
+                answer = await client.request(verb, path, content=content, headers=headers)
+                return Reply(answer.status_code, answer.headers, answer.text)
+
+        return asyncio.run(exchange())
+
+    return send
+
+
+@pytest.fixture
+def listening(service: Service) -> Any:
+    """`async with listening() as port`: the application on a real socket."""
+
+    @asynccontextmanager
+    async def run() -> AsyncIterator[int]:
+        server = HttpServer(create_app(service), bind("127.0.0.1", 0))
+        task = asyncio.create_task(server.serve())
+        try:
+            yield server.port
+        finally:
+            await server.stop()
+            await task
+
+    return run
+
+
+@pytest.fixture
+def ask_many(service: Service) -> Callable[[list[tuple[str, bytes]]], list[int]]:
+    """The statuses of many posts, one after the other."""
+
+    def send(requests: list[tuple[str, bytes]]) -> list[int]:
+        async def exchange() -> list[int]:
+            transport = ASGITransport(create_app(service), raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return [(await client.post(path, content=body)).status_code for path, body in requests]
+
+        return asyncio.run(exchange())
+
+    return send

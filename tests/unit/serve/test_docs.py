@@ -1,0 +1,35 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from stoker.serve.app import INFERENCE_PATHS, OTHER_PATHS
+from stoker.serve.errors import CODES
+from stoker.serve.metrics_docs import document
+from stoker.serve.requests import ChatRequest, CompletionRequest
+
+DOCS = Path(__file__).parents[3] / "docs"
+API = (DOCS / "api.md").read_text()
+
+
+def test_the_metrics_are_documented_as_they_are() -> None:
+    assert (DOCS / "metrics.md").read_text() == document(), "run python -m stoker.serve.metrics_docs > docs/metrics.md"
+
+
+@pytest.mark.parametrize("request_type", [ChatRequest, CompletionRequest])
+def test_every_parameter_is_in_the_table_and_none_besides(request_type: type) -> None:
+    start = API.index("## Parameters")
+    rows = re.findall(r"^\| (`.*?) \|", API[start : API.index("## Streams")], re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert set(request_type.__struct_fields__) <= documented
+    assert documented <= {*ChatRequest.__struct_fields__, *CompletionRequest.__struct_fields__}
+
+
+def test_every_endpoint_and_error_code_is_documented() -> None:
+    for path in (*INFERENCE_PATHS, *OTHER_PATHS):
+        assert f" {path}`" in API
+    assert re.findall(r"^\| `(\w+)` \| (\d{3}: .*) \|$", API, re.MULTILINE) == list(CODES.items())

@@ -1,0 +1,200 @@
+"""Whatever cannot be served is refused in OpenAI's form, by name."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from stoker.serve.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
+
+CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
+PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once upon a time", "max_tokens": 2}
+
+BAD_VALUES = [
+    ("temperature", -0.1),
+    ("temperature", 2.1),
+    ("temperature", "hot"),
+    ("temperature", True),
+    ("top_p", 0),
+    ("top_p", 1.01),
+    ("top_k", -2),
+    ("top_k", 1.5),
+    ("min_p", 2),
+    ("n", 0),
+    ("n", 129),
+    ("n", "1"),
+    ("max_tokens", 0),
+    ("max_tokens", -1),
+    ("max_tokens", 2.0),
+    ("min_tokens", -1),
+    ("seed", 2**63),
+    ("seed", 1.5),
+    ("presence_penalty", 2.5),
+    ("frequency_penalty", -3),
+    ("repetition_penalty", 0),
+    ("stop", ["x"] * 17),
+    ("stop", ""),
+    ("stream", "yes"),
+    ("ignore_eos", 1),
+    ("user", 5),
+    ("metadata", [1]),
+    ("logit_bias", {"50256": -100}),
+    ("service_tier", "flex"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_VALUES)
+@pytest.mark.parametrize("endpoint", ["chat/completions", "completions"])
+def test_a_bad_value_names_its_parameter(ask: Any, endpoint: str, name: str, value: Any) -> None:
+    answer = ask(f"/v1/{endpoint}", {**(CHAT if "chat" in endpoint else PLAIN), name: value})
+    assert answer.status == 400
+    assert answer.error["param"] == name
+    assert answer.error["type"] == "invalid_request_error"
+    assert name in answer.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "param"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logprobs": True, "top_logprobs": 2}, "top_logprobs"),
+        ({"top_logprobs": 0}, "top_logprobs"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"store": True}, "store"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"reasoning_effort": "low"}, "reasoning_effort"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"stream": True, "stream_options": {"include": True}}, "stream_options.include"),
+        ({"max_completion_tokens": 3}, "max_tokens"),
+        ({"min_tokens": 3}, "min_tokens"),
+        ({"no_such_thing": None}, "no_such_thing"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
+        ({"messages": [{"role": "user", "content": "x", "mood": 1}]}, "messages[0].mood"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages"),
+    ],
+)
+def test_chat_refuses(ask: Any, extra: dict[str, Any], param: str) -> None:
+    answer = ask("/v1/chat/completions", {**CHAT, **extra})
+    assert (answer.status, answer.error["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("extra", "param"),
+    [
+        ({"echo": True}, "echo"),
+        ({"suffix": "end"}, "suffix"),
+        ({"best_of": 2}, "best_of"),
+        ({"logprobs": 2}, "logprobs"),
+        ({"prompt": ""}, None),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [[]]}, "prompt[0]"),
+        ({"prompt": [1, "a"]}, "prompt[1]"),
+        ({"prompt": ["a", 1]}, "prompt[1]"),
+        ({"prompt": [-1]}, "prompt[0]"),
+        ({"prompt": [[5, 99999999]]}, "prompt[0][1]"),
+        ({"prompt": [5] * 1000}, "prompt"),
+        ({"prompt": {"a": 1}}, "prompt"),
+        ({"prompt": ["a"] * 300, "n": 2}, "prompt"),
+    ],
+)
+def test_completions_refuse(ask: Any, extra: dict[str, Any], param: str | None) -> None:
+    answer = ask("/v1/completions", {**PLAIN, **extra})
+    if param is None:  # an empty text still begins with this model's first token
+        assert answer.status == 200
+    else:
+        assert (answer.status, answer.error["param"]) == (400, param)
+
+
+def test_what_asks_for_nothing_is_accepted(ask: Any) -> None:
+    for name, values in NO_EFFECT.items():
+        for value in (None, *values):
+            path, body = ("chat/completions", CHAT) if hasattr(ChatRequest, name) else ("completions", PLAIN)
+            assert ask(f"/v1/{path}", {**body, name: value}).status == 200, (name, value)
+    harmless: dict[str, Any] = dict.fromkeys(HARMLESS, "x") | {"metadata": {"a": "b"}}
+    assert ask("/v1/chat/completions", {**CHAT, **harmless, "n": 1}).status == 200
+    assert ask("/v1/completions", {**PLAIN, **harmless, "best_of": 2, "n": 2}).status == 200
+    assert hasattr(CompletionRequest, "best_of")
+
+
+def test_a_context_that_is_exceeded_says_so_in_openais_words(ask: Any) -> None:
+    answer = ask("/v1/completions", {**PLAIN, "max_tokens": 600})
+    assert answer.status == 400
+    assert answer.error["code"] == "context_length_exceeded"
+    assert answer.error["message"].startswith(
+        "This model's maximum context length is 512 tokens. However, you requested"
+    )
+    assert "600 in the completion" in answer.error["message"]
+    long = {"role": "user", "content": "word " * 1000}
+    error = ask("/v1/chat/completions", {**CHAT, "messages": [long]}).error
+    assert error["code"] == "context_length_exceeded"
+    assert "your messages resulted in" in error["message"]
+
+
+def test_an_unknown_model_lists_those_served(ask: Any) -> None:
+    answer = ask("/v1/completions", {**PLAIN, "model": "gpt-4"})
+    assert answer.status == 404
+    assert answer.error["code"] == "model_not_found"
+    assert "demo" in answer.error["message"]
+    assert ask("/v1/models/gpt-4").error["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"model": NaN}', b"[" * 100_000, b'"x"', b'{"a": "\\ud800"}']
+)
+def test_what_is_no_request_is_refused(ask: Any, body: bytes) -> None:
+    answer = ask("/v1/chat/completions", body)
+    assert answer.status == 400
+    assert answer.error["type"] == "invalid_request_error"
+
+
+def test_paths_and_methods_that_do_not_exist_are_refused_in_the_same_form(ask: Any) -> None:
+    assert (ask("/v1/nothing").status, ask("/v1/nothing").error["code"]) == (404, "not_found")
+    answer = ask("/v1/completions")
+    assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
+
+
+def test_a_body_over_the_limit_is_413(ask: Any, service: Any) -> None:
+    service.max_body_bytes = 1000
+    answer = ask("/v1/completions", {**PLAIN, "prompt": "x" * 2000})
+    assert (answer.status, answer.error["code"]) == (413, "request_too_large")
+    unannounced = ask("/v1/completions", {**PLAIN, "prompt": "x" * 2000}, headers={"content-length": "5"})
+    assert unannounced.status == 413
+
+
+def _hostile(random_: random.Random, depth: int = 0) -> Any:
+    """A random JSON value."""
+    scalars = [None, True, False, 0, -1, 1e308, 2**70, "", "demo", "\x00", "\N{PILE OF POO}", 0.5, "x" * 300]
+    if depth > 2 or random_.random() < 0.5:
+        return random_.choice(scalars)
+    if random_.random() < 0.5:
+        return [_hostile(random_, depth + 1) for _ in range(random_.randrange(4))]
+    names = ["role", "content", "type", "text", "name", "function", "arguments", "include_usage", ""]
+    return {random_.choice(names): _hostile(random_, depth + 1) for _ in range(random_.randrange(4))}
+
+
+def test_no_random_body_is_the_servers_fault(service: Any, ask_many: Any) -> None:
+    random_ = random.Random(0)
+    requests = []
+    for _ in range(2000):
+        kind, base = random_.choice([(ChatRequest, CHAT), (CompletionRequest, PLAIN)])
+        names = random_.sample(kind.__struct_fields__, random_.randrange(1, 4))
+        body = json.dumps({**base, **{name: _hostile(random_) for name in names}}).encode()
+        if random_.random() < 0.2:
+            cut = random_.randrange(len(body))
+            body = body[:cut] + random_.randbytes(3) + body[cut + 3 :]
+        requests.append(("/v1/chat/completions" if kind is ChatRequest else "/v1/completions", body))
+    statuses = ask_many(requests)
+    assert set(statuses) <= {200, 400, 404}
+    assert statuses.count(400) > 1000
+    assert service.lifecycle.in_flight == 0

@@ -1,0 +1,162 @@
+"""Makes `.venv` ready: `python3 tools/setup.py [test]`. Standard library only; run by the Makefile.
+
+Does what a newcomer would otherwise have to find out: picks a Python that Triton's stub exists for, makes the virtual
+environment even where Debian's python3-venv is not installed, and fetches the interpreter's shared library where the
+system's Python comes without it (Triton's Python backend links against it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+SUPPORTED = ((3, 11), (3, 12), (3, 10))
+INDEX = "https://pypi.org/simple"
+
+
+def main(extras: list[str]) -> None:
+    reexecute_with_a_supported_python()
+    stamp = VENV / ".stoker-setup"
+    wanted = fingerprint(extras)
+    if stamp.is_file() and wanted in stamp.read_text().splitlines():
+        return
+    make_environment()
+    install(extras)
+    provide_libpython()
+    with stamp.open("a") as file:
+        file.write(wanted + "\n")
+
+
+def reexecute_with_a_supported_python() -> None:
+    if sys.version_info[:2] in SUPPORTED:
+        return
+    for major, minor in SUPPORTED:
+        if other := shutil.which(f"python{major}.{minor}"):
+            os.execv(other, [other, *sys.argv])
+    versions = ", ".join(f"{major}.{minor}" for major, minor in sorted(SUPPORTED))
+    found = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    sys.exit(f"error: Stoker needs Python {versions}; this is {found}\nhint: make PYTHON=/path/to/python3.11 ...")
+
+
+def fingerprint(extras: list[str]) -> str:
+    inputs = (ROOT / "pyproject.toml").read_bytes() + Path(__file__).read_bytes() + sys.version.encode()
+    return hashlib.sha256(inputs + " ".join(extras).encode()).hexdigest()
+
+
+def make_environment() -> None:
+    """Leaves an environment of the same Python as it is; one of another Python is made anew."""
+    if environment_version() == sys.version_info[:2]:
+        return
+    print("Making the virtual environment in .venv", flush=True)
+    run(sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV))
+    if has_ensurepip():
+        run(python(), "-m", "ensurepip", "--upgrade", "--default-pip")
+    else:
+        bootstrap_pip()
+
+
+def environment_version() -> tuple[int, int] | None:
+    if not Path(python()).exists():
+        return None
+    code = "import sys, pip; print(*sys.version_info[:2])"
+    answer = subprocess.run([python(), "-c", code], capture_output=True, text=True, check=False)
+    return tuple(map(int, answer.stdout.split())) if answer.returncode == 0 else None  # type: ignore[return-value]
+
+
+def has_ensurepip() -> bool:
+    """Debian ships `venv` with Python but `ensurepip` in a package of its own."""
+    probe = [sys.executable, "-c", "import ensurepip; ensurepip.version()"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+def bootstrap_pip() -> None:
+    """Installs pip from its own wheel, fetched from the package index and checked against the index's digest."""
+    with tempfile.TemporaryDirectory() as folder:
+        url, digest = newest_pip()
+        wheel = Path(folder, url.rsplit("/", 1)[-1])
+        wheel.write_bytes(fetch(url))
+        if hashlib.sha256(wheel.read_bytes()).hexdigest() != digest:
+            sys.exit(f"error: {url} does not have the digest that the package index gives")
+        run(python(), f"{wheel}/pip", "install", "--quiet", "--no-index", str(wheel))
+
+
+def newest_pip() -> tuple[str, str]:
+    """The address and sha256 of pip's newest final wheel (the index's JSON form is PEP 691)."""
+    index = os.environ.get("PIP_INDEX_URL", INDEX).rstrip("/")
+    document = json.loads(fetch(f"{index}/pip/", accept="application/vnd.pypi.simple.v1+json"))
+    wheels = [file for file in document["files"] if re.fullmatch(r"pip-[\d.]+-py3-none-any\.whl", file["filename"])]
+    newest = max(wheels, key=lambda file: [int(part) for part in file["filename"].split("-")[1].split(".")])
+    return newest["url"], newest["hashes"]["sha256"]
+
+
+def fetch(url: str, accept: str = "*/*") -> bytes:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=60) as answer:
+            return answer.read()
+    except OSError as error:
+        sys.exit(f"error: cannot fetch {url}: {error}\nhint: check the network, or install python3-venv")
+
+
+def install(extras: list[str]) -> None:
+    print("Installing Stoker and its CPU engine into .venv (a few minutes the first time)", flush=True)
+    run(python(), "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1")
+    groups = [argument for extra in extras for argument in ("--group", extra)]
+    run(python(), "-m", "pip", "install", "--quiet", "--editable", ".[cpu]", *groups)
+
+
+def provide_libpython() -> None:
+    """Debian's and Ubuntu's python3 is linked statically; its shared library is a package of its own.
+
+    Unpacked into .venv/lib, which needs no root.
+    """
+    name = f"libpython{sys.version_info[0]}.{sys.version_info[1]}.so.1.0"
+    if has_libpython(name):
+        return
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        sys.exit(f"error: {name} is missing\nhint: install your distribution's shared Python library")
+    print(f"Fetching {name}, which this Python comes without", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        unpack_package(name.split(".so")[0], Path(folder))
+        found = next(Path(folder).rglob(name))
+        shutil.copyfile(found, VENV / "lib" / name)
+
+
+def has_libpython(name: str) -> bool:
+    folders = [sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib", str(VENV / "lib")]
+    multiarch = sysconfig.get_config_var("MULTIARCH") or ""
+    folders += [f"/usr/lib/{multiarch}", "/usr/lib64", "/usr/local/lib"]
+    return any(folder and Path(folder, name).exists() for folder in folders)
+
+
+def unpack_package(package: str, folder: Path) -> None:
+    """apt's own lists may be absent (containers) or not ours to refresh, so ours are kept in `folder`."""
+    (folder / "lists" / "partial").mkdir(parents=True)
+    options = [f"-oDir::State::Lists={folder}/lists", "-oAPT::Sandbox::User=", "-oDir::Cache::pkgcache="]
+    options += ["-oDir::Cache::srcpkgcache=", "-oDebug::NoLocking=true"]
+    run("apt-get", *options, "-qq", "update", cwd=folder)
+    run("apt-get", *options, "-qq", "download", package, cwd=folder)
+    run("dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder / "unpacked"))
+
+
+def python() -> str:
+    return str(VENV / "bin" / "python")
+
+
+def run(*command: str, cwd: Path = ROOT) -> None:
+    if subprocess.run(command, cwd=cwd, check=False).returncode != 0:
+        sys.exit(f"error: this failed: {' '.join(command)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
