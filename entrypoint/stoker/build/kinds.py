@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from stoker.errors import BuildError, UsageError
 
 # Raised whenever our own builder writes a different engine from the same inputs.
-OPENVINO_BUILDER = "2"
+OPENVINO_BUILDER = "3"
 
 
 @dataclass(frozen=True)

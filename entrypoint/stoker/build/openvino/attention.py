@@ -14,7 +14,7 @@ from openvino.op.util import Variable, VariableInfo
 from stoker.build.openvino.families.spec import Attention
 from stoker.build.openvino.norms import rms_norm
 from stoker.build.openvino.rope import Rotation, rotate
-from stoker.build.openvino.weights import Weights
+from stoker.build.openvino.weights import Weights, split
 
 
 @dataclass
@@ -70,13 +70,10 @@ def _projected(
     widths = [spec.heads * spec.head_size] + [spec.kv_heads * spec.head_size] * 2
     if spec.fused:
         whole = weights.linear(f"{name}.qkv_proj", (sum(widths), hidden_size), spec.input_bias)(x)
-        parts = ops.variadic_split(whole, np.int64(2), np.array(widths, np.int64)).outputs()
+        parts = split(whole, widths)
     else:
         names = ("q_proj", "k_proj", "v_proj")
-        parts = [
-            weights.linear(f"{name}.{part}", (width, hidden_size), spec.input_bias)(x)
-            for part, width in zip(names, widths, strict=True)
-        ]
+        parts = weights.linears(x, name, dict(zip(names, widths, strict=True)), hidden_size, spec.input_bias)
     parts = [_normed(x, part, spec, weights, f"{name}.{part}_norm", step) for x, part in zip(parts, "qkv", strict=True)]
     return tuple(_swapped(part) for part in parts)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from openvino import opset13 as ops
 
 from stoker.build.openvino.families.spec import Mlp
-from stoker.build.openvino.weights import Weights
+from stoker.build.openvino.weights import Weights, split
 
 
 def activated(x: Any, name: str) -> Any:
@@ -28,8 +27,7 @@ def feed_forward(x: Any, spec: Mlp, weights: Weights, layer: str, hidden_size: i
 def _gate_and_up(x: Any, spec: Mlp, weights: Weights, name: str, hidden_size: int) -> tuple[Any, Any]:
     if spec.fused:
         whole = weights.linear(f"{name}.gate_up_proj", (2 * spec.size, hidden_size), spec.bias)(x)
-        gate, up = ops.variadic_split(whole, np.int64(2), np.array([spec.size] * 2, np.int64)).outputs()
-        return gate, up
-    shape = (spec.size, hidden_size)
-    gate_proj = weights.linear(f"{name}.gate_proj", shape, spec.bias)
-    return gate_proj(x), weights.linear(f"{name}.up_proj", shape, spec.bias)(x)
+        gate, up = split(whole, [spec.size] * 2)
+    else:
+        gate, up = weights.linears(x, name, {"gate_proj": spec.size, "up_proj": spec.size}, hidden_size, spec.bias)
+    return gate, up

@@ -45,7 +45,8 @@ class PlainEncoding:
             )
         if tensor.dtype != NATIVE[self.precision]:
             return self.matrix(tensor.name, tensor.as_f32())
-        return widened(constant(tensor.data, self.precision, tensor.name))
+        made = owning if tensor.data.flags.owndata else constant  # what is no view of the checkpoint has no other owner
+        return widened(made(tensor.data, self.precision, tensor.name))
 
 
 def stored(array: npt.NDArray[np.float32], precision: str) -> npt.NDArray[Any]:

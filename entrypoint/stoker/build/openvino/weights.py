@@ -3,7 +3,7 @@ left out of a graph unnoticed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from openvino import opset13 as ops
 
 from stoker.build.openvino.encoding import Checkpoint, Encoding, Tensor
+from stoker.build.openvino.stacked import Stacked, stackable
 from stoker.errors import DamagedModelError, UnsupportedModelError
 
 RECOMPUTED = ("rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached")
@@ -58,6 +59,26 @@ class Weights:
         matrix = self.encoding.linear(self.checkpoint, name)
         _check_shape(f"{name}.weight", tuple(matrix.get_shape()), shape)
         return Linear(matrix, self.vector(f"{name}.bias", shape[0]) if bias else None)
+
+    def linears(self, x: Any, block: str, widths: Mapping[str, int], inputs: int, bias: bool = False) -> list[Any]:
+        """What the projections of `block` make of x [..., inputs]; `widths` are their outputs', by name.
+
+        One product where the checkpoint allows it, since starting one costs a decoding step as much as a small one
+        takes: queries, keys and values of a 0.5B shape in int4 take 57 us apart and 25 us together, on two cores.
+        """
+        parts = [f"{block}.{name}" for name in widths]
+        if not stackable(self.checkpoint, parts):
+            shapes = [(width, inputs) for width in widths.values()]
+            return [self.linear(part, shape, bias)(x) for part, shape in zip(parts, shapes, strict=True)]
+        for part, width in zip(parts, widths.values(), strict=True):
+            _check_shape(f"{part}.weight", self.checkpoint.tensor(f"{part}.weight").shape, (width, inputs))
+        whole = f"{block}.{'_'.join(widths)}"
+        matrix = self.encoding.linear(Stacked(self.checkpoint, whole, parts), whole)
+        biases = self._biases(widths, block) if bias else None
+        return split(Linear(matrix, biases)(x), list(widths.values()))
+
+    def _biases(self, widths: Mapping[str, int], block: str) -> Any:
+        return ops.constant(np.concatenate([self.values(f"{block}.{n}.bias", width) for n, width in widths.items()]))
 
     def experts(self, blocks: Sequence[str], parts: tuple[str, ...], shape: tuple[int, int]) -> Any:
         """One constant of all experts' matrices, [experts, parts * out, in], each part having `shape`."""
@@ -137,6 +158,12 @@ class Linear:
     def __call__(self, x: Any) -> Any:
         y = ops.matmul(x, self.matrix, False, True)
         return y if self.bias is None else ops.add(y, self.bias)
+
+
+def split(x: Any, widths: Sequence[int]) -> list[Any]:
+    """Along the last axis of x [batch, tokens, sum of widths]."""
+    parts: list[Any] = ops.variadic_split(x, np.int64(2), np.array(widths, np.int64)).outputs()
+    return parts
 
 
 def _check_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
