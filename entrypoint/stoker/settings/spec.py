@@ -32,7 +32,7 @@ class Setting:
     shown_default: str = ""
     choices: tuple[str, ...] = ()
     metavar: str = ""
-    applies_to: tuple[str, ...] = ("serve", "plan", "build")
+    applies_to: tuple[str, ...] = ("serve", "plan", "build", "bench")
     minimum: float | None = None
     maximum: float | None = None
     positional: bool = False
@@ -79,9 +79,15 @@ SETTINGS: tuple[Setting, ...] = (
         "Directory of downloaded models and built engines; the images set `/cache`",
         shown_default="`$XDG_CACHE_HOME/stoker`, else `~/.cache/stoker`",
         metavar="DIR",
-        applies_to=("serve", "plan", "build", "engines", "doctor"),
+        applies_to=("serve", "plan", "build", "engines", "doctor", "bench"),
     ),
-    Setting("profile", "text", "The profile to use, instead of the best one that fits", metavar="NAME"),
+    Setting(
+        "profile",
+        "text",
+        "The profile to use, instead of the best one that fits",
+        metavar="NAME",
+        applies_to=("serve", "plan", "build"),
+    ),
     Setting(
         "goal",
         "text",
@@ -89,7 +95,13 @@ SETTINGS: tuple[Setting, ...] = (
         default="throughput",
         choices=("throughput", "latency"),
     ),
-    Setting("precision", "text", "Precision of the weights", choices=PRECISIONS),
+    Setting(
+        "precision",
+        "text",
+        "Precision of the weights",
+        choices=PRECISIONS,
+        applies_to=("serve", "plan", "build"),
+    ),
     Setting("kv-precision", "text", "Precision of the KV cache", choices=KV_PRECISIONS),
     Setting(
         "max-seq-len",

@@ -39,7 +39,7 @@ def test_what_is_no_command_is_a_model(arguments: list[str], split: tuple[str, l
     assert cli.split_command(arguments) == split
 
 
-@pytest.mark.parametrize("command", ["serve", "plan", "build", "engines", "doctor"])
+@pytest.mark.parametrize("command", ["serve", "plan", "build", "engines", "doctor", "bench"])
 def test_every_setting_of_a_command_is_in_its_help(command: str) -> None:
     text = command_parser(command, "").format_help()
     missing = [each.flag for each in SETTINGS if command in each.applies_to and each.flag not in text]
@@ -84,7 +84,10 @@ def test_every_error_has_an_exit_code_of_sysexits() -> None:
     assert UsageError.exit_code == 64
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["plan", "--help"], ["--version"]])
+LIGHT = [["--help"], ["serve", "--help"], ["plan", "--help"], ["bench", "--help"], ["--version"]]
+
+
+@pytest.mark.parametrize("arguments", LIGHT)
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
     heavy = ["openvino", "nncf", "numpy", "tritonclient", "grpc", "fastapi", "huggingface_hub", "rich"]
     program = (

@@ -1,0 +1,131 @@
+"""Measures case after case, each served by a child of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stoker.bench.load import run_round
+from stoker.bench.memory import gpu_bytes_taken, server_memory
+from stoker.bench.prompts import Prompts, request_body
+from stoker.bench.server import HOST, Server, served
+from stoker.bench.statistics import Round, summarise
+from stoker.bench.types import Case, Load, Measured, NotRun, Start, Workload
+from stoker.errors import StokerError
+from stoker.probe.machine import Machine
+from stoker.probe.probe import probe_machine
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What every case serves. `arguments` are the user's own of `stoker serve`, without cache and profile."""
+
+    model: str
+    served_name: str
+    vocabulary: int
+    arguments: tuple[str, ...]
+    cache: Path
+    reuse: bool
+
+
+def measure(case: Case, target: Target, workload: Workload, tell: Tell) -> Measured | NotRun:
+    """`failed` where the server did not come up or did not last; the log's last words are the reason."""
+    tell(f"{case.name}: starting ({case.profile})")
+    try:
+        with _cache(target) as cache:
+            return _measure(case, target, workload, cache, tell)
+    except StokerError as error:
+        return NotRun(case.kind, case.precision, str(error), failed=True)
+
+
+def _measure(case: Case, target: Target, workload: Workload, cache: Path, tell: Tell) -> Measured:
+    arguments = [target.model, *target.arguments, "--cache", str(cache), "--profile", case.profile]
+    arguments += ["--precision", case.precision, "--served-model-name", target.served_name]
+    machine = probe_machine()
+    log = cache / "tmp" / f"bench-{os.getpid()}.log"
+    cold = _cold_start(arguments, log, case, tell)
+    with served(arguments, log) as server:
+        tell(f"{case.name}: ready after {server.start.seconds:.1f} s")
+        loads = tuple(_loads(server, target, workload, lambda line: tell(f"{case.name}, {line}")))
+        memory = server_memory(server.pid, _gpu_bytes(machine))
+        warm = server.start
+    return Measured(
+        case.kind,
+        case.precision,
+        case.profile,
+        case.max_seq_len,
+        case.max_batch_size,
+        cold_start=cold,
+        build_seconds=cold.of("building") if cold else None,
+        warm_start=warm,
+        memory=memory,
+        loads=loads,
+    )
+
+
+def _cold_start(arguments: Sequence[str], log: Path, case: Case, tell: Tell) -> Start | None:
+    """None where the engine was in the store: then it was no cold start."""
+    with served(arguments, log) as server:
+        if server.found_engine:
+            return None
+        tell(
+            f"{case.name}: cold start {server.start.seconds:.1f} s, {server.start.of('building'):.1f} s of it building"
+        )
+        return server.start
+
+
+def _gpu_bytes(before: Machine) -> int:
+    return gpu_bytes_taken(before, probe_machine().gpus) if before.gpus else 0
+
+
+@contextlib.contextmanager
+def _cache(target: Target) -> Iterator[Path]:
+    """The user's own cache, or a passing one that shares its downloads and starts with no engine."""
+    (target.cache / "tmp").mkdir(parents=True, exist_ok=True)
+    if target.reuse:
+        yield target.cache
+        return
+    (target.cache / "models").mkdir(exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=target.cache, prefix="bench-"))
+    try:
+        (fresh / "models").symlink_to(target.cache.resolve() / "models")
+        (fresh / "tmp").mkdir()
+        yield fresh
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _loads(server: Server, target: Target, workload: Workload, tell: Tell) -> Iterator[Load]:
+    for shared in workload.shared_prefixes:
+        for streams in workload.streams:
+            yield _load(server, target, workload, streams, shared, tell)
+
+
+def _load(server: Server, target: Target, workload: Workload, streams: int, shared: int, tell: Tell) -> Load:
+    """One round to warm up, whose figures are dropped, then the measured ones."""
+    import uvloop
+
+    prompts = Prompts(target.vocabulary, workload.prompt_tokens, shared)
+
+    def bodies(requests: int) -> list[list[bytes]]:
+        return [[_request(target, prompts, workload) for _ in range(requests)] for _ in range(streams)]
+
+    async def rounds() -> list[Round]:
+        await run_round(HOST, server.port, bodies(1))
+        return [await run_round(HOST, server.port, bodies(workload.requests)) for _ in range(workload.rounds)]
+
+    load = summarise(streams, shared, uvloop.run(rounds()))
+    prefix = f", {shared} prompt tokens shared" if shared else ""
+    tell(f"{streams} {'stream' if streams == 1 else 'streams'}{prefix}: {load.tokens_per_second:.1f} tokens/s")
+    return load
+
+
+def _request(target: Target, prompts: Prompts, workload: Workload) -> bytes:
+    return request_body(target.served_name, prompts.take(), workload.output_tokens)

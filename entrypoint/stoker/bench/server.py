@@ -1,0 +1,121 @@
+"""`stoker serve` as a child: started, watched until ready, measured from outside, stopped with nothing left of it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stoker.bench.types import Phase, Start
+from stoker.errors import EngineError
+
+HOST = "127.0.0.1"
+_POLL_SECONDS = 0.05
+_STOP_SECONDS = 60
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+@dataclass(frozen=True)
+class Server:
+    pid: int
+    port: int
+    log: Path
+    start: Start
+
+    @property
+    def found_engine(self) -> bool:
+        """Whether the engine was in the store already."""
+        return self.start.of("building") == 0
+
+
+@contextlib.contextmanager
+def served(arguments: Sequence[str], log: Path) -> Iterator[Server]:
+    """A server that is ready. EngineError with the child's own last words when it does not get there.
+
+    It has a session of its own, so that Ctrl-C reaches only this process, which then stops it.
+    """
+    port = _free_port()
+    command = [sys.executable, "-m", "stoker", "serve", *arguments, "--host", HOST, "--port", str(port)]
+    began = time.monotonic()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--drain-timeout", "1", "--log-format", "text"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_stop_with_parent,
+        )
+    try:
+        _wait_ready(process, port, log)
+        seconds = time.monotonic() - began
+        yield Server(process.pid, port, log, Start(round(seconds, 3), _phases(port)))
+    finally:
+        _stop(process)
+
+
+def _stop_with_parent() -> None:
+    """SIGTERM, on which the server cleans up, also when this process is killed."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _free_port() -> int:
+    """One that was free a moment ago; `stoker serve` says so if it has been taken since."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            if _get(port, "ready")["status"] == 200:
+                return
+        time.sleep(_POLL_SECONDS)
+    raise EngineError(f"`stoker serve` ended with exit code {process.returncode}", why=last_words(log))
+
+
+def _get(port: int, what: str) -> dict[str, Any]:
+    """The answer of /v1/health/WHAT and its status."""
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/v1/health/{what}", timeout=10) as answer:
+            return {"status": answer.status, "body": answer.read()}
+    except urllib.error.HTTPError as error:
+        return {"status": error.code, "body": b""}
+
+
+def _phases(port: int) -> tuple[Phase, ...]:
+    """The finished ones; `ready` is open, and `starting` is what came before the first step."""
+    report = json.loads(_get(port, "startup")["body"])
+    return tuple(Phase(phase["name"], phase["seconds"]) for phase in report["phases"] if phase["name"] != "ready")
+
+
+def last_words(log: Path) -> str:
+    """The failure that the child told, else the last line that it wrote."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (told or lines or ["it said nothing"])[-1]
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM and time to clean up; then, or on Ctrl-C meanwhile, SIGKILL for the whole session."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
