@@ -1,3 +1,20 @@
 """Stoker: from a model name to a tuned, served OpenAI API in one command."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stoker.direct.runner import Runner
+
+__all__ = ["Runner", "__version__"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`stoker.Runner` on first use: importing stoker stays quick."""
+    if name == "Runner":
+        from stoker.direct.runner import Runner
+
+        return Runner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

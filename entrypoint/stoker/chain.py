@@ -99,7 +99,7 @@ def _build(
         record = run_build(plan.model, plan.chosen, workspace, progress, calibration, cancel)
         if cancel.is_set():
             raise StoppedError("stopped while building", remedy="nothing half-built was kept")
-        return store.publish(workspace, replace(manifest, build=record))
+        return store.publish(workspace, replace(manifest, build={**record, "kv_blocks": plan.memory.kv_blocks}))
 
 
 def _stem(model: Model) -> str:

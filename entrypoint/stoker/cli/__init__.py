@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("serve", "plan", "build", "engines", "doctor", "bench")
+COMMANDS = ("serve", "plan", "build", "engines", "doctor", "bench", "generate")
 
 _HELP = """\
 usage: stoker [COMMAND] [MODEL] [options]
@@ -19,6 +19,7 @@ commands:
   build MODEL    build the engine into the cache, and stop
   engines list   list the engines in the cache
   doctor         check this machine
+  generate MODEL --prompt TEXT  answer on the terminal, without a server
   bench MODEL    serve it with each engine kind in turn, and measure them side by side
 
 MODEL is `demo` (built in, the default), a directory, or org/name[@revision] on the Hugging Face Hub.

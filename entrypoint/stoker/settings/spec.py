@@ -32,7 +32,7 @@ class Setting:
     shown_default: str = ""
     choices: tuple[str, ...] = ()
     metavar: str = ""
-    applies_to: tuple[str, ...] = ("serve", "plan", "build", "bench")
+    applies_to: tuple[str, ...] = ("serve", "plan", "build", "bench", "generate")
     minimum: float | None = None
     maximum: float | None = None
     positional: bool = False
@@ -79,14 +79,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Directory of downloaded models and built engines; the images set `/cache`",
         shown_default="`$XDG_CACHE_HOME/stoker`, else `~/.cache/stoker`",
         metavar="DIR",
-        applies_to=("serve", "plan", "build", "engines", "doctor", "bench"),
+        applies_to=("serve", "plan", "build", "engines", "doctor", "bench", "generate"),
     ),
     Setting(
         "profile",
         "text",
         "The profile to use, instead of the best one that fits",
         metavar="NAME",
-        applies_to=("serve", "plan", "build"),
+        applies_to=("serve", "plan", "build", "generate"),
     ),
     Setting(
         "goal",
@@ -100,7 +100,7 @@ SETTINGS: tuple[Setting, ...] = (
         "text",
         "Precision of the weights",
         choices=PRECISIONS,
-        applies_to=("serve", "plan", "build"),
+        applies_to=("serve", "plan", "build", "generate"),
     ),
     Setting("kv-precision", "text", "Precision of the KV cache", choices=KV_PRECISIONS),
     Setting(

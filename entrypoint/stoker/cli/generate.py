@@ -1,0 +1,110 @@
+"""`stoker generate MODEL --prompt TEXT`: answers on the terminal, with no server."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stoker.chain import make_plan_for, obtain_engine
+from stoker.cli.arguments import Parser, command_parser, parse
+from stoker.cli.logs import resolved_format, set_up_logging
+from stoker.cli.progress import listener
+from stoker.cli.warnings import show_warnings
+from stoker.errors import UsageError
+from stoker.settings.layers import Settings
+
+if TYPE_CHECKING:
+    from stoker.direct.runner import Prompt, Runner
+
+
+def run(arguments: Sequence[str]) -> int:
+    options, settings = parse(_parser(), arguments)
+    texts = _texts(options)
+    set_up_logging(resolved_format(settings.log_format), settings.log_level)
+    show_warnings(settings)
+    with _runner(settings) as runner:
+        chat = runner.has_chat_template and not options.raw
+        prompts = [_as_message(text) if chat else text for text in texts]
+        _print(runner, prompts, options)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = command_parser(
+        "generate", "Answer prompts on the terminal, without a server: plans, builds or finds the engine first."
+    )
+    parser.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="a prompt; repeat it for a batch")
+    parser.add_argument(
+        "--prompt-file", type=Path, metavar="FILE", help="one prompt from a file; `-` for standard input"
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, default=256, metavar="N", help="most tokens of each answer (default: 256)"
+    )
+    parser.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="for temperatures above 0 (default: random)")
+    parser.add_argument("--raw", action="store_true", help="continue the text itself: no chat template")
+    return parser
+
+
+def _texts(options: Namespace) -> list[str]:
+    """The prompts, in order; standard input where no other is given and it is not a terminal."""
+    if options.max_tokens < 1:
+        raise UsageError("--max-tokens must be at least 1", why=f"it is {options.max_tokens}")
+    texts: list[str] = list(options.prompt)
+    if options.prompt_file is not None:
+        texts.append(_read(options.prompt_file))
+    elif not texts and not sys.stdin.isatty():
+        texts.append(sys.stdin.read())
+    if not texts or not all(text.strip() for text in texts):
+        raise UsageError("there is no prompt", remedy="give --prompt TEXT, --prompt-file FILE, or standard input")
+    return texts
+
+
+def _read(path: Path) -> str:
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the prompt {path} cannot be read", why=str(error)) from error
+
+
+def _runner(settings: Settings) -> Runner:
+    from stoker.direct.runner import Runner
+
+    progress = listener(resolved_format(settings.log_format))
+    cancel = threading.Event()
+    before = [signal.signal(number, lambda *_: cancel.set()) for number in (signal.SIGTERM, signal.SIGINT)]
+    plan = make_plan_for(settings, progress)
+    engine = obtain_engine(plan, settings.cache, progress, settings.calibration, cancel)
+    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGINT, before[1])
+    progress.phase("loading")
+    runner = Runner(engine, plan.chosen, plan.memory.kv_blocks)
+    progress.phase("ready")
+    return runner
+
+
+def _interrupted(*_: object) -> None:
+    """SIGTERM unwinds like Ctrl-C, so that the engine's process is ended on the way."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _as_message(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def _print(runner: Runner, prompts: Sequence[Prompt], options: Namespace) -> None:
+    """One prompt streams; of several, each answer is printed when it is whole, in order."""
+    sampling = {"temperature": options.temperature, "seed": options.seed}
+    if len(prompts) == 1:
+        for piece in runner.stream(prompts, options.max_tokens, **sampling):
+            sys.stdout.write(piece.text)
+            sys.stdout.flush()
+        sys.stdout.write("\n")
+        return
+    for number, completion in enumerate(runner.generate(prompts, options.max_tokens, **sampling), 1):
+        sys.stdout.write(f"[{number}] {completion.text}\n")

@@ -1,0 +1,94 @@
+"""The parent's side of the engine's process: starts it, talks to it, and leaves nothing of it behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stoker.direct.messages import line
+from stoker.errors import EngineError
+from stoker.launch.settings import EngineSettings
+
+_LAST_WORDS = 3  # lines of standard error that an error quotes
+_ENDING_SECONDS = 10.0
+
+
+class EngineProcess:
+    """A started engine. EngineError, with the cause, when it does not start or dies; `close` ends all of it."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="stoker-direct-")
+        folder = Path(self._directory.name)
+        self._log = folder / "stderr"
+        settings_file = replace(settings, run_directory=str(folder)).write()
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "stoker.direct.child", str(settings_file)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the parent, which then ends it
+            )
+        try:
+            self.receive()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # receive() tells why it died
+            self._process.stdin.write(line(message))
+            self._process.stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        """The next message; blocks until there is one."""
+        assert self._process.stdout is not None
+        text = self._process.stdout.readline()
+        if not text.endswith(b"\n"):
+            raise self._died()
+        message: dict[str, Any] = json.loads(text)
+        if "failed" in message:
+            fields = message["failed"]
+            raise EngineError(fields["what"], why=fields["why"], remedy=fields["remedy"])
+        return message
+
+    def close(self) -> None:
+        """Ends the process and all that it started. May be called again."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate(timeout=_ENDING_SECONDS)
+        self._directory.cleanup()
+
+    def _died(self) -> EngineError:
+        code = self._process.wait(_ENDING_SECONDS)
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        said = self._log.read_text(errors="replace").strip().splitlines()[-_LAST_WORDS:]
+        words = "; its last words: " + " | ".join(said) if said else ""
+        remedy = "it may have run out of memory: give it more, or ask for a smaller --max-seq-len"
+        return EngineError(
+            "the engine's process died", why=how + words, remedy=remedy if code == -signal.SIGKILL else ""
+        )
+
+
+@contextlib.contextmanager
+def engine_process(settings: EngineSettings) -> Iterator[EngineProcess]:
+    process = EngineProcess(settings)
+    try:
+        yield process
+    finally:
+        process.close()

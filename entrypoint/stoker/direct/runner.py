@@ -1,0 +1,217 @@
+"""`Runner`: a built engine directory as a Python object that generates."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from stoker.direct.messages import add_message
+from stoker.direct.process import EngineProcess
+from stoker.errors import EngineError, UsageError
+from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.settings import KV_BLOCK_TOKENS, settings_for
+from stoker.plan.types import Chosen
+from stoker.serve.chat_template import TemplateMissingError, TemplateRefusedError
+from stoker.serve.detokenizing import Detokenizer
+from stoker.serve.frontend import load_frontend
+from stoker.serve.stops import StopMatcher
+from stoker.store.engine import Engine
+from stoker.store.manifest import UnusableEngineError, check_sizes, read_manifest
+
+DIRECT_KINDS = ("openvino",)
+_SEQUENCES_UNTOLD = 4  # full contexts that the KV cache holds where engine.json does not say how many blocks fit
+
+Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]]
+"""A text to continue, token ids, or messages for the model's chat template."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """As in OpenAI's API, except that the default is greedy: `temperature` 0."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What the prompt at `index` gained. `finish` is "stop" or "length" in its last piece, else empty."""
+
+    index: int
+    text: str
+    ids: tuple[int, ...]
+    finish: str = ""
+
+
+@dataclass(frozen=True)
+class Completion:
+    text: str
+    ids: tuple[int, ...]
+    finish: str
+
+
+class _Answer:
+    """One prompt's text as it comes. The end-of-sequence id is in `ids` and not in the text."""
+
+    def __init__(self, index: int, detokenizer: Detokenizer, generation: Generation, stop: Sequence[str]) -> None:
+        self.index = index
+        self.generation = generation
+        self._detokenizer = detokenizer
+        self._stops = StopMatcher(stop)
+
+    def feed(self, ids: Sequence[int], ended: bool) -> Piece:
+        at_end = bool(ids) and ids[-1] in self.generation.end_ids
+        text = self._detokenizer.feed(ids[:-1] if at_end else ids)
+        if ended:
+            text += self._detokenizer.flush()
+        text, stopped = self._stops.feed(text)
+        if ended and not stopped:
+            text += self._stops.flush()
+        finish = "stop" if stopped or at_end else "length" if ended else ""
+        return Piece(self.index, text, tuple(ids), finish)
+
+
+class Runner:
+    """Not for several threads at once. A context manager; `close` ends the engine's process.
+
+    EngineError when the engine cannot start or dies, UsageError for prompts that do not fit.
+    """
+
+    def __init__(self, engine: Engine, chosen: Chosen, kv_blocks: int) -> None:
+        if chosen.engine not in DIRECT_KINDS:
+            raise EngineError(
+                f"engines of the kind {chosen.engine} cannot be run directly", remedy="choose the kind openvino"
+            )
+        self._frontend = load_frontend(engine, max_seq_len=chosen.max_seq_len)
+        self._numbers = itertools.count()
+        self._process = EngineProcess(settings_for(engine, chosen, kv_blocks))
+
+    @classmethod
+    def from_dir(cls, directory: str | Path) -> Runner:
+        """The engine that `stoker build` printed. UsageError for a directory that is not one."""
+        path = Path(directory).expanduser()
+        try:
+            manifest = read_manifest(path)
+            check_sizes(path, manifest)
+        except UnusableEngineError as fault:
+            raise UsageError(
+                f"{path} is not an engine", why=str(fault), remedy="`stoker build MODEL` prints an engine's directory"
+            ) from fault
+        chosen = Chosen(**{**manifest.chosen, "devices": tuple(manifest.chosen["devices"])})
+        return cls(Engine(path, manifest), chosen, manifest.build.get("kv_blocks") or _untold_blocks(chosen))
+
+    @property
+    def has_chat_template(self) -> bool:
+        return not isinstance(self._frontend.chat_template, TemplateMissingError)
+
+    @property
+    def pid(self) -> int:
+        """The engine's process."""
+        return self._process.pid
+
+    def generate(self, prompts: Sequence[Prompt], max_new_tokens: int = 256, **sampling: Any) -> list[Completion]:
+        """One completion a prompt, in order, all batched. `sampling`: the fields of Sampling."""
+        texts = [""] * len(prompts)
+        ids: list[tuple[int, ...]] = [()] * len(prompts)
+        finishes = [""] * len(prompts)
+        for piece in self.stream(prompts, max_new_tokens, **sampling):
+            texts[piece.index] += piece.text
+            ids[piece.index] += piece.ids
+            finishes[piece.index] = piece.finish
+        return [Completion(*fields) for fields in zip(texts, ids, finishes, strict=True)]
+
+    def stream(self, prompts: Sequence[Prompt], max_new_tokens: int = 256, **sampling: Any) -> Iterator[Piece]:
+        """The same as pieces, as the engine makes them; those of different prompts take turns."""
+        wanted = Sampling(max_new_tokens, **sampling)
+        answers = {
+            answer.generation.request_id: answer
+            for answer in [self._answer(index, prompt, wanted) for index, prompt in enumerate(prompts)]
+        }
+        for answer in answers.values():
+            self._process.send(add_message(answer.generation))
+        try:
+            while answers:
+                yield from self._next(answers)
+        finally:  # also when the caller stops listening
+            for request_id in answers:
+                self._process.send({"cancel": request_id})
+
+    def close(self) -> None:
+        self._process.close()
+        self._frontend.tokenizer.close()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _next(self, answers: dict[str, _Answer]) -> Iterator[Piece]:
+        message = self._process.receive()
+        answer = answers.get(message["id"])
+        if answer is None:  # it was given up before this was on its way
+            return
+        if refused := message.get("refused"):
+            raise RequestRefusedError(refused["what"], why=refused["why"], remedy=refused["remedy"])
+        if message["out_of_memory"]:
+            raise EngineError(
+                f"the KV cache is full at prompt {answer.index + 1}", remedy="ask for fewer tokens or prompts at once"
+            )
+        piece = answer.feed(message["ids"], message["ended"])
+        if piece.finish:
+            del answers[message["id"]]
+            if not message["ended"]:  # a stop string ended it
+                self._process.send({"cancel": message["id"]})
+        yield piece
+
+    def _answer(self, index: int, prompt: Prompt, wanted: Sampling) -> _Answer:
+        ids = self._ids(prompt)
+        room = self._frontend.context.length - len(ids)
+        if not ids or room < 1:
+            why = f"it has {len(ids)} tokens; prompt and answer may have {self._frontend.context.length}"
+            raise UsageError(f"prompt {index + 1} is empty or too long", why=why)
+        generation = Generation(
+            request_id=str(next(self._numbers)),
+            input_ids=ids,
+            max_tokens=min(wanted.max_new_tokens, room),
+            end_ids=self._frontend.context.end_ids,
+            temperature=wanted.temperature,
+            top_p=wanted.top_p,
+            top_k=wanted.top_k,
+            seed=None if wanted.seed is None else wanted.seed + index,
+        )
+        context = ids if isinstance(prompt, str) else ()
+        return _Answer(index, Detokenizer(self._frontend.tokenizer, context), generation, wanted.stop)
+
+    def _ids(self, prompt: Prompt) -> list[int]:
+        tokenizer = self._frontend.tokenizer
+        if isinstance(prompt, str):
+            return tokenizer.encode_now(prompt, add_special_tokens=True)
+        ids = [entry for entry in prompt if isinstance(entry, int)]
+        messages = [entry for entry in prompt if isinstance(entry, Mapping)]
+        if messages:
+            return tokenizer.encode_now(self._rendered(messages), add_special_tokens=False)
+        return ids
+
+    def _rendered(self, messages: list[Mapping[str, Any]]) -> str:
+        template = self._frontend.chat_template
+        if isinstance(template, TemplateMissingError):
+            raise UsageError("the model has no chat template", remedy="give the prompt as a text")
+        try:
+            return template.render(messages)
+        except TemplateRefusedError as error:
+            raise UsageError("the model's chat template refused the messages", why=str(error)) from error
+
+
+def _untold_blocks(chosen: Chosen) -> int:
+    return min(chosen.max_batch_size, _SEQUENCES_UNTOLD) * -(-chosen.max_seq_len // KV_BLOCK_TOKENS)

@@ -1,0 +1,62 @@
+"""`stoker generate` as a command."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PATIENCE = 120
+
+
+def generate(cache: Path, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stoker", "generate", "demo", "--cache", str(cache), *arguments]
+    return subprocess.run(command, input=said, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def test_one_prompt_from_each_source_gives_one_answer(cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_text("Who are you?")
+    flag = generate(cache, "--prompt", "Who are you?", "--max-tokens", "40")
+    assert flag.returncode == 0, flag.stderr
+    assert "language model" in flag.stdout
+    assert generate(cache, "--prompt-file", str(file), "--max-tokens", "40").stdout == flag.stdout
+    assert generate(cache, "--max-tokens", "40", said="Who are you?").stdout == flag.stdout
+
+
+def test_several_prompts_are_answered_in_order(cache: Path) -> None:
+    answers = generate(cache, "--prompt", "Who are you?", "--prompt", "Hello", "--max-tokens", "8").stdout
+    assert answers.startswith("[1] ")
+    assert "\n[2] " in answers
+
+
+def test_no_prompt_is_a_usage_error(cache: Path) -> None:
+    failed = generate(cache)
+    assert failed.returncode == 64
+    assert "error: there is no prompt" in failed.stderr
+
+
+def test_ctrl_c_leaves_nothing(cache: Path) -> None:
+    generate(cache, "--prompt", "Hello", "--max-tokens", "1")
+    command = [sys.executable, "-m", "stoker", "generate", "demo", "--cache", str(cache), "--prompt", "x", "--raw"]
+    with subprocess.Popen(
+        [*command, "--max-tokens", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        child = _child(process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode in (0, 130)
+    assert not Path(f"/proc/{child}").exists()
+
+
+def _child(process: subprocess.Popen[bytes]) -> int:
+    """The engine's process, once it is there."""
+    deadline = time.monotonic() + PATIENCE
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not (found := children.read_text().split()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return int(found[0])
