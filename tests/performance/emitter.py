@@ -48,6 +48,7 @@ def measure_api_cost(medians: Callable[..., tuple[float, float]]) -> tuple[float
 
 
 async def serve() -> None:
+    from stoker.launch.python_engine import PythonEngine
     from stoker.launch.settings import EngineSettings
     from stoker.launch.supervisor import Supervisor
     from stoker.resolve.local import DEMO_DIRECTORY
@@ -58,7 +59,7 @@ async def serve() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         settings = EngineSettings(folder, 64, 256, 2048, 4096, 2, "u8", "f32", runtime="emitter_model:open_emitter")
-        supervisor, service = Supervisor(settings), Service()
+        supervisor, service = Supervisor(PythonEngine(settings)), Service()
         await supervisor.start()
         manifest = Manifest(1, "emitter", "emitter", "demo", "", {"max_seq_len": 2048}, {}, {})
         service.lifecycle.attach(supervisor.client, load_frontend(Engine(DEMO_DIRECTORY, manifest)))

@@ -73,7 +73,11 @@ class _Serving:
         """Returns only with an exit code for an engine that was given up; other failures are raised."""
         plan, engine = await _in_thread(self._prepare)
         self.supervisor = supervisor_for(
-            engine, plan.chosen, plan.memory.kv_blocks, on_state=self.lifecycle.engine_state
+            engine,
+            plan.chosen,
+            plan.memory.kv_blocks,
+            gpus=_uuids(plan),
+            on_state=self.lifecycle.engine_state,
         )
         await self.supervisor.start(self.progress)
         frontend = await asyncio.to_thread(self._frontend, engine, plan)
@@ -143,6 +147,12 @@ class _Serving:
         self.signal = int(number)
         self.cancel.set()
         self.stopping.set()
+
+
+def _uuids(plan: Plan) -> tuple[str, ...]:
+    """Of the plan's devices: what they are called to a CUDA program."""
+    by_index = {gpu.index: gpu.uuid for gpu in plan.machine.gpus}
+    return tuple(by_index[index] for index in plan.chosen.devices)
 
 
 def _shown_host(host: str) -> str:

@@ -214,10 +214,19 @@ def _inputs(generation: Generation) -> Iterator[tuple[str, Any]]:
     yield from _sampling(generation)
 
 
+def _top_p(generation: Generation) -> float | None:
+    """TensorRT-LLM is greedy, whatever the temperature, unless it is told one of top-k and top-p; 1 is no effect."""
+    return 1.0 if _unbounded(generation) else generation.top_p
+
+
+def _unbounded(generation: Generation) -> bool:
+    return generation.temperature > 0 and generation.top_p is None and not generation.top_k
+
+
 def _sampling(generation: Generation) -> Iterator[tuple[str, Any]]:
     scalars = {
         "temperature": generation.temperature or None,
-        "runtime_top_p": generation.top_p,
+        "runtime_top_p": _top_p(generation),
         "runtime_top_k": generation.top_k,
         "min_p": generation.min_p,
         "min_tokens": generation.min_tokens or None,

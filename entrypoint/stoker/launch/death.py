@@ -14,6 +14,7 @@ from stoker.launch.server import TritonServer
 _CGROUP = Path("/sys/fs/cgroup")
 _EVENTS = ("memory.events", "memory/memory.oom_control")
 _LOGGED = re.compile(r'^[EF]\d{4} \S+ \d+ \S+ "(?P<said>.*)"$')
+_RANK_ENDED = re.compile(r"mpirun noticed that process rank (?P<rank>\d+) .* exited on (?P<how>signal \d+ \([^)]*\))")
 _TOLD = 2
 _LONGEST = 600
 
@@ -26,6 +27,9 @@ def cause_of_death(server: TritonServer, kills_before: int) -> EngineError:
             why="the container's memory limit was reached",
             remedy="raise the limit, or choose a smaller --max-seq-len, --max-batch-size or --precision",
         )
+    for line in server.lines:
+        if match := _RANK_ENDED.search(line):
+            return EngineError(f"rank {match['rank']} of the engine was killed", why=match["how"])
     what = "the engine process died" if code is None else f"Triton {_ending(code)}"
     return EngineError(what, why=last_words(server.lines))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from stoker.errors import EngineError
 from stoker.probe.libpython import find_libpython, libpython_name
 
+_IMAGE_SERVER = Path("/opt/tritonserver/bin/tritonserver")
 _INSTALL = "install Stoker with its extra: pip install 'stoker[cpu]'"
 
 
@@ -43,6 +45,20 @@ def _wheel_root() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise EngineError("Triton Inference Server is not installed", why="no package pytriton", remedy=_INSTALL)
     return Path(next(iter(spec.submodule_search_locations))) / "tritonserver"
+
+
+def find_image(backend: str) -> Installation:
+    """A whole Triton, as NVIDIA's images have it, by `tritonserver` on the path or in its usual place.
+
+    `backend` is the one that must be there. EngineError, which says what to do, if it is not.
+    """
+    found = shutil.which("tritonserver") or str(_IMAGE_SERVER)
+    backends = Path(found).resolve().parent.parent / "backends"
+    if not (backends / backend).is_dir():
+        why = f"no {backends / backend}"
+        raise EngineError(f"Triton's backend {backend} is not installed", why=why, remedy="use the NVIDIA image")
+    python = backends / "python"
+    return Installation(Path(found), python, python / "triton_python_backend_stub", ())
 
 
 def _check(installation: Installation, version: str) -> None:

@@ -44,22 +44,26 @@ def model_config(settings_file: Path, max_batch_size: int) -> str:
             f"max_batch_size: {max_batch_size}",
             "model_transaction_policy { decoupled: true }",
             "instance_group [ { count: 1 kind: KIND_CPU } ]",
-            f'parameters {{ key: "settings" value {{ string_value: {_quoted(str(settings_file))} }} }}',
-            *_tensors("input", inputs),
-            *_tensors("output", outputs),
+            parameter("settings", str(settings_file)),
+            *tensors("input", inputs),
+            *tensors("output", outputs),
             "",
         )
     )
 
 
-def _tensors(field: str, specs: Iterable[TensorSpec]) -> Iterable[str]:
+def parameter(key: str, value: str) -> str:
+    return f'parameters {{ key: "{key}" value {{ string_value: {quoted(value)} }} }}'
+
+
+def tensors(field: str, specs: Iterable[TensorSpec]) -> Iterable[str]:
     for spec in specs:
         dims = ", ".join(str(size) for size in spec.dims)
         optional = " optional: true" if field == "input" and spec.optional else ""
         yield f'{field} [ {{ name: "{spec.name}" data_type: {spec.data_type} dims: [ {dims} ]{optional} }} ]'
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A string of protobuf's text format."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

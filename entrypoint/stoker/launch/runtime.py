@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stoker.errors import EngineError
+from stoker.launch.python_engine import PythonEngine
+from stoker.launch.servable import Servable
 from stoker.launch.settings import settings_for
 from stoker.launch.supervisor import Patience, Supervisor
+from stoker.launch.tensorrt_llm.compiled import compiled_engine
 from stoker.plan.types import Chosen
 from stoker.progress import Progress
 from stoker.store.engine import Engine
-
-LAUNCHED_KINDS = ("openvino",)
 
 
 def supervisor_for(
@@ -19,15 +20,24 @@ def supervisor_for(
     chosen: Chosen,
     kv_blocks: int,
     *,
+    gpus: Sequence[str] = (),
     patience: Patience | None = None,
     on_state: Callable[[str], None] | None = None,
 ) -> Supervisor:
-    """Not started yet: for callers that must be able to stop it while it starts. EngineError for other kinds."""
-    if chosen.engine not in LAUNCHED_KINDS:
-        raise EngineError(
-            f"engines of the kind {chosen.engine} cannot be launched yet", remedy="choose the kind openvino"
-        )
-    return Supervisor(settings_for(engine, chosen, kv_blocks), patience, on_state)
+    """Not started yet: for callers that must be able to stop it while it starts. EngineError for other kinds.
+
+    `gpus`: UUIDs of the plan's devices, rank by rank.
+    """
+    return Supervisor(servable_for(engine, chosen, kv_blocks, gpus), patience, on_state)
+
+
+def servable_for(engine: Engine, chosen: Chosen, kv_blocks: int, gpus: Sequence[str] = ()) -> Servable:
+    """EngineError for a kind that cannot be launched."""
+    if chosen.engine == "openvino":
+        return PythonEngine(settings_for(engine, chosen, kv_blocks))
+    if chosen.engine == "tensorrt_llm":
+        return compiled_engine(engine, chosen, kv_blocks, tuple(gpus))
+    raise EngineError(f"engines of the kind {chosen.engine} cannot be launched yet", remedy="choose another --profile")
 
 
 async def launch(

@@ -11,7 +11,7 @@ import re
 import signal
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,9 +32,17 @@ _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None)
 
 
+def alone(arguments: list[str]) -> list[str]:
+    """One server process: the command line as it is."""
+    return arguments
+
+
 @dataclass(frozen=True)
 class Command:
-    """Everything that a server process is started from."""
+    """Everything that a server process is started from.
+
+    `launcher` turns the server's command line into the one that is run, for an engine of several processes.
+    """
 
     installation: Installation
     backends: Path
@@ -42,6 +50,8 @@ class Command:
     run_directory: Path
     shm_prefix: str
     exit_seconds: int = 5
+    launcher: Callable[[list[str]], list[str]] = alone
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -77,10 +87,16 @@ class TritonServer:
             await asyncio.wait_for(self.process.wait(), seconds)
         await self.kill()
 
+    def pids(self) -> list[int]:
+        """Its processes: all of its session, since mpirun gives each rank a process group of its own."""
+        return _session(self.process.pid)
+
     async def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.wait()
+        for pid in self.pids():
+            await _end(pid)
         await self._end_stub()
         if self._relay is not None:
             await self._relay
@@ -92,14 +108,8 @@ class TritonServer:
         With its parent dead it is ours to collect (see start_server); PID 1 of a container might never do so.
         """
         pid = self.stub_pid()
-        if pid is None:
-            return
-        for _ in range(500):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            if _collected(pid):
-                return
-            await asyncio.sleep(0.01)
+        if pid is not None:
+            await _end(pid)
 
     async def relay(self) -> None:
         assert self.process.stdout is not None
@@ -124,8 +134,8 @@ async def start_server(command: Command) -> TritonServer:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     grpc_port, metrics_port = free_ports(2)
     process = await asyncio.create_subprocess_exec(
-        *server_arguments(command, grpc_port, metrics_port),
-        env=server_environment(command.installation),
+        *command.launcher(server_arguments(command, grpc_port, metrics_port)),
+        env={**server_environment(command.installation), **command.environment},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -170,6 +180,21 @@ def free_ports(count: int) -> Sequence[int]:
         for each in sockets:
             each.bind((LOOPBACK, 0))
         return [each.getsockname()[1] for each in sockets]
+
+
+async def _end(pid: int) -> None:
+    for _ in range(500):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        if _collected(pid):
+            return
+        await asyncio.sleep(0.01)
+
+
+def _session(leader: int) -> list[int]:
+    """Processes whose session is that of `leader`, which may be gone itself."""
+    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return [pid for pid in pids if (fields := shared_memory.stat_fields(pid)) and int(fields[3]) == leader]
 
 
 def _collected(pid: int) -> bool:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,10 @@ from stoker.launch import shared_memory
 from stoker.launch.client import TritonClient
 from stoker.launch.death import cause_of_death, out_of_memory_kills
 from stoker.launch.generation import EngineDiedError, Generation
-from stoker.launch.installation import assemble_backends, find_installation
 from stoker.launch.life_signs import LifeSigns
-from stoker.launch.loading import engine_bytes, resident_bytes
-from stoker.launch.repository import write_repository
 from stoker.launch.run_directory import RunDirectory, make_run_directory, remove_stale_run_directories
-from stoker.launch.server import Command, TritonServer, process_lives, start_server
-from stoker.launch.settings import EngineSettings
+from stoker.launch.servable import Servable
+from stoker.launch.server import TritonServer, process_lives, start_server
 from stoker.launch.warm_up import warm_up, warm_up_rounds
 from stoker.progress import Progress, Silent
 
@@ -51,18 +48,18 @@ class Patience:
 
 
 class Supervisor:
-    """`settings.run_directory` is filled in for each run. `on_state` hears every change of `state` (one of STATES)."""
+    """`on_state` hears every change of `state` (one of STATES)."""
 
     def __init__(
         self,
-        settings: EngineSettings,
+        engine: Servable,
         patience: Patience | None = None,
         on_state: Callable[[str], None] | None = None,
     ) -> None:
         self.client = TritonClient()
         self.state = "starting"
         self.restarts = 0
-        self._settings = settings
+        self._engine = engine
         self._patience = patience or Patience()
         self._on_state = on_state
         self._server: TritonServer | None = None
@@ -134,9 +131,8 @@ class Supervisor:
         await self._launch(progress)
         self._set_state("warming")
         progress.phase("warming")
-        settings = self._settings
-        longest = min(settings.max_seq_len, settings.kv_blocks * settings.kv_block_tokens)
-        rounds = warm_up_rounds(settings.max_num_tokens, longest, settings.max_batch_size)
+        limits = self._engine.limits
+        rounds = warm_up_rounds(limits.max_num_tokens, limits.longest_sequence, limits.max_batch_size)
         await self._unless_dead(warm_up(self.client, rounds, progress))
         self._set_state("ready")
 
@@ -145,7 +141,7 @@ class Supervisor:
         while True:
             self._kills = out_of_memory_kills()
             self._run = make_run_directory()
-            self._server = await start_server(self._command(self._run))
+            self._server = await start_server(self._engine.command(self._run))
             self.client.attach(self._server.address, self._server.metrics_port)
             try:
                 return await self._unless_dead(self._loaded(progress))
@@ -154,23 +150,12 @@ class Supervisor:
                     raise
             await self._bring_down("its ports were taken", gently=False)
 
-    def _command(self, run: RunDirectory) -> Command:
-        installation = find_installation()
-        settings = replace(self._settings, run_directory=str(run.path))
-        return Command(
-            installation,
-            backends=assemble_backends(installation, run.backends),
-            repository=write_repository(run.repository, settings.write(), settings.max_batch_size),
-            run_directory=run.path,
-            shm_prefix=shared_memory.new_prefix(),
-        )
-
     async def _loaded(self, progress: Progress) -> None:
         deadline = time.monotonic() + self._patience.load
-        total = engine_bytes(Path(self._settings.engine_directory))
+        total = self._engine.total_bytes
         while not await self.client.model_ready():
-            if (stub := self.stub_pid) is not None:
-                progress.advance(min(total, resident_bytes(stub)), total)
+            if self._server is not None and (loaded := self._engine.loaded_bytes(self._server)):
+                progress.advance(min(total, loaded), total)
             if time.monotonic() > deadline:
                 raise EngineError("the engine did not load", why=f"{self._patience.load:g} s passed")
             await asyncio.sleep(self._patience.watch / 2)

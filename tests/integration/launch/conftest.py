@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from stoker.launch.python_engine import PythonEngine
 from stoker.launch.settings import EngineSettings
 from stoker.launch.supervisor import Patience, Supervisor
 
@@ -68,7 +69,7 @@ def loop(harness) -> Iterator[SimpleNamespace]:
 @pytest.fixture(scope="module")
 def supervisor(loop, settings_of, tiny_engine) -> Iterator[Supervisor]:
     """One served tiny engine for a module's tests; it makes no tokens of its own accord."""
-    supervisor = Supervisor(settings_of(tiny_engine), Patience(heartbeat=3600, fresh=3600, wedged=7200))
+    supervisor = Supervisor(PythonEngine(settings_of(tiny_engine)), Patience(heartbeat=3600, fresh=3600, wedged=7200))
     try:
         loop.run(supervisor.start())
         yield supervisor

@@ -97,17 +97,18 @@ def test_launching_the_demo_serves_its_own_tokens(loop, harness, demo_engine):
 
 
 def test_other_kinds_are_refused(loop, demo_engine):
-    with pytest.raises(EngineError, match="tensorrt_llm"):
-        loop.run(launch(demo_engine, replace(CHOSEN, engine="tensorrt_llm"), 64, Recorder()))
+    with pytest.raises(EngineError, match="torch"):
+        loop.run(launch(demo_engine, replace(CHOSEN, engine="torch"), 64, Recorder()))
 
 
 CHILD = """
 import asyncio, sys
+from stoker.launch.python_engine import PythonEngine
 from stoker.launch.settings import EngineSettings
 from stoker.launch.supervisor import Supervisor
 
 async def main():
-    supervisor = Supervisor(EngineSettings(sys.argv[1], 2, 64, 256, 16, 1, "f32", "f32"))
+    supervisor = Supervisor(PythonEngine(EngineSettings(sys.argv[1], 2, 64, 256, 16, 1, "f32", "f32")))
     await supervisor.start()
     print(supervisor.server_pid, supervisor.stub_pid, supervisor.run_directory, flush=True)
     await asyncio.sleep(3600)

@@ -1,0 +1,47 @@
+"""An engine behind our own Python-backend model: its runtime lives in Triton's stub process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stoker.launch import shared_memory
+from stoker.launch.installation import assemble_backends, find_installation
+from stoker.launch.loading import engine_bytes, resident_bytes
+from stoker.launch.repository import write_repository
+from stoker.launch.run_directory import RunDirectory
+from stoker.launch.servable import Limits
+from stoker.launch.server import Command, TritonServer
+from stoker.launch.settings import EngineSettings
+
+
+@dataclass(frozen=True)
+class PythonEngine:
+    """`settings.run_directory` is filled in for each run."""
+
+    settings: EngineSettings
+
+    @property
+    def limits(self) -> Limits:
+        settings = self.settings
+        longest = min(settings.max_seq_len, settings.kv_blocks * settings.kv_block_tokens)
+        return Limits(settings.max_num_tokens, longest, settings.max_batch_size)
+
+    @property
+    def total_bytes(self) -> int:
+        return engine_bytes(Path(self.settings.engine_directory))
+
+    def command(self, run: RunDirectory) -> Command:
+        installation = find_installation()
+        settings = replace(self.settings, run_directory=str(run.path))
+        return Command(
+            installation,
+            backends=assemble_backends(installation, run.backends),
+            repository=write_repository(run.repository, settings.write(), settings.max_batch_size),
+            run_directory=run.path,
+            shm_prefix=shared_memory.new_prefix(),
+        )
+
+    def loaded_bytes(self, server: TritonServer) -> int:
+        stub = server.stub_pid()
+        return 0 if stub is None else resident_bytes(stub)

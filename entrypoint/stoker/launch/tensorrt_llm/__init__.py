@@ -1,0 +1,1 @@
+"""Serving what TensorRT-LLM compiled, by Triton's C++ backend `tensorrtllm`."""
