@@ -1,0 +1,200 @@
+"""Stands in for Triton's C++ backend `tensorrtllm` of TensorRT-LLM 1.2, which needs an NVIDIA GPU: a Python-based
+backend of the same name, so that real Triton reads the very config.pbtxt that a GPU's would.
+
+Tensors, parameters, metrics and leader mode are those of the published interface; the tokens are arithmetic on the
+prompt. It refuses a parameter that the real one does not list, an engine that is not there for its rank, and a number
+of processes other than the engine's ranks.
+
+    FAKE_TENSORRTLLM_STEP    seconds that a step takes (0.002)
+    FAKE_TENSORRTLLM_RANKS   a folder where each rank leaves its server's pid once it has its engine
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+BLOCK = 32
+PARAMETERS = frozenset(
+    """
+    max_beam_width FORCE_CPU_ONLY_INPUT_TENSORS gpt_model_type gpt_model_path encoder_model_path
+    max_tokens_in_paged_kv_cache max_attention_window_size sink_token_length batch_scheduler_policy
+    kv_cache_free_gpu_mem_fraction cross_kv_cache_fraction kv_cache_host_memory_bytes exclude_input_in_output
+    cancellation_check_period_ms stats_check_period_ms recv_poll_period_ms iter_stats_max_iterations
+    request_stats_max_iterations enable_kv_cache_reuse normalize_log_probs enable_chunked_context gpu_device_ids
+    participant_ids num_nodes lora_cache_optimal_adapter_size lora_cache_max_adapter_size
+    lora_cache_gpu_memory_fraction lora_cache_host_memory_bytes lora_prefetch_dir decoding_mode
+    executor_worker_path medusa_choices eagle_choices gpu_weights_percent enable_context_fmha_fp32_acc
+    multi_block_mode cuda_graph_mode cuda_graph_cache_size speculative_decoding_fast_logits tokenizer_dir
+    xgrammar_tokenizer_info_path guided_decoding_backend
+    """.split()  # noqa: SIM905 (as a table, to be compared with the published one)
+)
+
+
+def token(prompt_sum: int, position: int) -> int:
+    """What it generates: ids 5 to 204, which every vocabulary has."""
+    return (prompt_sum + 31 * position) % 200 + 5
+
+
+class Request:
+    def __init__(self, request: Any) -> None:
+        self.id = request.request_id()
+        self.sender = request.get_response_sender()
+        ids = _tensor(request, "input_ids").reshape(-1)[: _scalar(request, "input_lengths")]
+        self.prompt, self.sum = len(ids), int(ids.sum())
+        self.limit = _scalar(request, "request_output_len")
+        self.ends = _ends(request)
+        self.log_probs = bool(_scalar(request, "return_log_probs"))
+        self.streaming = bool(_scalar(request, "streaming"))
+        self.made: list[int] = []
+
+    def step(self) -> bool:
+        """Whether it is over now."""
+        self.made.append(token(self.sum, len(self.made)))
+        over = len(self.made) >= self.limit or self.made[-1] in self.ends
+        if self.streaming:
+            self.send(self.made[-1:], over)
+        elif over:
+            self.send(self.made, over)
+        return over
+
+    def send(self, ids: list[int], over: bool) -> None:
+        tensors = [
+            pb_utils.Tensor("output_ids", np.array([[ids]], np.int32)),
+            pb_utils.Tensor("sequence_length", np.array([[len(ids)]], np.int32)),
+        ]
+        if self.log_probs:
+            tensors.append(pb_utils.Tensor("output_log_probs", np.full((1, 1, len(ids)), -0.5, np.float32)))
+        self.sender.send(pb_utils.InferenceResponse(output_tensors=tensors), flags=FINAL if over else 0)
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        _die_with(os.getppid())
+        config = json.loads(args["model_config"])
+        self.parameters = {name: each["string_value"] for name, each in config["parameters"].items()}
+        _check(self.parameters)
+        self.period = int(self.parameters["cancellation_check_period_ms"]) / 1000
+        self.lock = threading.Lock()
+        self.requests: list[Request] = []
+        self.stopped = threading.Event()
+        self.gauges = _Gauges(config["max_batch_size"], int(self.parameters["max_tokens_in_paged_kv_cache"]))
+        if os.environ.get("OMPI_COMM_WORLD_RANK", "0") != "0":
+            threading.Event().wait()  # leader mode: the others never come back from here
+        self.thread = threading.Thread(target=self._loop)
+        self.thread.start()
+
+    def execute(self, requests: list[Any]) -> None:
+        for request in requests:
+            if _scalar(request, "stop"):
+                self._stop(request.request_id())
+                request.get_response_sender().send(flags=FINAL)
+            else:
+                with self.lock:
+                    self.requests.append(Request(request))
+
+    def finalize(self) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+    def _stop(self, request_id: str) -> None:
+        with self.lock:
+            for each in [each for each in self.requests if each.id == request_id]:
+                self.requests.remove(each)
+                each.sender.send(flags=FINAL)
+
+    def _loop(self) -> None:
+        step, checked = float(os.environ.get("FAKE_TENSORRTLLM_STEP", "0.002")), 0.0
+        while not self.stopped.wait(step):
+            with self.lock:
+                if time.monotonic() - checked > self.period:
+                    self._drop_cancelled()
+                    checked = time.monotonic()
+                self.requests = [each for each in self.requests if not each.step()]
+                self.gauges.tell(self.requests)
+
+    def _drop_cancelled(self) -> None:
+        for each in [each for each in self.requests if each.sender.is_cancelled()]:
+            self.requests.remove(each)
+            each.sender.send(flags=FINAL)
+
+
+class _Gauges:
+    def __init__(self, batch: int, tokens: int) -> None:
+        self.blocks = tokens // BLOCK
+        self.families = []
+        requests = self._family("nv_trt_llm_request_metrics", "request_type", ("active", "max", "waiting"))
+        blocks = self._family("nv_trt_llm_kv_cache_block_metrics", "kv_cache_block_type", _BLOCK_TYPES)
+        self.active, self.used, self.free = requests["active"], blocks["used"], blocks["free"]
+        requests["max"].set(batch)
+        blocks["max"].set(self.blocks)
+        blocks["tokens_per"].set(BLOCK)
+
+    def _family(self, name: str, label: str, values: tuple[str, ...]) -> dict[str, Any]:
+        family = pb_utils.MetricFamily(name=name, description=name, kind=pb_utils.MetricFamily.GAUGE)
+        self.families.append(family)
+        return {
+            value: family.Metric(labels={"model": "tensorrt_llm", label: value, "version": "1"}) for value in values
+        }
+
+    def tell(self, requests: list[Request]) -> None:
+        used = sum(-(-(each.prompt + len(each.made)) // BLOCK) for each in requests)
+        self.active.set(len(requests))
+        self.used.set(used)
+        self.free.set(self.blocks - used)
+
+
+_BLOCK_TYPES = ("used", "free", "max", "tokens_per")
+
+
+def _check(parameters: dict[str, str]) -> None:
+    unknown = set(parameters) - PARAMETERS
+    if unknown:
+        raise ValueError(f"unknown parameters: {sorted(unknown)}")
+    rank, world = (int(os.environ.get(f"OMPI_COMM_WORLD_{name}", "0" if name == "RANK" else "1")) for name in _WORLD)
+    folder = Path(parameters["gpt_model_path"])
+    ranks = json.loads((folder / "config.json").read_text())["pretrained_config"]["mapping"]["world_size"]
+    if ranks != world:
+        raise ValueError(f"mpiSize == tp * pp: {world} processes for {ranks} ranks")
+    (folder / f"rank{rank}.engine").read_bytes()
+    if place := os.environ.get("FAKE_TENSORRTLLM_RANKS"):
+        (Path(place) / f"rank{rank}").write_text(str(os.getppid()))
+
+
+_WORLD = ("RANK", "SIZE")
+
+
+def _tensor(request: Any, name: str) -> Any:
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return None if tensor is None else tensor.as_numpy()
+
+
+def _scalar(request: Any, name: str) -> Any:
+    values = _tensor(request, name)
+    return None if values is None else values.flat[0].item()
+
+
+def _ends(request: Any) -> tuple[int, ...]:
+    end_id, words = _scalar(request, "end_id"), _tensor(request, "stop_words_list")
+    flat = [] if words is None else [each for each in words.reshape(2, -1)[0].tolist() if each >= 0]
+    return (*([] if end_id is None else [end_id]), *flat)
+
+
+def _die_with(parent: int) -> None:
+    """The real backend is part of the server's process, and ends with it."""
+    descriptor = os.pidfd_open(parent)
+
+    def watch() -> None:
+        select.select([descriptor], [], [])
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,184 @@
+"""Compiled engines in real Triton, with the stand-in for the C++ backend: one process, and ranks under real mpirun."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import runpy
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stoker.errors import EngineError
+from stoker.launch.generation import EngineDiedError, Generation
+from stoker.launch.runtime import supervisor_for
+from stoker.launch.server import process_lives
+from stoker.launch.supervisor import Patience, Supervisor
+from stoker.plan.types import Chosen
+from stoker.store.engine import Engine, Manifest
+
+pytest.importorskip("pytriton")
+IMAGE = runpy.run_path(str(Path(__file__).parents[2] / "fake_tensorrtllm_backend" / "image.py"))
+make_engine, make_triton = IMAGE["make_engine"], IMAGE["make_triton"]
+NEEDS_MPIRUN = pytest.mark.skipif(
+    shutil.which("mpirun") is None, reason="several ranks need mpirun: apt install openmpi-bin"
+)
+PROMPT = (7, 8, 9)
+MANIFEST = Manifest(1, "key", "tensorrt_llm", "model", "", {}, {}, {})
+QUIET = Patience(heartbeat=3600, fresh=3600, wedged=7200, backoff=0.05)
+RANKS = [1, pytest.param(2, marks=NEEDS_MPIRUN)]
+
+
+def chosen(ranks: int) -> Chosen:
+    devices = tuple(range(ranks))
+    return Chosen("p", "tensorrt_llm", "bf16", "bf16", "bf16", ranks, 1, devices, 8, 64, 512, 1)
+
+
+def expected(count: int) -> list[int]:
+    return [(sum(PROMPT) + 31 * position) % 200 + 5 for position in range(count)]
+
+
+async def tokens(supervisor: Supervisor, generation: Generation) -> list[int]:
+    return [token async for delta in supervisor.client.generate(generation) for token in delta.ids]
+
+
+async def until(condition) -> None:
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+def run(work):
+    return asyncio.run(asyncio.wait_for(work, 120))
+
+
+@pytest.fixture
+def ranks_folder(tmp_path, monkeypatch) -> Iterator[Path]:
+    """The image on the path; each rank leaves its server's pid in this folder."""
+    monkeypatch.setenv("PATH", f"{make_triton(tmp_path / 'triton')}{os.pathsep}{os.environ['PATH']}")
+    folder = tmp_path / "ranks"
+    folder.mkdir()
+    monkeypatch.setenv("FAKE_TENSORRTLLM_RANKS", str(folder))
+    return folder
+
+
+def supervised(tmp_path: Path, ranks: int, **options) -> Supervisor:
+    engine = Engine(make_engine(tmp_path / "stored", ranks), MANIFEST)
+    return supervisor_for(engine, chosen(ranks), 128, patience=QUIET, **options)
+
+
+def servers(folder: Path, ranks: int) -> list[int]:
+    return [int((folder / f"rank{rank}").read_text()) for rank in range(ranks)]
+
+
+async def with_engine(supervisor: Supervisor, work):
+    try:
+        await supervisor.start()
+        return await work()
+    finally:
+        await supervisor.stop()
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_it_serves_and_leaves_nothing(ranks, ranks_folder, tmp_path):
+    supervisor = supervised(tmp_path, ranks)
+
+    async def work():
+        state = await supervisor.client.state()
+        ids = await tokens(supervisor, Generation("one", PROMPT, 20))
+        return state, ids, servers(ranks_folder, ranks), supervisor.run_directory
+
+    state, ids, pids, directory = run(with_engine(supervisor, work))
+    assert ids == expected(20)
+    assert (state.kv_blocks_total, state.kv_block_tokens) == (128, 32)
+    assert len(set(pids)) == ranks
+    assert not any(process_lives(pid) for pid in pids)
+    assert not directory.exists()
+    assert not [path for path in Path("/dev/shm").glob("stoker-*") if f"-{os.getpid()}-" in path.name]
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_each_rank_sees_the_plans_gpus(ranks, ranks_folder, tmp_path):
+    uuids = tuple(f"GPU-{rank}" for rank in range(ranks))
+    supervisor = supervised(tmp_path, ranks, gpus=uuids)
+
+    async def work():
+        return [Path(f"/proc/{pid}/environ").read_bytes() for pid in servers(ranks_folder, ranks)]
+
+    for environment in run(with_engine(supervisor, work)):
+        assert f"CUDA_VISIBLE_DEVICES={','.join(uuids)}\0".encode() in environment
+
+
+def test_stop_tokens_log_probabilities_and_sampling_pass_the_contract(ranks_folder, tmp_path):
+    supervisor = supervised(tmp_path, 1)
+    sampled = Generation("two", PROMPT, 9, end_ids=(1, expected(5)[4]), temperature=0.7, seed=3, log_probs=True)
+
+    async def work():
+        return [delta async for delta in supervisor.client.generate(sampled)]
+
+    deltas = run(with_engine(supervisor, work))
+    assert [token for delta in deltas for token in delta.ids] == expected(5)
+    assert [value for delta in deltas for value in delta.log_probs] == [-0.5] * 5
+
+
+def test_a_request_that_is_given_up_is_stopped_in_the_engine(ranks_folder, tmp_path):
+    supervisor = supervised(tmp_path, 1)
+
+    async def running() -> int:
+        return (await supervisor.client.state()).running
+
+    async def work():
+        stream = supervisor.client.generate(Generation("long", PROMPT, 1_000_000))
+        await anext(stream)
+        while not await running():
+            await asyncio.sleep(0.05)
+        await stream.aclose()
+        while await running():
+            await asyncio.sleep(0.05)
+        return await tokens(supervisor, Generation("next", PROMPT, 3))
+
+    assert run(with_engine(supervisor, work)) == expected(3)
+
+
+@NEEDS_MPIRUN
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_rank_that_dies_ends_requests_cleanly_and_all_ranks_come_back(victim, ranks_folder, tmp_path, caplog):
+    supervisor = supervised(tmp_path, 2)
+
+    async def work():
+        before = servers(ranks_folder, 2)
+        stream = supervisor.client.generate(Generation("long", PROMPT, 1_000_000))
+        await anext(stream)
+        os.kill(before[victim], signal.SIGKILL)
+        with pytest.raises(EngineDiedError):
+            async for _ in stream:
+                pass
+        await until(lambda: supervisor.restarts == 1 and supervisor.ready)
+        return before, await tokens(supervisor, Generation("after", PROMPT, 4))
+
+    before, after = run(with_engine(supervisor, work))
+    assert after == expected(4)
+    assert not any(process_lives(pid) for pid in before)
+    assert f"rank {victim} of the engine was killed: signal 9 (Killed)" in caplog.text
+
+
+def test_an_engine_of_another_number_of_ranks_says_why(ranks_folder, tmp_path):
+    supervisor = supervised(tmp_path, 1)
+    (tmp_path / "stored/engine/config.json").write_text('{"pretrained_config": {"mapping": {"world_size": 2}}}')
+    with pytest.raises(EngineError, match="mpiSize == tp"):
+        run(with_engine(supervisor, lambda: asyncio.sleep(0)))
+
+
+def test_an_engine_that_lacks_a_rank_is_refused_before_a_server_starts(tmp_path):
+    engine = Engine(make_engine(tmp_path, 1), MANIFEST)
+    with pytest.raises(EngineError, match=r"rank1\.engine"):
+        supervisor_for(engine, chosen(2), 128)
+
+
+def test_an_image_without_the_backend_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    engine = Engine(make_engine(tmp_path, 1), MANIFEST)
+    with pytest.raises(EngineError, match="tensorrtllm is not installed"):
+        run(supervisor_for(engine, chosen(1), 128).start())
