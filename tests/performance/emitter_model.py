@@ -7,8 +7,8 @@ when this folder is on sys.path.
 from __future__ import annotations
 
 from stoker.launch.generation import Generation
-from stoker.launch.openvino.runtime import Output
 from stoker.launch.settings import EngineSettings
+from stoker.launch.stub.runtime import Output
 
 _IDS = 97  # ids 1 to 97 in turn
 

@@ -19,9 +19,8 @@ from typing import Any, BinaryIO
 
 from stoker.direct.messages import error_fields, generation_of, line
 from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.openvino.choice import named
-from stoker.launch.openvino.runtime import RunningSequence, Runtime
 from stoker.launch.settings import EngineSettings
+from stoker.launch.stub.runtime import RunningSequence, Runtime, named
 
 
 def main(settings_file: Path) -> int:

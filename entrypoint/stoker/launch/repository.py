@@ -16,7 +16,7 @@ import sys
 
 sys.path[:0] = {module_path!r}
 
-from stoker.launch.openvino.model import TritonPythonModel
+from stoker.launch.stub.model import TritonPythonModel
 """
 
 

@@ -20,7 +20,7 @@ _ACTIVATION_GROUP = 128
 @dataclass(frozen=True)
 class EngineSettings:
     """`runtime` is the `module:attribute` of a callable that takes these settings and gives a
-    stoker.launch.openvino.runtime.Runtime. `dynamic_quantization`: group size of activations, 0 for the default.
+    stoker.launch.stub.runtime.Runtime. `dynamic_quantization`: group size of activations, 0 for the default.
     `run_directory` is filled in for each run."""
 
     engine_directory: str

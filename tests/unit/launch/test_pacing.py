@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from stoker.launch.openvino.pacing import ALWAYS_SINGLE, MOST, AskingBudget, Pacer
+from stoker.launch.stub.pacing import ALWAYS_SINGLE, MOST, AskingBudget, Pacer
 from stoker.launch.warm_up import warm_up_rounds
 
 

@@ -1,1 +1,1 @@
-"""The Triton model of the `openvino` engine kind. Runs inside Triton's Python stub, never in the API process."""
+"""The runtimes of the `openvino` engine kind. Run inside Triton's Python stub, never in the API process."""

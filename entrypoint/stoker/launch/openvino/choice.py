@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from pathlib import Path
 
-from stoker.launch.openvino.runtime import Runtime
 from stoker.launch.settings import EngineSettings
+from stoker.launch.stub.runtime import Runtime
 
 GRAPH = "openvino_model.xml"
 
@@ -30,10 +28,3 @@ def attention_of(graph: Path) -> str:
     if not model.has_rt_info(["stoker", "attention"]):
         return "paged"
     return str(model.get_rt_info(["stoker", "attention"]).astype(str))
-
-
-def named(runtime: str) -> Callable[[EngineSettings], Runtime]:
-    """The callable that "module:attribute" names."""
-    module, _, attribute = runtime.partition(":")
-    opener: Callable[[EngineSettings], Runtime] = getattr(importlib.import_module(module), attribute)
-    return opener

@@ -16,9 +16,9 @@ import openvino
 
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.openvino.choice import GRAPH
-from stoker.launch.openvino.runtime import Output
 from stoker.launch.openvino.sampler import Sampler
 from stoker.launch.settings import EngineSettings, compile_properties
+from stoker.launch.stub.runtime import Output
 
 
 class DenseSequence:

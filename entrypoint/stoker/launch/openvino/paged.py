@@ -11,8 +11,8 @@ import openvino
 import openvino_genai
 
 from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.openvino.runtime import Output
 from stoker.launch.settings import EngineSettings, compile_properties
+from stoker.launch.stub.runtime import Output
 
 _RUNNING = openvino_genai.GenerationStatus.RUNNING
 _IGNORED = openvino_genai.GenerationStatus.IGNORED

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.openvino.pacing import AskingBudget, Pacer
-from stoker.launch.openvino.runtime import Output, RunningSequence, Runtime
-from stoker.launch.openvino.wire import FINAL, Sender, error_response, token_response
+from stoker.launch.stub.pacing import AskingBudget, Pacer
+from stoker.launch.stub.runtime import Output, RunningSequence, Runtime
+from stoker.launch.stub.wire import FINAL, Sender, error_response, token_response
 
 logger = logging.getLogger(__name__)
 

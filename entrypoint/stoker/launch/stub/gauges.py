@@ -10,8 +10,8 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from stoker.launch import contract
-from stoker.launch.openvino.loop import Load
 from stoker.launch.settings import PULSE_FILE, EngineSettings
+from stoker.launch.stub.loop import Load
 
 
 class Gauges:

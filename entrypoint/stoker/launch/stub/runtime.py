@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from stoker.launch.generation import Generation
+from stoker.launch.settings import EngineSettings
 
 
 @dataclass(frozen=True)
@@ -36,3 +38,10 @@ class Runtime(Protocol):
     def step(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+def named(runtime: str) -> Callable[[EngineSettings], Runtime]:
+    """The callable that "module:attribute" names."""
+    module, _, attribute = runtime.partition(":")
+    opener: Callable[[EngineSettings], Runtime] = getattr(importlib.import_module(module), attribute)
+    return opener

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from stoker.launch.generation import RequestRefusedError
-from stoker.launch.openvino.choice import named
-from stoker.launch.openvino.gauges import Gauges, Pulse
-from stoker.launch.openvino.loop import EngineLoop
-from stoker.launch.openvino.runtime import Runtime
-from stoker.launch.openvino.wire import FINAL, error_response, is_stop, read_generation
 from stoker.launch.settings import STUB_PID_FILE, EngineSettings
+from stoker.launch.stub.gauges import Gauges, Pulse
+from stoker.launch.stub.loop import EngineLoop
+from stoker.launch.stub.runtime import Runtime, named
+from stoker.launch.stub.wire import FINAL, error_response, is_stop, read_generation
 
 
 class TritonPythonModel:
