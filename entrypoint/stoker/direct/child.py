@@ -107,7 +107,10 @@ class _Batch:
             output = sequence.read()
             if output.ended:
                 del self._running[request_id]
-            if output.ids or output.ended:
+            if output.refused:
+                refusal = RequestRefusedError(output.refused)
+                self._send({"id": request_id, "refused": error_fields(refusal)})
+            elif output.ids or output.ended:
                 self._send({
                     "id": request_id,
                     "ids": list(map(int, output.ids)),

@@ -58,10 +58,11 @@ class Recorder:
 @pytest.fixture(scope="module")
 def demo_engine(tmp_path_factory) -> Engine:
     import stoker.resolve
+    from stoker.build.companions import copy_companions
     from stoker.build.openvino.builder import build_graph
     from stoker.build.openvino.checkpoint import open_checkpoint
     from stoker.build.openvino.int8 import Int8
-    from stoker.build.openvino.save import copy_companions, save_graph
+    from stoker.build.openvino.save import save_graph
 
     demo = Path(stoker.resolve.__file__).parent / "demo"
     directory = tmp_path_factory.mktemp("demo-int8")

@@ -9,7 +9,8 @@ import openvino as ov
 import pytest
 from openvino import opset13 as ops
 
-from stoker.build.openvino.save import copy_companions, save_graph
+from stoker.build.companions import copy_companions
+from stoker.build.openvino.save import save_graph
 from stoker.errors import StorageError
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import openvino as ov
 
+from stoker.build.companions import copy_companions
 from stoker.build.openvino.blocks import usable_cores
 from stoker.build.openvino.builder import build_graph
 from stoker.build.openvino.calibrated import Calibration, CompressedEnds
@@ -21,7 +22,7 @@ from stoker.build.openvino.int4 import Int4
 from stoker.build.openvino.int8 import Int8
 from stoker.build.openvino.plain import NATIVE, PlainEncoding
 from stoker.build.openvino.prequantized import Prequantized, packing_of
-from stoker.build.openvino.save import copy_companions, save_graph
+from stoker.build.openvino.save import save_graph
 from stoker.errors import BuildError, UnsupportedModelError
 from stoker.plan.types import Chosen
 from stoker.progress import Progress

@@ -1,88 +1,21 @@
-"""The build's own process: `python -m stoker.build.openvino.worker [PID OF THE PARENT]`.
-
-Reads one job in JSON from stdin and writes lines of JSON to stdout: {"phase": ...}, {"advance": ...}, {"note": ...},
-and last {"done": record} or {"error": {...}}. Whatever a library prints goes to stderr. Exit code 0 or 1.
-"""
+"""Builds an engine of the kind `openvino`, in a process of its own (stoker.build.child)."""
 
 from __future__ import annotations
 
-import ctypes
-import json
-import os
-import signal
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from stoker.build.jobs import Job, job_from
-from stoker.errors import BuildError, StokerError
-
-PR_SET_PDEATHSIG = 1
+from stoker.build.child import Lines, run_worker
+from stoker.build.jobs import Job
 
 
-class Lines:
-    """Progress as lines of JSON."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def phase(self, name: str, detail: str = "") -> None:
-        self.write({"phase": [name, detail]})
-
-    def advance(self, done: int, total: int, unit: str = "bytes") -> None:
-        self.write({"advance": [done, total, unit]})
-
-    def note(self, text: str) -> None:
-        self.write({"note": text})
-
-    def write(self, message: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(message) + "\n")
-        self._stream.flush()
-
-
-def main() -> int:
-    die_with_parent(int(sys.argv[1]) if len(sys.argv) > 1 else os.getppid())
-    lines = Lines(_own_stdout())
-    try:
-        record = _run(job_from(json.load(sys.stdin)), lines)
-    except StokerError as error:
-        lines.write({"error": described(error)})
-        return 1
-    except MemoryError:
-        lines.write({"error": described(BuildError("the build ran out of memory", remedy="use --precision int4"))})
-        return 1
-    lines.write({"done": record})
-    return 0
-
-
-def _run(job: Job, lines: Lines) -> dict[str, Any]:
+def build_job(job: Job, lines: Lines) -> dict[str, Any]:
     from stoker.build.openvino.precisions import build
 
     calibration = Path(job.calibration) if job.calibration else None
     return build(job.model, job.chosen, Path(job.directory), lines, calibration)
 
 
-def described(error: StokerError) -> dict[str, str]:
-    return {"type": type(error).__name__, "what": error.what, "why": error.why, "remedy": error.remedy}
-
-
-def die_with_parent(parent: int) -> None:
-    """Asks Linux to kill this process when its parent ends, however it ends."""
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it ended before the kernel knew
-
-
-def _own_stdout() -> TextIO:
-    """A stream to the real stdout, whose place stderr then takes for everybody else, C++ included."""
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return stream
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # stops at once, even inside a library
-    sys.exit(main())
+    sys.exit(run_worker(build_job))

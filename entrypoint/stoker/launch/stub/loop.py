@@ -66,7 +66,7 @@ class Load:
 
 class EngineLoop:
     """`observe` is told the load whenever the number of requests changed, and now and then while they run; `beat` is
-    called after each step."""
+    called after each step that moved something."""
 
     def __init__(
         self,
@@ -181,12 +181,15 @@ class EngineLoop:
 
     def _step(self) -> None:
         started = time.monotonic()
+        moved: bool | None = True
         try:
-            self._runtime.step()
+            moved = self._runtime.step()
         except Exception as error:  # anything it raises means the same: this runtime is broken for everybody
             logger.exception("an engine step failed")
             self._fail_all(f"an engine step failed: {error}")
             self._reopen()
+        if moved is False:
+            return
         self._beat()
         self._pacer.stepped(time.monotonic() - started)
 
@@ -202,6 +205,10 @@ class EngineLoop:
         output = ticket.sequence.read()
         first = ticket.produced == 0
         ticket.take(output)
+        if output.refused:
+            self._running.remove(ticket)
+            ticket.sender.send(error_response(output.refused, refused=True), flags=FINAL)
+            return True
         if output.ended:
             self._running.remove(ticket)
         elif not ticket.ids or (len(ticket.ids) < interval and not first):

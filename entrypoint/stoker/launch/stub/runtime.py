@@ -13,12 +13,14 @@ from stoker.launch.settings import EngineSettings
 
 @dataclass(frozen=True)
 class Output:
-    """What a sequence gained since it was last read. `out_of_memory`: it ended early, its KV cache did not fit."""
+    """What a sequence gained since it was last read. `out_of_memory`: it ended early, its KV cache did not fit.
+    `refused`: why the engine will not go on with it; it has ended then."""
 
     ids: Sequence[int]
     log_probs: Sequence[float]
     ended: bool = False
     out_of_memory: bool = False
+    refused: str = ""
 
 
 class RunningSequence(Protocol):
@@ -31,11 +33,12 @@ class RunningSequence(Protocol):
 
 class Runtime(Protocol):
     """`add` raises RequestRefusedError for a request that this runtime cannot take; `step` raising means that the
-    runtime is broken for everybody and must be opened anew."""
+    runtime is broken for everybody and must be opened anew. False from `step` says that it only waited, which is no
+    sign of life."""
 
     def add(self, generation: Generation) -> RunningSequence: ...
 
-    def step(self) -> None: ...
+    def step(self) -> bool | None: ...
 
     def close(self) -> None: ...
 

@@ -1,0 +1,77 @@
+"""The build's own process, whatever the engine's kind: `python -m MODULE [PID OF THE PARENT]`, MODULE a kind's worker.
+
+Reads one job in JSON from stdin and writes lines of JSON to stdout: {"phase": ...}, {"advance": ...}, {"note": ...},
+and last {"done": record} or {"error": {...}}. Whatever a library prints goes to stderr. Exit code 0 or 1.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+from stoker.build.jobs import Job, job_from
+from stoker.errors import BuildError, StokerError
+
+PR_SET_PDEATHSIG = 1
+
+
+class Lines:
+    """Progress as lines of JSON."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def phase(self, name: str, detail: str = "") -> None:
+        self.write({"phase": [name, detail]})
+
+    def advance(self, done: int, total: int, unit: str = "bytes") -> None:
+        self.write({"advance": [done, total, unit]})
+
+    def note(self, text: str) -> None:
+        self.write({"note": text})
+
+    def write(self, message: Mapping[str, Any]) -> None:
+        self._stream.write(json.dumps(message) + "\n")
+        self._stream.flush()
+
+
+def run_worker(build: Callable[[Job, Lines], dict[str, Any]]) -> int:
+    """What a kind's worker does: `build` makes the engine in the job's directory and returns its record."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # stops at once, even inside a library
+    die_with_parent(int(sys.argv[1]) if len(sys.argv) > 1 else os.getppid())
+    lines = Lines(_own_stdout())
+    try:
+        record = build(job_from(json.load(sys.stdin)), lines)
+    except StokerError as error:
+        lines.write({"error": described(error)})
+        return 1
+    except MemoryError:
+        lines.write({"error": described(BuildError("the build ran out of memory", remedy="use --precision int4"))})
+        return 1
+    lines.write({"done": record})
+    return 0
+
+
+def described(error: StokerError) -> dict[str, str]:
+    return {"type": type(error).__name__, "what": error.what, "why": error.why, "remedy": error.remedy}
+
+
+def die_with_parent(parent: int) -> None:
+    """Asks Linux to kill this process when its parent ends, however it ends."""
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before the kernel knew
+
+
+def _own_stdout() -> TextIO:
+    """A stream to the real stdout, whose place stderr then takes for everybody else, C++ included."""
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return stream
