@@ -16,14 +16,15 @@ from typing import Any, TypeVar
 from stoker.chain import StoppedError, make_plan_for, obtain_engine
 from stoker.cli.logs import resolved_format
 from stoker.cli.progress import Tee, listener
+from stoker.cli.service import capacity_of, limits_of
 from stoker.errors import StokerError
 from stoker.launch.runtime import supervisor_for
 from stoker.launch.supervisor import Supervisor
 from stoker.plan.types import Plan
-from stoker.serve.app import Service, create_app
+from stoker.serve.app import create_app
 from stoker.serve.frontend import Frontend, load_frontend
-from stoker.serve.lifecycle import Lifecycle
 from stoker.serve.server import HttpServer, bind
+from stoker.serve.service import Service
 from stoker.settings.layers import Settings
 from stoker.store.engine import Engine
 
@@ -49,8 +50,9 @@ class _Serving:
 
     def __init__(self, settings: Settings, listening: socket.socket) -> None:
         self.settings = settings
-        self.lifecycle = Lifecycle()
-        self.server = HttpServer(create_app(Service(self.lifecycle)), listening)
+        self.service = Service(limits=limits_of(settings))
+        self.lifecycle = self.service.lifecycle
+        self.server = HttpServer(create_app(self.service), listening)
         self.progress = Tee(self.lifecycle, listener(resolved_format(settings.log_format)))
         self.stopping = asyncio.Event()
         self.cancel = threading.Event()
@@ -81,7 +83,7 @@ class _Serving:
         )
         await self.supervisor.start(self.progress)
         frontend = await asyncio.to_thread(self._frontend, engine, plan)
-        self.lifecycle.attach(self.supervisor.client, frontend)
+        self.service.attach(self.supervisor.client, frontend)
         self.progress.phase("ready")
         self._announce(plan)
         raise await self.supervisor.wait_failed()
@@ -93,7 +95,13 @@ class _Serving:
         return plan, obtain_engine(plan, self.settings.cache, self.progress, self.settings.calibration, self.cancel)
 
     def _frontend(self, engine: Engine, plan: Plan) -> Frontend:
-        return load_frontend(engine, names=(plan.model.served_name,), max_seq_len=plan.chosen.max_seq_len)
+        return load_frontend(
+            engine,
+            names=(plan.model.served_name,),
+            max_seq_len=plan.chosen.max_seq_len,
+            capacity=capacity_of(plan),
+            limits=self.service.limits,
+        )
 
     def _announce(self, plan: Plan) -> None:
         gc.collect()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -18,12 +17,12 @@ from stoker.serve.errors import RETRY_AFTER_SECONDS, ApiError, internal
 from stoker.serve.frontend import Frontend
 from stoker.serve.inference import Inference
 from stoker.serve.lifecycle import Lifecycle
-from stoker.serve.metrics import CONTENT_TYPE, Metrics
+from stoker.serve.metrics import CONTENT_TYPE
 from stoker.serve.middleware import Envelope
 from stoker.serve.openapi import describe
 from stoker.serve.preparation import prepare_chat, prepare_completion
+from stoker.serve.service import Service
 
-MAX_BODY_BYTES = 8 << 20
 _STATE_PATIENCE_SECONDS = 1.0
 
 INFERENCE_PATHS = ("/v1/chat/completions", "/v1/completions")
@@ -37,22 +36,10 @@ OTHER_PATHS = (
 )
 
 
-@dataclass
-class Service:
-    """What the application serves from. Steps report to its lifecycle; the engine is attached to it."""
-
-    lifecycle: Lifecycle = field(default_factory=Lifecycle)
-    max_body_bytes: int = MAX_BODY_BYTES
-    metrics: Metrics = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.metrics = Metrics(self.lifecycle)
-
-
 def create_app(service: Service) -> App:
     app = FastAPI(title="Stoker", version=__version__, summary="OpenAI-compatible inference", redoc_url=None)
     for path, prepare in zip(INFERENCE_PATHS, (prepare_chat, prepare_completion), strict=True):
-        app.add_route(path, Inference(prepare, service.lifecycle, service.metrics), methods=["POST"])  # type: ignore[arg-type]
+        app.add_route(path, Inference(prepare, service), methods=["POST"])  # type: ignore[arg-type]
     _add_health(app, service.lifecycle)
     _add_models(app, service.lifecycle)
     _add_observation(app, service)
@@ -60,7 +47,9 @@ def create_app(service: Service) -> App:
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(Exception, _on_fault)
     describe(app)
-    return Envelope(app, service.metrics, max_body=service.max_body_bytes, endpoints=(*INFERENCE_PATHS, *OTHER_PATHS))
+    return Envelope(
+        app, service.metrics, max_body=service.limits.body_bytes, endpoints=(*INFERENCE_PATHS, *OTHER_PATHS)
+    )
 
 
 def _add_health(app: FastAPI, lifecycle: Lifecycle) -> None:

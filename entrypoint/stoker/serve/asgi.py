@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from typing import Any
 
@@ -22,6 +23,7 @@ class ClientGoneError(Exception):
 
 
 async def read_body(receive: Receive) -> bytes:
+    """ClientGoneError when the client leaves before it is whole."""
     parts = []
     more = True
     while more:
@@ -31,6 +33,14 @@ async def read_body(receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     return b"".join(parts)
+
+
+def header(scope: Scope, wanted: bytes) -> bytes:
+    """The first header of that name, in small letters; empty without."""
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return bytes(value)
+    return b""
 
 
 async def respond(
@@ -46,22 +56,23 @@ async def respond_json(send: Send, status: int, document: Any) -> None:
 
 
 async def while_connected(
-    receive: Receive, aborted: asyncio.Future[None], work: Coroutine[Any, Any, None]
+    receive: Receive, aborted: asyncio.Future[None], work: Coroutine[Any, Any, None], seconds: float = math.inf
 ) -> asyncio.Future[None] | None:
     """Does the work; cancels it when the client goes away or `aborted` is done first, and returns `aborted` then.
 
-    Raises what the work raises, or ClientGoneError.
+    Raises what the work raises, ClientGoneError, or asyncio.TimeoutError after so many seconds.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
-        await asyncio.wait({task, gone, aborted}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
+        timeout = None if seconds == math.inf else seconds
+        done, _ = await asyncio.wait({task, gone, aborted}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if task in done:
             task.result()
             return None
-        if aborted.done():
+        if aborted in done:
             return aborted
-        raise ClientGoneError
+        raise ClientGoneError if gone in done else asyncio.TimeoutError
     finally:
         task.cancel()
         gone.cancel()

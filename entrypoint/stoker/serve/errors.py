@@ -2,7 +2,9 @@
 
     ApiError                       any status
     invalid(...)                   400 invalid_request_error
+    too_many(...)                  429 rate_limit_error, with Retry-After
     unavailable(...)               503 service_unavailable, with Retry-After
+    overloaded(...)                the same, for a queue that is too long
 
 `from_stoker` turns what an engine raises into one of them.
 """
@@ -29,19 +31,33 @@ CODES = {
     "model_not_found": "404: no such model; the message lists those served",
     "not_found": "404: no such path",
     "method_not_allowed": "405: the path is right, the method is not",
+    "upload_timeout": "408: the body did not arrive in time",
     "request_too_large": "413: the body is larger than the limit",
+    "rate_limit_exceeded": "429: the queue is full of this client's requests; see Retry-After",
     "internal_error": "500: a fault of the server; its log has the details",
     "not_ready": "503: the model is still being prepared; see /v1/health/startup",
     "draining": "503: the server is going down and takes no new requests",
+    "overloaded": "503: the queue is full of others' requests, or longer than this request may take; see Retry-After",
     "engine_died": "503: the engine went away under the request and is being restarted",
+    "deadline_exceeded": "504: the answer was not finished in the time that the request may take",
 }
 
 
 class ApiError(Exception):
-    """`param` names the offending parameter, as `messages[0].content`; `code` is one of CODES."""
+    """`param` names the offending parameter, as `messages[0].content`; `code` is one of CODES.
+
+    `retry_after` in seconds, for 429 and 503.
+    """
 
     def __init__(
-        self, status: int, message: str, *, kind: str = "invalid_request_error", param: str | None = None, code: str
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = "invalid_request_error",
+        param: str | None = None,
+        code: str,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -49,13 +65,16 @@ class ApiError(Exception):
         self.kind = kind
         self.param = param
         self.code = code
+        self.retry_after = retry_after
 
     def body(self) -> bytes:
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         return msgspec.json.encode({"error": error})
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        return [(b"retry-after", b"%d" % RETRY_AFTER_SECONDS)] if self.status == 503 else []
+        if self.status not in (429, 503):
+            return []
+        return [(b"retry-after", b"%d" % (self.retry_after or RETRY_AFTER_SECONDS))]
 
 
 def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> ApiError:
@@ -69,6 +88,19 @@ def unsupported(param: str, message: str = "") -> ApiError:
 
 def unavailable(message: str, code: str) -> ApiError:
     return ApiError(503, message, kind="service_unavailable", code=code)
+
+
+def overloaded(message: str, retry_after: int | None) -> ApiError:
+    return ApiError(503, message, kind="service_unavailable", code="overloaded", retry_after=retry_after)
+
+
+def too_many(message: str, retry_after: int | None) -> ApiError:
+    return ApiError(429, message, kind="rate_limit_error", code="rate_limit_exceeded", retry_after=retry_after)
+
+
+def too_slow(seconds: float) -> ApiError:
+    text = f"The answer was not finished within {seconds:g} s."
+    return ApiError(504, text, kind="timeout_error", code="deadline_exceeded")
 
 
 def internal() -> ApiError:

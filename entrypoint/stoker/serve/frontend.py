@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import DamagedModelError
+from stoker.serve.admission import Capacity
 from stoker.serve.chat_template import ChatTemplate, TemplateMissingError, load_chat_template, read_json
+from stoker.serve.limits import Limits
 from stoker.serve.sampling import Context
 from stoker.serve.tokenizing import Tokenizer, load_tokenizer
 from stoker.store.engine import Engine
@@ -27,25 +29,39 @@ class Frontend:
     fingerprint: str
     vocabulary_size: int
     max_batch_size: int = 0
+    limits: Limits = field(default_factory=Limits)
+    capacity: Capacity = field(default_factory=Capacity)
     build_seconds: float | None = None
     created: int = field(default_factory=lambda: int(time.time()))
 
 
-def load_frontend(engine: Engine, *, names: Sequence[str] = (), max_seq_len: int | None = None) -> Frontend:
+def load_frontend(
+    engine: Engine,
+    *,
+    names: Sequence[str] = (),
+    max_seq_len: int | None = None,
+    capacity: Capacity | None = None,
+    limits: Limits | None = None,
+) -> Frontend:
     """Reads the engine's directory; blocks for up to a second. DamagedModelError when a file is missing or broken.
 
-    `max_seq_len`: what the engine was launched with, when that differs from what it was built for.
+    `max_seq_len`, `capacity`: what the engine was launched with, where that differs from what it was built for.
     """
     manifest = engine.manifest
     tokenizer = load_tokenizer(engine.directory)
+    capacity, limits = capacity or Capacity(), limits or Limits()
+    longest = int(max_seq_len or manifest.chosen["max_seq_len"])
+    length = min(longest, capacity.tokens or longest)
     return Frontend(
         names=tuple(names) or (manifest.served_name,),
         tokenizer=tokenizer,
         chat_template=_chat_template(engine.directory),
-        context=Context(int(max_seq_len or manifest.chosen["max_seq_len"]), end_ids(engine.directory, tokenizer)),
+        context=Context(length, end_ids(engine.directory, tokenizer), limits.prompt_tokens),
         fingerprint="fp_" + hashlib.sha256(manifest.key.encode()).hexdigest()[:10],
         vocabulary_size=max(tokenizer.size, _vocabulary_size(engine.directory)),
         max_batch_size=int(manifest.chosen.get("max_batch_size", 0)),
+        limits=limits,
+        capacity=capacity,
         build_seconds=_build_seconds(manifest.build.get("seconds")),
     )
 

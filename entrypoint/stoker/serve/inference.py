@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from stoker.errors import StokerError
+from stoker.serve.admission import Visit
 from stoker.serve.answers import usage, whole
-from stoker.serve.asgi import ClientGoneError, Receive, Scope, Send, read_body, respond, while_connected
+from stoker.serve.asgi import ClientGoneError, Receive, Scope, Send, respond, while_connected
 from stoker.serve.chunks import DONE, Chunks, error_event
-from stoker.serve.errors import ApiError, from_stoker, internal, unavailable
+from stoker.serve.errors import ApiError, from_stoker, internal, too_slow, unavailable
 from stoker.serve.fan_out import interleave, pieces
-from stoker.serve.lifecycle import Lifecycle, Serving
+from stoker.serve.lifecycle import Serving
+from stoker.serve.limits import Call, call_of, read_body_in_time
 from stoker.serve.measurement import Measurement
-from stoker.serve.metrics import Metrics
 from stoker.serve.middleware import RequestRecord
+from stoker.serve.outbox import outbox
 from stoker.serve.preparation import Job, Prepare
+from stoker.serve.service import Service
 
 logger = logging.getLogger(__name__)
 
@@ -31,49 +35,53 @@ _EVENT_STREAM = [
 class Inference:
     """One endpoint. The answer begins with the first token, so that whatever goes wrong before has its own status."""
 
-    def __init__(self, prepare: Prepare, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    def __init__(self, prepare: Prepare, service: Service) -> None:
         self._prepare = prepare
-        self._lifecycle = lifecycle
-        self._metrics = metrics
+        self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = _Reply(send)
         try:
-            with self._lifecycle.admit() as serving:
-                await self._serve(serving, scope["state"]["record"], receive, reply)
+            call = call_of(scope, self._service.limits)
+            with self._service.lifecycle.admit() as serving:
+                await self._serve(serving, call, scope["state"]["record"], receive, reply)
         except ClientGoneError:
             pass  # nobody is left to answer
         except Exception as error:
             await reply.fail(_api_error(error))
 
-    async def _serve(self, serving: Serving, record: RequestRecord, receive: Receive, reply: _Reply) -> None:
-        started = time.perf_counter()
-        body = await read_body(receive)
-        answering = self._answer(serving, body, record, reply, started)
-        if await while_connected(receive, self._lifecycle.aborted, answering):
-            raise unavailable("The server is going down.", "draining")
-
-    async def _answer(
-        self, serving: Serving, body: bytes, record: RequestRecord, reply: _Reply, started: float
+    async def _serve(
+        self, serving: Serving, call: Call, record: RequestRecord, receive: Receive, reply: _Reply
     ) -> None:
+        body = await read_body_in_time(receive)
+        answering = self._answer(serving, body, call, record, reply)
+        aborted = self._service.lifecycle.aborted
+        try:
+            if await while_connected(receive, aborted, answering, call.left):
+                raise unavailable("The server is going down.", "draining")
+        except asyncio.TimeoutError:
+            raise too_slow(call.seconds) from None
+
+    async def _answer(self, serving: Serving, body: bytes, call: Call, record: RequestRecord, reply: _Reply) -> None:
         job = await self._prepare(body, serving.frontend)
-        measurement = self._metrics.begin(job.identity.model, started)
+        metrics = self._service.metrics
+        measurement = metrics.begin(job.identity.model, call.started)
         measurement.prompt_tokens = job.prompt_tokens
         complete = False
+        tokens = [len(each.input_ids) + each.max_tokens for each in job.generations]
         try:
-            await _generate(serving, job, measurement, reply)
+            with self._service.admission.enter(call.client, tokens, call.left) as visit:
+                await _generate(serving, job, visit, measurement, reply)
             complete = True
         finally:
             measurement.finish_reasons = [choice.finish_reason for choice in job.choices if choice.finish_reason]
-            seconds = time.perf_counter() - started
-            self._metrics.end(job.identity.model, measurement, seconds, success=complete)
-            record.prompt_tokens = measurement.prompt_tokens
-            record.completion_tokens = measurement.completion_tokens
+            metrics.end(job.identity.model, measurement, time.perf_counter() - call.started, success=complete)
+            record.measurement = measurement
 
 
-async def _generate(serving: Serving, job: Job, measurement: Measurement, reply: _Reply) -> None:
+async def _generate(serving: Serving, job: Job, visit: Visit, measurement: Measurement, reply: _Reply) -> None:
     sources = [
-        pieces(serving.engine, generation, choice, measurement)
+        pieces(serving.engine, generation, choice, visit, measurement)
         for generation, choice in zip(job.generations, job.choices, strict=True)
     ]
     async with aclosing(interleave(sources)) as events:
@@ -85,12 +93,12 @@ async def _generate(serving: Serving, job: Job, measurement: Measurement, reply:
 
 async def _stream(job: Job, events: AsyncGenerator[tuple[int, str], None], reply: _Reply) -> None:
     chunks = Chunks(job.shape, job.identity, job.choices, with_usage=job.with_usage, log_probs=job.log_probs)
-    async for index, text in events:
-        rendered = chunks.render(index, text)
-        if rendered:
-            await reply.stream(rendered)
-    ending = chunks.usage(usage(job)) + DONE if job.with_usage else DONE
-    await reply.stream(ending)
+    async with outbox(reply.stream) as box:
+        async for index, text in events:
+            rendered = chunks.render(index, text)
+            if rendered:
+                box.put(rendered)
+        box.put(chunks.usage(usage(job)) + DONE if job.with_usage else DONE)
     await reply.end()
 
 

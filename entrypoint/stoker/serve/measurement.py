@@ -16,13 +16,14 @@ class Measurement:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     finish_reasons: list[str] = field(default_factory=list)
-    seen_first: bool = False
+    first_token_seconds: float | None = None
+    queue_seconds: float = 0.0
 
     def step(self, tokens: int, now: float, previous: float) -> None:
         """One step of one choice added `tokens`; `previous` is 0 at its first."""
         self.completion_tokens += tokens
         if previous:
             self.token_gap((now - previous) / (tokens or 1))
-        elif not self.seen_first:
-            self.seen_first = True
-            self.first_token(now - self.started)
+        elif self.first_token_seconds is None:
+            self.first_token_seconds = now - self.started
+            self.first_token(self.first_token_seconds)

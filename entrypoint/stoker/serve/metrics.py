@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from stoker import __version__
 from stoker.launch.generation import EngineState
 from stoker.progress import PHASES
+from stoker.serve.admission import Admission
 from stoker.serve.lifecycle import Lifecycle
 from stoker.serve.measurement import Measurement
 
@@ -30,6 +31,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 _MODEL = ("model_name",)
 _FIRST_TOKEN = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+_QUEUE = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 _GAP = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
 _WHOLE = (0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 15, 20, 30, 45, 60, 120, 300, 600)
 _TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000)
@@ -47,12 +49,13 @@ class Instrument:
 class Metrics:
     """One registry for one server. All but `collect`ing happens on the event loop."""
 
-    def __init__(self, lifecycle: Lifecycle) -> None:
+    def __init__(self, lifecycle: Lifecycle, admission: Admission | None = None) -> None:
+        self._admission = admission = admission or Admission()
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the page and nothing reads them
         self.registry = CollectorRegistry()
         self.instruments: list[Instrument] = []
         ProcessCollector(registry=self.registry)
-        self.registry.register(_LifecycleCollector(lifecycle))
+        self.registry.register(_LifecycleCollector(lifecycle, admission))
         self._http = self._counter("stoker_http_requests", "Requests by endpoint and HTTP status", "endpoint", "status")
         self._success = self._counter("request_success", "Requests answered in full", "model_name")
         self._failure = self._counter("request_failure", "Requests that ended in an error or were left", "model_name")
@@ -63,6 +66,9 @@ class Metrics:
             "time_to_first_token_seconds", "From the request to its first token", _FIRST_TOKEN
         )
         self._gap = self._histogram("time_per_output_token_seconds", "Between tokens, once for each step", _GAP)
+        self._queue = self._histogram(
+            "request_queue_time_seconds", "From the request to its place in the engine", _QUEUE
+        )
         self._whole = self._histogram("e2e_request_latency_seconds", "From the request to its last token", _WHOLE)
         self._prompts = self._histogram("request_prompt_tokens", "Prompt tokens of a request", _TOKENS)
         self._answers = self._histogram("request_generation_tokens", "Tokens generated for a request", _TOKENS)
@@ -98,6 +104,7 @@ class Metrics:
             self._finish.labels(model, reason).inc()
         if success:
             self._whole.labels(model).observe(seconds)
+            self._queue.labels(model).observe(measurement.queue_seconds)
             self._prompts.labels(model).observe(measurement.prompt_tokens)
             self._answers.labels(model).observe(measurement.completion_tokens)
 
@@ -107,7 +114,7 @@ class Metrics:
     def engine(self, model: str, state: EngineState, max_batch_size: int) -> None:
         usage = state.kv_blocks_used / state.kv_blocks_total if state.kv_blocks_total else 0.0
         self._running.labels(model).set(state.running)
-        self._waiting.labels(model).set(state.waiting)
+        self._waiting.labels(model).set(state.waiting + self._admission.waiting)
         self._most.labels(model).set(max_batch_size)
         self._cache.labels(model).set(usage)
         self._gpu_cache.labels(model).set(usage)
@@ -121,8 +128,9 @@ class Metrics:
 class _LifecycleCollector(Collector):
     """Asked when /metrics is, so that the lifecycle need not know of metrics."""
 
-    def __init__(self, lifecycle: Lifecycle) -> None:
+    def __init__(self, lifecycle: Lifecycle, admission: Admission) -> None:
         self._lifecycle = lifecycle
+        self._admission = admission
 
     def collect(self) -> Iterator[Metric]:
         lifecycle = self._lifecycle
@@ -132,6 +140,17 @@ class _LifecycleCollector(Collector):
         yield _labelled("stoker_phase_seconds", "Time spent in each phase so far", "phase", seconds)
         yield GaugeMetricFamily("stoker_build_seconds", "What building the engine took", _build_seconds(lifecycle))
         yield GaugeMetricFamily("stoker_requests_in_flight", "Requests being answered", lifecycle.in_flight)
+        yield GaugeMetricFamily(
+            "stoker_queue_sequences", "Sequences that wait outside the engine", self._admission.waiting
+        )
+        yield GaugeMetricFamily(
+            "stoker_queue_wait_seconds", "How long a new one would", self._admission.expected_wait()
+        )
+        yield GaugeMetricFamily(
+            "stoker_kv_blocks_reserved",
+            "KV blocks that sequences let in may come to need",
+            self._admission.reserved_blocks,
+        )
         yield CounterMetricFamily("stoker_engine_restarts", "How often the engine went away", lifecycle.restarts)
 
 

@@ -18,7 +18,21 @@ Those with the label `model_name` appear with the model's first request or, for 
 the others from the first second.
 
 The gauges that the Gateway API Inference Extension asks for are `num_requests_waiting` (queued),
-`num_requests_running` (running) and `kv_cache_usage_perc` (KV cache).
+`num_requests_running` (running) and `kv_cache_usage_perc` (KV cache). Its endpoint picker looks for vLLM's names unless
+told: `--total-queued-requests-metric=num_requests_waiting --total-running-requests-metric=num_requests_running
+--kv-cache-usage-percentage-metric=kv_cache_usage_perc`.
+
+| here and in NIM 1.x | vLLM, NIM 2.x |
+|---|---|
+| `num_requests_running`, `num_requests_waiting` | `vllm:num_requests_running`, `vllm:num_requests_waiting` |
+| `kv_cache_usage_perc`, `gpu_cache_usage_perc` | `vllm:kv_cache_usage_perc` |
+| `prompt_tokens_total`, `generation_tokens_total` | `vllm:prompt_tokens_total`, `vllm:generation_tokens_total` |
+| `time_to_first_token_seconds` | `vllm:time_to_first_token_seconds` |
+| `time_per_output_token_seconds` | `vllm:inter_token_latency_seconds` |
+| `e2e_request_latency_seconds` | `vllm:e2e_request_latency_seconds` |
+| `request_queue_time_seconds` | `vllm:request_queue_time_seconds` |
+| `request_prompt_tokens`, `request_generation_tokens` | `vllm:request_prompt_tokens`, `vllm:request_generation_tokens` |
+| `request_success_total`, `request_finish_total` | `vllm:request_success_total`, by `finished_reason` |
 
 | name | type | labels | what |
 |---|---|---|---|

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from stoker.serve.asgi import App, Message, Receive, Scope, Send, respond
+from stoker.serve.asgi import App, Message, Receive, Scope, Send, header, respond
 from stoker.serve.errors import ApiError
+from stoker.serve.measurement import Measurement
 from stoker.serve.metrics import Metrics
 
 logger = logging.getLogger("stoker.access")
@@ -27,8 +28,7 @@ class RequestRecord:
     """What the endpoint tells of a request for the log; in `scope["state"]["record"]`."""
 
     id: str
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    measurement: Measurement | None = None
 
 
 class Envelope:
@@ -74,11 +74,11 @@ class Envelope:
             "seconds": round(seconds, 4),
             "request_id": record.id,
         }
-        tokens = ""
-        if record.prompt_tokens is not None:
-            fields |= {"prompt_tokens": record.prompt_tokens, "completion_tokens": record.completion_tokens}
-            tokens = f" {record.prompt_tokens}+{record.completion_tokens} tokens"
-        line = f"{scope['method']} {quote(path, safe='/:@')} {status} {seconds:.3f}s{tokens} {record.id}"
+        told = ""
+        if record.measurement is not None:
+            fields |= _measured(record.measurement)
+            told = _told(record.measurement)
+        line = f"{scope['method']} {quote(path, safe='/:@')} {status} {seconds:.3f}s{told} {record.id}"
         logger.log(level, "%s", line, extra={"fields": fields})
 
 
@@ -93,7 +93,7 @@ class _Exchange:
         self._limit = self._left = max_body
 
     def check_length(self, scope: Scope) -> None:
-        length = _header(scope, b"content-length")
+        length = header(scope, b"content-length")
         if length.isdigit() and int(length[:20]) > self._left:
             raise self._too_large()
 
@@ -114,13 +114,23 @@ class _Exchange:
         await self._send(message)
 
 
+def _measured(measurement: Measurement) -> dict[str, Any]:
+    first = measurement.first_token_seconds
+    return {
+        "prompt_tokens": measurement.prompt_tokens,
+        "completion_tokens": measurement.completion_tokens,
+        "queue_seconds": round(measurement.queue_seconds, 4),
+        "first_token_seconds": None if first is None else round(first, 4),
+    }
+
+
+def _told(measurement: Measurement) -> str:
+    first = measurement.first_token_seconds
+    began = "" if first is None else f" first {first:.3f}s"
+    tokens = f"{measurement.prompt_tokens}+{measurement.completion_tokens} tokens"
+    return f" queued {measurement.queue_seconds:.3f}s{began} {tokens}"
+
+
 def _request_id(scope: Scope) -> bytes:
-    given = _header(scope, b"x-request-id")
+    given = header(scope, b"x-request-id")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
-
-
-def _header(scope: Scope, wanted: bytes) -> bytes:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return bytes(value)
-    return b""

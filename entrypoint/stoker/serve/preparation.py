@@ -49,6 +49,8 @@ async def prepare_chat(body: bytes, frontend: Frontend) -> Job:
         raise unsupported("top_logprobs", "The engine tells the chosen token's log probability only: top_logprobs 0.")
     if request.top_logprobs is not None and not request.logprobs:
         raise invalid("The 'top_logprobs' parameter is only allowed when 'logprobs' is true.", "top_logprobs")
+    if len(request.messages) > frontend.limits.messages:
+        raise invalid(f"More than {frontend.limits.messages} messages in one request.", "messages")
     prompt = await frontend.tokenizer.encode(_render(request, frontend), add_special_tokens=False)
     if not prompt:
         raise invalid("The messages make an empty prompt.", "messages")

@@ -21,10 +21,14 @@ _SEEDS = 2**63
 
 @dataclass(frozen=True)
 class Context:
-    """`length` is what prompt and completion share; `end_ids` end a completion."""
+    """`length` is what prompt and completion share, `longest_prompt` what of it a prompt may have (0: all).
+
+    `end_ids` end a completion.
+    """
 
     length: int
     end_ids: tuple[int, ...]
+    longest_prompt: int = 0
 
 
 def wished_length(request: Parameters) -> int | None:
@@ -39,6 +43,9 @@ def completion_length(request: Parameters, prompt_tokens: int, context: Context)
     """What the request asks for, or all that the context still holds. ApiError in OpenAI's words if it does not fit."""
     wished = wished_length(request)
     source, param = ("messages", "messages") if isinstance(request, ChatRequest) else ("prompt", "prompt")
+    if context.longest_prompt and prompt_tokens > context.longest_prompt:
+        text = f"Prompts may have {context.longest_prompt} tokens here; your {source} resulted in {prompt_tokens}."
+        raise invalid(text, param, "context_length_exceeded")
     limit = f"This model's maximum context length is {context.length} tokens. However, "
     if prompt_tokens >= context.length:
         text = f"{limit}your {source} resulted in {prompt_tokens} tokens. Please reduce the length of the {source}."

@@ -58,6 +58,11 @@ def make_engine(directory: Path, **chosen: Any) -> Engine:
     return Engine(directory, manifest)
 
 
+@pytest.fixture
+def demo_engine() -> Engine:
+    return make_engine(DEMO)
+
+
 @pytest.fixture(scope="session")
 def frontend() -> Iterator[Frontend]:
     made = load_frontend(make_engine(DEMO))

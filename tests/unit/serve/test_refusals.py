@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stoker.serve.limits import Limits
 from stoker.serve.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
@@ -165,7 +166,7 @@ def test_paths_and_methods_that_do_not_exist_are_refused_in_the_same_form(ask: A
 
 
 def test_a_body_over_the_limit_is_413(ask: Any, service: Any) -> None:
-    service.max_body_bytes = 1000
+    service.limits = Limits(body_bytes=1000)
     answer = ask("/v1/completions", {**PLAIN, "prompt": "x" * 2000})
     assert (answer.status, answer.error["code"]) == (413, "request_too_large")
     unannounced = ask("/v1/completions", {**PLAIN, "prompt": "x" * 2000}, headers={"content-length": "5"})
