@@ -31,6 +31,7 @@ bench: setup-test
 docs: setup-test
 	.venv/bin/python -m stoker.settings.docs
 	.venv/bin/python tools/write_docs.py
+	.venv/bin/python tools/write_manifests.py
 
 setup:
 	@$(PYTHON) tools/setup.py

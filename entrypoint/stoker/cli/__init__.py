@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("serve", "plan", "build", "engines", "doctor", "bench", "generate")
+COMMANDS = ("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest")
 
 _HELP = """\
 usage: stoker [COMMAND] [MODEL] [options]
@@ -20,6 +20,7 @@ commands:
   engines list   list the engines in the cache
   doctor         check this machine
   generate MODEL --prompt TEXT  answer on the terminal, without a server
+  manifest kubernetes|compose|quadlet|docker MODEL  write its deployment, sized from the plan
   bench MODEL    serve it with each engine kind in turn, and measure them side by side
 
 MODEL is `demo` (built in, the default), a directory, or org/name[@revision] on the Hugging Face Hub.

@@ -20,9 +20,14 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, remedy=f"see `{self.prog} --help`")
 
 
-def command_parser(command: str, description: str) -> Parser:
-    """A parser with the flag of every setting that applies to the command."""
+def command_parser(command: str, description: str, first: tuple[str, tuple[str, ...]] | None = None) -> Parser:
+    """A parser with the flag of every setting that applies to the command.
+
+    `first` is a name and its choices: what the command line says before the model.
+    """
     parser = Parser(prog=f"stoker {command}", description=description, allow_abbrev=False)
+    if first is not None:
+        parser.add_argument(first[0], choices=first[1], help=", ".join(first[1]), metavar=first[0].upper())
     for setting in SETTINGS:
         if command in setting.applies_to:
             _add(parser, setting)

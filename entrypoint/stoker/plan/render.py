@@ -37,10 +37,14 @@ def render_plan(plan: Plan) -> str:
 
 def command_line(plan: Plan) -> str:
     """The explicit `stoker serve` that gives this very plan on this machine."""
+    flags = (word for name, value in pinned(plan) for word in (f"--{name}", value))
+    return shlex.join(["stoker", "serve", plan.model.reference, *flags])
+
+
+def pinned(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """The settings, by name, that leave the planner no choice."""
     names = (*_FLAGS, *_GPU_FLAGS) if plan.chosen.devices else _FLAGS
-    flags = [(name.replace("_", "-"), str(getattr(plan.chosen, name))) for name in names]
-    words = ["stoker", "serve", plan.model.reference, *(word for name, value in flags for word in (f"--{name}", value))]
-    return shlex.join(words)
+    return tuple((name.replace("_", "-"), str(getattr(plan.chosen, name))) for name in names)
 
 
 def _heading(plan: Plan) -> str:

@@ -30,6 +30,7 @@ from stoker.serve.measurement import Measurement
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 _MODEL = ("model_name",)
+_LAYOUT = ("model_name", "block_size", "num_gpu_blocks")  # the labels that inference gateways read
 _FIRST_TOKEN = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
 _QUEUE = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 _GAP = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
@@ -79,6 +80,7 @@ class Metrics:
         self._gpu_cache = self._gauge("gpu_cache_usage_perc", "The same as kv_cache_usage_perc, under NIM's name")
         self._used = self._gauge("stoker_kv_blocks_used", "KV blocks in use by running sequences")
         self._blocks = self._gauge("stoker_kv_blocks", "KV blocks in all")
+        self._layout = self._info("stoker_cache_config_info", "1, for what the labels say of the KV cache", *_LAYOUT)
 
     def _counter(self, name: str, help_: str, *labels: str) -> Counter:
         self.instruments.append(Instrument(name, labels))
@@ -87,6 +89,10 @@ class Metrics:
     def _gauge(self, name: str, help_: str) -> Gauge:
         self.instruments.append(Instrument(name, _MODEL))
         return Gauge(name, help_, _MODEL, registry=self.registry)
+
+    def _info(self, name: str, help_: str, *labels: str) -> Gauge:
+        self.instruments.append(Instrument(name, labels))
+        return Gauge(name, help_, labels, registry=self.registry)
 
     def _histogram(self, name: str, help_: str, buckets: tuple[float, ...]) -> Histogram:
         self.instruments.append(Instrument(name, _MODEL, buckets))
@@ -120,6 +126,8 @@ class Metrics:
         self._gpu_cache.labels(model).set(usage)
         self._used.labels(model).set(state.kv_blocks_used)
         self._blocks.labels(model).set(state.kv_blocks_total)
+        self._layout.clear()  # an engine that came back with fewer blocks has one layout too
+        self._layout.labels(model, str(state.kv_block_tokens), str(state.kv_blocks_total)).set(1)
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -20,7 +20,8 @@ the others from the first second.
 The gauges that the Gateway API Inference Extension asks for are `num_requests_waiting` (queued),
 `num_requests_running` (running) and `kv_cache_usage_perc` (KV cache). Its endpoint picker looks for vLLM's names unless
 told: `--total-queued-requests-metric=num_requests_waiting --total-running-requests-metric=num_requests_running
---kv-cache-usage-percentage-metric=kv_cache_usage_perc`.
+--kv-cache-usage-percentage-metric=kv_cache_usage_perc --cache-info-metric=stoker_cache_config_info`; the last one's labels
+say the optional block size and number of blocks. See [kubernetes.md](kubernetes.md).
 
 | here and in NIM 1.x | vLLM, NIM 2.x |
 |---|---|

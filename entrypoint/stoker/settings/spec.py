@@ -32,7 +32,7 @@ class Setting:
     shown_default: str = ""
     choices: tuple[str, ...] = ()
     metavar: str = ""
-    applies_to: tuple[str, ...] = ("serve", "plan", "build", "bench", "generate")
+    applies_to: tuple[str, ...] = ("serve", "plan", "build", "bench", "generate", "manifest", "up")
     minimum: float | None = None
     maximum: float | None = None
     positional: bool = False
@@ -61,7 +61,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Address that the API listens on; the images set `0.0.0.0`",
         default="127.0.0.1",
         metavar="ADDRESS",
-        applies_to=("serve",),
+        applies_to=("serve", "up"),
     ),
     Setting(
         "port",
@@ -69,7 +69,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Port that the API listens on; 0 takes a free one",
         default=8000,
         metavar="PORT",
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
         minimum=0,
         maximum=65535,
     ),
@@ -79,14 +79,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Directory of downloaded models and built engines; the images set `/cache`",
         shown_default="`$XDG_CACHE_HOME/stoker`, else `~/.cache/stoker`",
         metavar="DIR",
-        applies_to=("serve", "plan", "build", "engines", "doctor", "bench", "generate"),
+        applies_to=("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest", "up"),
     ),
     Setting(
         "profile",
         "text",
         "The profile to use, instead of the best one that fits",
         metavar="NAME",
-        applies_to=("serve", "plan", "build", "generate"),
+        applies_to=("serve", "plan", "build", "generate", "manifest", "up"),
     ),
     Setting(
         "goal",
@@ -100,7 +100,7 @@ SETTINGS: tuple[Setting, ...] = (
         "text",
         "Precision of the weights",
         choices=PRECISIONS,
-        applies_to=("serve", "plan", "build", "generate"),
+        applies_to=("serve", "plan", "build", "generate", "manifest", "up"),
     ),
     Setting("kv-precision", "text", "Precision of the KV cache", choices=KV_PRECISIONS),
     Setting(
@@ -128,6 +128,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Text file that calibrates int4_awq, int4_gptq and int8_sq",
         shown_default="a short text of Stoker's own",
         metavar="FILE",
+        applies_to=("serve", "plan", "build", "bench", "generate"),
     ),
     Setting(
         "drain-timeout",
@@ -135,7 +136,7 @@ SETTINGS: tuple[Setting, ...] = (
         "How long requests in flight may take to finish after SIGTERM or Ctrl-C",
         default=30.0,
         metavar="SECONDS",
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
         minimum=0,
     ),
     Setting(

@@ -39,7 +39,7 @@ def test_what_is_no_command_is_a_model(arguments: list[str], split: tuple[str, l
     assert cli.split_command(arguments) == split
 
 
-@pytest.mark.parametrize("command", ["serve", "plan", "build", "engines", "doctor", "bench", "generate"])
+@pytest.mark.parametrize("command", ["serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest"])
 def test_every_setting_of_a_command_is_in_its_help(command: str) -> None:
     text = command_parser(command, "").format_help()
     missing = [each.flag for each in SETTINGS if command in each.applies_to and each.flag not in text]
@@ -55,11 +55,23 @@ def test_flags_win_and_remember_that_they_did(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     "arguments",
-    [["serve", "demo", "--no-such-flag"], ["plan", "a", "b"], ["serve", "--port", "many"], ["engines", "burn"]],
+    [
+        ["serve", "demo", "--no-such-flag"],
+        ["plan", "a", "b"],
+        ["manifest", "helm", "demo"],
+        ["serve", "--port", "many"],
+        ["engines", "burn"],
+    ],
 )
 def test_bad_command_lines_end_with_64_and_a_message(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(arguments) == 64
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_manifest_is_written_for_a_machine_that_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["manifest", "kubernetes", "demo", "--machine", "cpu:4c-8g", "--replicas", "2"]) == 0
+    assert "replicas: 2\n" in capsys.readouterr().out
+    assert cli.run(["manifest", "kubernetes", "demo", "--replicas", "0"]) == 64
 
 
 def test_a_failure_says_what_why_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,7 +96,14 @@ def test_every_error_has_an_exit_code_of_sysexits() -> None:
     assert UsageError.exit_code == 64
 
 
-LIGHT = [["--help"], ["serve", "--help"], ["plan", "--help"], ["bench", "--help"], ["--version"]]
+LIGHT = [
+    ["--help"],
+    ["serve", "--help"],
+    ["plan", "--help"],
+    ["bench", "--help"],
+    ["manifest", "--help"],
+    ["--version"],
+]
 
 
 @pytest.mark.parametrize("arguments", LIGHT)

@@ -1,0 +1,51 @@
+"""`stoker manifest FORMAT MODEL`: the deployment of this model, on this machine or another, with its reasons."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from stoker.chain import make_plan_for
+from stoker.cli.arguments import Parser, command_parser, parse
+from stoker.cli.logs import resolved_format, set_up_logging
+from stoker.cli.warnings import show_warnings
+from stoker.deploy.deployment import make_deployment
+from stoker.deploy.formats import FORMATS, manifest
+from stoker.deploy.sizing import size
+from stoker.deploy.types import Deployment
+from stoker.errors import UsageError
+from stoker.plan.catalogue import load_catalogue
+from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.probe.description import load_description
+from stoker.progress import Silent
+from stoker.settings.layers import Settings
+
+_DESCRIPTION = "Write the deployment of MODEL, sized from its plan, with the reasons as comments."
+
+
+def run(arguments: Sequence[str]) -> int:
+    options, settings = parse(_parser(), arguments)
+    set_up_logging(resolved_format(settings.log_format), settings.log_level)
+    show_warnings(settings)
+    if options.replicas < 1:
+        raise UsageError(f"--replicas {options.replicas} is not at least 1")
+    server = plan_deployment(settings, options.machine, image=options.image, replicas=options.replicas)
+    sys.stdout.write(manifest(options.format, server))
+    return 0
+
+
+def _parser() -> Parser:
+    parser = command_parser("manifest", _DESCRIPTION, first=("format", tuple(FORMATS)))
+    parser.add_argument("--machine", metavar="DESCRIPTION", help="plan for another machine: 8xH100-80GB, a YAML file")
+    parser.add_argument("--replicas", metavar="N", type=int, default=1, help="pods, with one shared cache (default: 1)")
+    parser.add_argument("--image", metavar="NAME", default="", help="default: stoker:cpu or stoker:nvidia")
+    return parser
+
+
+def plan_deployment(settings: Settings, machine: str | None, *, image: str = "", replicas: int = 1) -> Deployment:
+    """Plans without fetching weights, for this machine or a described one."""
+    described = load_description(machine) if machine else None
+    plan = make_plan_for(settings, Silent(), weights=False, machine=described, buildable=False)
+    drain = settings.drain_timeout
+    sizing = size(plan, load_catalogue(), load_nvidia(), drain)
+    return make_deployment(plan, sizing, image=image, replicas=replicas, port=settings.port, drain_seconds=drain)

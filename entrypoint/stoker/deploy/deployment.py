@@ -1,0 +1,66 @@
+"""From a plan to a Deployment: its name, image and arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from stoker.deploy.types import Deployment, Sizing
+from stoker.plan.render import pinned
+from stoker.plan.types import Plan
+from stoker.resolve.reference import HubRepository, LocalDirectory, parse_reference
+from stoker.settings.spec import BY_NAME
+
+REPOSITORY = "stoker"
+MODELS = "/models"
+_LONGEST_NAME = 52  # Kubernetes adds to it: pods of a Deployment have 63 characters in all
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def make_deployment(
+    plan: Plan, sizing: Sizing, *, image: str = "", replicas: int = 1, port: int, drain_seconds: float
+) -> Deployment:
+    """Everything that the planner decided is spelled out, so that all replicas are alike and stay so."""
+    reference, directory = container_reference(plan)
+    arguments = [reference, *(f"--{name}={value}" for name, value in _settings(plan, reference, drain_seconds))]
+    return Deployment(
+        name=resource_name(plan.model.served_name),
+        plan=plan,
+        sizing=sizing,
+        image=image or image_for(plan),
+        arguments=tuple(arguments),
+        replicas=replicas,
+        port=port,
+        directory=directory,
+    )
+
+
+def _settings(plan: Plan, reference: str, drain_seconds: float) -> Iterator[tuple[str, str]]:
+    yield from pinned(plan)
+    if drain_seconds != BY_NAME["drain-timeout"].default:
+        yield "drain-timeout", f"{drain_seconds:g}"
+    if plan.model.served_name != reference.partition("@")[0]:
+        yield "served-model-name", plan.model.served_name
+
+
+def image_for(plan: Plan) -> str:
+    """The image that has the engine of the plan."""
+    return f"{REPOSITORY}:{'nvidia' if plan.chosen.engine.startswith('tensorrt_llm') else 'cpu'}"
+
+
+def container_reference(plan: Plan) -> tuple[str, str]:
+    """What the model is called in the container, at the revision that was planned; and its directory on this host."""
+    parsed = parse_reference(plan.model.reference)
+    if isinstance(parsed, LocalDirectory):
+        path = parsed.path.absolute()
+        return f"{MODELS}/{path.name}", str(path)
+    if isinstance(parsed, HubRepository) and _COMMIT.fullmatch(plan.model.revision):
+        return f"{parsed.id}@{plan.model.revision}", ""
+    return plan.model.reference, ""
+
+
+def resource_name(served_name: str) -> str:
+    """A DNS label (RFC 1123) that people recognise: `org/Some-Model.v1` gives `stoker-some-model-v1`."""
+    words = re.sub(r"[^a-z0-9]+", "-", Path(served_name).name.lower()).strip("-")
+    return f"{REPOSITORY}-{words or 'model'}"[:_LONGEST_NAME].rstrip("-")

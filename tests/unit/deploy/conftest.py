@@ -1,0 +1,53 @@
+"""Deployments of published models on described machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stoker.deploy.deployment import make_deployment
+from stoker.deploy.sizing import size
+from stoker.deploy.types import Deployment
+from stoker.plan.catalogue import load_catalogue
+from stoker.plan.choose import choose_plan
+from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.types import Plan, Wishes
+from stoker.probe.description import load_description
+from stoker.resolve.facts import architecture_facts
+from stoker.resolve.model import Model
+from stoker.resolve.weights import computed_weights
+from stoker.settings.origin import Origin, Sourced
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+DRAIN = 30.0
+
+
+def plan_for(model: str, machine: str, **wished: Any) -> Plan:
+    config = json.loads((CONFIGS / f"{model}.json").read_text())
+    architecture = architecture_facts(config)
+    weights = computed_weights(config, architecture, None)
+    found = Model(f"org/{model}", f"org/{model}", COMMIT, architecture, weights, config)
+    wishes = {name: Sourced(value, Origin.FLAG, name) for name, value in wished.items()}
+    return choose_plan(load_description(machine), found, load_catalogue(), load_nvidia(), Wishes(**wishes))
+
+
+@pytest.fixture(scope="session")
+def deployment() -> Callable[..., Deployment]:
+    """`deployment("llama-3.1-8b", "1xH100-80GB", replicas=2, reference="/a/directory")`."""
+
+    def deployment(
+        model: str, machine: str, *, reference: str = "", drain: float = DRAIN, **options: Any
+    ) -> Deployment:
+        plan = plan_for(model, machine)
+        if reference:
+            plan = replace(plan, model=replace(plan.model, reference=reference))
+        sizing = size(plan, load_catalogue(), load_nvidia(), drain)
+        return make_deployment(plan, sizing, **{"port": 8000, "drain_seconds": drain, **options})
+
+    return deployment

@@ -1,0 +1,90 @@
+"""What a server is given must be what its plan takes: within it, planning gives the same plan again."""
+
+from dataclasses import replace
+
+import pytest
+
+from stoker.plan.catalogue import load_catalogue
+from stoker.plan.choose import choose_plan
+from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.types import Wishes
+from stoker.settings.origin import Origin, Sourced
+
+MIB = 1 << 20
+HELD_AT_PROBE = 128 * MIB  # a little more than the API process has when it probes
+
+ON_CPUS = [
+    ("smollm2-135m", "cpu:4c-8g-avx512_bf16"),
+    ("qwen2.5-0.5b", "cpu:8c-16g"),
+    ("llama-3.2-3b", "cpu:16c-16g-avx512_bf16"),
+    ("llama-3.1-8b", "cpu:32c-64g-amx_bf16"),
+    ("qwen2.5-7b", "cpu:8c-12g"),
+    ("gemma-3-1b", "cpu:2c-6g"),
+]
+ON_GPUS = [
+    ("llama-3.1-8b", "1xH100-80GB"),
+    ("qwen2.5-72b", "4xH100-80GB"),
+    ("llama-3.1-70b", "8xH200"),
+    ("qwen2.5-7b", "1xL4,cpu:16c-64g"),
+]
+
+
+@pytest.mark.parametrize(("model", "machine"), ON_CPUS)
+def test_a_container_of_that_size_makes_the_same_plan(model, machine, deployment):
+    server = deployment(model, machine)
+    plan, limit = server.plan, server.sizing.memory.value
+    cpu = replace(plan.machine.cpu, memory_limit=limit, memory_available=limit - HELD_AT_PROBE)
+    flags = dict(argument.removeprefix("--").split("=", 1) for argument in server.arguments[1:])
+    wished = {name.replace("-", "_"): value for name, value in flags.items() if name != "drain-timeout"}
+    values = {name: int(value) if value.isdigit() else value for name, value in wished.items()}
+    wishes = Wishes(**{name: Sourced(value, Origin.FLAG, name) for name, value in values.items()})
+    inside = replace(plan.machine, cpu=replace(cpu, cores=server.sizing.cores.value))
+    again = choose_plan(inside, plan.model, load_catalogue(), load_nvidia(), wishes)
+    assert again.chosen == plan.chosen
+    assert plan.memory.kv_blocks <= again.memory.kv_blocks <= 1.05 * plan.memory.kv_blocks
+
+
+@pytest.mark.parametrize(("model", "machine"), ON_CPUS)
+def test_a_cpu_server_asks_for_no_more_than_the_machine_has(model, machine, deployment):
+    server = deployment(model, machine)
+    sizing, cpu = server.sizing, server.plan.machine.cpu
+    assert server.plan.memory.total < sizing.memory.value <= cpu.memory_available + 256 * MIB
+    assert sizing.cores.value == cpu.cores
+    assert sizing.cores_limited
+    assert sizing.gpus.value == 0
+
+
+@pytest.mark.parametrize(("model", "machine"), ON_GPUS)
+def test_a_gpu_server_has_room_to_build(model, machine, deployment):
+    server = deployment(model, machine)
+    sizing, plan = server.sizing, server.plan
+    half_precision = 2 * plan.model.weights.parameters
+    assert sizing.gpus.value == plan.chosen.tensor_parallel * plan.chosen.pipeline_parallel > 0
+    assert sizing.memory.value >= 2.2 * half_precision + sizing.shared_memory.value
+    assert sizing.cache.value >= plan.model.weights.total_bytes + 2 * plan.memory.weights * sizing.gpus.value
+    assert not sizing.cores_limited
+
+
+@pytest.mark.parametrize(("model", "machine"), [*ON_CPUS, *ON_GPUS])
+def test_the_rest_follows_the_plan(model, machine, deployment):
+    server = deployment(model, machine)
+    sizing, plan = server.sizing, server.plan
+    tokens = plan.chosen.max_batch_size * plan.chosen.max_seq_len
+    assert sizing.shared_memory.value >= (512 << 20) + 4 * tokens
+    assert sizing.cache.value >= plan.model.weights.total_bytes + 2 * plan.memory.weights
+    assert sizing.startup.value > plan.model.weights.total_bytes / 50e6
+    assert sizing.startup.value < 5 * 3600
+    assert all(each.why for each in vars(sizing).values() if not isinstance(each, bool))
+
+
+def test_a_longer_drain_has_a_longer_grace(deployment):
+    short, long = (deployment("qwen2.5-0.5b", "cpu:4c-8g", drain=drain) for drain in (30.0, 300.0))
+    assert long.sizing.grace.value - short.sizing.grace.value == 270
+    assert "--drain-timeout=300" in long.arguments
+
+
+def test_several_gpus_get_shared_memory_for_their_exchange(deployment):
+    one, four = deployment("qwen2.5-7b", "1xH100-80GB"), deployment("qwen2.5-72b", "4xH100-80GB")
+    tokens = [8 * server.plan.chosen.max_batch_size * server.plan.chosen.max_seq_len for server in (one, four)]
+    assert (one.sizing.gpus.value, four.sizing.gpus.value) == (1, 2)
+    assert four.sizing.shared_memory.value - one.sizing.shared_memory.value >= (1 << 30) + tokens[1] - tokens[0]
