@@ -38,21 +38,27 @@ class FakeGpu:
     virtual: bool = False
     ecc: bool | None = True
     processes: int = 0
+    persistence: bool | None = True
     failing: Mapping[str, int] = field(default_factory=dict)
 
 
 class FakeNvml:
-    """Stands for the module pynvml; `nvlinks` are pairs of positions. Counts that what was opened is closed."""
+    """Stands for the module pynvml; `nvlinks` are pairs of positions, `p2p` the status of reading over PCIe, `driver`
+    and `cuda` what the driver says of itself. Counts that what was opened is closed."""
 
     def __init__(
         self,
         *gpus: FakeGpu,
         nvlinks: frozenset[tuple[int, int]] = frozenset(),
         failing: Mapping[str, int] | None = None,
+        p2p: int = pynvml.NVML_P2P_STATUS_OK,
+        driver: str = "580.159.03",
+        cuda: int = 13000,
     ) -> None:
         self.gpus = gpus
         self.nvlinks = nvlinks
         self.failing = failing or {}
+        self.p2p, self.driver, self.cuda = p2p, driver, cuda
         self.open = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -78,13 +84,13 @@ class FakeNvml:
         self.open -= 1
 
     def nvmlSystemGetDriverVersion(self) -> str:
-        return self._answer("nvmlSystemGetDriverVersion", lambda: "580.159.03")
+        return self._answer("nvmlSystemGetDriverVersion", lambda: self.driver)
 
     def nvmlSystemGetCudaDriverVersion(self) -> int:
         return self._answer("nvmlSystemGetCudaDriverVersion", lambda: 11040)
 
     def nvmlSystemGetCudaDriverVersion_v2(self) -> int:
-        return self._answer("nvmlSystemGetCudaDriverVersion_v2", lambda: 13000)
+        return self._answer("nvmlSystemGetCudaDriverVersion_v2", lambda: self.cuda)
 
     def nvmlDeviceGetCount(self) -> int:
         return self._answer("nvmlDeviceGetCount", lambda: len(self.gpus))
@@ -121,6 +127,11 @@ class FakeNvml:
         running = [SimpleNamespace(pid=100 + number, usedGpuMemory=GIB) for number in range(gpu.processes)]
         return self._answer("nvmlDeviceGetComputeRunningProcesses", lambda: running, gpu)
 
+    def nvmlDeviceGetPersistenceMode(self, gpu: FakeGpu) -> int:
+        if gpu.persistence is None:
+            raise pynvml.NVMLError(NOT_SUPPORTED)
+        return self._answer("nvmlDeviceGetPersistenceMode", lambda: int(gpu.persistence), gpu)
+
     def nvmlDeviceGetMigMode(self, gpu: FakeGpu) -> list[int]:
         on = int(gpu.mig is not None)
         return self._answer("nvmlDeviceGetMigMode", lambda: [on, on], gpu)
@@ -134,7 +145,10 @@ class FakeNvml:
         return self._answer("nvmlDeviceGetMigDeviceHandleByIndex", lambda: gpu.mig[index], gpu)
 
     def nvmlDeviceGetP2PStatus(self, first: FakeGpu, second: FakeGpu, index: int) -> int:
-        assert index == pynvml.NVML_P2P_CAPS_INDEX_NVLINK
         pair = (self.gpus.index(first), self.gpus.index(second))
-        status = pynvml.NVML_P2P_STATUS_OK if pair in self.nvlinks else pynvml.NVML_P2P_STATUS_NOT_SUPPORTED
+        over_pcie = {
+            pynvml.NVML_P2P_CAPS_INDEX_NVLINK: pynvml.NVML_P2P_STATUS_NOT_SUPPORTED,
+            pynvml.NVML_P2P_CAPS_INDEX_READ: self.p2p,
+        }
+        status = pynvml.NVML_P2P_STATUS_OK if pair in self.nvlinks else over_pcie[index]
         return self._answer("nvmlDeviceGetP2PStatus", lambda: status, first)

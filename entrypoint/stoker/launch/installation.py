@@ -85,7 +85,10 @@ def _libpython_folder() -> Path:
 
 
 def assemble_backends(installation: Installation, directory: Path) -> Path:
-    """A backend directory in which the Python backend finds the stub beside its library; returns `directory`."""
+    """A backend directory in which the Python backend finds the stub beside its library: `directory`, or that of an
+    image, which is whole."""
+    if installation.stub.parent == installation.backend:
+        return installation.backend.parent
     target = directory / "python"
     target.mkdir(parents=True)
     for source in (*installation.backend.iterdir(), installation.stub):

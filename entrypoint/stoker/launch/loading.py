@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 
-def engine_bytes(directory: Path) -> int:
-    """What the engine's weights take in the file."""
-    return sum(path.stat().st_size for path in directory.glob("*.bin"))
+def engine_bytes(directory: Path, weights: str) -> int:
+    """What the files of the engine's weights, named by a pattern, take."""
+    return sum(path.stat().st_size for path in directory.glob(weights))
 
 
 def resident_bytes(pid: int) -> int:

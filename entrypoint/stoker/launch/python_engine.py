@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stoker.launch import shared_memory
-from stoker.launch.installation import assemble_backends, find_installation
+from stoker.launch.installation import Installation, assemble_backends, find_installation
 from stoker.launch.loading import engine_bytes, resident_bytes
 from stoker.launch.repository import write_repository
 from stoker.launch.run_directory import RunDirectory
@@ -17,9 +18,13 @@ from stoker.launch.settings import EngineSettings
 
 @dataclass(frozen=True)
 class PythonEngine:
-    """`settings.run_directory` is filled in for each run."""
+    """`settings.run_directory` is filled in for each run. `weights` are the files that it reads while it loads, by
+    pattern; `environment` is the server's beside this process's own."""
 
     settings: EngineSettings
+    weights: str = "*.bin"
+    find: Callable[[], Installation] = find_installation
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
@@ -29,10 +34,10 @@ class PythonEngine:
 
     @property
     def total_bytes(self) -> int:
-        return engine_bytes(Path(self.settings.engine_directory))
+        return engine_bytes(Path(self.settings.engine_directory), self.weights)
 
     def command(self, run: RunDirectory) -> Command:
-        installation = find_installation()
+        installation = self.find()
         settings = replace(self.settings, run_directory=str(run.path))
         return Command(
             installation,
@@ -40,6 +45,7 @@ class PythonEngine:
             repository=write_repository(run.repository, settings.write(), settings.max_batch_size),
             run_directory=run.path,
             shm_prefix=shared_memory.new_prefix(),
+            environment={**self.environment, "TMPDIR": str(run.path)},
         )
 
     def loaded_bytes(self, server: TritonServer) -> int:

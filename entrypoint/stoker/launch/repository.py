@@ -10,11 +10,13 @@ from stoker.launch import contract
 from stoker.launch.contract import TensorSpec
 
 # The stub's Python is isolated: it heeds neither PYTHONPATH nor a virtual environment, so that the model says itself
-# where its modules are. This file is the first that it imports, before numpy.
+# where its modules are, and which program a runtime is to start worker processes with. This file is the first that it
+# imports, before numpy.
 _MODEL_FILE = """\
 import sys
 
 sys.path[:0] = {module_path!r}
+sys.executable = {executable!r}
 
 from stoker.launch.stub.model import TritonPythonModel
 """
@@ -25,7 +27,7 @@ def write_repository(directory: Path, settings_file: Path, max_batch_size: int) 
     model = directory / contract.MODEL_NAME
     (model / "1").mkdir(parents=True)
     (model / "config.pbtxt").write_text(model_config(settings_file, max_batch_size))
-    (model / "1" / "model.py").write_text(_MODEL_FILE.format(module_path=_module_path()))
+    (model / "1" / "model.py").write_text(_MODEL_FILE.format(module_path=_module_path(), executable=sys.executable))
     return directory
 
 

@@ -10,6 +10,7 @@ from stoker.launch.servable import Servable
 from stoker.launch.settings import settings_for
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.launch.tensorrt_llm.compiled import compiled_engine
+from stoker.launch.tensorrt_llm_pytorch.engine import pytorch_engine
 from stoker.plan.types import Chosen
 from stoker.progress import Progress
 from stoker.store.engine import Engine
@@ -37,6 +38,8 @@ def servable_for(engine: Engine, chosen: Chosen, kv_blocks: int, gpus: Sequence[
         return PythonEngine(settings_for(engine, chosen, kv_blocks))
     if chosen.engine == "tensorrt_llm":
         return compiled_engine(engine, chosen, kv_blocks, tuple(gpus))
+    if chosen.engine == "tensorrt_llm_pytorch":
+        return pytorch_engine(settings_for(engine, chosen, kv_blocks), tuple(gpus))
     raise EngineError(f"engines of the kind {chosen.engine} cannot be launched yet", remedy="choose another --profile")
 
 

@@ -13,7 +13,7 @@ from stoker.store.engine import Engine
 FILE_NAME = "engine-settings.json"
 STUB_PID_FILE = "stub.pid"
 PULSE_FILE = "pulse"
-KV_BLOCK_TOKENS = 32  # OpenVINO's CPU plugin
+KV_BLOCK_TOKENS = 32  # OpenVINO's CPU plugin, and what TensorRT-LLM is told
 _ACTIVATION_GROUP = 128
 
 
@@ -46,6 +46,12 @@ class EngineSettings:
         return EngineSettings(**json.loads(path.read_text()))
 
 
+_RUNTIMES = {
+    "openvino": "stoker.launch.openvino.choice:open_runtime",
+    "tensorrt_llm_pytorch": "stoker.launch.tensorrt_llm_pytorch.runtime:LlmRuntime",
+}
+
+
 def settings_for(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettings:
     """Activations that meet compressed weights are quantised in groups too; OpenVINO's own groups are of 32.
 
@@ -63,6 +69,7 @@ def settings_for(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettin
         kv_precision=chosen.kv_precision,
         activation_precision=chosen.activation_precision,
         dynamic_quantization=(chosen.group_size or _ACTIVATION_GROUP) if compressed else 0,
+        runtime=_RUNTIMES[chosen.engine],
     )
 
 

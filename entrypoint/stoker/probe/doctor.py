@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from stoker.probe.checks.check import Check
 from stoker.probe.checks.gpu import check_gpu
 from stoker.probe.checks.network import check_port
+from stoker.probe.checks.nvidia import LEAST_SHARED_MEMORY, check_nvidia
 from stoker.probe.checks.processor import check_cores, check_cpu, check_memory
 from stoker.probe.checks.software import check_glibc, check_libpython, check_openvino, check_python, check_triton
 from stoker.probe.checks.storage import check_cache, check_disk, check_filesystem, check_shared_memory
+from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
 
-__all__ = ["Check", "render_checks", "run_checks"]
+__all__ = ["Check", "Wanted", "render_checks", "run_checks"]
 
 
-def run_checks(cache: Path, port: int, host: str) -> tuple[Check, ...]:
+@dataclass(frozen=True)
+class Wanted:
+    """What the NVIDIA image is made for: its driver's and its CUDA's version."""
+
+    driver: str
+    cuda: str
+
+
+def run_checks(cache: Path, port: int, host: str, wanted: Wanted, machine: Machine | None = None) -> tuple[Check, ...]:
     """Every check, in the order in which a start would meet the trouble. Leaves nothing behind."""
-    machine = probe_machine()
+    machine = machine or probe_machine()
     return (
         check_cpu(machine.cpu),
         check_cores(machine.cpu),
         check_memory(machine.cpu),
         check_gpu(machine),
-        check_shared_memory(machine.shared_memory),
+        *check_nvidia(machine, wanted.driver, wanted.cuda),
+        _shared_memory(machine),
         check_cache(cache),
         check_filesystem(cache),
         check_disk(cache),
@@ -34,6 +46,12 @@ def run_checks(cache: Path, port: int, host: str) -> tuple[Check, ...]:
         check_triton(),
         check_openvino(),
     )
+
+
+def _shared_memory(machine: Machine) -> Check:
+    if machine.gpus:
+        return check_shared_memory(machine.shared_memory, least=LEAST_SHARED_MEMORY)
+    return check_shared_memory(machine.shared_memory)
 
 
 def render_checks(checks: tuple[Check, ...]) -> str:

@@ -17,6 +17,15 @@ from stoker.probe.visible_devices import Candidate, select_visible
 
 T = TypeVar("T")
 
+# nvmlGpuP2PStatus_t, in words.
+_P2P_FAULTS = {
+    "NVML_P2P_STATUS_CHIPSET_NOT_SUPPORTED": "the chipset does not support it",
+    "NVML_P2P_STATUS_GPU_NOT_SUPPORTED": "these GPUs do not support it",
+    "NVML_P2P_STATUS_IOH_TOPOLOGY_NOT_SUPPORTED": "the PCIe topology does not support it",
+    "NVML_P2P_STATUS_DISABLED_BY_REGKEY": "the driver's settings turn it off",
+    "NVML_P2P_STATUS_NOT_SUPPORTED": "it is not supported here",
+}
+
 
 @dataclass(frozen=True)
 class FoundGpus:
@@ -24,6 +33,7 @@ class FoundGpus:
     driver: str = ""
     cuda: str = ""
     notes: tuple[str, ...] = ()
+    p2p_fault: str = ""
 
 
 def probe_gpus(cpu: Cpu, environ: Mapping[str, str], nvml: Any = None) -> FoundGpus:
@@ -76,18 +86,20 @@ class _Probe:
         self.nvml = nvml
         self.cpu = cpu
         self.notes: list[str] = []
+        self.p2p_fault = ""
 
     def run(self, environ: Mapping[str, str]) -> FoundGpus:
         devices = [device for position in range(self._count()) for device in self._devices(position)]
         candidates = [Candidate(device.gpu.uuid, device.position, device.gpu_uuid) for device in devices]
         chosen, notes = select_visible(candidates, environ)
         visible = [devices[index] for index in chosen]
-        peers = self._nvlink_peers(visible)
+        linked, direct = self._peers(visible, self._are_linked), self._peers(visible, self._are_direct)
         gpus = tuple(
-            replace(device.gpu, index=index, nvlink_peers=peers[index]) for index, device in enumerate(visible)
+            replace(device.gpu, index=index, nvlink_peers=linked[index], p2p_peers=direct[index])
+            for index, device in enumerate(visible)
         )
         driver = self._ask("the driver's version", self.nvml.nvmlSystemGetDriverVersion, "")
-        return FoundGpus(gpus, driver, self._cuda_version(), (*self.notes, *notes))
+        return FoundGpus(gpus, driver, self._cuda_version(), (*self.notes, *notes), self.p2p_fault)
 
     def _ask(self, what: str, call: Callable[[], T], otherwise: T) -> T:
         """The answer, or `otherwise` and a note. A lost GPU is for the caller to drop."""
@@ -148,6 +160,7 @@ class _Probe:
             unified_memory=unified,
             ecc=self._error_correction(handle),
             processes=self._processes(handle),
+            persistence=self._persistence(handle),
         )
 
     def _error_correction(self, handle: Any) -> bool | None:
@@ -157,6 +170,12 @@ class _Probe:
         except (self.nvml.NVMLError_NotSupported, self.nvml.NVMLError_FunctionNotFound):
             return None
         return bool(current)
+
+    def _persistence(self, handle: Any) -> bool | None:
+        try:
+            return bool(self.nvml.nvmlDeviceGetPersistenceMode(handle))
+        except (self.nvml.NVMLError_NotSupported, self.nvml.NVMLError_FunctionNotFound):
+            return None
 
     def _processes(self, handle: Any) -> int:
         """Not told for virtual GPUs, nor by drivers of Jetson boards."""
@@ -238,22 +257,30 @@ class _Probe:
         )
         return _Device(gpu, mig, position, parent.uuid)
 
-    def _nvlink_peers(self, devices: list[_Device]) -> list[tuple[int, ...]]:
-        """For each device the others that NVLink reaches, directly or by a switch. MIG instances have no NVLink."""
+    def _peers(self, devices: list[_Device], reach: Callable[[_Device, _Device], bool]) -> list[tuple[int, ...]]:
+        """For each device the others that it reaches. MIG instances reach none."""
         peers: list[list[int]] = [[] for _ in devices]
         for first, second in combinations(range(len(devices)), 2):
-            if self._are_linked(devices[first], devices[second]):
+            if not (devices[first].gpu.is_mig or devices[second].gpu.is_mig) and reach(devices[first], devices[second]):
                 peers[first].append(second)
                 peers[second].append(first)
         return [tuple(sorted(others)) for others in peers]
 
     def _are_linked(self, first: _Device, second: _Device) -> bool:
-        if first.gpu.is_mig or second.gpu.is_mig:
-            return False
-        caps = self.nvml.NVML_P2P_CAPS_INDEX_NVLINK
-        try:
-            status = self.nvml.nvmlDeviceGetP2PStatus(first.handle, second.handle, caps)
-        except self.nvml.NVMLError as error:
-            self._note(f"NVLink between GPUs is not known: {error}")
-            return False
+        """By NVLink, directly or by a switch."""
+        status = self._p2p_status(first, second, self.nvml.NVML_P2P_CAPS_INDEX_NVLINK)
         return bool(status == self.nvml.NVML_P2P_STATUS_OK)
+
+    def _are_direct(self, first: _Device, second: _Device) -> bool:
+        status = self._p2p_status(first, second, self.nvml.NVML_P2P_CAPS_INDEX_READ)
+        for name, words in _P2P_FAULTS.items():
+            if status == getattr(self.nvml, name):
+                self.p2p_fault = self.p2p_fault or words
+        return bool(status == self.nvml.NVML_P2P_STATUS_OK)
+
+    def _p2p_status(self, first: _Device, second: _Device, capability: int) -> int | None:
+        try:
+            return int(self.nvml.nvmlDeviceGetP2PStatus(first.handle, second.handle, capability))
+        except self.nvml.NVMLError as error:
+            self._note(f"NVLink and P2P between GPUs are not known: {error}")
+            return None

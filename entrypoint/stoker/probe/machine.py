@@ -16,10 +16,12 @@ class Gpu:
     """One CUDA device, or one MIG instance as a device of its own.
 
     `index` is the position among the devices that this process may use; to a CUDA program they are named by `uuid`,
-    which means the same whatever CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER say. `nvlink_peers` are such positions.
+    which means the same whatever CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER say. `nvlink_peers` are such positions, and
+    `p2p_peers`, those whose memory it can read directly, by whatever link.
     `unified_memory`: the memory is the host's own, to be counted once. Sizes are 0 where the driver does not tell.
     `ecc` is None where the memory has no error correction to turn on. `processes` counts the programs that compute on
-    it now, as far as this process may see them.
+    it now, as far as this process may see them. `persistence`: the driver stays loaded while no program uses it; None
+    where it does not tell.
     """
 
     index: int
@@ -34,6 +36,8 @@ class Gpu:
     unified_memory: bool = False
     ecc: bool | None = None
     processes: int = 0
+    p2p_peers: tuple[int, ...] = ()
+    persistence: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """`driver` and `cuda` are the NVIDIA driver's and its CUDA's version, empty without one."""
+    """`driver` and `cuda` are the NVIDIA driver's and its CUDA's version, empty without one. `p2p_fault` is why GPUs
+    cannot read each other's memory, empty where they can or nobody asked."""
 
     name: str
     cpu: Cpu
@@ -71,3 +76,4 @@ class Machine:
     cuda: str = ""
     shared_memory: int = 0
     notes: tuple[str, ...] = ()
+    p2p_fault: str = ""

@@ -40,6 +40,7 @@ def probe_machine(
         cuda=found.cuda,
         shared_memory=shared_memory(root),
         notes=limits.notes + found.notes,
+        p2p_fault=found.p2p_fault,
     )
 
 

@@ -92,6 +92,28 @@ def test_nvlink_peers(probe, four):
     assert [gpu.nvlink_peers for gpu in found.gpus] == [(1, 2), (0,), (0,), ()]
 
 
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [
+        ("OK", ""),
+        ("CHIPSET_NOT_SUPPORTED", "the chipset does not support it"),
+        ("GPU_NOT_SUPPORTED", "these GPUs do not support it"),
+        ("IOH_TOPOLOGY_NOT_SUPPORTED", "the PCIe topology does not support it"),
+        ("DISABLED_BY_REGKEY", "the driver's settings turn it off"),
+    ],
+)
+def test_gpus_that_read_each_other_over_pcie(probe, four, fake_nvml, status, fault):
+    found = probe(*four[:3], nvlinks=frozenset({(0, 1)}), p2p=getattr(fake_nvml.pynvml, f"NVML_P2P_STATUS_{status}"))
+    assert [gpu.nvlink_peers for gpu in found.gpus] == [(1,), (0,), ()]
+    assert [gpu.p2p_peers for gpu in found.gpus] == ([(1,), (0,), ()] if fault else [(1, 2), (0, 2), (0, 1)])
+    assert (found.p2p_fault, found.notes) == (fault, ())
+
+
+def test_persistence_mode(probe, fake_nvml):
+    gpus = [fake_nvml.FakeGpu(f"GPU-{number}", persistence=mode) for number, mode in enumerate((True, False, None))]
+    assert [gpu.persistence for gpu in probe(*gpus).gpus] == [True, False, None]
+
+
 def test_nvlink_peers_follow_the_visible_order(probe, four):
     environ = {"CUDA_VISIBLE_DEVICES": "GPU-aaaa2,GPU-aaaa1,GPU-bbbb"}
     found = probe(*four, nvlinks=frozenset({(1, 2), (2, 1)}), environ=environ)
@@ -140,7 +162,7 @@ def test_an_old_driver_lacks_functions(probe, fake_nvml):
         failing=dict.fromkeys(lacking, fake_nvml.FUNCTION_NOT_FOUND),
     )
     assert (len(found.gpus), found.cuda) == (2, "11.4")
-    assert found.notes == ("NVLink between GPUs is not known: Function Not Found",)
+    assert found.notes == ("NVLink and P2P between GPUs are not known: Function Not Found",)
 
 
 @pytest.mark.parametrize(

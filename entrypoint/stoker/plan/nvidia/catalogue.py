@@ -62,6 +62,7 @@ class Image:
     name: str
     release: str
     driver: str
+    cuda: str
     source: str
 
 

@@ -110,7 +110,7 @@ KIND: Mapping[str, Any] = {
     "schema": one,
     "kind": one_of(KINDS),
     "order": _WHOLE,
-    "image": {"name": text, "release": text, "driver": text, "source": text},
+    "image": {"name": text, "release": text, "driver": text, "cuda": text, "source": text},
     "host": _HOST,
     "memory": _MEMORY,
     "goals": dict.fromkeys(GOALS, _LIMITS),

@@ -18,8 +18,8 @@ _NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs
 _PASSING_FILESYSTEMS = ("tmpfs", "ramfs", "overlay")
 
 
-def check_shared_memory(size: int, root: Path = Path("/")) -> Check:
-    """`size` of /dev/shm in bytes. Docker gives a container 64 MiB unless told otherwise."""
+def check_shared_memory(size: int, root: Path = Path("/"), least: int = _LEAST_SHARED_MEMORY) -> Check:
+    """`size` of /dev/shm in bytes, `least` what it should have. Docker gives a container 64 MiB unless told."""
     name, remedy = "shared memory", "docker run --shm-size=1g (Kubernetes: an emptyDir of medium Memory at /dev/shm)"
     if size == 0:
         return Check(name, "failed", "no /dev/shm", remedy)
@@ -28,6 +28,8 @@ def check_shared_memory(size: int, root: Path = Path("/")) -> Check:
     found = f"{sized(free)} free of {sized(size)}"
     if size < _LEAST_SHARED_MEMORY:
         return Check(name, "failed", found, remedy)
+    if size < least:
+        return Check(name, "warning", f"{found}; with GPUs it should be {sized(least)}", remedy)
     if free < _LEAST_SHARED_MEMORY:
         return Check(name, "warning", found, "remove what dead programs left in /dev/shm, or make it larger")
     return Check(name, "ok", found)

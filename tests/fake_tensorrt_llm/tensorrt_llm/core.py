@@ -1,0 +1,106 @@
+"""What both interfaces share: sequences that gain a token a step, ranks, and the log."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def token(prompt_sum: int, position: int) -> int:
+    """What is generated: ids 5 to 204, which every vocabulary has."""
+    return (prompt_sum + 31 * position) % 200 + 5
+
+
+def log(**entry: Any) -> None:
+    if place := os.environ.get("FAKE_TENSORRT_LLM_LOG"):
+        with Path(place).open("a") as file:
+            file.write(json.dumps(entry, default=repr) + "\n")
+
+
+class Sequence_:
+    """`reason` is "", "end", "stop", "length" or "cancelled"."""
+
+    def __init__(
+        self, prompt: Sequence[int], limit: int, end: int, stops: Sequence[int], tell: Callable[[Sequence_], None]
+    ) -> None:
+        self.sum, self.limit, self.end, self.stops, self.tell = sum(prompt), limit, end, tuple(stops), tell
+        self.ids: list[int] = []
+        self.reason = ""
+        self.cancelled = False
+
+    def step(self) -> None:
+        if self.cancelled:
+            self.reason = "cancelled"
+        else:
+            self.ids.append(token(self.sum, len(self.ids)))
+            self.reason = self._reason(self.ids[-1])
+        self.tell(self)
+
+    def _reason(self, last: int) -> str:
+        if last == self.end:
+            return "end"
+        return "stop" if last in self.stops else "length" if len(self.ids) >= self.limit else ""
+
+
+class Core:
+    """At most `batch` sequences at once; the others wait."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.lock = threading.Lock()
+        self.sequences: list[Sequence_] = []
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def add(self, sequence: Sequence_) -> None:
+        with self.lock:
+            self.sequences.append(sequence)
+
+    def _run(self) -> None:
+        step = float(os.environ.get("FAKE_TENSORRT_LLM_STEP", "0.002"))
+        while not self.stopped.wait(step):
+            with self.lock:
+                for each in self.sequences[: self.batch]:
+                    each.step()
+                self.sequences = [each for each in self.sequences if not each.reason]
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+
+def visible_gpus() -> int:
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return 8 if devices is None else len([each for each in devices.split(",") if each])
+
+
+class Ranks:
+    """A process for each rank, as MPI starts them: of `sys.executable`, running the main module again if it has one."""
+
+    def __init__(self, count: int) -> None:
+        if count > visible_gpus():
+            raise RuntimeError(f"Only {visible_gpus()} GPUs are available, but {count} are required.")
+        self.processes = [self._start(rank) for rank in range(count)] if count > 1 else []
+        for process in self.processes:
+            assert process.stdout is not None
+            if process.stdout.readline() != b"ready\n":
+                raise RuntimeError("a worker ran the parent's main module to its end: it has no __main__ guard")
+
+    def _start(self, rank: int) -> subprocess.Popen[bytes]:
+        main = getattr(sys.modules["__main__"], "__file__", None)
+        command = [sys.executable, str(Path(__file__).with_name("rank.py")), str(rank), main or ""]
+        log(rank=rank, main=main)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()

@@ -1,0 +1,119 @@
+"""The real API process over the PyTorch kind: planned, built, launched, its requests in TensorRT-LLM's own words."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+
+def events(stream) -> list[str]:
+    return re.findall(r"^data: (.*)$", stream.read().decode(), re.MULTILINE)
+
+
+def test_the_plan_reaches_the_llm(server):
+    (llm,) = [entry["llm"] for entry in server.entries if "llm" in entry]
+    assert llm["dtype"] == "bfloat16"
+    assert (llm["max_seq_len"], llm["max_num_tokens"], llm["tensor_parallel_size"]) == (2048, 2048, 1)
+    assert llm["enable_chunked_prefill"] is True
+    assert llm["guided_decoding_backend"] == "xgrammar"
+    assert "dtype='auto'" in llm["kv_cache_config"]
+    (tokens,) = re.findall(r"max_tokens=(\d+)", llm["kv_cache_config"])
+    assert int(tokens) == 32 * server.metric("stoker_kv_blocks")
+
+
+def test_the_engine_holds_links_to_the_checkpoint(server):
+    (engine,) = (server.folder / "cache" / "engines").iterdir()
+    manifest = json.loads((engine / "engine.json").read_text())
+    assert manifest["kind"] == "tensorrt_llm_pytorch"
+    assert manifest["versions"]["tensorrt-llm"] == "1.2.1"
+    assert (engine / "checkpoint" / "model.safetensors").stat().st_size > 1_000_000
+    assert manifest["build"]["copied_bytes"] in (
+        0,
+        sum(path.stat().st_size for path in (engine / "checkpoint").iterdir()),
+    )
+
+
+def test_tokens_stream_one_by_one(server):
+    whole = server.complete(max_tokens=12)
+    assert whole["usage"]["completion_tokens"] == 12
+    assert whole["choices"][0]["finish_reason"] == "length"
+    with server.open("completions", prompt="Once", ignore_eos=True, max_tokens=12, stream=True) as stream:
+        *pieces, done = events(stream)
+    assert done == "[DONE]"
+    assert len(pieces) > 6
+    assert "".join(json.loads(piece)["choices"][0]["text"] for piece in pieces) == whole["choices"][0]["text"]
+
+
+def test_sampling_is_passed_on_in_the_llm_s_own_words(server):
+    wished = {"temperature": 0.75, "top_p": 0.5, "seed": 4, "presence_penalty": 0.5, "frequency_penalty": 0.25}
+    server.complete(max_tokens=3, top_k=7, min_p=0.125, repetition_penalty=1.5, **wished)
+    told = server.requests()[-1]
+    assert {name: told[name] for name in wished} == wished
+    assert (told["top_k"], told["min_p"], told["repetition_penalty"], told["max_tokens"]) == (7, 0.125, 1.5, 3)
+    assert (told["ignore_eos"], told["detokenize"], told["include_stop_str_in_output"]) == (True, False, True)
+
+
+def test_greedy_is_said_and_unset_seeds_differ(server):
+    server.complete(max_tokens=1, temperature=0)
+    assert server.requests()[-1]["top_k"] == 1
+    assert "temperature" not in server.requests()[-1]
+    for _ in range(2):
+        server.complete(max_tokens=1, temperature=1)
+    first, second = server.requests()[-2:]
+    assert first["seed"] != second["seed"]
+    assert first["top_p"] == 1.0
+
+
+def test_log_probabilities_come_with_the_tokens(server):
+    choice = server.complete(max_tokens=8, logprobs=1)["choices"][0]
+    assert choice["logprobs"]["token_logprobs"] == [-0.5] * 8
+    assert server.requests()[-1]["logprobs"] == 1
+
+
+def test_the_models_end_of_sequence_is_told(server):
+    with server.open("completions", prompt="Once", max_tokens=4) as answer:
+        json.load(answer)
+    told = server.requests()[-1]
+    assert told["end_id"] == told["pad_id"] >= 0
+    assert told["ignore_eos"] is False
+
+
+def test_a_client_that_goes_away_is_aborted_in_the_engine(server):
+    before = sum("abort" in entry for entry in server.entries)
+    stream = server.open("completions", prompt="Once", ignore_eos=True, max_tokens=1900, stream=True)
+    stream.readline()
+    stream.close()
+    server.wait_until(lambda: sum("abort" in entry for entry in server.entries) == before + 1)
+    server.wait_until(lambda: server.metric("stoker_kv_blocks_used") == 0)
+
+
+def test_a_killed_engine_is_an_error_to_the_client_and_then_all_is_well(server):
+    with server.open("completions", prompt="Once", ignore_eos=True, max_tokens=1900, stream=True) as stream:
+        stream.readline()
+        os.kill([entry["pid"] for entry in server.entries if "llm" in entry][-1], signal.SIGKILL)
+        assert json.loads(events(stream)[-1])["error"]["type"]
+    server.wait_until(lambda: "restarting it" in server.log.read_text())
+    server.wait_until(lambda: server.status("/v1/health/ready") == 200)
+    assert server.complete(max_tokens=3)["usage"]["completion_tokens"] == 3
+
+
+def test_two_gpus_are_two_processes_and_a_drain_ends_both(on_two):
+    server = on_two
+    starts = {entry["started"]: entry["gpus"] for entry in server.entries if "started" in entry}
+    assert starts == {0: "GPU-0,GPU-1", 1: "GPU-0,GPU-1"}
+    pids = [entry["pid"] for entry in server.entries if "started" in entry]
+    with server.open("completions", prompt="Once", ignore_eos=True, max_tokens=1500, stream=True) as stream:
+        stream.readline()
+        server.process.send_signal(signal.SIGTERM)
+        received = events(stream)
+    assert received[-1] == "[DONE]"
+    assert json.loads(received[-2])["choices"][0]["finish_reason"] == "length"
+    assert server.process.wait(120) == 0
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
