@@ -239,13 +239,24 @@ def _sampling(generation: Generation) -> Iterator[tuple[str, Any]]:
     for name, value in scalars.items():
         if value is not None:
             yield name, (value,)
+    if generation.guide is not None:
+        yield "guided_decoding_guide_type", (generation.guide.kind,)
+        yield "guided_decoding_guide", (generation.guide.text,)
 
 
 def _append(request: Any, name: str, values: Any) -> None:
     spec = _SPECS[name]
     shape = (1, 2, len(values) // 2) if len(spec.dims) == 2 else (1, len(values))
     request.inputs.add(name=name, datatype=spec.wire_type, shape=shape)
-    request.raw_input_contents.append(struct.pack(f"<{len(values)}{_FORMATS[spec.wire_type]}", *values))
+    request.raw_input_contents.append(_packed(spec.wire_type, values))
+
+
+def _packed(wire_type: str, values: Any) -> bytes:
+    """Little-endian numbers, or texts that each follow their length."""
+    if wire_type == "BYTES":
+        texts = [value.encode() for value in values]
+        return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    return struct.pack(f"<{len(values)}{_FORMATS[wire_type]}", *values)
 
 
 def _died(reason: str) -> EngineDiedError:

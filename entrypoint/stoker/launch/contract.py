@@ -84,6 +84,8 @@ OPENVINO_INPUTS = (
     "return_log_probs",
     "stop",
     "streaming",
+    "guided_decoding_guide_type",
+    "guided_decoding_guide",
     "min_p",
 )
 OPENVINO_OUTPUTS = ("output_ids", "sequence_length", "output_log_probs", "out_of_memory")

@@ -10,6 +10,18 @@ from stoker.errors import StokerError
 
 
 @dataclass(frozen=True)
+class Guide:
+    """What the text must look like. `kind` is one of TensorRT-LLM's guide types; Stoker asks for EBNF_GRAMMAR only,
+    in xgrammar's notation, which both engines speak."""
+
+    kind: str
+    text: str
+
+
+EBNF_GRAMMAR = "ebnf_grammar"
+
+
+@dataclass(frozen=True)
 class Generation:
     """One sequence to generate. None leaves a value to the engine's default, which is "no effect".
 
@@ -30,6 +42,7 @@ class Generation:
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
     log_probs: bool = False
+    guide: Guide | None = None
 
 
 @dataclass(frozen=True)

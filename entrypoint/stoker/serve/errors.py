@@ -25,6 +25,7 @@ CODES = {
     "missing_required_parameter": "400: a parameter is missing",
     "unknown_parameter": "400: no such parameter",
     "unsupported_parameter": "400: an OpenAI parameter, or a value of one, that is not supported yet",
+    "unsupported_guide": "400: the form that the text must have is broken, or not one that can be kept to exactly",
     "context_length_exceeded": "400: prompt and completion together do not fit the context",
     "chat_template_missing": "400: the model has no chat template",
     "request_refused": "400: the engine refused this request",

@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stoker.launch.generation import Generation
+from stoker.launch.generation import Generation, Guide
 from stoker.serve.chat_template import RESERVED, TemplateMissingError, TemplateRefusedError
 from stoker.serve.chunks import CHAT, COMPLETION, Identity, Shape
 from stoker.serve.detokenizing import Detokenizer
 from stoker.serve.errors import ApiError, invalid, unsupported
 from stoker.serve.frontend import Frontend
+from stoker.serve.guided.wishes import guide_of
 from stoker.serve.log_probs import ChatLogProbs, CompletionLogProbs
 from stoker.serve.messages import template_messages
 from stoker.serve.requests import ChatRequest, CompletionRequest, Parameters, parse
@@ -51,11 +52,12 @@ async def prepare_chat(body: bytes, frontend: Frontend) -> Job:
         raise invalid("The 'top_logprobs' parameter is only allowed when 'logprobs' is true.", "top_logprobs")
     if len(request.messages) > frontend.limits.messages:
         raise invalid(f"More than {frontend.limits.messages} messages in one request.", "messages")
+    guide = await guide_of(request)
     prompt = await frontend.tokenizer.encode(_render(request, frontend), add_special_tokens=False)
     if not prompt:
         raise invalid("The messages make an empty prompt.", "messages")
     renderer = ChatLogProbs(frontend.tokenizer.token_bytes) if request.logprobs else None
-    return _job(request, frontend, [prompt], CHAT, "chatcmpl-", renderer, [()])
+    return _job(request, frontend, [prompt], CHAT, "chatcmpl-", renderer, [()], guide)
 
 
 async def prepare_completion(body: bytes, frontend: Frontend) -> Job:
@@ -64,13 +66,14 @@ async def prepare_completion(body: bytes, frontend: Frontend) -> Job:
     _check_model(request.model, frontend)
     if (request.logprobs or 0) > 1:
         raise unsupported("logprobs", "The engine tells the chosen token's log probability only: logprobs 0 or 1.")
+    guide = await guide_of(request)
     prompts = await _prompts(request.prompt, frontend)
     if len(prompts) * (request.n or 1) > MAX_CHOICES_IN_ALL:
         raise invalid(f"More than {MAX_CHOICES_IN_ALL} completions in one request.", "prompt")
     renderer = None
     if request.logprobs is not None:
         renderer = CompletionLogProbs(frontend.tokenizer.token_bytes, top=request.logprobs > 0)
-    return _job(request, frontend, prompts, COMPLETION, "cmpl-", renderer, prompts)
+    return _job(request, frontend, prompts, COMPLETION, "cmpl-", renderer, prompts, guide)
 
 
 def _job(
@@ -81,10 +84,11 @@ def _job(
     id_prefix: str,
     log_probs: Callable[[Choice], Any] | None,
     contexts: Sequence[Sequence[int]],
+    guide: Guide | None,
 ) -> Job:
     """`contexts`: the prompts that completions continue in mid-text; empty where an answer begins afresh."""
     identity = Identity(id_prefix + uuid.uuid4().hex, int(time.time()), request.model, frontend.fingerprint)
-    wanted = generations(request, identity.id, prompts, frontend.context, log_probs=log_probs is not None)
+    wanted = generations(request, identity.id, prompts, frontend.context, log_probs=log_probs is not None, guide=guide)
     stops = stop_strings(request)
     count = request.n or 1
     choices = [

@@ -29,7 +29,27 @@ class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
     include_obfuscation: bool | None = None
 
 
-class Parameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Guided(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Forms that the text must have, as vLLM and NIM spell them."""
+
+    guided_json: dict[str, Any] | str | None = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
+    guided_decoding_backend: str | None = None
+    guided_whitespace_pattern: str | None = None
+
+
+class StructuredOutputs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same in newer vLLM."""
+
+    json: dict[str, Any] | str | None = None
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+
+
+class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What chat and plain completions share."""
 
     model: str
@@ -55,8 +75,22 @@ class Parameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
+    nvext: Guided | None = None
+    structured_outputs: StructuredOutputs | None = None
     # not supported yet
     logit_bias: dict[str, float] | None = None
+
+
+class JsonSchema(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    name: str
+    description: str | None = None
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
 
 
 class Message(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +109,7 @@ class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=T
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    response_format: ResponseFormat | None = None
     # not supported yet
     store: bool | None = None
     tools: list[Any] | None = None
@@ -82,7 +117,6 @@ class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=T
     parallel_tool_calls: bool | None = None
     functions: list[Any] | None = None
     function_call: Any = None
-    response_format: dict[str, Any] | None = None
     modalities: list[str] | None = None
     audio: Any = None
     prediction: Any = None
@@ -112,7 +146,8 @@ NO_EFFECT: dict[str, tuple[Any, ...]] = {
     "parallel_tool_calls": (True, False),
     "functions": ([],),
     "function_call": ("none",),
-    "response_format": ({"type": "text"},),
+    "guided_decoding_backend": ("auto", "xgrammar"),
+    "guided_whitespace_pattern": (),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),

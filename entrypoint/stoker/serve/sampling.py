@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stoker.launch.generation import Generation
+from stoker.launch.generation import Generation, Guide
 from stoker.serve.errors import invalid
 from stoker.serve.requests import ChatRequest, Parameters
 
@@ -63,7 +63,13 @@ def completion_length(request: Parameters, prompt_tokens: int, context: Context)
 
 
 def generations(
-    request: Parameters, request_id: str, prompts: Sequence[Sequence[int]], context: Context, *, log_probs: bool
+    request: Parameters,
+    request_id: str,
+    prompts: Sequence[Sequence[int]],
+    context: Context,
+    *,
+    log_probs: bool,
+    guide: Guide | None = None,
 ) -> list[Generation]:
     """One for each choice: `n` for each prompt, in order, no two with the same seed."""
     count = request.n or 1
@@ -71,7 +77,7 @@ def generations(
     seed = secrets.randbits(31) if request.seed is None else request.seed
     return [
         _generation(request, f"{request_id}-{index}", prompts[index // count], lengths[index // count], context,
-                    seed=(seed + index) % _SEEDS, log_probs=log_probs)
+                    seed=(seed + index) % _SEEDS, log_probs=log_probs, guide=guide)
         for index in range(count * len(prompts))
     ]  # fmt: skip
 
@@ -85,6 +91,7 @@ def _generation(
     *,
     seed: int,
     log_probs: bool,
+    guide: Guide | None,
 ) -> Generation:
     temperature = 1.0 if request.temperature is None else request.temperature
     return Generation(
@@ -102,6 +109,7 @@ def _generation(
         frequency_penalty=_unless(request.frequency_penalty, 0.0),
         repetition_penalty=_unless(request.repetition_penalty, 1.0),
         log_probs=log_probs,
+        guide=guide,
     )
 
 

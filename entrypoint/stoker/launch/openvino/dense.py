@@ -97,6 +97,8 @@ class DenseRuntime:
     def add(self, generation: Generation) -> DenseSequence:
         if len(generation.input_ids) >= min(self._capacity, self._settings.max_seq_len):
             raise RequestRefusedError(f"the prompt of {len(generation.input_ids)} tokens is too long")
+        if generation.guide is not None:
+            raise RequestRefusedError("this model's engine has no guided decoding", why="its attention is not paged")
         sequence = DenseSequence(generation, self._idle.pop() if self._idle else self._compiled.create_infer_request())
         self._running.append(sequence)
         return sequence

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino
 import openvino_genai
 
-from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.generation import EBNF_GRAMMAR, Generation, Guide, RequestRefusedError
+from stoker.launch.openvino.vocabulary import FILE as TOKENIZER_FILE
+from stoker.launch.openvino.vocabulary import genai_tokenizer
 from stoker.launch.settings import EngineSettings, compile_properties
 from stoker.launch.stub.runtime import Output
 
@@ -43,9 +47,8 @@ class PagedRuntime:
     def __init__(self, settings: EngineSettings) -> None:
         self._numbers = itertools.count()
         self._capacity = min(settings.kv_blocks * settings.kv_block_tokens, settings.max_seq_len)
-        self._pipeline: Any = openvino_genai.ContinuousBatchingPipeline(
-            settings.engine_directory, _scheduler(settings), "CPU", _properties(settings)
-        )
+        self._guided = Path(settings.engine_directory, TOKENIZER_FILE).is_file()
+        self._pipeline: Any = _pipeline(settings, guided=self._guided)
 
     def add(self, generation: Generation) -> PagedSequence:
         if len(generation.input_ids) >= self._capacity:
@@ -53,6 +56,8 @@ class PagedRuntime:
                 f"the prompt of {len(generation.input_ids)} tokens is too long",
                 why=f"prompt and answer together may have {self._capacity}",
             )
+        if generation.guide is not None and not self._guided:
+            raise RequestRefusedError("guided decoding needs the model's tokenizer", why="there is none in the engine")
         ids = openvino.Tensor(np.asarray(generation.input_ids, np.int64)[None])
         try:
             return PagedSequence(self._pipeline.add_request(next(self._numbers), ids, sampling_of(generation)))
@@ -65,6 +70,22 @@ class PagedRuntime:
     def close(self) -> None:
         """Frees weights and cache, so that the next runtime finds room for its own."""
         self._pipeline = None
+
+
+def _pipeline(settings: EngineSettings, *, guided: bool) -> Any:
+    open_pipeline = openvino_genai.ContinuousBatchingPipeline
+    directory, scheduler, properties = settings.engine_directory, _scheduler(settings), _properties(settings)
+    if not guided:
+        return open_pipeline(directory, scheduler, "CPU", properties)
+    tokenizer = genai_tokenizer(Path(directory), _logits(Path(directory)))
+    return open_pipeline(directory, tokenizer, scheduler, "CPU", **properties)
+
+
+def _logits(directory: Path) -> int:
+    """How many ids the model gives probabilities for, as far as it says."""
+    config = json.loads((directory / "config.json").read_bytes())
+    size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
+    return size if isinstance(size, int) else 0
 
 
 def _scheduler(settings: EngineSettings) -> Any:
@@ -91,7 +112,17 @@ def sampling_of(generation: Generation) -> Any:
     _set_penalties(config, generation)
     if generation.temperature > 0:
         _set_random(config, generation)
+    if generation.guide is not None:
+        config.structured_output_config = _structure(generation.guide)
     return config
+
+
+def _structure(guide: Guide) -> Any:
+    """What GenAI makes of it only shows in a later step, where it would fail for everybody: the client must have
+    checked it."""
+    if guide.kind != EBNF_GRAMMAR:
+        raise RequestRefusedError(f"guides of type {guide.kind!r} are not taken", why=f"only {EBNF_GRAMMAR!r} are")
+    return openvino_genai.StructuredOutputConfig(grammar=guide.text)
 
 
 def _set_ends(config: Any, generation: Generation) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.generation import Generation, Guide, RequestRefusedError
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
@@ -47,7 +47,20 @@ def read_generation(request: Any) -> Generation:
         frequency_penalty=_scalar(request, "frequency_penalty"),
         repetition_penalty=_scalar(request, "repetition_penalty"),
         log_probs=bool(_scalar(request, "return_log_probs")),
+        guide=_guide(request),
     )
+
+
+def _guide(request: Any) -> Guide | None:
+    kind, text = (_text(request, f"guided_decoding_guide{suffix}") for suffix in ("_type", ""))
+    if (kind is None) != (text is None):
+        raise RequestRefusedError("guided_decoding_guide and guided_decoding_guide_type go together")
+    return None if kind is None or text is None else Guide(kind, text)
+
+
+def _text(request: Any, name: str) -> str | None:
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return None if tensor is None else tensor.as_numpy().flat[0].decode()
 
 
 def _scalar(request: Any, name: str) -> Any:
