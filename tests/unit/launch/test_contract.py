@@ -6,17 +6,20 @@ import pytest
 
 from stoker.launch import contract
 from stoker.launch.client import encode_request
-from stoker.launch.generation import Generation
+from stoker.launch.generation import EBNF_GRAMMAR, Generation, Guide
 
 
 def decoded(request) -> dict[str, tuple]:
     formats = {"INT32": "i", "UINT64": "Q", "FP32": "f", "BOOL": "?"}
-    return {
-        tensor.name: struct.unpack(
-            f"<{len(raw) // struct.calcsize(formats[tensor.datatype])}{formats[tensor.datatype]}", raw
-        )
-        for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
-    }
+
+    def values(datatype: str, raw: bytes) -> tuple:
+        if datatype == "BYTES":
+            (length,) = struct.unpack_from("<I", raw)
+            return (raw[4 : 4 + length].decode(),)
+        return struct.unpack(f"<{len(raw) // struct.calcsize(formats[datatype])}{formats[datatype]}", raw)
+
+    pairs = zip(request.inputs, request.raw_input_contents, strict=True)
+    return {tensor.name: values(tensor.datatype, raw) for tensor, raw in pairs}
 
 
 def test_names_are_unique_and_the_required_ones_are_tensorrt_llms():
@@ -59,6 +62,7 @@ def test_every_wish_has_its_tensor():
         frequency_penalty=-1.0,
         repetition_penalty=1.5,
         log_probs=True,
+        guide=Guide(EBNF_GRAMMAR, 'root ::= "é"'),
     )
     request = encode_request(generation, "id/2")
     values = decoded(request)
@@ -68,6 +72,8 @@ def test_every_wish_has_its_tensor():
     assert values["runtime_top_k"] == (40,)
     assert values["min_p"] == (0.125,)
     assert values["return_log_probs"] == (True,)
+    assert values["guided_decoding_guide_type"] == ("ebnf_grammar",)
+    assert values["guided_decoding_guide"] == ('root ::= "é"',)
     assert {tensor.name for tensor in request.inputs} == set(contract.OPENVINO_INPUTS) - {"stop"}
     assert request.id == "id/2"
     assert {tuple(tensor.shape) for tensor in request.inputs if tensor.name == "stop_words_list"} == {(1, 2, 2)}

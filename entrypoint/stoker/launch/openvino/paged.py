@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ import numpy as np
 import openvino
 import openvino_genai
 
-from stoker.launch.generation import EBNF_GRAMMAR, Generation, Guide, RequestRefusedError
+from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.openvino.grammars import Grammars, reason, structure
+from stoker.launch.openvino.guided import GuidedQueue
 from stoker.launch.openvino.vocabulary import FILE as TOKENIZER_FILE
 from stoker.launch.openvino.vocabulary import genai_tokenizer
 from stoker.launch.settings import EngineSettings, compile_properties
-from stoker.launch.stub.runtime import Output
+from stoker.launch.stub.runtime import Output, RunningSequence
 
 _RUNNING = openvino_genai.GenerationStatus.RUNNING
 _IGNORED = openvino_genai.GenerationStatus.IGNORED
+_COMPILING_POLL_SECONDS = 0.002
 _UNSEEDED_BITS = 32  # the sampler's Mersenne twister takes 32 bits
 
 
@@ -46,39 +50,57 @@ class PagedSequence:
 class PagedRuntime:
     def __init__(self, settings: EngineSettings) -> None:
         self._numbers = itertools.count()
+        self._settings = settings
         self._capacity = min(settings.kv_blocks * settings.kv_block_tokens, settings.max_seq_len)
-        self._guided = Path(settings.engine_directory, TOKENIZER_FILE).is_file()
-        self._pipeline: Any = _pipeline(settings, guided=self._guided)
+        self._guided = GuidedQueue(self._begin)
+        self._open()
 
-    def add(self, generation: Generation) -> PagedSequence:
+    def _open(self) -> None:
+        """With guided decoding if the engine's directory has a tokenizer."""
+        directory = Path(self._settings.engine_directory)
+        scheduler, properties = _scheduler(self._settings), _properties(self._settings)
+        open_pipeline = openvino_genai.ContinuousBatchingPipeline
+        if not (directory / TOKENIZER_FILE).is_file():
+            self._pipeline: Any = open_pipeline(str(directory), scheduler, "CPU", properties)
+            return
+        logits = _logits(directory)
+        tokenizer = genai_tokenizer(directory, logits)
+        self._guided.use(Grammars(tokenizer, logits))
+        self._pipeline = open_pipeline(str(directory), tokenizer, scheduler, "CPU", **properties)
+
+    def add(self, generation: Generation) -> RunningSequence:
         if len(generation.input_ids) >= self._capacity:
             raise RequestRefusedError(
                 f"the prompt of {len(generation.input_ids)} tokens is too long",
                 why=f"prompt and answer together may have {self._capacity}",
             )
-        if generation.guide is not None and not self._guided:
-            raise RequestRefusedError("guided decoding needs the model's tokenizer", why="there is none in the engine")
+        if generation.guide is None:
+            return self._begin(generation)
+        structure(generation.guide)
+        return self._guided.add(generation)
+
+    def _begin(self, generation: Generation) -> PagedSequence:
         ids = openvino.Tensor(np.asarray(generation.input_ids, np.int64)[None])
         try:
             return PagedSequence(self._pipeline.add_request(next(self._numbers), ids, sampling_of(generation)))
         except (RuntimeError, TypeError, ValueError) as error:
-            raise RequestRefusedError("the engine refused the request", why=_reason(error)) from error
+            raise RequestRefusedError("the engine refused the request", why=reason(error)) from error
 
-    def step(self) -> None:
+    def step(self) -> bool:
+        self._guided.move()
+        if self._guided.waiting and not self._pipeline.has_non_finished_requests():
+            if self._guided.full:
+                self.close()
+                self._open()
+            time.sleep(_COMPILING_POLL_SECONDS)
+            return False
         self._pipeline.step()
+        return True
 
     def close(self) -> None:
         """Frees weights and cache, so that the next runtime finds room for its own."""
+        self._guided.close()
         self._pipeline = None
-
-
-def _pipeline(settings: EngineSettings, *, guided: bool) -> Any:
-    open_pipeline = openvino_genai.ContinuousBatchingPipeline
-    directory, scheduler, properties = settings.engine_directory, _scheduler(settings), _properties(settings)
-    if not guided:
-        return open_pipeline(directory, scheduler, "CPU", properties)
-    tokenizer = genai_tokenizer(Path(directory), _logits(Path(directory)))
-    return open_pipeline(directory, tokenizer, scheduler, "CPU", **properties)
 
 
 def _logits(directory: Path) -> int:
@@ -113,16 +135,8 @@ def sampling_of(generation: Generation) -> Any:
     if generation.temperature > 0:
         _set_random(config, generation)
     if generation.guide is not None:
-        config.structured_output_config = _structure(generation.guide)
+        config.structured_output_config = structure(generation.guide)
     return config
-
-
-def _structure(guide: Guide) -> Any:
-    """What GenAI makes of it only shows in a later step, where it would fail for everybody: the client must have
-    checked it."""
-    if guide.kind != EBNF_GRAMMAR:
-        raise RequestRefusedError(f"guides of type {guide.kind!r} are not taken", why=f"only {EBNF_GRAMMAR!r} are")
-    return openvino_genai.StructuredOutputConfig(grammar=guide.text)
 
 
 def _set_ends(config: Any, generation: Generation) -> None:
@@ -150,9 +164,3 @@ def _set_random(config: Any, generation: Generation) -> None:
         value = getattr(generation, name)
         if value is not None:
             setattr(config, name, value)
-
-
-def _reason(error: Exception) -> str:
-    """The last line that says something: OpenVINO puts file names and checks first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
