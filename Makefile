@@ -1,6 +1,7 @@
 # make serve   serves MODEL (default: the built-in demo) at http://127.0.0.1:PORT
 # make test    the whole test suite, with lint and types
 # make bench   measures, and writes docs/performance.md
+# make image   builds the CPU image, stoker:cpu, with Docker or Podman
 # Everything is set up in .venv on the way.
 
 PYTHON ?= python3
@@ -32,6 +33,14 @@ docs: setup-test
 	.venv/bin/python -m stoker.settings.docs
 	.venv/bin/python tools/write_docs.py
 	.venv/bin/python tools/write_manifests.py
+
+.PHONY: image lock
+image:
+	images/build cpu
+
+lock: setup  # after a change of dependencies in pyproject.toml
+	.venv/bin/python -m pip install --quiet uv
+	PATH="$(CURDIR)/.venv/bin:$$PATH" images/lock
 
 setup:
 	@$(PYTHON) tools/setup.py

@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest")
+COMMANDS = ("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest", "health")
 
 _HELP = """\
 usage: stoker [COMMAND] [MODEL] [options]
@@ -22,6 +22,7 @@ commands:
   generate MODEL --prompt TEXT  answer on the terminal, without a server
   manifest kubernetes|compose|quadlet|docker MODEL  write its deployment, sized from the plan
   bench MODEL    serve it with each engine kind in turn, and measure them side by side
+  health         whether the server on this machine is ready
 
 MODEL is `demo` (built in, the default), a directory, or org/name[@revision] on the Hugging Face Hub.
 `stoker COMMAND --help` lists a command's options; `stoker --version` prints the version.
