@@ -56,8 +56,9 @@ def test_a_seed_gives_the_same_answer_again(client) -> None:
 
 
 def test_several_prompts_and_choices_keep_their_places(client) -> None:
+    # Two tokens only: in bf16 the batch that a sequence happens to share a step with can tip a close choice later on.
     completion = client.completions.create(
-        model="demo", prompt=["Once upon a time", "The sun"], n=2, temperature=0, max_tokens=8
+        model="demo", prompt=["Once upon a time", "The sun"], n=2, temperature=0, max_tokens=2
     )
     assert [choice.index for choice in completion.choices] == [0, 1, 2, 3]
     texts = [choice.text for choice in completion.choices]
