@@ -78,7 +78,7 @@ class _Serving:
             engine,
             plan.chosen,
             plan.memory.kv_blocks,
-            gpus=_uuids(plan),
+            gpus=plan.device_uuids,
             on_state=self.lifecycle.engine_state,
         )
         await self.supervisor.start(self.progress)
@@ -155,12 +155,6 @@ class _Serving:
         self.signal = int(number)
         self.cancel.set()
         self.stopping.set()
-
-
-def _uuids(plan: Plan) -> tuple[str, ...]:
-    """Of the plan's devices: what they are called to a CUDA program."""
-    by_index = {gpu.index: gpu.uuid for gpu in plan.machine.gpus}
-    return tuple(by_index[index] for index in plan.chosen.devices)
 
 
 def _shown_host(host: str) -> str:

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stoker.direct.messages import line
 from stoker.errors import EngineError
+from stoker.launch.server import alone
 from stoker.launch.settings import EngineSettings
 
 _LAST_WORDS = 3  # lines of standard error that an error quotes
@@ -23,16 +24,26 @@ _ENDING_SECONDS = 10.0
 
 
 class EngineProcess:
-    """A started engine. EngineError, with the cause, when it does not start or dies; `close` ends all of it."""
+    """A started engine. EngineError, with the cause, when it does not start or dies; `close` ends all of it.
 
-    def __init__(self, settings: EngineSettings) -> None:
+    `launcher` turns the child's command line into the one that is run, for an engine of several processes;
+    `environment` is the child's beside this process's own.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        launcher: Callable[[list[str]], list[str]] = alone,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="stoker-direct-")
         folder = Path(self._directory.name)
         self._log = folder / "stderr"
         settings_file = replace(settings, run_directory=str(folder)).write()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "stoker.direct.child", str(settings_file)],
+                launcher([sys.executable, "-m", "stoker.direct.child", str(settings_file)]),
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

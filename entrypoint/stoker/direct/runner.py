@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,10 @@ from stoker.direct.messages import add_message
 from stoker.direct.process import EngineProcess
 from stoker.errors import EngineError, UsageError
 from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.settings import KV_BLOCK_TOKENS, settings_for
+from stoker.launch.server import alone
+from stoker.launch.settings import KV_BLOCK_TOKENS, RUNTIMES, settings_for
+from stoker.launch.tensorrt_llm.ranks import under_mpirun
+from stoker.launch.tensorrt_llm_pytorch.engine import gpu_environment
 from stoker.plan.types import Chosen
 from stoker.serve.chat_template import TemplateMissingError, TemplateRefusedError
 from stoker.serve.detokenizing import Detokenizer
@@ -22,7 +25,7 @@ from stoker.serve.stops import StopMatcher
 from stoker.store.engine import Engine
 from stoker.store.manifest import UnusableEngineError, check_sizes, read_manifest
 
-DIRECT_KINDS = ("openvino",)
+_EXIT_SECONDS = 5
 _SEQUENCES_UNTOLD = 4  # full contexts that the KV cache holds where engine.json does not say how many blocks fit
 
 Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]]
@@ -85,14 +88,16 @@ class Runner:
     EngineError when the engine cannot start or dies, UsageError for prompts that do not fit.
     """
 
-    def __init__(self, engine: Engine, chosen: Chosen, kv_blocks: int) -> None:
-        if chosen.engine not in DIRECT_KINDS:
+    def __init__(self, engine: Engine, chosen: Chosen, kv_blocks: int, gpus: Sequence[str] = ()) -> None:
+        """`gpus`: UUIDs of the plan's devices, rank by rank; without them an engine takes the first that it sees."""
+        if chosen.engine not in RUNTIMES:
             raise EngineError(
-                f"engines of the kind {chosen.engine} cannot be run directly", remedy="choose the kind openvino"
+                f"engines of the kind {chosen.engine} cannot be run directly", remedy=f"choose {', '.join(RUNTIMES)}"
             )
         self._frontend = load_frontend(engine, max_seq_len=chosen.max_seq_len)
         self._numbers = itertools.count()
-        self._process = EngineProcess(settings_for(engine, chosen, kv_blocks))
+        environment = gpu_environment(gpus) if chosen.devices else {}
+        self._process = EngineProcess(settings_for(engine, chosen, kv_blocks), _launcher(chosen), environment)
 
     @classmethod
     def from_dir(cls, directory: str | Path) -> Runner:
@@ -211,6 +216,12 @@ class Runner:
             return template.render(messages)
         except TemplateRefusedError as error:
             raise UsageError("the model's chat template refused the messages", why=str(error)) from error
+
+
+def _launcher(chosen: Chosen) -> Callable[[list[str]], list[str]]:
+    """A compiled engine is a process for each rank; the other kinds start what they need themselves."""
+    ranks = chosen.tensor_parallel * chosen.pipeline_parallel
+    return under_mpirun(ranks, _EXIT_SECONDS) if chosen.engine == "tensorrt_llm" and ranks > 1 else alone
 
 
 def _untold_blocks(chosen: Chosen) -> int:

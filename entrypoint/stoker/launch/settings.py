@@ -46,8 +46,10 @@ class EngineSettings:
         return EngineSettings(**json.loads(path.read_text()))
 
 
-_RUNTIMES = {
+# Of each kind that a child process of ours can run; a server may have another way.
+RUNTIMES = {
     "openvino": "stoker.launch.openvino.choice:open_runtime",
+    "tensorrt_llm": "stoker.launch.tensorrt_llm.executor:ExecutorRuntime",
     "tensorrt_llm_pytorch": "stoker.launch.tensorrt_llm_pytorch.runtime:LlmRuntime",
 }
 
@@ -69,7 +71,7 @@ def settings_for(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettin
         kv_precision=chosen.kv_precision,
         activation_precision=chosen.activation_precision,
         dynamic_quantization=(chosen.group_size or _ACTIVATION_GROUP) if compressed else 0,
-        runtime=_RUNTIMES[chosen.engine],
+        runtime=RUNTIMES[chosen.engine],
     )
 
 

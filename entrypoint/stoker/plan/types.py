@@ -90,3 +90,9 @@ class Plan:
     rejected: tuple[Rejection, ...]
     reasons: tuple[str, ...]
     sources: tuple[tuple[str, str], ...]
+
+    @property
+    def device_uuids(self) -> tuple[str, ...]:
+        """What the chosen devices are called to a CUDA program."""
+        by_index = {gpu.index: gpu.uuid for gpu in self.machine.gpus}
+        return tuple(by_index[index] for index in self.chosen.devices)

@@ -7,7 +7,8 @@ import os
 import re
 import signal
 import time
-from pathlib import Path
+
+from stoker.launch.server import process_lives
 
 
 def events(stream) -> list[str]:
@@ -114,6 +115,6 @@ def test_two_gpus_are_two_processes_and_a_drain_ends_both(on_two):
     assert json.loads(received[-2])["choices"][0]["finish_reason"] == "length"
     assert server.process.wait(120) == 0
     deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+    while any(process_lives(pid) for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -20,6 +20,7 @@ from stoker.errors import EngineError
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output
+from stoker.launch.tensorrt_llm.sampling import with_end
 from stoker.launch.tensorrt_llm_pytorch.sampling import sampling_arguments
 
 WAIT_SECONDS = 0.01  # for an output; then new requests and cancelled ones have their turn
@@ -68,18 +69,14 @@ class LlmSequence:
         ids = list(completion.token_ids[self._seen :])
         log_probs = self._log_probs(completion, ids) if self._generation.log_probs else []
         self._seen += len(ids)
-        if finished and completion.finish_reason == "stop" and not (ids and ids[-1] in self._generation.end_ids):
-            ids, log_probs = [*ids, self._end(completion)], [*log_probs, *([0.0] if log_probs else [])]
+        if finished and completion.finish_reason == "stop":
+            reason = completion.stop_reason
+            with_end(self._generation, ids, log_probs, reason if isinstance(reason, int) else None)
         return Output(ids, log_probs, finished)
 
     def _log_probs(self, completion: Any, ids: list[int]) -> list[float]:
         entries = completion.logprobs[self._seen : self._seen + len(ids)]
         return [float(entry[token].logprob) for entry, token in zip(entries, ids, strict=True)]
-
-    def _end(self, completion: Any) -> int:
-        """The id that ended it, where the runtime has left that out."""
-        reason = completion.stop_reason
-        return reason if isinstance(reason, int) else self._generation.end_ids[0]
 
 
 class LlmRuntime:

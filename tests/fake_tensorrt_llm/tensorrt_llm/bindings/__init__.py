@@ -1,0 +1,1 @@
+"""tensorrt_llm.bindings: only the executor's part of it."""
