@@ -112,7 +112,7 @@ def install(extras: list[str]) -> None:
     print("Installing Stoker and its CPU engine into .venv (a few minutes the first time)", flush=True)
     run(python(), "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1")
     groups = [argument for extra in extras for argument in ("--group", extra)]
-    run(python(), "-m", "pip", "install", "--quiet", "--editable", ".[cpu]", *groups)
+    run(python(), "-m", "pip", "install", "--quiet", "--editable", ".[cpu,remotes]", *groups)
 
 
 def provide_libpython() -> None:

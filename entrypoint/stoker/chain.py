@@ -10,9 +10,10 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+from stoker.build.jobs import model_as_json
 from stoker.build.kinds import buildable_kinds, compiler_versions
 from stoker.build.worker import run_build
-from stoker.errors import StokerError
+from stoker.errors import StoppedError
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
 from stoker.plan.nvidia.catalogue import load_nvidia
@@ -24,18 +25,14 @@ from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
 from stoker.settings.layers import Settings
 from stoker.store.engine import SCHEMA, Engine, Manifest
+from stoker.store.exported import admit, directory_of, engine_model, engine_wishes, finished_engine
 from stoker.store.key import engine_key, key_inputs
-from stoker.store.manifest import UnusableEngineError
+from stoker.store.obtain import Wanted, obtain
+from stoker.store.policy import StorePolicy
 from stoker.store.store import Store
 
 DEFAULT_MODEL = "demo"
-
-
-class StoppedError(StokerError):
-    """The user stopped Stoker before the engine was finished."""
-
-    exit_code = 130
-    code = "cancelled"
+_COMPANION_BYTES = 64 << 20
 
 
 def make_plan_for(
@@ -54,52 +51,57 @@ def make_plan_for(
     here = machine or probe_machine()
     model = resolve_model(settings, progress, weights=weights)
     progress.phase("planning")
+    if finished := finished_engine(model.directory):
+        wishes, kinds = engine_wishes(finished, settings.wishes()), frozenset({finished.manifest.kind})
+        return choose_plan(here, model, load_catalogue(), load_nvidia(), wishes, kinds)
     available = buildable_kinds() if buildable else None
     return choose_plan(here, model, load_catalogue(), load_nvidia(), settings.wishes(), available)
 
 
 def resolve_model(settings: Settings, progress: Progress, *, weights: bool = True) -> Model:
     reference = settings.model or DEFAULT_MODEL
-    model = resolve(reference, settings.cache, progress, offline=settings.offline, weights=weights)
+    if engine := finished_engine(directory_of(reference)):
+        model = engine_model(engine)
+    else:
+        model = resolve(reference, settings.cache, progress, offline=settings.offline, weights=weights)
     return replace(model, served_name=settings.served_model_name or model.served_name)
 
 
 def obtain_engine(
-    plan: Plan, cache: Path, progress: Progress, calibration: Path | None = None, cancel: threading.Event | None = None
+    plan: Plan,
+    cache: Path,
+    progress: Progress,
+    calibration: Path | None = None,
+    cancel: threading.Event | None = None,
+    policy: StorePolicy | None = None,
 ) -> Engine:
-    """The engine of the plan: the store's, or a new one. Raises BuildError, StorageError, CacheError, StoppedError."""
-    store = Store(cache)
+    """The engine of the plan: the store's, a remote's, or a new one.
+
+    Raises BuildError, StorageError, CacheError, StoppedError.
+    """
     versions = compiler_versions(plan.chosen.engine)
     inputs = key_inputs(plan, versions, calibration)
     key = engine_key(_stem(plan.model), plan.chosen, inputs)
-    with store.lock(key):
-        if engine := _finished(store, key, progress):
-            progress.note(f"found the engine {key}")
-            return engine
-        progress.phase("building", key)
-        manifest = Manifest(
-            SCHEMA, key, plan.chosen.engine, _stem(plan.model), plan.model.revision, vars(plan.chosen), inputs, versions
-        )
-        return _build(store, plan, manifest, progress, calibration, cancel or threading.Event())
+    manifest = Manifest(
+        SCHEMA, key, plan.chosen.engine, _stem(plan.model), plan.model.revision, vars(plan.chosen), inputs, versions
+    )
+    manifest = replace(manifest, model=model_as_json(plan.model))
+    if finished := finished_engine(plan.model.directory):
+        return admit(finished, plan, inputs, policy or StorePolicy(), progress)
+    stop = cancel or threading.Event()
 
-
-def _finished(store: Store, key: str, progress: Progress) -> Engine | None:
-    try:
-        return store.find(key)
-    except UnusableEngineError as fault:
-        progress.note(f"the engine {key} is damaged ({fault}); building it again")
-        store.discard(key)
-        return None
-
-
-def _build(
-    store: Store, plan: Plan, manifest: Manifest, progress: Progress, calibration: Path | None, cancel: threading.Event
-) -> Engine:
-    with store.workspace() as workspace:
-        record = run_build(plan.model, plan.chosen, workspace, progress, calibration, cancel)
-        if cancel.is_set():
+    def make(workspace: Path, shared: Progress) -> Manifest:
+        record = run_build(plan.model, plan.chosen, workspace, shared, calibration, stop)
+        if stop.is_set():
             raise StoppedError("stopped while building", remedy="nothing half-built was kept")
-        return store.publish(workspace, replace(manifest, build={**record, "kv_blocks": plan.memory.kv_blocks}))
+        return replace(manifest, build={**record, "kv_blocks": plan.memory.kv_blocks})
+
+    return obtain(Store(cache), Wanted(key, _engine_bytes(plan)), policy or StorePolicy(), progress, make, stop)
+
+
+def _engine_bytes(plan: Plan) -> int:
+    """On the disk: the weights of all devices, and the tokenizer and graph beside them."""
+    return plan.memory.weights * max(1, len(plan.chosen.devices)) + _COMPANION_BYTES
 
 
 def _stem(model: Model) -> str:

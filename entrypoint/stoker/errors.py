@@ -9,11 +9,14 @@
     │   ├── UnsupportedModelError  69  architecture, or a config key that changes the mathematics
     │   └── DamagedModelError      74  truncated, changed or inconsistent files
     ├── DoesNotFitError            69  memory, or hardware that cannot run the wish
+    ├── DamagedEngineError         74  a finished engine's files are not what was built
     ├── CacheError                 73  the cache is not writable
     ├── StorageError               74  disk full, or input/output failed
+    ├── RemoteUnusableError        75  a remote does not give or take the engine that it was asked for
     ├── HubUnreachableError        75  try again later
     ├── BuildError                 70  a compiler failed
-    └── EngineError                70  the engine could not be started, or died
+    ├── EngineError                70  the engine could not be started, or died
+    └── StoppedError              130  the user stopped Stoker before it was ready
 
 Exit codes follow sysexits(3).
 """
@@ -78,6 +81,11 @@ class DoesNotFitError(StokerError):
     code = "does_not_fit"
 
 
+class DamagedEngineError(StokerError):
+    exit_code = 74
+    code = "damaged_engine"
+
+
 class CacheError(StokerError):
     exit_code = 73
     code = "cache_not_writable"
@@ -86,6 +94,11 @@ class CacheError(StokerError):
 class StorageError(StokerError):
     exit_code = 74
     code = "storage"
+
+
+class RemoteUnusableError(StokerError):
+    exit_code = 75
+    code = "remote_unusable"
 
 
 class HubUnreachableError(StokerError):
@@ -99,3 +112,8 @@ class BuildError(StokerError):
 
 class EngineError(StokerError):
     code = "engine_failed"
+
+
+class StoppedError(StokerError):
+    exit_code = 130
+    code = "cancelled"

@@ -40,10 +40,16 @@ def _plain(value: Any) -> Any:
 
 def job_from(document: Mapping[str, Any]) -> Job:
     chosen = {**document["chosen"], "devices": tuple(document["chosen"]["devices"])}
-    return Job(_model(document["model"]), Chosen(**chosen), document["directory"], document["calibration"])
+    return Job(model_from(document["model"]), Chosen(**chosen), document["directory"], document["calibration"])
 
 
-def _model(document: Mapping[str, Any]) -> Model:
+def model_as_json(model: Model) -> dict[str, Any]:
+    """Its facts; neither config.json, which an engine holds itself, nor where its files were."""
+    plain: dict[str, Any] = _plain(dataclasses.replace(model, directory=None, files=(), config={}))
+    return plain
+
+
+def model_from(document: Mapping[str, Any]) -> Model:
     quantization = document["quantization"]
     weights = {**document["weights"], "files": tuple(document["weights"]["files"])}
     return Model(

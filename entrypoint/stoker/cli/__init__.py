@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest", "health")
+COMMANDS = ("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest", "health", "export")
 
 _HELP = """\
 usage: stoker [COMMAND] [MODEL] [options]
@@ -17,7 +17,8 @@ commands:
   serve MODEL    plan, build or find the engine, and serve it (also: stoker MODEL)
   plan MODEL     show what would be built and served, and why
   build MODEL    build the engine into the cache, and stop
-  engines list   list the engines in the cache
+  export DIR [MODEL]  write the engine and all it needs into a directory, to serve it elsewhere
+  engines ...    list, show, verify, pull, push, prune, export, import: what the cache holds
   doctor         check this machine
   generate MODEL --prompt TEXT  answer on the terminal, without a server
   manifest kubernetes|compose|quadlet|docker MODEL  write its deployment, sized from the plan

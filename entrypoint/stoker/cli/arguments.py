@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from stoker.errors import UsageError
 from stoker.settings.layers import Settings, load_settings
@@ -46,7 +46,9 @@ def parse(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace,
 def _add(parser: Parser, setting: Setting) -> None:
     text = _help(setting).replace("%", "%%")
     if setting.positional:
-        parser.add_argument(_destination(setting), nargs="?", metavar=setting.metavar, help=text)
+        both: dict[str, Any] = {"metavar": setting.metavar, "help": text, "default": argparse.SUPPRESS}
+        parser.add_argument(_destination(setting), nargs="?", **both)
+        parser.add_argument(f"--{setting.name}", dest=_destination(setting), **{**both, "help": argparse.SUPPRESS})
     elif setting.type == "switch":
         options = {"action": "store_const", "const": "true", "default": None}
         parser.add_argument(setting.flag, dest=_destination(setting), help=text, **options)  # type: ignore[arg-type]

@@ -12,11 +12,19 @@ from stoker.cli.arguments import command_parser, parse
 from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
+from stoker.settings.layers import Settings
+from stoker.store.engine import Engine
 
 
 def run(arguments: Sequence[str]) -> int:
     parser = command_parser("build", "Build the engine that `stoker serve` would, into the cache.")
     _, settings = parse(parser, arguments)
+    sys.stdout.write(f"{built_engine(settings).directory}\n")
+    return 0
+
+
+def built_engine(settings: Settings) -> Engine:
+    """The engine of the settings' model, with progress on standard error; SIGTERM and Ctrl-C stop it cleanly."""
     log_format = resolved_format(settings.log_format)
     set_up_logging(log_format, settings.log_level)
     show_warnings(settings)
@@ -25,7 +33,6 @@ def run(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: cancel.set())
     signal.signal(signal.SIGINT, lambda *_: cancel.set())
     plan = make_plan_for(settings, progress)
-    engine = obtain_engine(plan, settings.cache, progress, settings.calibration, cancel)
+    engine = obtain_engine(plan, settings.cache, progress, settings.calibration, cancel, settings.store_policy())
     progress.phase("ready")
-    sys.stdout.write(f"{engine.directory}\n")
-    return 0
+    return engine

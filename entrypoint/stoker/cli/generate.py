@@ -79,7 +79,7 @@ def _runner(settings: Settings) -> Runner:
     cancel = threading.Event()
     before = [signal.signal(number, lambda *_: cancel.set()) for number in (signal.SIGTERM, signal.SIGINT)]
     plan = make_plan_for(settings, progress)
-    engine = obtain_engine(plan, settings.cache, progress, settings.calibration, cancel)
+    engine = obtain_engine(plan, settings.cache, progress, settings.calibration, cancel, settings.store_policy())
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGINT, before[1])
     progress.phase("loading")

@@ -13,11 +13,11 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from stoker.chain import StoppedError, make_plan_for, obtain_engine
+from stoker.chain import make_plan_for, obtain_engine
 from stoker.cli.logs import resolved_format
 from stoker.cli.progress import Tee, listener
 from stoker.cli.service import capacity_of, limits_of
-from stoker.errors import StokerError
+from stoker.errors import DamagedEngineError, EngineError, StokerError, StoppedError
 from stoker.launch.runtime import supervisor_for
 from stoker.launch.supervisor import Supervisor
 from stoker.plan.types import Plan
@@ -27,6 +27,9 @@ from stoker.serve.server import HttpServer, bind
 from stoker.serve.service import Service
 from stoker.settings.layers import Settings
 from stoker.store.engine import Engine
+from stoker.store.integrity import damage_of
+from stoker.store.obtain import put_aside
+from stoker.store.store import Store
 
 _LOG = logging.getLogger("stoker")
 _T = TypeVar("_T")
@@ -72,8 +75,13 @@ class _Serving:
             await listening
 
     async def _serve(self) -> int:
-        """Returns only with an exit code for an engine that was given up; other failures are raised."""
-        plan, engine = await _in_thread(self._prepare)
+        """Until the engine is given up, which is raised. One that turns out to be damaged is replaced."""
+        while True:
+            plan, engine = await _in_thread(self._prepare)
+            await self._replace(engine, await self._serve_engine(plan, engine))
+
+    async def _serve_engine(self, plan: Plan, engine: Engine) -> str:
+        """Returns what is damaged in the engine; raises why it was given up."""
         self.supervisor = supervisor_for(
             engine,
             plan.chosen,
@@ -81,18 +89,57 @@ class _Serving:
             gpus=plan.device_uuids,
             on_state=self.lifecycle.engine_state,
         )
-        await self.supervisor.start(self.progress)
+        damage = asyncio.ensure_future(self._damage(engine))
+        try:
+            return await self._until_given_up(self.supervisor, plan, engine, damage)
+        except EngineError:
+            if fault := await damage:  # it may be the cause
+                return fault
+            raise
+        finally:
+            damage.cancel()
+
+    async def _until_given_up(
+        self, supervisor: Supervisor, plan: Plan, engine: Engine, damage: asyncio.Future[str]
+    ) -> str:
+        await supervisor.start(self.progress)
         frontend = await asyncio.to_thread(self._frontend, engine, plan)
-        self.service.attach(self.supervisor.client, frontend)
+        self.service.attach(supervisor.client, frontend)
         self.progress.phase("ready")
         self._announce(plan)
-        raise await self.supervisor.wait_failed()
+        failed = asyncio.ensure_future(supervisor.wait_failed())
+        try:
+            await asyncio.wait([damage, failed], return_when=asyncio.FIRST_COMPLETED)  # type: ignore[type-var]
+            if damage.done() and (fault := damage.result()):
+                return fault
+            raise await failed
+        finally:
+            failed.cancel()
+
+    async def _damage(self, engine: Engine) -> str:
+        """Hashes the engine beside serving, where that is wished; empty when all is right."""
+        if self.settings.store_policy().check != "background":
+            return ""
+        return await _in_thread(lambda: damage_of(engine))
+
+    async def _replace(self, engine: Engine, fault: str) -> None:
+        """Ends the damaged engine at once, so that it answers nobody any more, and puts it aside."""
+        assert self.supervisor is not None
+        self.lifecycle.detach(f"the engine is damaged ({fault}) and is being replaced")
+        await self.supervisor.stop()
+        store = Store(self.settings.cache)
+        if engine.directory.parent != store.engines:
+            raise DamagedEngineError(f"the engine {engine.directory} is damaged", why=fault, remedy="export it again")
+        put_aside(store, engine.manifest.key, fault, self.progress)
 
     def _prepare(self) -> tuple[Plan, Engine]:
         plan = make_plan_for(self.settings, self.progress)
         for reason in plan.reasons:
             self.progress.note(reason)
-        return plan, obtain_engine(plan, self.settings.cache, self.progress, self.settings.calibration, self.cancel)
+        settings = self.settings
+        return plan, obtain_engine(
+            plan, settings.cache, self.progress, settings.calibration, self.cancel, settings.store_policy()
+        )
 
     def _frontend(self, engine: Engine, plan: Plan) -> Frontend:
         return load_frontend(

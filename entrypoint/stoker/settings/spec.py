@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["text", "path", "whole", "tokens", "seconds", "switch"]
-Value = str | int | float | bool | Path | None
+Kind = Literal["text", "path", "whole", "tokens", "seconds", "switch", "bytes", "places"]
+Value = str | int | float | bool | Path | tuple[str, ...] | None
 
 PRECISIONS = (
     *("f32", "f16", "bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"),
@@ -32,7 +32,7 @@ class Setting:
     shown_default: str = ""
     choices: tuple[str, ...] = ()
     metavar: str = ""
-    applies_to: tuple[str, ...] = ("serve", "plan", "build", "bench", "generate", "manifest", "up")
+    applies_to: tuple[str, ...] = ("serve", "plan", "build", "export", "bench", "generate", "manifest", "up")
     minimum: float | None = None
     maximum: float | None = None
     positional: bool = False
@@ -46,6 +46,64 @@ class Setting:
     def variable(self) -> str:
         return f"STOKER_{self.name.replace('-', '_').upper()}"
 
+
+_ENGINES = ("serve", "build", "engines", "export", "bench", "generate")
+
+# The engine store and its remotes: docs/store.md.
+STORE_SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "remotes",
+        "places",
+        "Where engines are looked for before one is built, in order, separated by commas: `oci://registry/repository`, "
+        "`s3://bucket/prefix`, `https://server/path`, `file:///path`, `hf://org/name`",
+        shown_default="none",
+        metavar="URL,...",
+        applies_to=_ENGINES,
+    ),
+    Setting("push", "switch", "Give the remotes what was built here", default=False, applies_to=("serve", "build")),
+    Setting(
+        "check",
+        "text",
+        "Files of a found engine that are checked at each start: their sizes, their digests too but beside serving, or "
+        "their digests before serving",
+        default="background",
+        choices=("sizes", "background", "full"),
+        applies_to=("serve", "build"),
+    ),
+    Setting(
+        "signatures",
+        "text",
+        "Engines from elsewhere without a signature of `public-key`: taken, warned about, or refused",
+        default="off",
+        choices=("off", "warn", "enforce"),
+        applies_to=_ENGINES,
+    ),
+    Setting(
+        "public-key",
+        "path",
+        "Public key (cosign's, PEM) that engines from elsewhere are checked with",
+        shown_default="none",
+        metavar="FILE",
+        applies_to=_ENGINES,
+    ),
+    Setting(
+        "private-key",
+        "path",
+        "Private key (cosign's, or PEM) that signs what goes to remotes and exports; its passphrase is in "
+        "`COSIGN_PASSWORD`",
+        shown_default="none",
+        metavar="FILE",
+        applies_to=("serve", "build", "engines", "export"),
+    ),
+    Setting(
+        "cache-limit",
+        "bytes",
+        "Most bytes of engines that the cache keeps, like `500g`; those not used for longest go, never those in use",
+        shown_default="no limit",
+        metavar="BYTES",
+        applies_to=_ENGINES,
+    ),
+)
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
@@ -79,14 +137,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Directory of downloaded models and built engines; the images set `/cache`",
         shown_default="`$XDG_CACHE_HOME/stoker`, else `~/.cache/stoker`",
         metavar="DIR",
-        applies_to=("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest", "up"),
+        applies_to=("serve", "plan", "build", "engines", "export", "doctor", "bench", "generate", "manifest", "up"),
     ),
     Setting(
         "profile",
         "text",
         "The profile to use, instead of the best one that fits",
         metavar="NAME",
-        applies_to=("serve", "plan", "build", "generate", "manifest", "up"),
+        applies_to=("serve", "plan", "build", "export", "generate", "manifest", "up"),
     ),
     Setting(
         "goal",
@@ -100,7 +158,7 @@ SETTINGS: tuple[Setting, ...] = (
         "text",
         "Precision of the weights",
         choices=PRECISIONS,
-        applies_to=("serve", "plan", "build", "generate", "manifest", "up"),
+        applies_to=("serve", "plan", "build", "export", "generate", "manifest", "up"),
     ),
     Setting("kv-precision", "text", "Precision of the KV cache", choices=KV_PRECISIONS),
     Setting(
@@ -195,9 +253,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "offline",
         "switch",
-        "Use only what the cache holds: no request to the hub",
+        "Use only what the cache holds: no request to the hub or a remote",
         default=False,
     ),
+    *STORE_SETTINGS,
 )
 
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}

@@ -17,6 +17,7 @@ _EXPECTED: dict[Kind, str] = {
     "tokens": "a whole number of tokens, like 4096 or 32k",
     "seconds": "a number of seconds",
     "switch": "true or false",
+    "bytes": "a number of bytes, like 500g",
 }
 
 
@@ -50,6 +51,22 @@ def _tokens(text: str) -> int:
     return _whole(text[:-1]) * factor if factor else _whole(text)
 
 
+def _bytes(text: str) -> int:
+    """Powers of 1000, as disks are sold: 500g is 500,000,000,000."""
+    factor = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}.get(text[-1:].lower())
+    return _whole(text[:-1]) * factor if factor else _whole(text)
+
+
+def _places(text: str) -> tuple[str, ...]:
+    """Each of them checked; UsageError says what is wrong with it."""
+    from stoker.store.remotes.address import check_address
+
+    places = tuple(place for place in re.split(r"[,\s]+", text) if place)
+    for place in places:
+        check_address(place)
+    return places
+
+
 def _seconds(text: str) -> float:
     value = float(text.removesuffix("s"))
     if not math.isfinite(value):
@@ -74,6 +91,8 @@ _PARSERS: dict[Kind, Callable[[str], Value]] = {
     "tokens": _tokens,
     "seconds": _seconds,
     "switch": _switch,
+    "bytes": _bytes,
+    "places": _places,
 }
 
 

@@ -20,7 +20,8 @@ class EngineFile:
 @dataclass(frozen=True)
 class Manifest:
     """engine.json. `chosen` is plan.types.Chosen as a mapping, `inputs` what the key was computed from,
-    `build` what the builder recorded (seconds, peak bytes, precision details)."""
+    `build` what the builder recorded (seconds, peak bytes, precision details), `model` the facts that a plan is made
+    from (resolve.model.Model as a mapping, without config.json, which is one of the files)."""
 
     schema: int
     key: str
@@ -32,6 +33,7 @@ class Manifest:
     versions: Mapping[str, str]
     build: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[EngineFile, ...] = ()
+    model: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

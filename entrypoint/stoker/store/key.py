@@ -47,9 +47,13 @@ def key_inputs(plan: Plan, versions: Mapping[str, str], calibration: Path | None
 
 def engine_key(name: str, chosen: Chosen, inputs: Mapping[str, Any]) -> str:
     """For example `qwen2.5-0.5b-instruct-openvino-int8-3f9c0d2b7a1e4c55`."""
+    return f"{_slug(name)}-{chosen.engine}-{chosen.precision}-{digest_of(inputs)}"
+
+
+def digest_of(inputs: Mapping[str, Any]) -> str:
+    """The last part of the key; the same for inputs that were read back from engine.json."""
     canonical = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    digest = hashlib.sha256(canonical.encode()).hexdigest()[:_DIGEST_CHARACTERS]
-    return f"{_slug(name)}-{chosen.engine}-{chosen.precision}-{digest}"
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGEST_CHARACTERS]
 
 
 def _build_choices(chosen: Chosen, model: Model) -> dict[str, Any]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stoker.store.engine import SCHEMA, EngineFile, Manifest
 
 NAME = "engine.json"
+SIGNATURE = "engine.json.sig"
 _CHUNK = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class UnusableEngineError(Exception):
@@ -22,12 +25,19 @@ class UnusableEngineError(Exception):
 def read_manifest(directory: Path) -> Manifest:
     """Raises UnusableEngineError where the manifest is absent, of another schema, or not one at all."""
     try:
-        document = json.loads((directory / NAME).read_bytes())
-        return _manifest(document)
+        return parse_manifest((directory / NAME).read_bytes())
     except FileNotFoundError as error:
         raise UnusableEngineError(f"{directory.name} has no {NAME}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         raise UnusableEngineError(f"{directory.name}/{NAME} cannot be read: {error}") from error
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """UnusableEngineError for what is no manifest, or names files outside the engine's directory."""
+    try:
+        return _manifest(json.loads(data))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnusableEngineError(f"{NAME} cannot be read: {error}") from error
 
 
 def check_sizes(directory: Path, manifest: Manifest) -> None:
@@ -50,7 +60,7 @@ def check_digests(directory: Path, manifest: Manifest) -> None:
 
 
 def describe_files(directory: Path) -> tuple[EngineFile, ...]:
-    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != NAME)
+    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in (NAME, SIGNATURE))
     return tuple(
         EngineFile(path.relative_to(directory).as_posix(), path.stat().st_size, file_digest(path)) for path in paths
     )
@@ -77,4 +87,10 @@ def _manifest(document: dict[str, Any]) -> Manifest:
     if document["schema"] != SCHEMA:
         raise ValueError(f"schema {document['schema']}, this version reads {SCHEMA}")
     files = tuple(EngineFile(**file) for file in document.pop("files"))
+    for file in files:
+        parts = PurePosixPath(file.path).parts
+        if not _SHA256.fullmatch(file.sha256):
+            raise ValueError(f"it has no SHA-256 of {file.path!r}")
+        if not parts or ".." in parts or file.path.startswith("/") or type(file.size) is not int or file.size < 0:
+            raise ValueError(f"it names the file {file.path!r}")
     return Manifest(files=files, **document)

@@ -1,23 +1,34 @@
-"""The content-addressed store: `engines/<key>/`, built in `tmp/` and renamed into place under a lock.
+"""The content-addressed store: `engines/<key>/`, made in `tmp/` and renamed into place.
 
 A build that dies leaves only a directory in `tmp/`, which no start takes for an engine and the next one removes.
+Any number of processes, containers and nodes may share one: see lease.py, use.py and heartbeat.py.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from stoker.errors import CacheError, StorageError
+from stoker.errors import CacheError
+from stoker.progress import Progress, Silent
 from stoker.store.engine import Engine, Manifest
+from stoker.store.heartbeat import touch
+from stoker.store.lease import Lease, leased
 from stoker.store.manifest import UnusableEngineError, check_sizes, describe_files, read_manifest, write_manifest
+from stoker.store.owner import this_process
+from stoker.store.use import is_used, mark_used, unmark
+from stoker.store.workspace import reserve, workspace_in
+
+_KEPT_IN_QUARANTINE = 2
 
 
 class Store:
@@ -26,9 +37,11 @@ class Store:
     def __init__(self, cache: Path) -> None:
         self.cache = cache
         self.engines = cache / "engines"
-        self._locks = cache / "locks"
-        self._tmp = cache / "tmp"
-        for directory in (self.engines, self._locks, self._tmp):
+        self.locks = cache / "locks"
+        self.tmp = cache / "tmp"
+        self.quarantined = cache / "quarantine"
+        self.partial = cache / "partial"
+        for directory in (self.engines, self.locks, self.tmp):
             _make_directory(directory)
 
     def find(self, key: str) -> Engine | None:
@@ -36,8 +49,15 @@ class Store:
         directory = self.engines / key
         if not directory.is_dir():
             return None
-        manifest = read_manifest(directory)
-        check_sizes(directory, manifest)
+        try:
+            manifest = read_manifest(directory)
+            if manifest.key != key:
+                raise UnusableEngineError(f"{directory.name}/engine.json is that of {manifest.key}")
+            check_sizes(directory, manifest)
+        except UnusableEngineError:
+            if directory.is_dir():
+                raise
+            return None  # it went while it was looked at
         return Engine(directory, manifest)
 
     def list(self) -> tuple[tuple[str, Engine | UnusableEngineError], ...]:
@@ -45,44 +65,80 @@ class Store:
         keys = sorted(path.name for path in self.engines.iterdir() if path.is_dir())
         return tuple((key, self._find_or_fault(key)) for key in keys)
 
-    def discard(self, key: str) -> None:
-        """Moves a damaged engine out of the way before deleting it, so that no reader sees half of it."""
-        grave = Path(tempfile.mkdtemp(dir=self._tmp, prefix="discarded-"))
-        (self.engines / key).rename(grave / key)
-        shutil.rmtree(grave, ignore_errors=True)
+    def use(self, key: str) -> None:
+        """Keeps the engine from eviction until this process ends, and notes the time for LRU."""
+        mark_used(self.locks, key)
+        with contextlib.suppress(OSError):
+            touch(self.engines / key)
 
-    @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
-        """One builder an engine: waits until no other process of this host holds the key."""
-        with (self._locks / f"{key}.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def release(self, key: str) -> None:
+        unmark(self.locks, key)
 
-    @contextmanager
-    def workspace(self) -> Iterator[Path]:
-        """An empty directory to build in, on the store's own file system; removed with all that was not published."""
-        with self.lock("tmp"):  # no other process may sweep between making the directory and locking it
-            self._sweep()
-            workspace = Path(tempfile.mkdtemp(dir=self._tmp, prefix="build-"))
-            descriptor = os.open(workspace, os.O_RDONLY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    def is_used(self, key: str) -> bool:
+        """By this process or any other."""
+        return is_used(self.locks, key)
+
+    def discard(self, key: str) -> bool:
+        """Deletes an engine, moving it out of the way first so that no reader sees half of it.
+
+        False, and it stays, where someone has begun to use it meanwhile.
+        """
+        grave = Path(tempfile.mkdtemp(dir=self.tmp, prefix=f"discarded-{this_process()}-"))
         try:
-            (workspace / "engine").mkdir()
-            yield workspace / "engine"
-        except OSError as error:
-            raise _storage_error(error, self.cache) from error
+            (self.engines / key).rename(grave / key)
+            if self.is_used(key):
+                (grave / key).rename(self.engines / key)
+                return False
+            return True
+        except FileNotFoundError:
+            return True
         finally:
-            shutil.rmtree(workspace, ignore_errors=True)
-            os.close(descriptor)
+            shutil.rmtree(grave, ignore_errors=True)
+
+    def quarantine(self, key: str) -> Path:
+        """Moves a damaged engine where no start looks and a person can; the last few are kept."""
+        self.quarantined.mkdir(exist_ok=True)
+        target = self.quarantined / f"{key}.{time.time_ns()}"
+        with contextlib.suppress(FileNotFoundError):
+            (self.engines / key).rename(target)
+        oldest_first = sorted(self.quarantined.glob(f"{key}.*"), key=lambda path: path.name)
+        for old in oldest_first[:-_KEPT_IN_QUARANTINE]:
+            shutil.rmtree(old, ignore_errors=True)
+        return target
+
+    @contextmanager
+    def lease(
+        self, key: str, progress: Progress | None = None, cancel: threading.Event | None = None
+    ) -> Iterator[Lease]:
+        """One builder an engine: waits until no other living process has the key."""
+        with leased(self.locks, key, progress or Silent(), cancel) as lease:
+            yield lease
+
+    def reserve(self, lease: Lease, needed: int) -> None:
+        reserve(self.locks, self.tmp, lease, needed)
+
+    @contextmanager
+    def workspace(self, lease: Lease | None = None) -> Iterator[Path]:
+        with workspace_in(self.tmp, lease) as workspace:
+            yield workspace
 
     def publish(self, workspace: Path, manifest: Manifest) -> Engine:
         """Turns a finished workspace into the engine of `manifest.key`; its files are listed and hashed here."""
         complete = replace(manifest, files=describe_files(workspace))
         write_manifest(workspace, complete)
+        return self.adopt(workspace, complete)
+
+    def adopt(self, directory: Path, manifest: Manifest) -> Engine:
+        """Renames a whole and checked directory into place. If another process was quicker, its engine is the one."""
         target = self.engines / manifest.key
-        workspace.rename(target)
+        try:
+            directory.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(directory, ignore_errors=True)
         _sync_directory(self.engines)
-        return Engine(target, complete)
+        return Engine(target, read_manifest(target))
 
     def _find_or_fault(self, key: str) -> Engine | UnusableEngineError:
         try:
@@ -90,26 +146,6 @@ class Store:
         except UnusableEngineError as fault:
             return fault
         return engine or UnusableEngineError(f"{key} has just gone")
-
-    def _sweep(self) -> None:
-        """Removes what dead builds left: a living one holds a lock on its directory."""
-        for leftover in self._tmp.iterdir():
-            if leftover.is_dir() and _unlocked(leftover):
-                shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _unlocked(directory: Path) -> bool:
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _make_directory(directory: Path) -> None:
@@ -123,16 +159,6 @@ def _make_directory(directory: Path) -> None:
             why=error.strerror or str(error),
             remedy=f"make it writable for user {os.getuid()} (chown or chmod), or name another with --cache",
         ) from error
-
-
-def _storage_error(error: OSError, cache: Path) -> StorageError:
-    if error.errno == errno.ENOSPC:
-        return StorageError(
-            "the disk is full",
-            why=f"building in {cache} needs more space",
-            remedy="free some space, or name a cache on another disk with --cache",
-        )
-    return StorageError(f"input or output failed in {cache}", why=str(error), remedy="check the disk and try again")
 
 
 def _sync_directory(directory: Path) -> None:

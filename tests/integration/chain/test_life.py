@@ -49,12 +49,12 @@ def test_live_answers_long_before_ready_and_the_port_is_ours_from_the_start(star
 def test_a_second_start_finds_the_engine_and_builds_nothing(start, cache: Path) -> None:
     first = start("demo")
     first.wait_ready()
-    engines = {path.name: path.stat().st_mtime_ns for path in (cache / "engines").iterdir()}
+    engines = {path: path.stat().st_mtime_ns for path in cache.glob("engines/*/engine.json")}
     assert first.stop() == 0
     second = start("demo")
     second.wait_ready()
     assert "found the engine" in second.output
-    assert {path.name: path.stat().st_mtime_ns for path in (cache / "engines").iterdir()} == engines
+    assert {path: path.stat().st_mtime_ns for path in cache.glob("engines/*/engine.json")} == engines
 
 
 def test_a_running_stream_ends_in_full_before_the_server_does(start) -> None:

@@ -39,7 +39,9 @@ def test_what_is_no_command_is_a_model(arguments: list[str], split: tuple[str, l
     assert cli.split_command(arguments) == split
 
 
-@pytest.mark.parametrize("command", ["serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest"])
+@pytest.mark.parametrize(
+    "command", ["serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest", "export"]
+)
 def test_every_setting_of_a_command_is_in_its_help(command: str) -> None:
     text = command_parser(command, "").format_help()
     missing = [each.flag for each in SETTINGS if command in each.applies_to and each.flag not in text]

@@ -63,7 +63,16 @@ def test_flag_wins_over_environment_over_file_over_default(write):
 
 
 def test_every_setting_can_be_given_in_every_layer(write):
-    sample = {"whole": "2", "tokens": "2", "seconds": "2", "switch": "true", "path": "x", "text": "x"}
+    sample = {
+        "whole": "2",
+        "tokens": "2",
+        "seconds": "2",
+        "switch": "true",
+        "path": "x",
+        "text": "x",
+        "bytes": "2",
+        "places": "file:///x",
+    }
     for setting in SETTINGS:
         text = setting.choices[-1] if setting.choices else sample[setting.type]
         file = write(f"{setting.name.replace('-', '_')}: {text}\n")
@@ -131,7 +140,7 @@ def test_values_are_read_as_they_are_written(write):
         ("host", " ", "--host needs a value"),
         ("goal", "lattency", "--goal=lattency: not one of throughput, latency (did you mean latency?)"),
         ("colour", "red", "unknown setting --colour"),
-        ("prots", "1", "unknown setting --prots (did you mean --port?)"),
+        ("prot", "1", "unknown setting --prot (did you mean --port?)"),
     ],
 )
 def test_bad_flag(name, text, said):

@@ -75,15 +75,16 @@ def test_sweeping_spares_a_build_that_is_under_way(tmp_path: Path) -> None:
         (lambda d: (d / "engine.json").write_text('{"schema": 999}'), "schema 999"),
     ],
 )
-def test_a_damaged_engine_is_named_and_can_be_discarded(tmp_path: Path, damage, said) -> None:
+def test_a_damaged_engine_is_named_and_can_be_put_aside(tmp_path: Path, damage, said) -> None:
     store = Store(tmp_path)
     damage(publish(store))
     with pytest.raises(UnusableEngineError, match=said):
         store.find("demo-openvino-int8-1")
     ((key, fault),) = store.list()
     assert isinstance(fault, UnusableEngineError)
-    store.discard(key)
+    kept = store.quarantine(key)
     assert store.find(key) is None
+    assert kept.is_dir()
 
 
 def test_a_changed_byte_is_found_by_the_digests(tmp_path: Path) -> None:
@@ -96,26 +97,28 @@ def test_a_changed_byte_is_found_by_the_digests(tmp_path: Path) -> None:
         check_digests(engine.directory, engine.manifest)
 
 
-def hold(cache: Path, acquired, release) -> None:
-    with Store(cache).lock("k"):
-        acquired.set()
-        release.wait(60)
+def test_the_second_of_two_builders_takes_the_first_ones_engine(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = publish(store)
+    before = (first / "engine.json").stat().st_mtime_ns
+    assert publish(store) == first
+    assert (first / "engine.json").stat().st_mtime_ns == before
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_one_builder_an_engine(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    acquired, release = context.Event(), context.Event()
-    holder = context.Process(target=hold, args=(tmp_path, acquired, release))
-    holder.start()
-    assert acquired.wait(60)
-    second_acquired = context.Event()
-    second = context.Process(target=hold, args=(tmp_path, second_acquired, release))
-    second.start()
-    assert not second_acquired.wait(0.5)
-    release.set()
-    assert second_acquired.wait(60)
-    holder.join(60)
-    second.join(60)
+def test_another_engines_manifest_is_not_taken(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store, "demo-openvino-int8-2").rename(tmp_path / "engines" / "demo-openvino-int8-1")
+    with pytest.raises(UnusableEngineError, match="is that of demo-openvino-int8-2"):
+        store.find("demo-openvino-int8-1")
+
+
+def test_a_manifest_that_points_outside_its_directory_is_refused(tmp_path: Path) -> None:
+    directory = publish(Store(tmp_path))
+    text = (directory / "engine.json").read_text()
+    (directory / "engine.json").write_text(text.replace("openvino_model.bin", "../../secret"))
+    with pytest.raises(UnusableEngineError, match="names the file"):
+        Store(tmp_path).find(directory.name)
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:

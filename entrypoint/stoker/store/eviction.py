@@ -1,0 +1,52 @@
+"""Keeps the store within a size: what was used longest ago goes first, and what is in use never."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stoker.store.store import Store
+from stoker.store.workspace import size_of, sweep
+
+
+@dataclass(frozen=True)
+class Stored:
+    """`used`: when it was last used or made, in seconds since the epoch."""
+
+    key: str
+    bytes: int
+    used: float
+
+
+def evict(store: Store, limit: int) -> list[Stored]:
+    """Deletes until at most `limit` bytes of engines are left, or only such as are in use; returns what went."""
+    stored = sorted(stored_engines(store), key=lambda each: each.used)
+    total = sum(each.bytes for each in stored)
+    gone = []
+    for each in stored:
+        if total <= limit:
+            break
+        if not store.is_used(each.key) and store.discard(each.key):
+            total -= each.bytes
+            gone.append(each)
+    return gone
+
+
+def stored_engines(store: Store) -> Iterator[Stored]:
+    """What went while it was looked at is left out."""
+    for directory in store.engines.iterdir():
+        try:
+            yield Stored(directory.name, size_of(directory), directory.stat().st_mtime)
+        except FileNotFoundError:
+            continue
+
+
+def clear_remains(store: Store) -> int:
+    """Deletes what is no engine: damaged ones, interrupted transfers, and what the dead left; returns bytes freed."""
+    remains = [path for folder in (store.quarantined, store.partial) if folder.is_dir() for path in folder.iterdir()]
+    freed = sum(size_of(path) for path in remains)
+    for path in remains:
+        shutil.rmtree(path, ignore_errors=True)
+    sweep(store.tmp)
+    return freed

@@ -1,0 +1,33 @@
+"""Whether an engine is still what was built, read to its last byte."""
+
+from __future__ import annotations
+
+from stoker.progress import Silent
+from stoker.store.engine import Engine
+from stoker.store.exported import signed_parts
+from stoker.store.manifest import UnusableEngineError, check_digests
+from stoker.store.policy import StorePolicy
+from stoker.store.remotes.fetch import check_signature
+from stoker.store.store import Store
+
+
+def fault_of(store: Store, key: str, policy: StorePolicy) -> str:
+    """What is wrong with an engine of the store, empty where nothing is. The signature counts where it is enforced."""
+    try:
+        engine = store.find(key)
+        if engine is None:
+            return "it is not there"
+        check_digests(engine.directory, engine.manifest)
+        check_signature(signed_parts(engine.directory), policy, Silent(), key)
+    except UnusableEngineError as fault:
+        return str(fault)
+    return ""
+
+
+def damage_of(engine: Engine) -> str:
+    """Reads every byte; empty where all are right."""
+    try:
+        check_digests(engine.directory, engine.manifest)
+    except UnusableEngineError as fault:
+        return str(fault)
+    return ""

@@ -1,0 +1,54 @@
+"""From a remote's address to the remote. Each kind's library is imported only for an address that needs it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from stoker.errors import UsageError
+from stoker.store.remotes.remote import Remote
+from stoker.store.remotes.tree import TreeRemote
+
+FORMS = "oci://registry/repository, s3://bucket/prefix, https://server/path, file:///path or hf://org/name"
+_HUB = re.compile(r"(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?P<folder>/.*)?")
+
+
+def check_address(address: str) -> None:
+    """UsageError for what cannot be a remote."""
+    split = urlsplit(address)
+    if split.scheme not in ("oci", "s3", "https", "http", "file", "hf"):
+        raise UsageError(f"{address!r} is no place for engines", remedy=f"a remote is {FORMS}")
+    rest = split.path if split.scheme == "file" else split.netloc
+    if not rest or (split.scheme in ("oci", "hf") and not split.path.strip("/")):
+        raise UsageError(f"{address!r} is not complete", remedy=f"a remote is {FORMS}")
+
+
+def open_remote(address: str) -> Remote:
+    """RemoteError where it does not answer; UsageError for a bad address, or where its library is not installed."""
+    check_address(address)
+    split = urlsplit(address)
+    name = f"{split.netloc}{split.path}".rstrip("/")
+    if split.scheme == "oci":
+        return _module("oci").OciRemote(address, name)  # type: ignore[no-any-return]
+    if split.scheme == "s3":
+        return TreeRemote(address, _module("s3").S3Tree(split.netloc, split.path))
+    if split.scheme == "file":
+        return TreeRemote(address, _module("directory").DirectoryTree(Path(unquote(split.path))))
+    if split.scheme == "hf":
+        match = _HUB.fullmatch(name)
+        assert match is not None, "check_address has seen to it"
+        tree = _module("hub").HubTree(match["id"], match["revision"] or "main", match["folder"] or "")
+        return TreeRemote(address, tree)
+    return TreeRemote(address, _module("web").WebTree(address))
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(f"stoker.store.remotes.{name}")
+    except ImportError as error:
+        raise UsageError(
+            f"{error.name} is not installed", why="this kind of remote needs it", remedy="pip install 'stoker[remotes]'"
+        ) from error

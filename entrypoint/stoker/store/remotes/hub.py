@@ -1,0 +1,79 @@
+"""hf://org/name[@revision][/folder]: a repository of the Hugging Face Hub, with its own tokens and endpoint."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, get_session, hf_hub_url
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+import stoker
+from stoker.resolve.hub_errors import HTTPError
+from stoker.store.remotes.remote import READ_SECONDS, RemoteError, TransientError
+from stoker.store.remotes.web import cut
+
+
+class HubTree:
+    def __init__(self, repository: str, revision: str, folder: str) -> None:
+        self._repository = repository
+        self._revision = revision
+        self._folder = f"{folder.strip('/')}/" if folder.strip("/") else ""
+        self._endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+        self._headers = build_hf_headers(library_name="stoker", library_version=stoker.__version__)
+
+    def read(self, path: str) -> bytes | None:
+        with _translated():
+            response = get_session().get(self._url(path), headers=self._headers, timeout=READ_SECONDS)
+        if response.status_code == 404:
+            return None
+        _check(response.status_code)
+        return bytes(response.content)
+
+    @contextmanager
+    def open(self, path: str, start: int, end: int) -> Iterator[Iterable[bytes]]:
+        headers = {**self._headers, "Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+        with (
+            _translated(),
+            get_session().stream("GET", self._url(path), headers=headers, timeout=READ_SECONDS) as response,
+        ):
+            _check(response.status_code)
+            pieces = response.iter_bytes()
+            yield pieces if response.status_code == 206 else cut(pieces, start, end)
+
+    def write(self, path: str, source: Path) -> None:
+        self._upload(path, source)
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        self._upload(path, io.BytesIO(data))
+
+    def _upload(self, path: str, content: Path | io.BytesIO) -> None:
+        with _translated():
+            HfApi(endpoint=self._endpoint, library_name="stoker", library_version=stoker.__version__).upload_file(
+                path_or_fileobj=content if isinstance(content, io.BytesIO) else str(content),
+                path_in_repo=self._folder + path,
+                repo_id=self._repository,
+                revision=self._revision,
+            )
+
+    def _url(self, path: str) -> str:
+        name = self._folder + path
+        return hf_hub_url(self._repository, name, revision=self._revision, endpoint=self._endpoint)
+
+
+def _check(status: int) -> None:
+    if status >= 500 or status == 429:
+        raise TransientError(f"it answered with status {status}")
+    if status >= 400:
+        raise RemoteError(f"it answered with status {status}")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (HTTPError, OSError, ValueError) as error:
+        raise TransientError(f"{type(error).__name__}: {error}") from error
