@@ -7,8 +7,13 @@ import os
 import re
 import signal
 import time
+import urllib.error
+
+import pytest
 
 from stoker.launch.server import process_lives
+
+CHAT = [{"role": "user", "content": "Who are you?"}]
 
 
 def events(stream) -> list[str]:
@@ -67,6 +72,21 @@ def test_greedy_is_said_and_unset_seeds_differ(server):
     first, second = server.requests()[-2:]
     assert first["seed"] != second["seed"]
     assert first["top_p"] == 1.0
+
+
+def test_a_schema_reaches_the_llm_as_a_grammar_and_a_broken_one_does_not(server):
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    wish = {"type": "json_schema", "json_schema": {"name": "one", "schema": schema}}
+    with server.open("chat/completions", messages=CHAT, max_tokens=4, response_format=wish) as answer:
+        json.load(answer)
+    guide = server.requests()[-1]["guided_decoding"]
+    assert "root ::=" in guide.pop("grammar")
+    assert not any(guide.values())
+    before = len(server.requests())
+    broken = {"type": "json_schema", "json_schema": {"name": "one", "schema": {"type": "nothing"}}}
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        server.open("chat/completions", messages=CHAT, max_tokens=4, response_format=broken)
+    assert len(server.requests()) == before
 
 
 def test_log_probabilities_come_with_the_tokens(server):

@@ -21,7 +21,7 @@ from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output
 from stoker.launch.tensorrt_llm.sampling import with_end
-from stoker.launch.tensorrt_llm_pytorch.sampling import sampling_arguments
+from stoker.launch.tensorrt_llm_pytorch.sampling import guide_arguments, sampling_arguments
 
 WAIT_SECONDS = 0.01  # for an output; then new requests and cancelled ones have their turn
 
@@ -113,7 +113,8 @@ class LlmRuntime:
 
     async def _begin(self, sequence: LlmSequence, generation: Generation) -> None:
         """In the event loop, since a result belongs to the loop that it was made in."""
-        sampling = self._module.SamplingParams(**sampling_arguments(generation))
+        guide = self._api.GuidedDecodingParams(**guide_arguments(generation.guide)) if generation.guide else None
+        sampling = self._module.SamplingParams(**sampling_arguments(generation), guided_decoding=guide)
         ids = [int(token) for token in generation.input_ids]
         sequence.result = self._llm.generate_async(ids, sampling_params=sampling, streaming=True)
         task = asyncio.ensure_future(sequence.follow())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.launch.generation import Generation
+from stoker.launch.generation import Generation, Guide, RequestRefusedError
 from stoker.launch.tensorrt_llm.sampling import sampling_values
 
 
@@ -22,6 +22,25 @@ def sampling_arguments(generation: Generation) -> dict[str, Any]:
         **_ends(generation),
         **sampling_values(generation),
     }
+
+
+# Guide types of the C++ backend's tensors, as GuidedDecodingParams calls them.
+_GUIDES = {
+    "json_schema": "json",
+    "regex": "regex",
+    "ebnf_grammar": "grammar",
+    "structural_tag": "structural_tag",
+}
+
+
+def guide_arguments(guide: Guide) -> dict[str, Any]:
+    """The arguments of GuidedDecodingParams. RequestRefusedError for a type that it does not know."""
+    if guide.kind == "json":
+        return {"json_object": True}
+    if guide.kind not in _GUIDES:
+        why = f"it is one of {', '.join(['json', *_GUIDES])}"
+        raise RequestRefusedError(f"guides of type {guide.kind!r} are not taken", why=why)
+    return {_GUIDES[guide.kind]: guide.text}
 
 
 def _ends(generation: Generation) -> dict[str, Any]:
