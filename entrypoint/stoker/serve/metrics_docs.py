@@ -20,8 +20,8 @@ the others from the first second.
 The gauges that the Gateway API Inference Extension asks for are `num_requests_waiting` (queued),
 `num_requests_running` (running) and `kv_cache_usage_perc` (KV cache). Its endpoint picker looks for vLLM's names unless
 told: `--total-queued-requests-metric=num_requests_waiting --total-running-requests-metric=num_requests_running
---kv-cache-usage-percentage-metric=kv_cache_usage_perc --cache-info-metric=stoker_cache_config_info`; the last one's labels
-say the optional block size and number of blocks. See [kubernetes.md](kubernetes.md).
+--kv-cache-usage-percentage-metric=kv_cache_usage_perc --cache-info-metric=stoker_cache_config_info`; the labels of the
+last one are the optional block size and number of blocks. See [kubernetes.md](kubernetes.md).
 
 | here and in NIM 1.x | vLLM, NIM 2.x |
 |---|---|
@@ -32,7 +32,7 @@ say the optional block size and number of blocks. See [kubernetes.md](kubernetes
 | `time_per_output_token_seconds` | `vllm:inter_token_latency_seconds` |
 | `e2e_request_latency_seconds` | `vllm:e2e_request_latency_seconds` |
 | `request_queue_time_seconds` | `vllm:request_queue_time_seconds` |
-| `request_prompt_tokens`, `request_generation_tokens` | `vllm:request_prompt_tokens`, `vllm:request_generation_tokens` |
+| `request_prompt_tokens`, `request_generation_tokens` | the same after `vllm:` |
 | `request_success_total`, `request_finish_total` | `vllm:request_success_total`, by `finished_reason` |
 
 | name | type | labels | what |
