@@ -11,8 +11,8 @@ from stoker.deploy.sizing import PRE_STOP_SECONDS
 from stoker.deploy.types import CACHE, GID, PORT, Deployment, Sizing
 
 _STARTUP_PERIOD = 5
-_READY = {"path": "/v1/health/ready", "port": "http"}
-_LIVE = {"path": "/v1/health/live", "port": "http"}
+_READY = {"path": "/v1/health/ready", "port": PORT}  # a number: podman does not know the port's name
+_LIVE = {"path": "/v1/health/live", "port": PORT}
 
 
 def pod_spec(server: Deployment, labels: dict[str, str]) -> Document:
