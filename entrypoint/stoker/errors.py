@@ -16,6 +16,7 @@
     ├── HubUnreachableError        75  try again later
     ├── BuildError                 70  a compiler failed
     ├── EngineError                70  the engine could not be started, or died
+    ├── ContainerError             69  no container engine, no image, or a container ended (with its exit code)
     └── StoppedError              130  the user stopped Stoker before it was ready
 
 Exit codes follow sysexits(3).
@@ -112,6 +113,11 @@ class BuildError(StokerError):
 
 class EngineError(StokerError):
     code = "engine_failed"
+
+
+class ContainerError(StokerError):
+    exit_code = 69
+    code = "container_failed"
 
 
 class StoppedError(StokerError):

@@ -6,7 +6,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest", "health", "export")
+COMMANDS = (
+    *("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest"),
+    *("health", "export", "up", "down", "status"),
+)
 
 _HELP = """\
 usage: stoker [COMMAND] [MODEL] [options]
@@ -21,6 +24,9 @@ commands:
   engines ...    list, show, verify, pull, push, prune, export, import: what the cache holds
   doctor         check this machine
   generate MODEL --prompt TEXT  answer on the terminal, without a server
+  up MODEL       serve it in a container of this host: Docker or podman
+  down [MODEL]   stop what `up` started
+  status         list what `up` started
   manifest kubernetes|compose|quadlet|docker MODEL  write its deployment, sized from the plan
   bench MODEL    serve it with each engine kind in turn, and measure them side by side
   health         whether the server on this machine is ready

@@ -40,7 +40,7 @@ def test_what_is_no_command_is_a_model(arguments: list[str], split: tuple[str, l
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest", "export"]
+    "command", ["serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest", "export", "up"]
 )
 def test_every_setting_of_a_command_is_in_its_help(command: str) -> None:
     text = command_parser(command, "").format_help()
@@ -110,7 +110,7 @@ LIGHT = [
 
 @pytest.mark.parametrize("arguments", LIGHT)
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
-    heavy = ["openvino", "nncf", "numpy", "tritonclient", "grpc", "fastapi", "huggingface_hub", "rich"]
+    heavy = ["openvino", "nncf", "numpy", "tritonclient", "grpc", "fastapi", "huggingface_hub", "rich", "docker"]
     program = (
         "import sys, json, contextlib, io\nfrom stoker import cli\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"

@@ -1,0 +1,31 @@
+"""`stoker status`: what `stoker up` started, and how it is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from stoker.cli.arguments import command_parser
+from stoker.containers.connection import connect
+from stoker.containers.listing import Row, row_document, rows
+
+
+def run(arguments: Sequence[str]) -> int:
+    parser = command_parser("status", "List the containers that `stoker up` started.")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(list(arguments))
+    found = rows(connect())
+    sys.stdout.write(
+        json.dumps([row_document(row) for row in found], indent=2) + "\n" if options.json else _table(found)
+    )
+    return 0
+
+
+def _table(found: list[Row]) -> str:
+    if not found:
+        return "nothing is up; `stoker up MODEL` serves one\n"
+    cells = [(row.model, row.state, row.url, row.container, row.image) for row in found]
+    widths = [max(len(row[column]) for row in cells) for column in range(5)]
+    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "".join(f"{line.rstrip()}\n" for line in lines)

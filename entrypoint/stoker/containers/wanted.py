@@ -1,0 +1,94 @@
+"""What `stoker up` asks of the container engine: pure, from the plan and the user's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stoker.deploy.compose import MEMLOCK, STACK
+from stoker.deploy.types import CACHE, PORT, Deployment
+from stoker.settings.layers import Settings
+from stoker.settings.spec import SETTINGS
+
+LABEL = "io.stoker.model"
+URL_LABEL = "io.stoker.url"
+GRACE_LABEL = "io.stoker.grace-seconds"
+_OF_THE_CONTAINER = ("host", "port", "cache", "model", "config")
+PASSED_ON = ("HF_TOKEN", "HF_ENDPOINT")
+"""Variables of huggingface_hub that reach the server when they are set here."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the server is reached: an address and a port of this host. `network` is empty for the engine's default."""
+
+    host: str
+    port: int
+    volume: str
+    network: str = ""
+
+    @property
+    def url(self) -> str:
+        shown = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
+        return f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
+
+
+def given_flags(settings: Settings) -> tuple[str, ...]:
+    """What the user set, for the server in the container, which plans by itself."""
+    names = [one.name for one in SETTINGS if "up" in one.applies_to and one.name not in _OF_THE_CONTAINER]
+    values = [(name, settings[name].value) for name in names if settings.is_given(name)]
+    return tuple(f"--{name}" if value is True else f"--{name}={value}" for name, value in values if value is not False)
+
+
+def container_options(
+    server: Deployment, arguments: tuple[str, ...], place: Place, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """Arguments of docker.containers.create, but for GPUs."""
+    on_host = place.network == "host"
+    own = (f"--host={place.host}", f"--port={place.port}") if on_host else ()
+    options: dict[str, Any] = {
+        "image": server.image,
+        "name": server.name,
+        "command": [server.arguments[0], *arguments, *own],
+        "environment": {name: environ[name] for name in PASSED_ON if environ.get(name)},
+        "labels": {
+            LABEL: server.plan.model.served_name,
+            URL_LABEL: place.url,
+            GRACE_LABEL: str(server.sizing.grace.value),
+        },
+        "volumes": _mounts(server, place),
+        "shm_size": server.sizing.shared_memory.value,
+        "read_only": True,
+        "tmpfs": {"/tmp": ""},  # noqa: S108
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+    }
+    if place.network:
+        options["network_mode"] = place.network
+    return options if on_host else {**options, "ports": {f"{PORT}/tcp": (place.host, place.port)}}
+
+
+def _mounts(server: Deployment, place: Place) -> dict[str, dict[str, str]]:
+    mounts = {place.volume: {"bind": CACHE, "mode": "rw"}}
+    if server.directory:
+        mounts[server.directory] = {"bind": server.arguments[0], "mode": "ro"}
+    return mounts
+
+
+def gpu_options(server: Deployment, *, is_podman: bool) -> dict[str, Any]:
+    """Docker knows GPUs by their uuid through NVIDIA's runtime, podman by the names of CDI."""
+    chosen = server.plan.chosen.devices
+    if not chosen:
+        return {}
+    import docker.types
+
+    uuids = [gpu.uuid for gpu in server.plan.machine.gpus if gpu.index in chosen]
+    if is_podman:
+        names = [f"nvidia.com/gpu={uuid}" for uuid in uuids]
+        request = docker.types.DeviceRequest(driver="cdi", device_ids=names)
+    else:
+        request = docker.types.DeviceRequest(device_ids=uuids, capabilities=[["gpu"]])
+    limits = [docker.types.Ulimit(name="memlock", soft=MEMLOCK, hard=MEMLOCK)]
+    limits.append(docker.types.Ulimit(name="stack", soft=STACK, hard=STACK))
+    return {"device_requests": [request], "ulimits": limits}
