@@ -8,22 +8,21 @@ import gc
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from stoker.chain import make_plan_for, obtain_engine
+from stoker.cli.listeners import Listeners
 from stoker.cli.logs import resolved_format
 from stoker.cli.progress import Tee, listener
-from stoker.cli.service import capacity_of, limits_of
+from stoker.cli.service import capacity_of, exposure_of, limits_of
 from stoker.errors import DamagedEngineError, EngineError, StokerError, StoppedError
 from stoker.launch.runtime import supervisor_for
 from stoker.launch.supervisor import Supervisor
+from stoker.plan.render import plan_document
 from stoker.plan.types import Plan
-from stoker.serve.app import create_app
 from stoker.serve.frontend import Frontend, load_frontend
-from stoker.serve.server import HttpServer, bind
 from stoker.serve.service import Service
 from stoker.settings.layers import Settings
 from stoker.store.engine import Engine
@@ -39,23 +38,24 @@ def run_server(settings: Settings) -> int:
     """Serves until SIGTERM, Ctrl-C or a failure; returns the exit code. The port is bound before any work is done."""
     import uvloop
 
-    with bind(settings.host, settings.port) as listening:
-        code: int = uvloop.run(_serve(settings, listening))
+    service = Service(limits=limits_of(settings), exposure=exposure_of(settings))
+    with Listeners(settings, service) as listeners:
+        code: int = uvloop.run(_serve(settings, service, listeners))
         return code
 
 
-async def _serve(settings: Settings, listening: socket.socket) -> int:
-    return await _Serving(settings, listening).run()
+async def _serve(settings: Settings, service: Service, listeners: Listeners) -> int:
+    return await _Serving(settings, service, listeners).run()
 
 
 class _Serving:
     """One run of the server. `stopping` is set by the first signal; a second one ends the process at once."""
 
-    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+    def __init__(self, settings: Settings, service: Service, listeners: Listeners) -> None:
         self.settings = settings
-        self.service = Service(limits=limits_of(settings))
-        self.lifecycle = self.service.lifecycle
-        self.server = HttpServer(create_app(self.service), listening)
+        self.service = service
+        self.lifecycle = service.lifecycle
+        self.server = listeners
         self.progress = Tee(self.lifecycle, listener(resolved_format(settings.log_format)))
         self.stopping = asyncio.Event()
         self.cancel = threading.Event()
@@ -134,6 +134,7 @@ class _Serving:
 
     def _prepare(self) -> tuple[Plan, Engine]:
         plan = make_plan_for(self.settings, self.progress)
+        self.service.plan = plan_document(plan)
         for reason in plan.reasons:
             self.progress.note(reason)
         settings = self.settings
@@ -154,8 +155,7 @@ class _Serving:
         gc.collect()
         gc.freeze()  # what start-up made is never garbage: leave it out of every later collection
         chosen = plan.chosen
-        url = f"http://{_shown_host(self.settings.host)}:{self.server.port}"
-        _LOG.info("serving %s (%s, %s) at %s", plan.model.served_name, chosen.engine, chosen.precision, url)
+        _LOG.info("serving %s (%s, %s) at %s", plan.model.served_name, chosen.engine, chosen.precision, self.server.url)
 
     async def _until_told(self, work: Coroutine[Any, Any, int]) -> int | None:
         """Runs `work` until it ends or a signal comes; None for a signal once ready, else an exit code."""
@@ -202,10 +202,6 @@ class _Serving:
         self.signal = int(number)
         self.cancel.set()
         self.stopping.set()
-
-
-def _shown_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 async def _in_thread(work: Callable[[], _T]) -> _T:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
+
+from stoker.errors import UsageError
 from stoker.plan.types import Plan
 from stoker.serve.admission import Capacity
+from stoker.serve.keys import Keys
 from stoker.serve.limits import Limits
+from stoker.serve.service import Exposure
+from stoker.serve.tls import TlsFiles, reloading_context
 from stoker.settings.layers import Settings
 
 
@@ -16,6 +23,30 @@ def limits_of(settings: Settings) -> Limits:
         seconds=float(settings["request-timeout"].value),
         queue=int(settings["max-queue"].value),
     )
+
+
+def exposure_of(settings: Settings) -> Exposure:
+    """UsageError for keys that cannot be read."""
+    keys = Keys(str(settings["api-key"].value or ""), settings["api-key-file"].value)
+    origins = str(settings["cors-origins"].value or "").replace(",", " ").split()
+    return Exposure(
+        keys=keys,
+        cors_origins=tuple(origins),
+        management_apart=settings["management-port"].value is not None,
+        log_prompts=bool(settings["log-prompts"].value),
+    )
+
+
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """UsageError for files that cannot be used."""
+    certificate: Path | None = settings["tls-cert"].value
+    key: Path | None = settings["tls-key"].value
+    client_ca: Path | None = settings["tls-client-ca"].value
+    if certificate is None:
+        if key or client_ca:
+            raise UsageError("TLS needs a certificate", remedy="give --tls-cert")
+        return None
+    return reloading_context(TlsFiles(certificate, key or certificate, client_ca))
 
 
 def capacity_of(plan: Plan) -> Capacity:

@@ -2,73 +2,102 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
-import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from stoker import __version__
-from stoker.errors import StokerError
 from stoker.serve.asgi import App
-from stoker.serve.errors import RETRY_AFTER_SECONDS, ApiError, internal
+from stoker.serve.errors import ApiError
 from stoker.serve.frontend import Frontend
 from stoker.serve.inference import Inference
+from stoker.serve.keys import KeyCheck
 from stoker.serve.lifecycle import Lifecycle
-from stoker.serve.metrics import CONTENT_TYPE
 from stoker.serve.middleware import Envelope
+from stoker.serve.observation import add_description, add_health, add_metrics
 from stoker.serve.openapi import describe
+from stoker.serve.page import add_page
 from stoker.serve.preparation import prepare_chat, prepare_completion
+from stoker.serve.responses import json_response, on_api_error, on_fault, on_http_exception
 from stoker.serve.service import Service
-
-_STATE_PATIENCE_SECONDS = 1.0
 
 INFERENCE_PATHS = ("/v1/chat/completions", "/v1/completions")
 OTHER_PATHS = (
+    "/",
     "/v1/models",
     "/v1/health/live",
     "/v1/health/ready",
     "/v1/health/startup",
+    "/v1/metadata",
+    "/v1/plan",
+    "/v1/status",
     "/metrics",
     "/version",
 )
+_CORS_SECONDS = 600
 
 
 def create_app(service: Service) -> App:
-    app = FastAPI(title="Stoker", version=__version__, summary="OpenAI-compatible inference", redoc_url=None)
+    app = _application()
     for path, prepare in zip(INFERENCE_PATHS, (prepare_chat, prepare_completion), strict=True):
         app.add_route(path, Inference(prepare, service), methods=["POST"])  # type: ignore[arg-type]
-    _add_health(app, service.lifecycle)
+    add_health(app, service.lifecycle)
     _add_models(app, service.lifecycle)
-    _add_observation(app, service)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(ApiError, _on_api_error)
-    app.add_exception_handler(Exception, _on_fault)
+    add_description(app, service)
+    if not service.exposure.management_apart:
+        add_metrics(app, service)
+    add_page(app)
     describe(app)
-    return Envelope(
-        app, service.metrics, max_body=service.limits.body_bytes, endpoints=(*INFERENCE_PATHS, *OTHER_PATHS)
+    return _guarded(app, service)
+
+
+def create_management_app(service: Service) -> App:
+    """Health and metrics, for a port that only operators reach: no key is asked for."""
+    app = _application(documented=False)
+    add_health(app, service.lifecycle)
+    add_metrics(app, service)
+    return _enveloped(app, service)
+
+
+def _application(*, documented: bool = True) -> FastAPI:
+    address = "/openapi.json" if documented else None
+    summary = "OpenAI-compatible inference"
+    app = FastAPI(title="Stoker", version=__version__, summary=summary, redoc_url=None, openapi_url=address)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(ApiError, on_api_error)
+    app.add_exception_handler(Exception, on_fault)
+    return app
+
+
+def _guarded(app: FastAPI, service: Service) -> App:
+    """Keys innermost, so that what they refuse is logged and counted too; CORS outermost, as browsers ask first."""
+    exposure = service.exposure
+    guarded = _enveloped(KeyCheck(cast(App, app), exposure.keys) if exposure.keys else cast(App, app), service)
+    if not exposure.cors_origins:
+        return guarded
+    return cast(
+        App,
+        CORSMiddleware(
+            cast(Any, guarded),
+            allow_origins=exposure.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            expose_headers=("x-request-id", "retry-after"),
+            max_age=_CORS_SECONDS,
+        ),
     )
 
 
-def _add_health(app: FastAPI, lifecycle: Lifecycle) -> None:
-    @app.get("/v1/health/live", tags=["health"])
-    async def live() -> Response:
-        """200 as long as the process answers."""
-        return _json({"object": "health.response", "live": True})
-
-    @app.get("/v1/health/ready", tags=["health"])
-    async def ready() -> Response:
-        """200 when requests are taken, else 503 with the phase."""
-        is_ready = lifecycle.ready
-        body = {"object": "health.response", "ready": is_ready, "phase": lifecycle.current}
-        return _json(body, 200 if is_ready else 503)
-
-    @app.get("/v1/health/startup", tags=["health"])
-    async def startup() -> Response:
-        """What the server is doing on its way to ready, how far it is, and why it failed if it did."""
-        return _json(lifecycle.report())
+def _enveloped(app: App, service: Service) -> App:
+    return Envelope(
+        app,
+        service.metrics,
+        max_body=service.limits.body_bytes,
+        endpoints=(*INFERENCE_PATHS, *OTHER_PATHS),
+        log_prompts=service.exposure.log_prompts,
+    )
 
 
 def _add_models(app: FastAPI, lifecycle: Lifecycle) -> None:
@@ -77,7 +106,7 @@ def _add_models(app: FastAPI, lifecycle: Lifecycle) -> None:
         """The served model under each of its names; empty until it is ready."""
         serving = lifecycle.serving
         cards = [_card(name, serving.frontend) for name in serving.frontend.names] if serving else []
-        return _json({"object": "list", "data": cards})
+        return json_response({"object": "list", "data": cards})
 
     @app.get("/v1/models/{name:path}", tags=["models"])
     async def model(name: str) -> Response:
@@ -88,7 +117,7 @@ def _add_models(app: FastAPI, lifecycle: Lifecycle) -> None:
             served = ", ".join(names) or "none yet"
             text = f"The model '{name[:200]}' does not exist; served here: {served}."
             raise ApiError(404, text, param="model", code="model_not_found")
-        return _json(_card(name, serving.frontend))
+        return json_response(_card(name, serving.frontend))
 
 
 def _card(name: str, frontend: Frontend) -> dict[str, Any]:
@@ -99,50 +128,3 @@ def _card(name: str, frontend: Frontend) -> dict[str, Any]:
         "owned_by": "stoker",
         "max_model_len": frontend.context.length,
     }
-
-
-def _add_observation(app: FastAPI, service: Service) -> None:
-    @app.get("/metrics", tags=["observation"])
-    async def metrics() -> Response:
-        """Prometheus' text format; docs/metrics.md lists the names."""
-        await _ask_engine(service)
-        return Response(service.metrics.render(), headers={"content-type": CONTENT_TYPE.decode()})
-
-    @app.get("/version", tags=["observation"])
-    async def version() -> Response:
-        """The version of this server."""
-        return _json({"version": __version__})
-
-
-async def _ask_engine(service: Service) -> None:
-    """Brings the engine's gauges up to date; leaves them as they are where it does not answer."""
-    serving = service.lifecycle.serving
-    if serving is None or not service.lifecycle.ready:
-        return
-    with suppress(asyncio.TimeoutError, StokerError):
-        state = await asyncio.wait_for(serving.engine.state(), _STATE_PATIENCE_SECONDS)
-        service.metrics.engine(serving.frontend.names[0], state, serving.frontend.max_batch_size)
-
-
-def _json(document: Any, status: int = 200) -> Response:
-    headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if status == 503 else None
-    return Response(msgspec.json.encode(document), status, headers, "application/json")
-
-
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """Starlette's own refusals: no such path, not this method."""
-    assert isinstance(error, HTTPException)
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_value")
-    text = f"{error.detail}: {request.method} {request.url.path[:200]}"
-    body = ApiError(error.status_code, text, code=code).body()
-    return Response(body, error.status_code, error.headers, "application/json")
-
-
-async def _on_api_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return Response(error.body(), error.status, media_type="application/json")
-
-
-async def _on_fault(_: Request, __: Exception) -> Response:
-    """The exception goes on to the server, which logs it."""
-    return Response(internal().body(), 500, media_type="application/json")

@@ -52,6 +52,8 @@ class Metrics:
 
     def __init__(self, lifecycle: Lifecycle, admission: Admission | None = None) -> None:
         self._admission = admission = admission or Admission()
+        self._active: dict[int, Measurement] = {}
+        self._ended_tokens = 0
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the page and nothing reads them
         self.registry = CollectorRegistry()
         self.instruments: list[Instrument] = []
@@ -99,10 +101,15 @@ class Metrics:
         return Histogram(name, help_, _MODEL, buckets=buckets, registry=self.registry)
 
     def begin(self, model: str, started: float) -> Measurement:
-        return Measurement(self._first.labels(model).observe, self._gap.labels(model).observe, started)
+        """Its tokens count in `tokens_generated` as they come; `end` must follow."""
+        measurement = Measurement(self._first.labels(model).observe, self._gap.labels(model).observe, started)
+        self._active[id(measurement)] = measurement
+        return measurement
 
     def end(self, model: str, measurement: Measurement, seconds: float, *, success: bool) -> None:
         """Once for each request that was admitted and understood."""
+        del self._active[id(measurement)]
+        self._ended_tokens += measurement.completion_tokens
         (self._success if success else self._failure).labels(model).inc()
         self._prompt.labels(model).inc(measurement.prompt_tokens)
         self._generated.labels(model).inc(measurement.completion_tokens)
@@ -113,6 +120,11 @@ class Metrics:
             self._queue.labels(model).observe(measurement.queue_seconds)
             self._prompts.labels(model).observe(measurement.prompt_tokens)
             self._answers.labels(model).observe(measurement.completion_tokens)
+
+    @property
+    def tokens_generated(self) -> int:
+        """Of all requests so far, those under way included."""
+        return self._ended_tokens + sum(each.completion_tokens for each in self._active.values())
 
     def http_request(self, endpoint: str, status: int) -> None:
         self._http.labels(endpoint, str(status)).inc()

@@ -20,6 +20,7 @@ logger = logging.getLogger("stoker.access")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _PROBED = ("/v1/health/", "/metrics")  # asked every few seconds by machines: no news
+_SHOWN_BODY = 64 << 10
 _CLIENT_CLOSED = 499  # nginx's number for a client that left before the answer began
 
 
@@ -34,17 +35,20 @@ class RequestRecord:
 class Envelope:
     """Pure ASGI. A request id that is not 1 to 128 of A-Z a-z 0-9 . _ : / + = - is replaced by one of ours."""
 
-    def __init__(self, app: App, metrics: Metrics, *, max_body: int, endpoints: Collection[str]) -> None:
+    def __init__(
+        self, app: App, metrics: Metrics, *, max_body: int, endpoints: Collection[str], log_prompts: bool = False
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._max_body = max_body
         self._endpoints = frozenset(endpoints)
+        self._log_prompts = log_prompts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(receive, send, _request_id(scope), self._max_body)
+        exchange = _Exchange(receive, send, _request_id(scope), self._max_body, keep=self._log_prompts)
         record = RequestRecord(exchange.request_id.decode())
         scope.setdefault("state", {})["record"] = record
         started = time.perf_counter()
@@ -74,23 +78,28 @@ class Envelope:
             "seconds": round(seconds, 4),
             "request_id": record.id,
         }
+        if exchange.kept:
+            fields["body"] = b"".join(exchange.kept)[:_SHOWN_BODY].decode(errors="replace")
         told = ""
         if record.measurement is not None:
             fields |= _measured(record.measurement)
             told = _told(record.measurement)
-        line = f"{scope['method']} {quote(path, safe='/:@')} {status} {seconds:.3f}s{told} {record.id}"
+        body = f" {fields['body']!r}" if "body" in fields else ""
+        line = f"{scope['method']} {quote(path, safe='/:@')} {status} {seconds:.3f}s{told} {record.id}{body}"
         logger.log(level, "%s", line, extra={"fields": fields})
 
 
 class _Exchange:
     """One request's `receive` and `send`, watched. ApiError, 413, for a body over the limit."""
 
-    def __init__(self, receive: Receive, send: Send, request_id: bytes, max_body: int) -> None:
+    def __init__(self, receive: Receive, send: Send, request_id: bytes, max_body: int, *, keep: bool) -> None:
         self.request_id = request_id
         self.status = 0
         self._receive = receive
         self._send = send
         self._limit = self._left = max_body
+        self._keep = keep
+        self.kept: list[bytes] = []
 
     def check_length(self, scope: Scope) -> None:
         length = header(scope, b"content-length")
@@ -102,6 +111,8 @@ class _Exchange:
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise self._too_large()
+        if self._keep and message.get("body"):
+            self.kept.append(message["body"])
         return message
 
     def _too_large(self) -> ApiError:

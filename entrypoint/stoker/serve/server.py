@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,7 +80,7 @@ def _listening_inodes(port: int) -> Iterator[str]:
 class HttpServer:
     """uvicorn with httptools, and uvloop where the loop is one."""
 
-    def __init__(self, app: App, bound: socket.socket) -> None:
+    def __init__(self, app: App, bound: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         config = uvicorn.Config(
             cast(Any, app),
             http="httptools",
@@ -91,6 +92,8 @@ class HttpServer:
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
+        config.load()
+        config.ssl = tls
         self._server = _SignalFree(config)
         self._socket = bound
         self._running: asyncio.Future[None] | None = None

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from stoker.launch.generation import EngineClient
 from stoker.serve.admission import Admission
 from stoker.serve.frontend import Frontend
+from stoker.serve.keys import Keys
 from stoker.serve.lifecycle import Lifecycle
 from stoker.serve.limits import Limits
 from stoker.serve.metrics import Metrics
 
 
+@dataclass(frozen=True)
+class Exposure:
+    """Who may use the server, and what it shows. No `keys`: everybody. No `cors_origins`: no other site's pages.
+
+    `management_apart`: metrics are on a port of their own. `log_prompts`: the log shows what was asked.
+    """
+
+    keys: Keys = field(default_factory=Keys)
+    cors_origins: tuple[str, ...] = ()
+    management_apart: bool = False
+    log_prompts: bool = False
+
+
 @dataclass
 class Service:
+    """`plan` is the document that `stoker plan --json` prints, once there is a plan."""
+
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     limits: Limits = field(default_factory=Limits)
+    exposure: Exposure = field(default_factory=Exposure)
+    plan: dict[str, Any] | None = None
     metrics: Metrics = field(init=False)
     admission: Admission = field(init=False)
 

@@ -1,0 +1,48 @@
+"""What the server listens on, bound before any work is done: the API's port, and the operators' where there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+
+from stoker.cli.service import tls_of
+from stoker.serve.app import create_app, create_management_app
+from stoker.serve.server import HttpServer, bind
+from stoker.serve.service import Service
+from stoker.settings.layers import Settings
+
+
+class Listeners(AbstractContextManager["Listeners"]):
+    """UsageError for a port that cannot be had or TLS files that cannot be used."""
+
+    def __init__(self, settings: Settings, service: Service) -> None:
+        self._host = settings.host
+        self._sockets = ExitStack()
+        tls = tls_of(settings)
+        self._scheme = "https" if tls else "http"
+        self._api = HttpServer(create_app(service), self._bind(settings.host, settings.port), tls)
+        self._all = [self._api]
+        port = settings["management-port"].value
+        if port is not None:
+            host = settings["management-host"].value or settings.host
+            self._all.append(HttpServer(create_management_app(service), self._bind(host, port)))
+
+    def _bind(self, host: str, port: int) -> socket.socket:
+        return self._sockets.enter_context(bind(host, port))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._sockets.close()
+
+    @property
+    def url(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{self._scheme}://{host}:{self._api.port}"
+
+    async def serve(self) -> None:
+        """Until `stop` is called."""
+        await asyncio.gather(*(server.serve() for server in self._all))
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(server.stop() for server in self._all))
