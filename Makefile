@@ -26,6 +26,13 @@ check: setup-test
 test-gpu: setup-test  # on a machine with NVIDIA GPUs
 	.venv/bin/python -m pytest tests/hardware
 
+.PHONY: test-browser screenshots
+test-browser: setup-test  # the page at / in Chromium: apt install chromium chromium-driver
+	.venv/bin/python -m pytest tests/integration/chain/test_page.py
+
+screenshots: setup-test
+	STOKER_SCREENSHOTS=docs .venv/bin/python -m pytest tests/integration/chain/test_page.py
+
 bench: setup-test
 	.venv/bin/python -m tests.performance
 

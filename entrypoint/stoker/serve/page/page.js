@@ -8,12 +8,13 @@ const POLL_MS = 1000;
 const HISTORY = 120;
 const rates = [];
 let last = null;
-let known = { plan: false, models: false };
+const known = { plan: false, models: false };
 
 async function poll() {
   try {
     const report = await get("v1/health/startup");
-    showStartup(report);
+    showPhase(report.phase, report.ready && known.models ? "ready" : report.phase === "failed" ? "failed" : "starting");
+    if (!report.ready) showStartup(report);
     if (!known.plan) await showPlanOnce();
     if (report.ready) await showReady();
   } catch (failure) {
@@ -32,8 +33,6 @@ function showPhase(text, state) {
 }
 
 function showStartup(report) {
-  showPhase(report.phase, report.ready ? "ready" : report.phase);
-  if (report.ready) return;
   const rows = report.phases.map((phase) => phaseRow(phase, phase.name === report.phase));
   element("phases").replaceChildren(...rows);
   const progress = element("progress");
@@ -81,6 +80,7 @@ async function showReady() {
     element("model").textContent = models.data[0].id;
     element("version").textContent = `Stoker ${(await get("version")).version}`;
     known.models = true;
+    showPhase("ready", "ready");
   }
   showStatus(await get("v1/status"));
 }
