@@ -12,6 +12,7 @@ from pathlib import Path
 
 from stoker.build.jobs import model_as_json
 from stoker.build.kinds import buildable_kinds, compiler_versions
+from stoker.build.space import check_space
 from stoker.build.worker import run_build
 from stoker.errors import StoppedError
 from stoker.plan.catalogue import load_catalogue
@@ -91,6 +92,7 @@ def obtain_engine(
     stop = cancel or threading.Event()
 
     def make(workspace: Path, shared: Progress) -> Manifest:
+        check_space(plan, workspace)
         record = run_build(plan.model, plan.chosen, workspace, shared, calibration, stop)
         if stop.is_set():
             raise StoppedError("stopped while building", remedy="nothing half-built was kept")
