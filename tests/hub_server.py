@@ -209,9 +209,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._api("/".join(parts[2:4]), kind, revision, token)
         elif parts[0] == "cdn":
             self.server.hub.wait_for_others(self.path)
-            self._contents(parts[1], parts[2])
+            self._contents(parts[1], "/".join(parts[2:]))
         elif len(parts) > 4 and parts[2] == "resolve":
-            self._resolve("/".join(parts[:2]), "/".join(parts[3:-1]), parts[-1], token)
+            self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]), token)
         else:
             raise Failure(404, "", "no such page")
 

@@ -20,8 +20,7 @@ class DirectoryTree:
         self._root = root
 
     def read(self, path: str) -> bytes | None:
-        if not self._root.is_dir():
-            raise RemoteError(f"there is no directory {self._root}")
+        self._check_there()
         try:
             return (self._root / path).read_bytes()
         except FileNotFoundError:
@@ -45,7 +44,13 @@ class DirectoryTree:
     def write_bytes(self, path: str, data: bytes) -> None:
         self._replace(path, io.BytesIO(data))
 
+    def _check_there(self) -> None:
+        """A share that is not mounted must not be taken for an empty one, nor filled."""
+        if not self._root.is_dir():
+            raise RemoteError(f"there is no directory {self._root}")
+
     def _replace(self, path: str, source: IO[bytes]) -> None:
+        self._check_there()
         target = self._root / path
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:

@@ -51,6 +51,8 @@ class HubTree:
         self._upload(path, io.BytesIO(data))
 
     def _upload(self, path: str, content: Path | io.BytesIO) -> None:
+        """Asks first whether the hub answers: its own client would go on trying for half a minute."""
+        self.read(path)
         with _translated():
             HfApi(endpoint=self._endpoint, library_name="stoker", library_version=stoker.__version__).upload_file(
                 path_or_fileobj=content if isinstance(content, io.BytesIO) else str(content),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,21 +148,32 @@ class _Patient(Registry):  # type: ignore[misc]
         impatient(self.session)
 
     def do_request(self, *arguments: Any, **options: Any) -> Any:
-        return Registry.do_request.__wrapped__(self, *arguments, **options)
+        """Once more with a new token where the old one has expired, or was for reading only."""
+        answer = Registry.do_request.__wrapped__(self, *arguments, **options)
+        if answer.status_code == 401 and getattr(self.auth, "token", None):
+            self.auth.token = None
+            answer = Registry.do_request.__wrapped__(self, *arguments, **options)
+        return answer
 
     def log_in(self, container: Any) -> None:
         """Loads docker's credentials, and finds out whether the registry wants them plain or for a token."""
-        from oras.auth import get_auth_backend
-
-        insecure = self.prefix == "http"
         answer = self.session.get(f"{self.prefix}://{container.registry}/v2/")
-        basic = answer.headers.get("Www-Authenticate", "").lower().startswith("basic")
-        if basic:
-            self.auth = get_auth_backend("basic", self.session, insecure, tls_verify=True)
-        self.auth.load_configs(container)
+        self.auth.load_configs(container, _docker_configs())
+        if answer.headers.get("Www-Authenticate", "").lower().startswith("basic"):
+            password = getattr(self.auth, "_basic_auth", None)
+            if password is None:
+                raise RemoteError(f"{container.registry} wants a password: `docker login {container.registry}`")
+            self.session.headers["Authorization"] = f"Basic {password}"
 
     def location(self, response: Any, container: Any) -> str:
         return str(self._get_location(response, container))
+
+
+def _docker_configs() -> list[str]:
+    """Where `docker login` and `podman login` write, beside docker's default, which oras reads by itself."""
+    found = [Path(folder, "config.json") for folder in (os.environ.get("DOCKER_CONFIG"),) if folder]
+    found += [Path(file) for file in (os.environ.get("REGISTRY_AUTH_FILE"),) if file]
+    return [str(path) for path in found if path.is_file()]
 
 
 def _document(manifest: bytes, files: Iterable[EngineFile]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class S3Tree:
             answer = self._client.get_object(
                 Bucket=self._bucket, Key=self._prefix + path, Range=f"bytes={start}-{end - 1}"
             )
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 yield body.iter_chunks(_CHUNK_BYTES)
 
     def write(self, path: str, source: Path) -> None:
