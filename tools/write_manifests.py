@@ -90,7 +90,7 @@ def deployment(model: Model, machine: str) -> Deployment:
     described = replace(described, cpu=replace(described.cpu, architecture=""))
     plan = choose_plan(described, model, load_catalogue(), load_nvidia(), Wishes())
     sizing = size(plan, load_catalogue(), load_nvidia(), DRAIN)
-    return replace(make_deployment(plan, sizing, port=8000, drain_seconds=DRAIN), name=NAME)
+    return replace(make_deployment(plan, sizing, port=8000), name=NAME)
 
 
 def server_patch(server: Deployment) -> Document:

@@ -11,11 +11,13 @@ from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.warnings import show_warnings
 from stoker.deploy.deployment import make_deployment
 from stoker.deploy.formats import FORMATS, manifest
+from stoker.deploy.given import given_flags
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
 from stoker.errors import UsageError
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.render import pinned
 from stoker.probe.description import load_description
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
@@ -46,6 +48,6 @@ def plan_deployment(settings: Settings, machine: str | None, *, image: str = "",
     """Plans without fetching weights, for this machine or a described one."""
     described = load_description(machine) if machine else None
     plan = make_plan_for(settings, Silent(), weights=False, machine=described, buildable=False)
-    drain = settings.drain_timeout
-    sizing = size(plan, load_catalogue(), load_nvidia(), drain)
-    return make_deployment(plan, sizing, image=image, replicas=replicas, port=settings.port, drain_seconds=drain)
+    sizing = size(plan, load_catalogue(), load_nvidia(), settings.drain_timeout)
+    given = given_flags(settings, "manifest", but=("goal", *(name for name, _ in pinned(plan))))
+    return make_deployment(plan, sizing, given, image=image, replicas=replicas, port=settings.port)

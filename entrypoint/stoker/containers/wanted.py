@@ -8,15 +8,12 @@ from typing import Any
 
 from stoker.deploy.compose import MEMLOCK, STACK
 from stoker.deploy.types import CACHE, PORT, Deployment
-from stoker.settings.layers import Settings
-from stoker.settings.spec import SETTINGS
 
 LABEL = "io.stoker.model"
 URL_LABEL = "io.stoker.url"
 GRACE_LABEL = "io.stoker.grace-seconds"
-_OF_THE_CONTAINER = ("host", "port", "cache", "model", "config")
-PASSED_ON = ("HF_TOKEN", "HF_ENDPOINT")
-"""Variables of huggingface_hub that reach the server when they are set here."""
+PASSED_ON = ("HF_TOKEN", "HF_ENDPOINT", "STOKER_API_KEY")
+"""Variables that reach the server when they are set here."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +29,6 @@ class Place:
     def url(self) -> str:
         shown = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
         return f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
-
-
-def given_flags(settings: Settings) -> tuple[str, ...]:
-    """What the user set, for the server in the container, which plans by itself."""
-    names = [one.name for one in SETTINGS if "up" in one.applies_to and one.name not in _OF_THE_CONTAINER]
-    values = [(name, settings[name].value) for name in names if settings.is_given(name)]
-    return tuple(f"--{name}" if value is True else f"--{name}={value}" for name, value in values if value is not False)
 
 
 def container_options(

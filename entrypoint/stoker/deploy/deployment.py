@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from stoker.deploy.types import Deployment, Sizing
 from stoker.plan.render import pinned
 from stoker.plan.types import Plan
 from stoker.resolve.reference import HubRepository, LocalDirectory, parse_reference
-from stoker.settings.spec import BY_NAME
 
 REPOSITORY = "stoker"
 MODELS = "/models"
@@ -19,11 +18,12 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def make_deployment(
-    plan: Plan, sizing: Sizing, *, image: str = "", replicas: int = 1, port: int, drain_seconds: float
+    plan: Plan, sizing: Sizing, given: Sequence[str] = (), *, image: str = "", replicas: int = 1, port: int
 ) -> Deployment:
-    """Everything that the planner decided is spelled out, so that all replicas are alike and stay so."""
+    """Everything that the planner decided is spelled out, so that all replicas are alike and stay so. `given` are the
+    flags that the user set beyond that."""
     reference, directory = container_reference(plan)
-    arguments = [reference, *(f"--{name}={value}" for name, value in _settings(plan, reference, drain_seconds))]
+    arguments = [reference, *(f"--{name}={value}" for name, value in pinned(plan)), *given]
     return Deployment(
         name=resource_name(plan.model.served_name),
         plan=plan,
@@ -34,14 +34,6 @@ def make_deployment(
         port=port,
         directory=directory,
     )
-
-
-def _settings(plan: Plan, reference: str, drain_seconds: float) -> Iterator[tuple[str, str]]:
-    yield from pinned(plan)
-    if drain_seconds != BY_NAME["drain-timeout"].default:
-        yield "drain-timeout", f"{drain_seconds:g}"
-    if plan.model.served_name != reference.partition("@")[0]:
-        yield "served-model-name", plan.model.served_name
 
 
 def image_for(plan: Plan) -> str:

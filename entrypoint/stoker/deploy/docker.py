@@ -28,12 +28,13 @@ def _reasons(sizing: Sizing) -> Iterator[str]:
     yield f"--shm-size: {sizing.shared_memory.why}."
     yield f"--stop-timeout: {sizing.grace.why}."
     yield f"The volume `stoker` keeps models and engines: {sizing.cache.why}."
-    yield "The port is published on this host only; HF_TOKEN is passed on when it is set, for gated models."
+    yield "HF_TOKEN (for gated models) and STOKER_API_KEY are passed on when they are set."
+    yield "--publish: on this host only. Beyond it: drop the address, and set STOKER_API_KEY."
 
 
 def _options(server: Deployment) -> Iterator[str]:
     sizing = server.sizing
-    yield f"--publish 127.0.0.1:{server.port}:{PORT} --volume stoker:{CACHE} --env HF_TOKEN"
+    yield f"--publish 127.0.0.1:{server.port}:{PORT} --volume stoker:{CACHE} --env HF_TOKEN --env STOKER_API_KEY"
     if server.directory:
         yield f"--volume {shlex.quote(f'{server.directory}:{server.arguments[0]}:ro')}"
     if sizing.gpus.value:

@@ -49,7 +49,7 @@ def _container(server: Deployment) -> Document:
         "name": "stoker",
         "image": server.image,
         **_arguments(server),
-        **_environment(),
+        **_environment(server),
         "ports": [{"name": "http", "containerPort": PORT}],
         **_resources(server.sizing),
         "securityContext": {
@@ -75,12 +75,26 @@ def _arguments(server: Deployment) -> Document:
     return {**(because(why) if len(server.arguments) > 1 else {}), "args": list(server.arguments)}
 
 
-def _environment() -> Document:
-    token = {"name": "huggingface", "key": "token", "optional": True}
+def _environment(server: Deployment) -> Document:
     return {
-        **because("For gated models: kubectl create secret generic huggingface --from-literal=token=..."),
-        "env": [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": token}}],
+        "env": [
+            {
+                **because("For gated models: kubectl create secret generic huggingface --from-literal=token=..."),
+                **_from_secret("HF_TOKEN", "huggingface", "token"),
+            },
+            {
+                **because(
+                    f"kubectl create secret generic {server.name} --from-literal=api-key=...: only who has the key may "
+                    "use the server and read its metrics. Without the secret everybody in the cluster may."
+                ),
+                **_from_secret("STOKER_API_KEY", server.name, "api-key"),
+            },
+        ]
     }
+
+
+def _from_secret(variable: str, secret: str, key: str) -> Document:
+    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": True}}}
 
 
 def _resources(sizing: Sizing) -> Document:

@@ -44,6 +44,10 @@ def _container(server: Deployment) -> Iterator[str]:
         yield f"Volume={_escaped(f'{server.directory}:{server.arguments[0]}:ro')}"
     yield from comment("For gated models: printf %s TOKEN | podman secret create huggingface -, and uncomment")
     yield "# Secret=huggingface,type=env,target=HF_TOKEN"
+    yield from comment(
+        "Beyond this host: drop the address above, and let only who has the key in, by a secret as before"
+    )
+    yield "# Secret=stoker-api-key,type=env,target=STOKER_API_KEY"
     yield from _limits(sizing)
     yield "ReadOnly=true"
     yield "DropCapability=all"

@@ -58,9 +58,15 @@ STORE_SETTINGS: tuple[Setting, ...] = (
         "`s3://bucket/prefix`, `https://server/path`, `file:///path`, `hf://org/name`",
         shown_default="none",
         metavar="URL,...",
-        applies_to=_ENGINES,
+        applies_to=(*_ENGINES, "manifest", "up"),
     ),
-    Setting("push", "switch", "Give the remotes what was built here", default=False, applies_to=("serve", "build")),
+    Setting(
+        "push",
+        "switch",
+        "Give the remotes what was built here",
+        default=False,
+        applies_to=("serve", "build", "manifest", "up"),
+    ),
     Setting(
         "check",
         "text",
@@ -68,7 +74,7 @@ STORE_SETTINGS: tuple[Setting, ...] = (
         "their digests before serving",
         default="background",
         choices=("sizes", "background", "full"),
-        applies_to=("serve", "build"),
+        applies_to=("serve", "build", "manifest", "up"),
     ),
     Setting(
         "signatures",
@@ -76,7 +82,7 @@ STORE_SETTINGS: tuple[Setting, ...] = (
         "Engines from elsewhere without a signature of `public-key`: taken, warned about, or refused",
         default="off",
         choices=("off", "warn", "enforce"),
-        applies_to=_ENGINES,
+        applies_to=(*_ENGINES, "manifest", "up"),
     ),
     Setting(
         "public-key",
@@ -101,7 +107,7 @@ STORE_SETTINGS: tuple[Setting, ...] = (
         "Most bytes of engines that the cache keeps, like `500g`; those not used for longest go, never those in use",
         shown_default="no limit",
         metavar="BYTES",
-        applies_to=_ENGINES,
+        applies_to=(*_ENGINES, "manifest", "up"),
     ),
 )
 
@@ -203,7 +209,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Requests that may wait for a place in the engine; more are refused with 429 or 503",
         default=512,
         metavar="N",
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
         minimum=0,
     ),
     Setting(
@@ -212,7 +218,7 @@ SETTINGS: tuple[Setting, ...] = (
         "How long a request may take, waiting included; 0 sets no limit",
         default=0.0,
         metavar="SECONDS",
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
         minimum=0,
     ),
     Setting(
@@ -221,7 +227,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Largest body of a request, in MiB",
         default=8,
         metavar="MIB",
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
         minimum=1,
     ),
     Setting(
@@ -230,7 +236,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Most messages in one request",
         default=4096,
         metavar="N",
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
         minimum=1,
     ),
     Setting(
@@ -239,7 +245,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Longest prompt",
         shown_default="what the context holds",
         metavar="TOKENS",
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
         minimum=1,
     ),
     Setting(
@@ -248,7 +254,7 @@ SETTINGS: tuple[Setting, ...] = (
         "API keys that are accepted, between commas; better given as the variable, which no process list shows",
         shown_default="everybody may use the server",
         metavar="KEYS",
-        applies_to=("serve",),
+        applies_to=("serve", "up"),
     ),
     Setting(
         "api-key-file",
@@ -288,7 +294,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Sites whose pages may use the API in a browser, between commas, or `*`",
         shown_default="none",
         metavar="ORIGINS",
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
     ),
     Setting(
         "management-port",
@@ -313,7 +319,7 @@ SETTINGS: tuple[Setting, ...] = (
         "switch",
         "Write what is asked (the first 64 KiB of each body) into the access log",
         default=False,
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
     ),
     Setting(
         "log-format",

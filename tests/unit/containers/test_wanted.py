@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from stoker.containers.start import check_port
-from stoker.containers.wanted import Place, container_options, given_flags, gpu_options
+from stoker.containers.wanted import Place, container_options, gpu_options
 from stoker.deploy.types import Deployment, Sized, Sizing
 from stoker.errors import ContainerError
 from stoker.plan.catalogue import load_catalogue
@@ -15,7 +15,6 @@ from stoker.plan.types import Wishes
 from stoker.probe.description import load_description
 from stoker.progress import Silent
 from stoker.resolve.resolve import resolve
-from stoker.settings.layers import load_settings
 
 PLACE = Place("127.0.0.1", 9000, "stoker")
 
@@ -26,13 +25,6 @@ def server(machine: str, tmp_path, directory: str = "") -> Deployment:
     one = Sized(1, "")
     sizing = Sizing(one, one, one, Sized(600 << 20, ""), one, one, Sized(55, ""), cores_limited=True)
     return Deployment("stoker-demo", plan, sizing, "stoker:cpu", ("demo",), directory=directory)
-
-
-def test_only_what_the_user_set_is_passed_on(tmp_path):
-    flags = {"model": "demo", "port": "9000", "max-seq-len": "2k", "offline": "true", "cache": str(tmp_path)}
-    settings = load_settings(flags, {"STOKER_PRECISION": "int4", "STOKER_HOST": "0.0.0.0"})
-    assert set(given_flags(settings)) == {"--max-seq-len=2048", "--offline", "--precision=int4"}
-    assert given_flags(load_settings({}, {})) == ()
 
 
 def test_the_container_may_do_little_and_is_published_where_asked(tmp_path):

@@ -42,12 +42,18 @@ def deployment() -> Callable[..., Deployment]:
     """`deployment("llama-3.1-8b", "1xH100-80GB", replicas=2, reference="/a/directory")`."""
 
     def deployment(
-        model: str, machine: str, *, reference: str = "", drain: float = DRAIN, **options: Any
+        model: str,
+        machine: str,
+        *,
+        reference: str = "",
+        drain: float = DRAIN,
+        given: tuple[str, ...] = (),
+        **options: Any,
     ) -> Deployment:
         plan = plan_for(model, machine)
         if reference:
             plan = replace(plan, model=replace(plan.model, reference=reference))
         sizing = size(plan, load_catalogue(), load_nvidia(), drain)
-        return make_deployment(plan, sizing, **{"port": 8000, "drain_seconds": drain, **options})
+        return make_deployment(plan, sizing, given, **{"port": 8000, **options})
 
     return deployment
