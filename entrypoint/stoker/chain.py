@@ -10,14 +10,15 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from stoker.build.jobs import model_as_json
+from stoker.build.jobs import Site, model_as_json
 from stoker.build.kinds import buildable_kinds, compiler_versions
 from stoker.build.space import check_space
-from stoker.build.worker import run_build
-from stoker.errors import StoppedError
+from stoker.build.worker import BuildCancelledError, run_build
+from stoker.errors import BuildError, OutOfMemoryError, StoppedError
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
 from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.nvidia.host import ranks_at_once
 from stoker.plan.types import Plan
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
@@ -25,6 +26,7 @@ from stoker.progress import Progress
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
 from stoker.settings.layers import Settings
+from stoker.settings.origin import Origin, Sourced
 from stoker.store.engine import SCHEMA, Engine, Manifest
 from stoker.store.exported import admit, directory_of, engine_model, engine_wishes, finished_engine
 from stoker.store.key import engine_key, key_inputs
@@ -68,6 +70,30 @@ def resolve_model(settings: Settings, progress: Progress, *, weights: bool = Tru
     return replace(model, served_name=settings.served_model_name or model.served_name)
 
 
+def obtain_planned(
+    plan: Plan, settings: Settings, progress: Progress, cancel: threading.Event | None = None
+) -> tuple[Plan, Engine]:
+    """The plan's engine; should its build fail, that of the next profile, once. Raises what obtain_engine does."""
+    cache, calibration, policy = settings.cache, settings.calibration, settings.store_policy()
+    try:
+        return plan, obtain_engine(plan, cache, progress, calibration, cancel, policy)
+    except BuildError as error:
+        if not plan.next_profile or isinstance(error, BuildCancelledError | OutOfMemoryError):
+            raise
+        second = _next_plan(plan, settings, error)
+    for reason in second.reasons:
+        progress.note(reason)
+    return second, obtain_engine(second, cache, progress, calibration, cancel, policy)
+
+
+def _next_plan(plan: Plan, settings: Settings, error: BuildError) -> Plan:
+    wish = Sourced(plan.next_profile, Origin.DEFAULT, "the failed build's plan")
+    wishes = replace(settings.wishes(), profile=wish)
+    second = choose_plan(plan.machine, plan.model, load_catalogue(), load_nvidia(), wishes, buildable_kinds())
+    why = f"{plan.chosen.profile} failed to build, so {plan.next_profile} is built instead: {error}"
+    return replace(second, reasons=(why, *second.reasons))
+
+
 def obtain_engine(
     plan: Plan,
     cache: Path,
@@ -93,7 +119,7 @@ def obtain_engine(
 
     def make(workspace: Path, shared: Progress) -> Manifest:
         check_space(plan, workspace)
-        record = run_build(plan.model, plan.chosen, workspace, shared, calibration, stop)
+        record = run_build(plan.model, plan.chosen, workspace, shared, calibration, stop, _site(plan, cache, key))
         if stop.is_set():
             raise StoppedError("stopped while building", remedy="nothing half-built was kept")
         return replace(manifest, build={**record, "kv_blocks": plan.memory.kv_blocks})
@@ -104,6 +130,15 @@ def obtain_engine(
 def _engine_bytes(plan: Plan) -> int:
     """On the disk: the weights of all devices, and the tokenizer and graph beside them."""
     return plan.memory.weights * max(1, len(plan.chosen.devices)) + _COMPANION_BYTES
+
+
+def _site(plan: Plan, cache: Path, key: str) -> Site:
+    """What of the machine the build may use."""
+    logs = str(cache / "logs" / key)
+    if not plan.chosen.devices:
+        return Site(logs=logs)
+    ranks, kind = plan.chosen.tensor_parallel * plan.chosen.pipeline_parallel, load_nvidia().kinds[plan.chosen.engine]
+    return Site(plan.device_uuids, ranks_at_once(kind, plan.machine, plan.model, ranks), logs)
 
 
 def _stem(model: Model) -> str:

@@ -15,6 +15,7 @@
     ├── RemoteUnusableError        75  a remote does not give or take the engine that it was asked for
     ├── HubUnreachableError        75  try again later
     ├── BuildError                 70  a compiler failed
+    │   └── OutOfMemoryError       70  the host's memory does not hold what it needs
     ├── EngineError                70  the engine could not be started, or died
     ├── ContainerError             69  no container engine, no image, or a container ended (with its exit code)
     └── StoppedError              130  the user stopped Stoker before it was ready
@@ -109,6 +110,10 @@ class HubUnreachableError(StokerError):
 
 class BuildError(StokerError):
     code = "build_failed"
+
+
+class OutOfMemoryError(BuildError):
+    code = "build_out_of_memory"
 
 
 class EngineError(StokerError):

@@ -40,10 +40,13 @@ class Lines:
         self._stream.flush()
 
 
-def run_worker(build: Callable[[Job, Lines], dict[str, Any]]) -> int:
-    """What a kind's worker does: `build` makes the engine in the job's directory and returns its record."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # stops at once, even inside a library
-    die_with_parent(int(sys.argv[1]) if len(sys.argv) > 1 else os.getppid())
+def run_worker(build: Callable[[Job, Lines], dict[str, Any]], *, tidies_up: bool = False) -> int:
+    """What a kind's worker does: `build` makes the engine in the job's directory and returns its record.
+
+    `tidies_up`: SIGTERM, which then is also what the parent's end sends, leaves `build` by way of its `finally`s.
+    """
+    signal.signal(signal.SIGTERM, _unwind if tidies_up else signal.SIG_DFL)  # the default also stops inside a library
+    die_with_parent(_parent(), signal.SIGTERM if tidies_up else signal.SIGKILL)
     lines = Lines(_own_stdout())
     try:
         record = build(job_from(json.load(sys.stdin)), lines)
@@ -57,15 +60,23 @@ def run_worker(build: Callable[[Job, Lines], dict[str, Any]]) -> int:
     return 0
 
 
+def _unwind(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _parent() -> int:
+    return int(sys.argv[1]) if len(sys.argv) > 1 else os.getppid()
+
+
 def described(error: StokerError) -> dict[str, str]:
     return {"type": type(error).__name__, "what": error.what, "why": error.why, "remedy": error.remedy}
 
 
-def die_with_parent(parent: int) -> None:
-    """Asks Linux to kill this process when its parent ends, however it ends."""
+def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
+    """Asks Linux to send this process a signal when its parent ends, however it ends."""
     if not sys.platform.startswith("linux"):
         return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
         os._exit(1)  # it ended before the kernel knew
 

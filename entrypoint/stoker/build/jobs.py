@@ -13,6 +13,16 @@ from stoker.resolve.model import Architecture, Model, Quantization, Weights
 
 
 @dataclass(frozen=True)
+class Site:
+    """What of this machine a build may use: the UUIDs of the plan's `gpus`, how many ranks' engines its memory holds at
+    once, and where to leave the `logs` of a build that fails (empty: nowhere)."""
+
+    gpus: tuple[str, ...] = ()
+    ranks_at_once: int = 1
+    logs: str = ""
+
+
+@dataclass(frozen=True)
 class Job:
     """Build `model` as `chosen` into `directory`. `calibration` is the user's text, empty for the package's."""
 
@@ -20,6 +30,7 @@ class Job:
     chosen: Chosen
     directory: str
     calibration: str = ""
+    site: Site = Site()
 
 
 def as_json(job: Job) -> dict[str, Any]:
@@ -40,7 +51,8 @@ def _plain(value: Any) -> Any:
 
 def job_from(document: Mapping[str, Any]) -> Job:
     chosen = {**document["chosen"], "devices": tuple(document["chosen"]["devices"])}
-    return Job(model_from(document["model"]), Chosen(**chosen), document["directory"], document["calibration"])
+    site = Site(**{**document["site"], "gpus": tuple(document["site"]["gpus"])})
+    return Job(model_from(document["model"]), Chosen(**chosen), document["directory"], document["calibration"], site)
 
 
 def model_as_json(model: Model) -> dict[str, Any]:

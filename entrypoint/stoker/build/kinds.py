@@ -2,41 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from importlib.util import find_spec
 
 from stoker.errors import BuildError, UsageError
 
 # Raised whenever our own builder writes a different engine from the same inputs.
 OPENVINO_BUILDER = "3"
+TENSORRT_LLM_BUILDER = "1"
 TENSORRT_LLM_PYTORCH_BUILDER = "1"
+
+
+def _tensorrt_llm_tools() -> tuple[str, ...]:
+    from stoker.build.tensorrt_llm.tools import find_tools
+
+    return find_tools().packages
 
 
 @dataclass(frozen=True)
 class Kind:
     """`worker` is the module that builds it, empty where this version cannot; `compilers` are the packages whose
     versions change the bytes it writes, `builder` our own part's version. `needs` is a module without which it is of no
-    use here, empty for none."""
+    use here, empty for none. `tools`, for a kind that programs build, gives the folders of those programs' packages,
+    which need not be ours; BuildError, which says what to do, where one is missing."""
 
     name: str
     worker: str
     compilers: tuple[str, ...]
     builder: str = ""
     needs: str = ""
+    tools: Callable[[], tuple[str, ...]] | None = None
 
     @property
     def available(self) -> bool:
-        """This version can build it, and what it needs is installed. Imports nothing."""
-        return bool(self.worker) and (not self.needs or find_spec(self.needs) is not None)
+        """This version can build it, and what it needs is installed. Imports and runs nothing of that."""
+        if not self.worker or (self.needs and find_spec(self.needs) is None):
+            return False
+        try:
+            self.packages()
+        except BuildError:
+            return False
+        return True
+
+    def packages(self) -> tuple[str, ...]:
+        """The folders in which `compilers` are installed."""
+        return self.tools() if self.tools else tuple(sys.path)
 
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("openvino", "stoker.build.openvino.worker", ("openvino", "nncf"), OPENVINO_BUILDER),
-        Kind("tensorrt_llm", "", ("tensorrt-llm", "tensorrt")),
+        Kind(
+            "tensorrt_llm",
+            "stoker.build.tensorrt_llm.worker",
+            ("tensorrt-llm", "tensorrt", "nvidia-modelopt"),
+            TENSORRT_LLM_BUILDER,
+            tools=_tensorrt_llm_tools,
+        ),
         Kind(
             "tensorrt_llm_pytorch",
             "stoker.build.tensorrt_llm_pytorch.worker",
@@ -62,11 +88,12 @@ def buildable_kinds() -> frozenset[str]:
 
 
 def worker_module(name: str) -> str:
-    """The module to run; raises BuildError for a kind that is not built in this version."""
+    """The module to run; BuildError for a kind that this version does not build, or whose tools are not here."""
     kind = kind_named(name)
     if not kind.worker:
         built = ", ".join(other.name for other in KINDS.values() if other.worker)
         raise BuildError(f"{name} engines are not built in this version", remedy=f"kinds that are: {built}")
+    kind.packages()
     return kind.worker
 
 
@@ -74,9 +101,11 @@ def compiler_versions(name: str) -> dict[str, str]:
     """Installed versions by package; a package that is missing is left out. Imports none of them."""
     kind = kind_named(name)
     found = {"builder": kind.builder} if kind.builder else {}
+    try:
+        folders = list(kind.packages())
+    except BuildError:
+        return found
     for package in kind.compilers:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
+        if installed := next(iter(distributions(name=package, path=folders)), None):
+            found[package] = installed.version
     return found

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from stoker import errors
-from stoker.build.jobs import Job, as_json
+from stoker.build.jobs import Job, Site, as_json
 from stoker.build.kinds import worker_module
 from stoker.errors import BuildError, StokerError
 from stoker.plan.types import Chosen
+from stoker.processes import kill_session
 from stoker.progress import Progress
 from stoker.resolve.model import Model
 
@@ -41,13 +42,15 @@ def run_build(
     progress: Progress,
     calibration: Path | None = None,
     cancel: threading.Event | None = None,
+    site: Site | None = None,
 ) -> dict[str, Any]:
     """Builds into `directory` in a worker process and returns its record.
 
     Raises the worker's own StokerError, BuildError for a worker that died, and BuildCancelledError once `cancel` is
-    set; the worker's whole process group is gone by then.
+    set; the worker's whole session is gone by then.
     """
-    job = Job(model, chosen, str(directory), str(calibration.resolve()) if calibration else "")
+    text = str(calibration.resolve()) if calibration else ""
+    job = Job(model, chosen, str(directory), text, site or Site())
     with _worker(worker_module(chosen.engine)) as process:
         _send(process, job)
         final, stderr = _listen(process, progress, cancel or threading.Event())
@@ -60,7 +63,8 @@ def run_build(
 
 @contextlib.contextmanager
 def _worker(module: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The process in a group of its own, which is killed on the way out, however that comes."""
+    """The process in a session of its own, all of which is killed on the way out, however that comes: a builder's tools
+    have process groups of their own in it."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, str(os.getpid())],
         stdin=subprocess.PIPE,
@@ -72,8 +76,7 @@ def _worker(module: str) -> Iterator[subprocess.Popen[bytes]]:
         try:
             yield process
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+            kill_session(process.pid)
 
 
 def _send(process: subprocess.Popen[bytes], job: Job) -> None:

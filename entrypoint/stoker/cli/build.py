@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from stoker.chain import make_plan_for, obtain_engine
+from stoker.chain import make_plan_for, obtain_planned
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
@@ -33,6 +33,8 @@ def built_engine(settings: Settings) -> Engine:
     signal.signal(signal.SIGTERM, lambda *_: cancel.set())
     signal.signal(signal.SIGINT, lambda *_: cancel.set())
     plan = make_plan_for(settings, progress)
-    engine = obtain_engine(plan, settings.cache, progress, settings.calibration, cancel, settings.store_policy())
+    for reason in plan.reasons:
+        progress.note(reason)
+    _, engine = obtain_planned(plan, settings, progress, cancel)
     progress.phase("ready")
     return engine

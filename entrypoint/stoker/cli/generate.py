@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stoker.chain import make_plan_for, obtain_engine
+from stoker.chain import make_plan_for, obtain_planned
 from stoker.cli.arguments import Parser, command_parser, parse
 from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
@@ -78,8 +78,7 @@ def _runner(settings: Settings) -> Runner:
     progress = listener(resolved_format(settings.log_format))
     cancel = threading.Event()
     before = [signal.signal(number, lambda *_: cancel.set()) for number in (signal.SIGTERM, signal.SIGINT)]
-    plan = make_plan_for(settings, progress)
-    engine = obtain_engine(plan, settings.cache, progress, settings.calibration, cancel, settings.store_policy())
+    plan, engine = obtain_planned(make_plan_for(settings, progress), settings, progress, cancel)
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGINT, before[1])
     progress.phase("loading")

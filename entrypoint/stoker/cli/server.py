@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from stoker.chain import make_plan_for, obtain_engine
+from stoker.chain import make_plan_for, obtain_planned
 from stoker.cli.listeners import Listeners
 from stoker.cli.logs import resolved_format
 from stoker.cli.progress import Tee, listener
@@ -137,10 +137,9 @@ class _Serving:
         self.service.plan = plan_document(plan)
         for reason in plan.reasons:
             self.progress.note(reason)
-        settings = self.settings
-        return plan, obtain_engine(
-            plan, settings.cache, self.progress, settings.calibration, self.cancel, settings.store_policy()
-        )
+        plan, engine = obtain_planned(plan, self.settings, self.progress, self.cancel)
+        self.service.plan = plan_document(plan)  # another one where the first failed to build
+        return plan, engine
 
     def _frontend(self, engine: Engine, plan: Plan) -> Frontend:
         return load_frontend(

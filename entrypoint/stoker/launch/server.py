@@ -18,6 +18,7 @@ from pathlib import Path
 from stoker.launch import shared_memory
 from stoker.launch.installation import Installation, server_environment
 from stoker.launch.settings import STUB_PID_FILE
+from stoker.processes import process_lives, session_members
 
 logger = logging.getLogger("stoker.triton")
 
@@ -89,7 +90,7 @@ class TritonServer:
 
     def pids(self) -> list[int]:
         """Its processes: all of its session, since mpirun gives each rank a process group of its own."""
-        return _session(self.process.pid)
+        return session_members(self.process.pid)
 
     async def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -191,21 +192,9 @@ async def _end(pid: int) -> None:
         await asyncio.sleep(0.01)
 
 
-def _session(leader: int) -> list[int]:
-    """Processes whose session is that of `leader`, which may be gone itself."""
-    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
-    return [pid for pid in pids if (fields := shared_memory.stat_fields(pid)) and int(fields[3]) == leader]
-
-
 def _collected(pid: int) -> bool:
     """Whether a killed process is gone, its zombie too if that is for us to collect."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
         return not process_lives(pid)
-
-
-def process_lives(pid: int) -> bool:
-    """False for a zombie too: its parent may be slow to collect it."""
-    fields = shared_memory.stat_fields(pid)
-    return bool(fields) and fields[0] not in "ZX"

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from stoker.processes import stat_fields
+
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  shared memory's own place, not a temporary file
 _PREFIX = "stoker"
 _runs = itertools.count(1)
@@ -45,15 +47,6 @@ def _start_time(pid: int) -> int:
     """When the process started, in clock ticks since boot (field 22 of /proc/PID/stat); -1 if there is none."""
     fields = stat_fields(pid)
     return int(fields[19]) if fields else -1
-
-
-def stat_fields(pid: int) -> list[str]:
-    """/proc/PID/stat from field 3 (the state) on; empty if there is no such process."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    return text.rpartition(")")[2].split()
 
 
 def _namespace() -> int:

@@ -19,8 +19,9 @@ from stoker.launch.generation import EngineDiedError, Generation
 from stoker.launch.life_signs import LifeSigns
 from stoker.launch.run_directory import RunDirectory, make_run_directory, remove_stale_run_directories
 from stoker.launch.servable import Servable
-from stoker.launch.server import TritonServer, process_lives, start_server
+from stoker.launch.server import TritonServer, start_server
 from stoker.launch.warm_up import warm_up, warm_up_rounds
+from stoker.processes import process_lives
 from stoker.progress import Progress, Silent
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from stoker.errors import DoesNotFitError, StokerError, UsageError
 from stoker.plan.nearest import did_you_mean
-from stoker.plan.nvidia.catalogue import Catalogue
+from stoker.plan.nvidia.catalogue import Catalogue, Kind
 from stoker.plan.nvidia.host import is_invented
 from stoker.plan.nvidia.planner import Refused, check_parallel, plan_gpus
 from stoker.plan.nvidia.rules import CACHES, WEIGHTS
@@ -17,8 +17,6 @@ from stoker.plan.types import Plan, Rejection, Wishes
 from stoker.plan.wishes import asked, check_agreement, check_names, check_numbers
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
-
-_NO_IMAGE = "{} engines need the NVIDIA image; this installation has only the CPU engine"
 
 
 def choose_plan(
@@ -70,22 +68,29 @@ def _refuse_gpu_profile(wishes: Wishes, nvidia: Catalogue, why: str) -> None:
         raise DoesNotFitError(f"{asked(wish, 'profile')} {wish.value} cannot be had", why=why)
 
 
-def _refuse_gpu_precision(wishes: Wishes, profiles: Sequence[Profile]) -> None:
+def _not_installed(kind: Kind) -> str:
+    return f"{kind.name} engines need {kind.image.release}, which is not installed here; the NVIDIA image has it"
+
+
+def _refuse_gpu_precision(wishes: Wishes, profiles: Sequence[Profile], nvidia: Catalogue) -> None:
     wish = wishes.precision
     if wish is not None and wish.value in set(WEIGHTS).difference(one.precision for one in profiles):
         what = f"{asked(wish, 'precision')} {wish.value} cannot be had"
         possible = ", ".join(sorted({one.precision for one in profiles}))
-        raise DoesNotFitError(what, why=_NO_IMAGE.format("tensorrt_llm"), remedy=f"possible on the CPU: {possible}")
+        first = next(iter(nvidia.kinds.values()))
+        raise DoesNotFitError(what, why=_not_installed(first), remedy=f"possible on the CPU: {possible}")
 
 
 def _without_gpu_kinds(
     machine: Machine, model: Model, profiles: Sequence[Profile], nvidia: Catalogue, wishes: Wishes
 ) -> Plan:
-    _refuse_gpu_profile(wishes, nvidia, _NO_IMAGE.format("its"))
-    _refuse_gpu_precision(wishes, profiles)
+    first = next(iter(nvidia.kinds.values()))
+    _refuse_gpu_profile(wishes, nvidia, _not_installed(first))
+    _refuse_gpu_precision(wishes, profiles, nvidia)
     plan = make_plan(machine, model, profiles, wishes)
-    rejected = tuple(Rejection(one.name, _NO_IMAGE.format(one.kind.name)) for one in nvidia.profiles)
-    reasons = (f"{_NO_IMAGE.format('tensorrt_llm')}: serving from the CPU", *_without_gpu_line(plan))
+    rejected = tuple(Rejection(one.name, _not_installed(one.kind)) for one in nvidia.profiles)
+    name = machine.gpus[0].name
+    reasons = (f"serving from the CPU, not from {name}: {_not_installed(first)}", *_without_gpu_line(plan))
     return replace(plan, rejected=(*plan.rejected, *rejected), reasons=reasons)
 
 

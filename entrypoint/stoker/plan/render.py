@@ -123,6 +123,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "reasons": list(plan.reasons),
         "sources": dict(plan.sources),
         "command": command_line(plan),
+        "next_profile": plan.next_profile,
     }
 
 

@@ -36,6 +36,7 @@ def plan_schema() -> dict[str, Any]:
             **_sources(),
         },
         "command": _TEXT,
+        "next_profile": {"description": "taken, once, should this one fail to build; empty for none", **_TEXT},
     }
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "stoker plan --json"}
     return {**head, **_object(properties)}

@@ -81,7 +81,10 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Plan:
-    """`sources` says for each field of `chosen` where it came from ("flag --precision", "profile", "planner")."""
+    """`sources` says for each field of `chosen` where it came from ("flag --precision", "profile", "planner").
+
+    `next_profile`: what to take, once, should the quantised engine of this plan fail to build; empty for none.
+    """
 
     machine: Machine
     model: Model
@@ -90,6 +93,7 @@ class Plan:
     rejected: tuple[Rejection, ...]
     reasons: tuple[str, ...]
     sources: tuple[tuple[str, str], ...]
+    next_profile: str = ""
 
     @property
     def device_uuids(self) -> tuple[str, ...]:

@@ -189,7 +189,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "calibration",
         "path",
-        "Text file that calibrates int4_awq, int4_gptq and int8_sq",
+        "Text file that calibrates quantised weights: int4_awq, int4_gptq, int8_sq, fp8, nvfp4 and w4a8_awq",
         shown_default="a short text of Stoker's own",
         metavar="FILE",
         applies_to=("serve", "plan", "build", "bench", "generate"),

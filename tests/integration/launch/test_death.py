@@ -14,8 +14,8 @@ import pytest
 from stoker.errors import EngineError
 from stoker.launch.generation import EngineDiedError, Generation
 from stoker.launch.python_engine import PythonEngine
-from stoker.launch.server import process_lives
 from stoker.launch.supervisor import Patience, Supervisor
+from stoker.processes import process_lives
 
 LONG = Generation("long", (1, 2, 3), max_tokens=230)
 

@@ -19,10 +19,10 @@ from stoker.launch.generation import Generation
 from stoker.launch.openvino.paged import PagedRuntime
 from stoker.launch.run_directory import remove_stale_run_directories
 from stoker.launch.runtime import launch
-from stoker.launch.server import process_lives
 from stoker.launch.settings import STUB_PID_FILE, settings_for
 from stoker.launch.shared_memory import owner_prefix
 from stoker.plan.types import Chosen
+from stoker.processes import process_lives
 from stoker.store.engine import SCHEMA, Engine, Manifest
 
 CHOSEN = Chosen(

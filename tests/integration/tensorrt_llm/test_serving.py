@@ -15,9 +15,9 @@ import pytest
 from stoker.errors import EngineError
 from stoker.launch.generation import EngineDiedError, Generation
 from stoker.launch.runtime import supervisor_for
-from stoker.launch.server import process_lives
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.plan.types import Chosen
+from stoker.processes import process_lives
 from stoker.store.engine import Engine, Manifest
 
 pytest.importorskip("pytriton")

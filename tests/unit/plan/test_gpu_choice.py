@@ -166,9 +166,11 @@ def test_wishes_are_kept_and_named_as_sources(choose):
 def test_what_cannot_be_built_here_is_rejected_and_the_cpu_serves(choose, available):
     found = choose("llama-3.1-8b", "8xH100", available=available)
     assert found.chosen.engine == "openvino"
-    assert found.reasons[0].startswith("tensorrt_llm engines need the NVIDIA image; this installation has only the CPU")
+    assert found.reasons[0].startswith(
+        "serving from the CPU, not from NVIDIA H100 80GB HBM3: tensorrt_llm engines need"
+    )
     why = {one.profile: one.reason for one in found.rejected}
-    assert "need the NVIDIA image" in why["tensorrt_llm-fp8-throughput"]
+    assert "the NVIDIA image has it" in why["tensorrt_llm-fp8-throughput"]
     with pytest.raises(DoesNotFitError, match="NVIDIA image"):
         choose("llama-3.1-8b", "8xH100", available=available, profile="tensorrt_llm-fp8-throughput")
     with pytest.raises(DoesNotFitError, match="NVIDIA image.*possible on the CPU: bf16, f16"):

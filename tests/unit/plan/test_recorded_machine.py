@@ -69,7 +69,7 @@ def test_405b_does_not_fit_one_h200(plan) -> None:
 def test_an_installation_without_gpu_engines_serves_from_the_cpu_and_says_why(plan) -> None:
     found = plan(H200, "llama-3.2-1b", available=frozenset({"openvino"}))
     assert found.chosen.engine == "openvino"
-    assert "tensorrt_llm engines need the NVIDIA image" in found.reasons[0]
+    assert "tensorrt_llm engines need TensorRT-LLM 1.2.1, which is not installed here" in found.reasons[0]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 from stoker.errors import UsageError
 from stoker.plan.catalogue import catalogue_directory
 from stoker.plan.located import Located, parse
-from stoker.plan.nvidia.rules import CAPABILITIES, KIND, MODELS, SUPPORT, check
+from stoker.plan.nvidia.rules import CAPABILITIES, CONVERTERS, KIND, MODELS, SUPPORT, check
 from stoker.plan.profile import GOALS
 
 FOLDER = "nvidia"
@@ -116,13 +116,30 @@ Verdict = Support | str
 
 
 @dataclass(frozen=True)
+class Converter:
+    """The script that makes TensorRT-LLM's own checkpoint; its flags as converters.yaml explains them."""
+
+    folder: str
+    source: str
+    reads: tuple[str, ...]
+    tensor: str
+    pipeline: str | None
+    workers: str | None
+    fp8_cache: str | None
+    fixed: Mapping[str, str]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Catalogue:
-    """`capabilities` by (major, minor), `models` by architecture name, each with its verdict by kind."""
+    """`capabilities` by (major, minor), `models` by architecture name, each with its verdict by kind; `converters` by
+    architecture name."""
 
     profiles: tuple[GpuProfile, ...]
     kinds: Mapping[str, Kind]
     capabilities: Mapping[tuple[int, int], Mapping[str, Verdict]]
     models: Mapping[str, Mapping[str, Verdict]]
+    converters: Mapping[str, Converter]
 
 
 def load_nvidia(directory: Path | None = None) -> Catalogue:
@@ -141,7 +158,19 @@ def load_nvidia(directory: Path | None = None) -> Catalogue:
         kinds,
         {_capability(name): _verdicts(entry, kinds) for name, entry in capabilities.items()},
         {name: _verdicts(entry, kinds) for entry in models.values() for name in entry["architectures"]},
+        load_converters(folder),
     )
+
+
+def load_converters(folder: Path | None = None) -> dict[str, Converter]:
+    """By architecture name. Raises UsageError as load_nvidia does."""
+    entries = read((folder or catalogue_directory() / FOLDER) / "converters.yaml", CONVERTERS)["converters"]
+    return {name: _converter(entry) for entry in entries.values() for name in entry["architectures"]}
+
+
+def _converter(entry: Mapping[str, Any]) -> Converter:
+    own = {name: value for name, value in entry.items() if name != "architectures"}
+    return Converter(**{**own, "reads": tuple(own["reads"])})
 
 
 def read(file: Path, rules: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,9 +33,20 @@ def too_little_memory(kind: Kind, machine: Machine, model: Model) -> str:
     )
 
 
+def memory_enough(kind: Kind, model: Model) -> int:
+    """Bytes of host memory that a build certainly gets along with."""
+    return max(int(kind.host.memory_enough * source_weights(model)), kind.host.memory_least)
+
+
+def ranks_at_once(kind: Kind, machine: Machine, model: Model, ranks: int) -> int:
+    """How many ranks' engines may be made side by side: each holds its share of the weights, times `memory_enough`."""
+    share = max(memory_enough(kind, model) // ranks, 1)
+    return max(1, min(ranks, available(machine) // share))
+
+
 def host_lines(kind: Kind, machine: Machine, model: Model) -> tuple[str, ...]:
     weights = source_weights(model)
-    enough = max(int(kind.host.memory_enough * weights), kind.host.memory_least)
+    enough = memory_enough(kind, model)
     disk = int(kind.host.disk * weights)
     line = f"building takes about {size_text(enough)} of host memory and {size_text(disk)} of disk"
     if is_invented(machine):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stoker.plan.nvidia.catalogue import GpuProfile
+from stoker.plan.nvidia.catalogue import Converter, GpuProfile
 from stoker.plan.nvidia.devices import Pool
 from stoker.plan.nvidia.memory import Split, layer_bytes
 from stoker.plan.types import Wishes
@@ -29,9 +29,22 @@ def why_not(architecture: Architecture, profile: GpuProfile, split: Split) -> st
     return ""
 
 
-def layouts(model: Model, profile: GpuProfile, pool: Pool, wishes: Wishes) -> tuple[Split, ...]:
+def no_stages(profile: GpuProfile, converter: Converter | None, split: Split) -> str:
+    """Why the engine cannot be cut into pipeline stages; empty where it can, or is not to be."""
+    if split.pipeline == 1 or profile.kind.name != "tensorrt_llm" or converter is None or converter.pipeline:
+        return ""
+    return f"TensorRT-LLM's converter {converter.folder} makes no pipeline stages"
+
+
+def layouts(
+    model: Model, profile: GpuProfile, pool: Pool, wishes: Wishes, converter: Converter | None = None
+) -> tuple[Split, ...]:
     """In the order to try: fewest GPUs first, tensor before pipeline; for latency the most that are worth it first."""
-    possible = [split for split in _asked(pool, wishes) if not why_not(model.architecture, profile, split)]
+    possible = [
+        split
+        for split in _asked(pool, wishes)
+        if not why_not(model.architecture, profile, split) and not no_stages(profile, converter, split)
+    ]
     ordered = sorted(_widest_of_each(possible), key=lambda split: split.gpus)
     if profile.goal != "latency" or not pool.nvlink:
         return tuple(ordered)

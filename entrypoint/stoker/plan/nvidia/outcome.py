@@ -22,7 +22,8 @@ class Attempt:
 
 @dataclass(frozen=True)
 class GpuOutcome:
-    """`before` would have been taken with more memory; `longest` is the context that the model allows."""
+    """`before` would have been taken with more memory; `longest` is the context that the model allows; `next_profile`
+    is for the case that what was taken fails to build."""
 
     machine: Machine
     question: Question
@@ -30,3 +31,4 @@ class GpuOutcome:
     before: tuple[Rejection, ...]
     rejected: tuple[Rejection, ...]
     longest: int
+    next_profile: str = ""

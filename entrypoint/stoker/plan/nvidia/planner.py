@@ -22,6 +22,8 @@ from stoker.plan.wishes import DEFAULT_GOAL
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
 
+_SIXTEEN = 16
+
 
 @dataclass(frozen=True)
 class Refused:
@@ -84,7 +86,8 @@ def _plan_pool(machine: Machine, question: Question, longest: int) -> Plan | Ref
     others = [(profile, _why_left(profile, taken, attempts)) for profile in _profiles(attempts)]
     left = [(profile, why) for profile, why in others if profile is not taken.setting.profile]
     rejected = _rejections([*left, *ruled_out])
-    return _plan(GpuOutcome(machine, question, taken, _before(taken, attempts), rejected, longest))
+    following = _next_profile(taken, attempts, question)
+    return _plan(GpuOutcome(machine, question, taken, _before(taken, attempts), rejected, longest, following))
 
 
 def _with_host(one: Judged, machine: Machine, question: Question) -> Judged:
@@ -95,7 +98,8 @@ def _with_host(one: Judged, machine: Machine, question: Question) -> Judged:
 
 
 def _attempts(one: Judged, question: Question, longest: int) -> Iterable[Attempt]:
-    for split in layouts(question.model, one.profile, question.pool, question.wishes):
+    converter = question.catalogue.converters.get(question.model.architecture.name)
+    for split in layouts(question.model, one.profile, question.pool, question.wishes, converter):
         devices = take(question.pool, split)
         if devices is None:
             continue
@@ -127,6 +131,15 @@ def _take(attempts: Sequence[Attempt]) -> Attempt | None:
     fitting = [one for one in attempts if one.found]
     comfortable = [one for one in fitting if one.found and one.found.comfortable]
     return next(iter([*comfortable, *fitting]), None)
+
+
+def _next_profile(taken: Attempt, attempts: Sequence[Attempt], question: Question) -> str:
+    """What would have been taken without this profile, where we are the ones who quantise, and of our own accord."""
+    profile, wishes = taken.setting.profile, question.wishes
+    if profile.bits == _SIXTEEN or question.model.quantization or wishes.precision or wishes.profile:
+        return ""
+    following = _take([one for one in attempts if one.setting.profile is not profile])
+    return following.setting.profile.name if following else ""
 
 
 def _profiles(attempts: Sequence[Attempt]) -> list[GpuProfile]:
@@ -179,7 +192,16 @@ def _plan(outcome: GpuOutcome) -> Plan:
         group_size=setting.group_size,
     )
     reasons, sources = reasons_for(chosen, outcome), sources_for(chosen, outcome)
-    return Plan(outcome.machine, setting.model, chosen, found.budget, outcome.rejected, reasons, sources)
+    return Plan(
+        outcome.machine,
+        setting.model,
+        chosen,
+        found.budget,
+        outcome.rejected,
+        reasons,
+        sources,
+        next_profile=outcome.next_profile,
+    )
 
 
 def check_parallel(wishes: Wishes, machine: Machine) -> None:

@@ -59,6 +59,11 @@ def _calibration(case: _Case) -> tuple[str, ...]:
     return ()
 
 
+def _next(case: _Case) -> tuple[str, ...]:
+    following = case.outcome.next_profile
+    return (f"should that fail to build: {following}",) if following else ()
+
+
 def _unproven(case: _Case) -> tuple[str, ...]:
     if not case.setting.unproven:
         return ()
@@ -166,6 +171,7 @@ def _estimate(case: _Case) -> tuple[str, ...]:
 _LINES: tuple[Callable[[_Case], tuple[str, ...]], ...] = (
     _precision,
     _calibration,
+    _next,
     _unproven,
     _kind,
     _devices,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from stoker.errors import DoesNotFitError, StokerError, UsageError
 from stoker.plan.fit import largest_that_fits
 from stoker.plan.nvidia.fit import fits, least_needed
-from stoker.plan.nvidia.layout import why_not
+from stoker.plan.nvidia.layout import no_stages, why_not
 from stoker.plan.nvidia.memory import Split, weight_bytes
 from stoker.plan.nvidia.outcome import Attempt
 from stoker.plan.nvidia.selection import Judged, Question
@@ -114,13 +114,14 @@ def no_layout(question: Question, candidates: Sequence[Judged]) -> StokerError:
     tensor, pipeline = question.wishes.tensor_parallel, question.wishes.pipeline_parallel
     split = Split(tensor.value if tensor else 1, pipeline.value if pipeline else 1)
     profile, architecture = candidates[0].profile, question.model.architecture
+    converter = question.catalogue.converters.get(architecture.name)
     possible = [
         size
         for size in range(1, question.pool.widest + 1)
         if size * split.pipeline <= len(question.pool.gpus)
         and not why_not(architecture, profile, Split(size, split.pipeline))
     ]
-    why = why_not(architecture, profile, split)
+    why = why_not(architecture, profile, split) or no_stages(profile, converter, split)
     if not why:
         link = "NVLink joins" if question.pool.nvlink else "there are"
         why = f"{link} {question.pool.widest} of the {len(question.pool.gpus)} free {question.pool.name}"

@@ -124,6 +124,14 @@ CAPABILITIES: Mapping[str, Any] = {
     "schema": one,
     "capabilities": mapping_of(capability, either(text, fields_of(dict.fromkeys(KINDS, fields_of(_SUPPORT))))),
 }
+_CONVERTER: Mapping[str, Rule] = {
+    **dict.fromkeys(("folder", "source", "tensor"), text),
+    **dict.fromkeys(("pipeline", "workers", "fp8_cache"), lambda value: "" if value is None else text(value)),
+    "architectures": list_of(text, 1),
+    "reads": list_of(one_of(CHECKPOINT_KINDS), 1),
+    **dict.fromkeys(("fixed", "environment"), mapping_of(text, text)),
+}
+CONVERTERS: Mapping[str, Any] = {"schema": one, "converters": mapping_of(text, fields_of(_CONVERTER))}
 MODELS: Mapping[str, Any] = {
     "schema": one,
     "families": mapping_of(text, fields_of({"architectures": list_of(text, 1), **dict.fromkeys(KINDS, _FAMILY)})),

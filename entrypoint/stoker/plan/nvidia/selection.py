@@ -100,7 +100,16 @@ def _checkpoint_does_not_suit(profile: GpuProfile, question: Question) -> Obstac
         return Obstacle(reason, UnsupportedModelError)
     if kind not in profile.checkpoints:
         return _wrong_checkpoint(kind, profile)
-    if kind == "gptq" and profile.kind.name == "tensorrt_llm" and not acts_in_order(question.model.quantization):
+    return _converter_does_not_read(kind, question) if profile.kind.name == "tensorrt_llm" else None
+
+
+def _converter_does_not_read(kind: str, question: Question) -> Obstacle | None:
+    architecture = question.model.architecture.name
+    converter = question.catalogue.converters.get(architecture)
+    if converter is None or kind not in converter.reads:
+        reason = f"TensorRT-LLM's converter for {architecture} does not read {kind.upper()} checkpoints"
+        return Obstacle(reason, UnsupportedModelError)
+    if kind == "gptq" and not acts_in_order(question.model.quantization):
         return Obstacle("its converter raises ValueError for GPTQ with desc_act", UnsupportedModelError)
     return None
 
@@ -127,11 +136,22 @@ def _cache_cannot_be_had(profile: GpuProfile, question: Question) -> Obstacle | 
         return None
     by_gpu = verdicts(profile, question)[0][1]
     allowed = by_gpu.kv if isinstance(by_gpu, Support) else ()
-    if wish.value in profile.kv_offered and wish.value in allowed:
+    offered = [kv for kv in profile.kv_offered if kv in allowed and _cache_can_be_made(kv, profile, question)]
+    if wish.value in offered:
         return None
-    possible = ", ".join(kv for kv in profile.kv_offered if kv in allowed)
+    possible = ", ".join(offered)
     reason = f"has no {wish.value} cache on {question.pool.name}; possible: {possible}"
     return Obstacle(reason, UsageError, by_wish=True)
+
+
+def _cache_can_be_made(kv: str, profile: GpuProfile, question: Question) -> bool:
+    """An 8-bit cache needs scales: quantize.py measures them, but it does not read what is quantised already."""
+    if kv not in ("fp8", "int8") or profile.kind.name != "tensorrt_llm":
+        return True
+    if checkpoint_kind(question.model.quantization) == "plain":
+        return True
+    converter = question.catalogue.converters.get(question.model.architecture.name)
+    return kv == "fp8" and converter is not None and converter.fp8_cache is not None
 
 
 def _asked_for_another(profile: GpuProfile, question: Question) -> Obstacle | None:

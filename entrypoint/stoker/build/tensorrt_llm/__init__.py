@@ -1,0 +1,1 @@
+"""Engines compiled by TensorRT-LLM's own tools: convert or quantise the checkpoint, then `trtllm-build`."""

@@ -1,0 +1,54 @@
+"""Processes as /proc has them: who belongs together, and how to end all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+_GROUP, _SESSION = 2, 3  # positions in stat_fields
+_ENDING_SECONDS = 5.0
+
+
+def stat_fields(pid: int) -> list[str]:
+    """/proc/PID/stat from field 3 (the state) on; empty if there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def session_members(leader: int) -> list[int]:
+    """Processes whose session is that of `leader`, which may be gone itself."""
+    return _members(_SESSION, leader)
+
+
+def group_members(leader: int) -> list[int]:
+    """Processes whose process group is that of `leader`, which may be gone itself."""
+    return _members(_GROUP, leader)
+
+
+def _members(field: int, leader: int) -> list[int]:
+    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return [pid for pid in pids if (fields := stat_fields(pid)) and int(fields[field]) == leader]
+
+
+def process_lives(pid: int) -> bool:
+    """False for a zombie too: its parent may be slow to collect it."""
+    fields = stat_fields(pid)
+    return bool(fields) and fields[0] not in "ZX"
+
+
+def kill_session(leader: int) -> None:
+    """SIGKILL for every process of the session, those that are forked meanwhile included; returns when none lives."""
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while living := [pid for pid in session_members(leader) if process_lives(pid)]:
+        for pid in living:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:  # held up inside the kernel: it dies when that lets go of it
+            return
+        time.sleep(0.01)
