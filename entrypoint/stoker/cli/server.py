@@ -148,6 +148,8 @@ class _Serving:
             max_seq_len=plan.chosen.max_seq_len,
             capacity=capacity_of(plan),
             limits=self.service.limits,
+            tool_parser=str(self.settings["tool-parser"].value),
+            reasoning_parser=str(self.settings["reasoning-parser"].value),
         )
 
     def _announce(self, plan: Plan) -> None:

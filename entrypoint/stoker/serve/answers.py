@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from stoker.serve.chunks import CHAT
+from stoker.serve.deltas import message
 from stoker.serve.preparation import Job
 from stoker.serve.sequence import Sequence
 
@@ -36,7 +37,8 @@ def usage(job: Job) -> dict[str, int]:
 def _choice(job: Job, index: int, text: str) -> dict[str, Any]:
     choice: Sequence = job.choices[index]
     log_probs = job.log_probs(choice) if job.log_probs else None
-    ending = {"logprobs": log_probs, "finish_reason": choice.finish_reason}
-    if job.shape is CHAT:
-        return {"index": index, "message": {"role": "assistant", "content": text, "refusal": None}, **ending}
+    said = message(choice.events(text)) if job.shape is CHAT else None
+    ending = {"logprobs": log_probs, "finish_reason": choice.reason}
+    if said is not None:
+        return {"index": index, "message": said, **ending}
     return {"index": index, "text": text, **ending}

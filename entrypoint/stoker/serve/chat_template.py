@@ -36,11 +36,17 @@ class ChatTemplate:
             self._template = _environment().from_string(source)
         except jinja2.TemplateError as error:
             raise TemplateMissingError(f"The model's chat template is broken: {error}") from error
+        self.source = source
         self._special_tokens = dict(special_tokens)
 
-    def render(self, messages: Sequence[Mapping[str, Any]], arguments: Mapping[str, Any] | None = None) -> str:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        arguments: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
         """The prompt up to where the assistant speaks. `arguments` are the template's own (chat_template_kwargs)."""
-        names = {**self._special_tokens, "tools": None, "documents": None, **(arguments or {})}
+        names = {**self._special_tokens, "documents": None, **(arguments or {}), "tools": tools and list(tools)}
         try:
             return self._template.render(**names, messages=list(messages), add_generation_prompt=True)
         except jinja2.TemplateError as error:

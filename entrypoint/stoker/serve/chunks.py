@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from stoker.serve.deltas import delta
 from stoker.serve.sequence import Sequence
 
 DONE = b"data: [DONE]\n\n"
@@ -81,6 +82,8 @@ class Chunks:
     def render(self, index: int, text: str) -> bytes:
         """The events for one piece of a choice: its role before the first, its finish reason after the last."""
         opening = b"" if self._opened[index] else self._open(index)
+        if self._choices[index].parsed:
+            return opening + self._render_events(index, text)
         reason = self._choices[index].finish_reason
         closing = b"" if reason is None else self._event(index, self._shape.nothing, reason=reason)
         if self._log_probs is not None:
@@ -95,6 +98,20 @@ class Chunks:
     def _open(self, index: int) -> bytes:
         self._opened[index] = True
         return self._event(index, self._shape.opening)
+
+    def _render_events(self, index: int, text: str) -> bytes:
+        """The log probabilities that are due go with the first event."""
+        choice = self._choices[index]
+        deltas = [delta(event) for event in choice.events(text)]
+        log_probs = self._log_probs(choice) if self._log_probs is not None else None
+        if log_probs is not None and not deltas:
+            deltas = [self._shape.nothing]
+        rendered = [self._event(index, each) for each in deltas[1:]]
+        if deltas:
+            rendered.insert(0, self._event(index, deltas[0], _encode(log_probs)))
+        if choice.reason is not None:
+            rendered.append(self._event(index, self._shape.nothing, reason=choice.reason))
+        return b"".join(rendered)
 
     def _render_log_probs(self, index: int, text: str) -> bytes:
         assert self._log_probs is not None

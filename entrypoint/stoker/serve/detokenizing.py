@@ -7,7 +7,7 @@ bytes are still to come; UTF-8 needs at most 3 of them, so at most 3 are held ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
@@ -29,12 +29,13 @@ class Decoder(Protocol):
 class Detokenizer:
     """One sequence. With `context` (the end of the prompt) the text continues it: a leading space is kept.
 
-    The pieces joined are what decoding all ids at once gives.
+    The pieces joined are what decoding all ids at once gives. `shown`: control tokens that are not left out.
     """
 
-    __slots__ = ("_clean", "_decode", "_given", "_special", "_window")
+    __slots__ = ("_clean", "_decode", "_given", "_shown", "_special", "_window")
 
-    def __init__(self, decoder: Decoder, context: Sequence[int] = ()) -> None:
+    def __init__(self, decoder: Decoder, context: Sequence[int] = (), shown: Mapping[int, str] | None = None) -> None:
+        self._shown = shown or {}
         self._decode = decoder.decode
         self._special = decoder.special
         self._window = _clean_tail(decoder, context)
@@ -42,6 +43,8 @@ class Detokenizer:
         self._clean = len(self._window)  # the window up to here ends with a whole character
 
     def feed(self, ids: Sequence[int]) -> str:
+        if self._shown and not self._shown.keys().isdisjoint(ids):
+            return "".join(self._mark(id_) if id_ in self._shown else self.feed((id_,)) for id_ in ids)
         window = self._window
         window.extend(ids if self._special.isdisjoint(ids) else [id_ for id_ in ids if id_ not in self._special])
         text, end = self._decode(window), len(window)
@@ -54,6 +57,12 @@ class Detokenizer:
             self._given = text
             self._clean = max(self._clean, end)
         return added
+
+    def _mark(self, id_: int) -> str:
+        """A control token that is text here; what follows begins afresh."""
+        text = self.flush() + self._shown[id_]
+        self._window, self._given, self._clean = [], "", 0
+        return text
 
     def flush(self) -> str:
         """What is left when no more ids come; U+FFFD for bytes that never became a character."""

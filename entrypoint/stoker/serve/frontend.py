@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from stoker.errors import DamagedModelError
 from stoker.serve.admission import Capacity
 from stoker.serve.chat_template import ChatTemplate, TemplateMissingError, load_chat_template, read_json
 from stoker.serve.limits import Limits
+from stoker.serve.parsers.choice import AUTO, choose_family, choose_thinking
+from stoker.serve.parsers.families import Family
+from stoker.serve.parsers.reasoning import Thinking
 from stoker.serve.sampling import Context
 from stoker.serve.tokenizing import Tokenizer, load_tokenizer
 from stoker.store.engine import Engine
@@ -20,7 +23,10 @@ from stoker.store.engine import Engine
 
 @dataclass(frozen=True)
 class Frontend:
-    """`names`: all are served, the first is shown first. `chat_template` is the reason where there is none."""
+    """`names`: all are served, the first is shown first. `chat_template` is the reason where there is none.
+
+    `shown`: the control tokens that mark calls and thinking, which are text to those who look for them.
+    """
 
     names: tuple[str, ...]
     tokenizer: Tokenizer
@@ -28,6 +34,9 @@ class Frontend:
     context: Context
     fingerprint: str
     vocabulary_size: int
+    tool_family: Family | None = None
+    thinking: Thinking | None = None
+    shown: Mapping[int, str] = field(default_factory=dict)
     max_batch_size: int = 0
     limits: Limits = field(default_factory=Limits)
     capacity: Capacity = field(default_factory=Capacity)
@@ -42,20 +51,30 @@ def load_frontend(
     max_seq_len: int | None = None,
     capacity: Capacity | None = None,
     limits: Limits | None = None,
+    tool_parser: str = AUTO,
+    reasoning_parser: str = AUTO,
 ) -> Frontend:
-    """Reads the engine's directory; blocks for up to a second. DamagedModelError when a file is missing or broken.
+    """Reads the engine's directory; blocks for up to a second. DamagedModelError when a file is missing or broken,
+    UsageError for a parser that does not fit the model.
 
     `max_seq_len`, `capacity`: what the engine was launched with, where that differs from what it was built for.
     """
     manifest = engine.manifest
     tokenizer = load_tokenizer(engine.directory)
+    template = _chat_template(engine.directory)
+    family, thinking = None, None
+    if isinstance(template, ChatTemplate):
+        family, thinking = choose_family(template, tool_parser), choose_thinking(template, reasoning_parser)
     capacity, limits = capacity or Capacity(), limits or Limits()
     longest = int(max_seq_len or manifest.chosen["max_seq_len"])
     length = min(longest, capacity.tokens or longest)
     return Frontend(
         names=tuple(names) or (manifest.served_name,),
         tokenizer=tokenizer,
-        chat_template=_chat_template(engine.directory),
+        chat_template=template,
+        tool_family=family,
+        thinking=thinking,
+        shown=_shown(tokenizer, family, thinking),
         context=Context(length, end_ids(engine.directory, tokenizer), limits.prompt_tokens),
         fingerprint="fp_" + hashlib.sha256(manifest.key.encode()).hexdigest()[:10],
         vocabulary_size=max(tokenizer.size, _vocabulary_size(engine.directory)),
@@ -64,6 +83,13 @@ def load_frontend(
         capacity=capacity,
         build_seconds=_build_seconds(manifest.build.get("seconds")),
     )
+
+
+def _shown(tokenizer: Tokenizer, family: Family | None, thinking: Thinking | None) -> dict[int, str]:
+    marks = [*(family.form.marks if family else ()), *(family.form.ends if family else ())]
+    marks += [thinking.opening, thinking.closing] if thinking else []
+    found = {mark: tokenizer.special_id(mark) for mark in marks}
+    return {id_: mark for mark, id_ in found.items() if id_ is not None}
 
 
 def end_ids(directory: Path, tokenizer: Tokenizer) -> tuple[int, ...]:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoker.launch.generation import Generation, Guide
-from stoker.serve.chat_template import RESERVED, TemplateMissingError, TemplateRefusedError
+from stoker.serve.chat import conversation
 from stoker.serve.chunks import CHAT, COMPLETION, Identity, Shape
 from stoker.serve.detokenizing import Detokenizer
 from stoker.serve.errors import ApiError, invalid, unsupported
+from stoker.serve.events import Parser
 from stoker.serve.frontend import Frontend
 from stoker.serve.guided.wishes import guide_of
 from stoker.serve.log_probs import ChatLogProbs, CompletionLogProbs
-from stoker.serve.messages import template_messages
 from stoker.serve.requests import ChatRequest, CompletionRequest, Parameters, parse
 from stoker.serve.sampling import generations, stop_strings
 from stoker.serve.sequence import Sequence as Choice
@@ -52,12 +52,13 @@ async def prepare_chat(body: bytes, frontend: Frontend) -> Job:
         raise invalid("The 'top_logprobs' parameter is only allowed when 'logprobs' is true.", "top_logprobs")
     if len(request.messages) > frontend.limits.messages:
         raise invalid(f"More than {frontend.limits.messages} messages in one request.", "messages")
-    guide = await guide_of(request)
-    prompt = await frontend.tokenizer.encode(_render(request, frontend), add_special_tokens=False)
-    if not prompt:
-        raise invalid("The messages make an empty prompt.", "messages")
+    said = await conversation(request, frontend)
     renderer = ChatLogProbs(frontend.tokenizer.token_bytes) if request.logprobs else None
-    return _job(request, frontend, [prompt], CHAT, "chatcmpl-", renderer, [()], guide)
+    job = _job(request, frontend, [said.prompt], CHAT, "chatcmpl-", renderer, [()], said.guide, said.parser)
+    if said.use is not None and said.use.named:
+        for each in job.choices:  # as OpenAI has it: a call that was demanded by name is a plain end
+            each.called_reason = "stop"
+    return job
 
 
 async def prepare_completion(body: bytes, frontend: Frontend) -> Job:
@@ -85,6 +86,7 @@ def _job(
     log_probs: Callable[[Choice], Any] | None,
     contexts: Sequence[Sequence[int]],
     guide: Guide | None,
+    parser: Callable[[], Parser] | None = None,
 ) -> Job:
     """`contexts`: the prompts that completions continue in mid-text; empty where an answer begins afresh."""
     identity = Identity(id_prefix + uuid.uuid4().hex, int(time.time()), request.model, frontend.fingerprint)
@@ -92,7 +94,12 @@ def _job(
     stops = stop_strings(request)
     count = request.n or 1
     choices = [
-        Choice(generation, Detokenizer(frontend.tokenizer, contexts[index // count]), stops)
+        Choice(
+            generation,
+            Detokenizer(frontend.tokenizer, contexts[index // count], frontend.shown if parser else None),
+            stops,
+            parser() if parser else None,
+        )
         for index, generation in enumerate(wanted)
     ]
     options = request.stream_options
@@ -113,20 +120,6 @@ def _check_model(model: str, frontend: Frontend) -> None:
         served = ", ".join(frontend.names)
         text = f"The model '{model[:200]}' does not exist; served here: {served}."
         raise ApiError(404, text, param="model", code="model_not_found")
-
-
-def _render(request: ChatRequest, frontend: Frontend) -> str:
-    messages = template_messages(request.messages)
-    arguments = request.chat_template_kwargs or {}
-    for name in RESERVED:
-        if name in arguments:
-            raise unsupported(f"chat_template_kwargs.{name}")
-    if isinstance(frontend.chat_template, TemplateMissingError):
-        raise invalid(str(frontend.chat_template), "messages", "chat_template_missing")
-    try:
-        return frontend.chat_template.render(messages, arguments)
-    except TemplateRefusedError as error:
-        raise invalid(f"The model's chat template refused these messages: {error}", "messages") from error
 
 
 async def _prompts(prompt: str | list[str | int | list[int]], frontend: Frontend) -> list[list[int]]:

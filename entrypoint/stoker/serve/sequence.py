@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stoker.launch.generation import Delta, Generation
 from stoker.serve.detokenizing import Detokenizer
+from stoker.serve.events import CallStart, Event, Parser, Text
 from stoker.serve.stops import StopMatcher
 
 
@@ -20,7 +21,10 @@ class TokenLogProb:
 
 
 class Sequence:
-    """`finish_reason` is None while more may come. The end token counts as a token, but is no text."""
+    """`finish_reason` is None while more may come. The end token counts as a token, but is no text.
+
+    With a parser, the text is made into events by `events`; `called` once there is a call among them.
+    """
 
     __slots__ = (
         "_decoded",
@@ -29,13 +33,25 @@ class Sequence:
         "_matcher",
         "_min_tokens",
         "_one_by_one",
+        "_parser",
         "_pending",
         "_visible",
+        "called",
+        "called_reason",
         "finish_reason",
         "tokens",
     )
 
-    def __init__(self, generation: Generation, detokenizer: Detokenizer, stops: Many[str] = ()) -> None:
+    def __init__(
+        self,
+        generation: Generation,
+        detokenizer: Detokenizer,
+        stops: Many[str] = (),
+        parser: Parser | None = None,
+    ) -> None:
+        self.called = False
+        self.called_reason = "tool_calls"
+        self._parser = parser
         self.finish_reason: str | None = None
         self.tokens = 0
         self._detokenizer = detokenizer
@@ -61,6 +77,26 @@ class Sequence:
             self.tokens += 1
             text += self.end("stop")
         return text
+
+    @property
+    def reason(self) -> str | None:
+        """The finish reason that the API gives."""
+        return self.called_reason if self.called and self.finish_reason == "stop" else self.finish_reason
+
+    @property
+    def parsed(self) -> bool:
+        """Whether the text is more than text."""
+        return self._parser is not None
+
+    def events(self, text: str) -> list[Event]:
+        """What the next piece of `feed`'s text consists of; after the last piece, with what was held back."""
+        if self._parser is None:
+            return [Text(text)] if text else []
+        events = self._parser.feed(text)
+        if self.finish_reason is not None:
+            events += self._parser.end()
+        self.called = self.called or any(isinstance(event, CallStart) for event in events)
+        return events
 
     def _feed_each(self, ids: Many[int], log_probs: Many[float] | None) -> str:
         pieces = []

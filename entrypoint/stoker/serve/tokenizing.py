@@ -49,6 +49,11 @@ class Tokenizer:
         id_: int | None = self._rust.token_to_id(token)
         return id_
 
+    def special_id(self, token: str) -> int | None:
+        """None for a text that is no control token."""
+        id_ = self.id_of(token) if token else None
+        return id_ if id_ in self.special else None
+
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 

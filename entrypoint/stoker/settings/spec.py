@@ -14,6 +14,8 @@ PRECISIONS = (
     *("f32", "f16", "bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"),
     *("int8_wo", "int4_wo", "fp8", "fp8_block", "nvfp4", "w4a8_awq"),
 )
+TOOL_PARSERS = ("auto", "none", "hermes", "mistral", "granite", "phi4", "pythonic", "llama", "gemma")
+REASONING_PARSERS = ("auto", "none", "think", "magistral", "granite")
 KV_PRECISIONS = ("u8", "bf16", "f16", "f32", "int8", "fp8")
 
 
@@ -320,6 +322,22 @@ SETTINGS: tuple[Setting, ...] = (
         "Write what is asked (the first 64 KiB of each body) into the access log",
         default=False,
         applies_to=("serve", "manifest", "up"),
+    ),
+    Setting(
+        "tool-parser",
+        "text",
+        "How the model writes calls of tools; `auto` asks its chat template",
+        default="auto",
+        choices=TOOL_PARSERS,
+        applies_to=("serve",),
+    ),
+    Setting(
+        "reasoning-parser",
+        "text",
+        "How the model marks its thinking; `auto` asks its chat template",
+        default="auto",
+        choices=REASONING_PARSERS,
+        applies_to=("serve",),
     ),
     Setting(
         "log-format",

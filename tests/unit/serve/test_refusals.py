@@ -13,6 +13,7 @@ from stoker.serve.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRe
 
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once upon a time", "max_tokens": 2}
+_TOOL = {"type": "function", "function": {"name": "f"}}
 
 BAD_VALUES = [
     ("temperature", -0.1),
@@ -60,8 +61,24 @@ def test_a_bad_value_names_its_parameter(ask: Any, endpoint: str, name: str, val
 @pytest.mark.parametrize(
     ("extra", "param"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "tools[0].type"),
+        ({"tools": [_TOOL, _TOOL]}, "tools[1].function.name"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+        ({"tools": [_TOOL] * 129}, "tools"),
+        ({"tools": [_TOOL], "tool_choice": "some"}, "tool_choice"),
+        ({"tools": [_TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
+        ({"tools": [_TOOL], "tool_choice": {"type": "function"}}, "tool_choice"),
+        ({"tools": [_TOOL], "tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
+        ({"tools": [_TOOL], "tool_choice": "required", "guided_regex": "a"}, "guided_regex"),
+        (
+            {
+                "tools": [{"type": "function", "function": {"name": "f", "parameters": {"not": {}}}}],
+                "tool_choice": "required",
+            },
+            "tools[0].function.parameters",
+        ),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"functions": [{"name": "f"}]}, "functions"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         (

@@ -54,9 +54,9 @@ _COMBINING = ("enum", "const", "anyOf", "oneOf", "allOf", "$ref")
 Schema = Mapping[str, Any]
 
 
-def schema_grammar(schema: Any, where: str = "schema") -> Grammar:
-    """Raises GuideError that names the place. `schema`: parsed JSON."""
-    compiler = _Compiler(schema)
+def schema_grammar(schema: Any, where: str = "schema", prefix: str = "") -> Grammar:
+    """Raises GuideError that names the place. `schema`: parsed JSON; `prefix`: of the names of its own rules."""
+    compiler = _Compiler(schema, prefix)
     return Grammar(compiler.node(schema, where, 0), {**RULES, **compiler.rules})
 
 
@@ -66,7 +66,8 @@ def any_object() -> Grammar:
 
 
 class _Compiler:
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Any, prefix: str) -> None:
+        self._prefix = prefix
         self.rules: dict[str, Node] = {}
         self._document = document
         self._references: dict[str, Rule] = {}
@@ -120,7 +121,7 @@ class _Compiler:
         if not isinstance(target, str):
             raise GuideError(f"{where}: $ref is a string")
         if target not in self._references:
-            self._references[target] = rule = Rule(f"ref{len(self._references)}")
+            self._references[target] = rule = Rule(f"{self._prefix}ref{len(self._references)}")
             self.rules[rule.name] = NOTHING
             self.rules[rule.name] = self.node(self._target(target, where), target, depth + 1)
         return self._references[target]
@@ -195,7 +196,7 @@ class _Compiler:
         """As a rule, so that it is written once however often it is used."""
         if node is NOTHING or isinstance(node, Rule):
             return node
-        rule = Rule(f"part{len(self.rules)}")
+        rule = Rule(f"{self._prefix}part{len(self.rules)}")
         self.rules[rule.name] = node
         return rule
 

@@ -58,7 +58,8 @@ NUMBER: Node = sequence(
 BOOLEAN = choice([Text("true"), Text("false")])
 NULL = Text("null")
 
-VALUE, OBJECT, ARRAY, STRING, CHARACTER = map(Rule, ("value", "object", "array", "string", "character"))
+VALUE, OBJECT, ARRAY, STRING = map(Rule, ("value", "object", "array", "string"))
+CHARACTER, PLAIN = Rule("character"), Rule("plain")
 _MEMBER = sequence(STRING, COLON, VALUE)
 
 
@@ -88,6 +89,7 @@ RULES: dict[str, Node] = {
     "array": sequence("[", listed(VALUE, 0, None), "]"),
     "string": string(),
     "character": choice([PLAIN_CHARACTER, _ESCAPE]),
+    "plain": Repeat(PLAIN_CHARACTER),
 }
 
 

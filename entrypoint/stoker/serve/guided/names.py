@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stoker.serve.guided.grammar import NOTHING, GuideError, Node, Repeat, Text, choice, sequence, without
-from stoker.serve.guided.json_values import PLAIN_CHARACTER
+from stoker.serve.guided.grammar import NOTHING, GuideError, Node, Text, choice, sequence, without
+from stoker.serve.guided.json_values import PLAIN, PLAIN_CHARACTER
 
 MAX_NAME = 100
 
@@ -17,7 +17,7 @@ def other_names(names: tuple[str, ...]) -> Node:
 
 def _other(names: set[str]) -> Node:
     """By the first character: one with which no name goes on, or one with which some do and then something else."""
-    any_rest = Repeat(PLAIN_CHARACTER)
+    any_rest = PLAIN
     if not names:
         return any_rest
     firsts = sorted({name[0] for name in names if name})

@@ -17,12 +17,20 @@ from stoker.serve.guided.notation import guide
 from stoker.serve.guided.regex import parse_regex
 from stoker.serve.requests import ChatRequest, Parameters, ResponseFormat
 
+Wish = tuple[str, Callable[[], Grammar]]
+
 
 async def guide_of(request: Parameters) -> Guide | None:
     """ApiError, 400, that names the parameter, for a form that is asked for twice or cannot be kept to.
 
     Off the event loop: a large schema takes tens of milliseconds.
     """
+    wish = wish_of(request)
+    return None if wish is None else await asyncio.to_thread(guided, *wish)
+
+
+def wish_of(request: Parameters) -> Wish | None:
+    """The parameter that asks for a form, and how to make its grammar."""
     wishes = [*_extensions(request), *_response_format(request)]
     if not wishes:
         return None
@@ -30,24 +38,23 @@ async def guide_of(request: Parameters) -> Guide | None:
         raise invalid(f"'{wishes[0][0]}' and '{wishes[1][0]}' both say what the text must look like.", wishes[1][0])
     if request.ignore_eos:
         raise invalid("A text of a given form ends by itself; ignore_eos contradicts it.", "ignore_eos")
-    param, made = wishes[0]
-    return await asyncio.to_thread(guided, param, made)
+    return wishes[0]
 
 
 def guided(param: str, made: Callable[[], Grammar]) -> Guide:
     try:
         return guide(made())
     except GuideError as error:
-        raise _refused(param, str(error)) from error
+        raise refused(param, str(error)) from error
     except RecursionError as error:
-        raise _refused(param, "it is nested too deep") from error
+        raise refused(param, "it is nested too deep") from error
 
 
-def _refused(param: str, why: str) -> ApiError:
+def refused(param: str, why: str) -> ApiError:
     return invalid(f"Invalid '{param}': {why}."[:500], param, "unsupported_guide")
 
 
-def _extensions(request: Parameters) -> list[tuple[str, Callable[[], Grammar]]]:
+def _extensions(request: Parameters) -> list[Wish]:
     """guided_json and its like: at the top, in `nvext`, or as vLLM's `structured_outputs`."""
     found = []
     for prefix, holder in (("", request), ("nvext.", request.nvext)):
@@ -62,7 +69,7 @@ def _extensions(request: Parameters) -> list[tuple[str, Callable[[], Grammar]]]:
     return found
 
 
-def _response_format(request: Parameters) -> list[tuple[str, Callable[[], Grammar]]]:
+def _response_format(request: Parameters) -> list[Wish]:
     wanted = request.response_format if isinstance(request, ChatRequest) else None
     if wanted is None or wanted.type == "text":
         return []

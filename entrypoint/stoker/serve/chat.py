@@ -1,0 +1,131 @@
+"""What a chat request means for its model: the prompt, the form that the text must have, and how it is to be read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stoker.launch.generation import Guide
+from stoker.serve.chat_template import RESERVED, ChatTemplate, TemplateMissingError, TemplateRefusedError
+from stoker.serve.errors import invalid, unsupported
+from stoker.serve.events import Parser, PlainText
+from stoker.serve.frontend import Frontend
+from stoker.serve.guided.calls import calls_grammar
+from stoker.serve.guided.grammar import Grammar
+from stoker.serve.guided.thinking import after_thinking
+from stoker.serve.guided.wishes import guided, wish_of
+from stoker.serve.messages import template_messages
+from stoker.serve.parsers.families import BARE, Family, Held
+from stoker.serve.parsers.reasoning import ReasoningParser, Thinking
+from stoker.serve.parsers.tools import Form, ToolParser
+from stoker.serve.requests import ChatRequest
+from stoker.serve.tool_use import ToolUse, tool_use
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """`parser` makes a parser for each choice; None where the text is nothing but text. `begun`: whether the prompt
+    leaves the model thinking."""
+
+    prompt: list[int]
+    guide: Guide | None
+    parser: Callable[[], Parser] | None
+    use: ToolUse | None
+    begun: bool | None
+
+
+async def conversation(request: ChatRequest, frontend: Frontend) -> Conversation:
+    """ApiError naming the parameter at fault."""
+    use = tool_use(request)
+    family = _family(frontend) if use is not None else None
+    rendered = _render(request, use, frontend)
+    begun = frontend.thinking.begun_in(rendered) if frontend.thinking else False
+    held = _held(family, begun, frontend) if use is not None and use.must and family else None
+    prompt = await frontend.tokenizer.encode(rendered, add_special_tokens=False)
+    if not prompt:
+        raise invalid("The messages make an empty prompt.", "messages")
+    opening = _opening_id(held, frontend)
+    guide = await _guide(request, frontend, use, held, begun, opening is None)
+    form = held.form if held else family.form if family else None
+    parser = _parser(frontend.thinking, form, use, begun, within=opening is not None)
+    return Conversation([*prompt, *([] if opening is None else [opening])], guide, parser, use, begun)
+
+
+def _family(frontend: Frontend) -> Family:
+    if frontend.tool_family is None:
+        raise unsupported("tools", "This model's chat template has no place for tools.")
+    return frontend.tool_family
+
+
+def _held(family: Family, begun: bool | None, frontend: Frontend) -> Held:
+    """A grammar cannot write control tokens: one that opens calls ends the prompt, unless thinking comes first."""
+    special = frontend.tokenizer.special_id(family.held.opening) is not None
+    return BARE if special and begun is not False else family.held
+
+
+def _opening_id(held: Held | None, frontend: Frontend) -> int | None:
+    return None if held is None else frontend.tokenizer.special_id(held.opening)
+
+
+async def _guide(
+    request: ChatRequest, frontend: Frontend, use: ToolUse | None, held: Held | None, begun: bool | None, opening: bool
+) -> Guide | None:
+    wish = wish_of(request)
+    if use is not None and held is not None:
+        if wish is not None:
+            raise invalid(f"'{wish[0]}' contradicts the call that 'tool_choice' demands.", wish[0])
+        wish = "tools", lambda: calls_grammar(use, held, opening=opening)
+    if wish is None:
+        return None
+    param, made = wish
+    return await asyncio.to_thread(guided, param, lambda: _with_thinking(made(), frontend, begun))
+
+
+def _with_thinking(grammar: Grammar, frontend: Frontend, begun: bool | None) -> Grammar:
+    return after_thinking(grammar, frontend.thinking, begun) if frontend.thinking else grammar
+
+
+def _parser(
+    thinking: Thinking | None, form: Form | None, use: ToolUse | None, begun: bool | None, *, within: bool
+) -> Callable[[], Parser] | None:
+    if form is None and thinking is None:
+        return None
+
+    def make() -> Parser:
+        answer = ToolParser(form, use.names, within=within) if form and use else PlainText()
+        return ReasoningParser(thinking, answer, begun) if thinking else answer
+
+    return make
+
+
+def _render(request: ChatRequest, use: ToolUse | None, frontend: Frontend) -> str:
+    messages = template_messages(request.messages)
+    template = frontend.chat_template
+    if isinstance(template, TemplateMissingError):
+        raise invalid(str(template), "messages", "chat_template_missing")
+    arguments = _arguments(request, template)
+    try:
+        return template.render(messages, arguments, None if use is None else use.for_template())
+    except TemplateRefusedError as error:
+        raise invalid(f"The model's chat template refused these messages: {error}", "messages") from error
+
+
+def _arguments(request: ChatRequest, template: ChatTemplate) -> Mapping[str, Any]:
+    """The template's own; reasoning_effort is one where the template knows it."""
+    arguments = dict(request.chat_template_kwargs or {})
+    for name in RESERVED:
+        if name in arguments:
+            raise unsupported(f"chat_template_kwargs.{name}")
+    if request.reasoning_effort is not None:
+        arguments.update(_effort(request.reasoning_effort, template.source))
+    return arguments
+
+
+def _effort(effort: str, source: str) -> dict[str, Any]:
+    if "reasoning_effort" in source:
+        return {"reasoning_effort": effort}
+    if "enable_thinking" in source and effort == "none":
+        return {"enable_thinking": False}
+    raise unsupported("reasoning_effort", "This model's chat template knows no such reasoning effort; leave it out.")

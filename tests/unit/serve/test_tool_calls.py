@@ -1,0 +1,151 @@
+"""Calls of tools and thinking, in OpenAI's form: whole, and in chunks that the SDK's own types accept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from stoker.serve.parsers.families import FAMILIES
+from stoker.serve.parsers.reasoning import THINK
+
+TOOLS = [
+    {"type": "function", "function": {"name": "weather", "parameters": {"properties": {"city": {"type": "string"}}}}},
+    {"type": "function", "function": {"name": "add"}},
+]
+CALL = 'On it.\n<tool_call>\n{"name": "weather", "arguments": {"city": "Bonn"}}\n</tool_call>'
+BODY: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Weather?"}], "tools": TOOLS}
+
+
+@pytest.fixture
+def says(service: Any, frontend: Any, scripted: Any) -> Any:
+    """Makes the engine say a text, token by token, to a model of these ways."""
+
+    def say(text: str, **ways: Any) -> Any:
+        ids = [*frontend.tokenizer.encode_now(text, add_special_tokens=False), frontend.context.end_ids[0]]
+        engine = scripted.ScriptedEngine(lambda generation: scripted.one_by_one(ids))
+        service.attach(engine, dataclasses.replace(frontend, **ways))
+        return engine
+
+    return say
+
+
+def _chunks(answer: Any) -> list[ChatCompletionChunk]:
+    """Checked by the SDK's types, which allow fields of ours."""
+    return [ChatCompletionChunk.model_validate(event) for event in answer.events]
+
+
+def test_a_call_is_a_message_with_calls(ask: Any, says: Any) -> None:
+    engine = says(CALL)
+    answer = ChatCompletion.model_validate(ask("/v1/chat/completions", BODY).json)
+    (choice,) = answer.choices
+    assert (choice.finish_reason, choice.message.content) == ("tool_calls", "On it.")
+    (call,) = choice.message.tool_calls or []
+    assert call.type == "function"
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Bonn"})
+    assert engine.asked[0].guide is None
+
+
+def test_a_call_is_streamed_as_it_comes(ask: Any, says: Any) -> None:
+    says(CALL)
+    chunks = _chunks(ask("/v1/chat/completions", {**BODY, "stream": True}))
+    calls = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
+    first, *rest = calls
+    assert first.function is not None
+    assert (first.index, first.type, first.function.name, first.function.arguments) == (0, "function", "weather", "")
+    assert first.id
+    assert all(call.id is None and call.function and call.function.name is None for call in rest)
+    assert json.loads("".join(call.function.arguments or "" for call in rest if call.function)) == {"city": "Bonn"}
+    assert len(rest) > 3
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert text == "On it."
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices[0].finish_reason] == ["tool_calls"]
+
+
+def test_a_call_that_was_demanded_by_name_ends_with_stop_and_is_guided(ask: Any, says: Any) -> None:
+    engine = says('<tool_call>\n{"name": "add", "arguments": {}}\n</tool_call>')
+    choice = {"type": "function", "function": {"name": "add"}}
+    answer = ask("/v1/chat/completions", {**BODY, "tool_choice": choice}).json
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert answer["choices"][0]["message"]["content"] is None
+    grammar = engine.asked[0].guide.text
+    assert "add" in grammar
+    assert "weather" not in grammar
+
+
+def test_without_tools_or_with_none_of_them_the_text_is_text(ask: Any, says: Any) -> None:
+    says(CALL)
+    for body in ({**BODY, "tool_choice": "none"}, {key: value for key, value in BODY.items() if key != "tools"}):
+        message = ask("/v1/chat/completions", body).json["choices"][0]["message"]
+        assert message["content"] == CALL
+        assert "tool_calls" not in message
+
+
+def test_tools_reach_the_prompt_and_calls_in_messages_do_too(ask: Any, says: Any, frontend: Any) -> None:
+    engine = says("Yes.")
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rom"}'}}
+    messages = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+    ]
+    assert ask("/v1/chat/completions", {**BODY, "messages": messages}).status == 200
+    prompt = frontend.tokenizer.decode(engine.asked[0].input_ids)
+    assert '"name": "weather"' in prompt.replace("\\", "")
+    assert '{"name": "weather", "arguments": {"city": "Rom"}}' in prompt
+    assert "sunny" in prompt
+
+
+def test_a_model_without_a_place_for_tools_says_so(ask: Any, says: Any) -> None:
+    says("x", tool_family=None)
+    answer = ask("/v1/chat/completions", BODY)
+    assert (answer.status, answer.error["param"]) == (400, "tools")
+
+
+def test_thinking_is_reasoning_content(ask: Any, says: Any) -> None:
+    says("<think>\nHm, hm.\n</think>\n\nIt is four.", thinking=THINK)
+    body = {key: value for key, value in BODY.items() if key != "tools"}
+    message = ask("/v1/chat/completions", body).json["choices"][0]["message"]
+    assert (message["reasoning_content"], message["content"]) == ("Hm, hm.", "It is four.")
+    chunks = _chunks(ask("/v1/chat/completions", {**body, "stream": True, "logprobs": True}))
+    deltas = [chunk.choices[0].delta for chunk in chunks]
+    assert "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == "Hm, hm."
+    assert "".join(delta.content or "" for delta in deltas) == "It is four."
+    tokens = [entry for chunk in chunks for entry in (chunk.choices[0].logprobs or _NONE).content or []]
+    assert "".join(bytes(entry.bytes or []).decode() for entry in tokens).startswith("<think>")
+
+
+class _NONE:
+    content = None
+
+
+def test_thinking_and_calls_go_together(ask: Any, says: Any) -> None:
+    engine = says("<think>I need it.</think>\n" + CALL, thinking=THINK)
+    message = ask("/v1/chat/completions", {**BODY, "tool_choice": "required"}).json["choices"][0]["message"]
+    assert message["reasoning_content"] == "I need it."
+    assert message["tool_calls"][0]["function"]["name"] == "weather"
+    assert "</think>" in engine.asked[0].guide.text
+
+
+def test_control_tokens_that_mark_calls_are_seen(
+    ask: Any, says: Any, frontend: Any, scripted: Any, service: Any
+) -> None:
+    """As Mistral's: the mark is a control token, which never shows as text."""
+    mark = frontend.tokenizer.id_of("<|system|>")
+    family = dataclasses.replace(
+        FAMILIES["hermes"],
+        form=dataclasses.replace(FAMILIES["hermes"].form, marks=("<|system|>",), ends=()),
+        held=dataclasses.replace(FAMILIES["hermes"].held, opening="<|system|>", before="", after=""),
+    )
+    ids = frontend.tokenizer.encode_now('{"name": "add", "arguments": {"a": 1}}', add_special_tokens=False)
+    end = frontend.context.end_ids[0]
+    engine = scripted.ScriptedEngine(lambda generation: scripted.one_by_one([mark, *ids, end]))
+    service.attach(engine, dataclasses.replace(frontend, tool_family=family, shown={mark: "<|system|>"}))
+    message = ask("/v1/chat/completions", BODY).json["choices"][0]["message"]
+    assert message["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a": 1}'}
+    ask("/v1/chat/completions", {**BODY, "tool_choice": "required"})
+    assert engine.asked[-1].input_ids[-1] == mark
+    assert "system" not in engine.asked[-1].guide.text
