@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stoker import errors
 from stoker.errors import StokerError
+from stoker.plan.nvidia.support import support_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- begin: written by `python tools/write_docs.py` -->\n"
@@ -27,12 +28,16 @@ def replaced(text: str, content: str) -> str:
 
 
 def main() -> int:
-    path = ROOT / "docs" / "errors.md"
-    text = path.read_text()
-    new = replaced(text, "".join(error_rows()))
-    if "--check" not in sys.argv:
-        path.write_text(new)
-    return int("--check" in sys.argv and new != text)
+    check = "--check" in sys.argv
+    changed = False
+    for name, content in (("errors.md", "".join(error_rows())), ("nvidia.md", support_tables())):
+        path = ROOT / "docs" / name
+        text = path.read_text()
+        new = replaced(text, content)
+        changed = changed or new != text
+        if not check:
+            path.write_text(new)
+    return int(check and changed)
 
 
 if __name__ == "__main__":
