@@ -13,7 +13,7 @@ from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
 from stoker.containers.connection import connect
 from stoker.containers.start import find_or_pull, start
-from stoker.containers.wanted import Place, container_options, gpu_options
+from stoker.containers.wanted import Place, container_options, gpu_options, volume_or_directory
 from stoker.containers.watch import wait_ready
 from stoker.deploy.given import given_flags
 from stoker.errors import UsageError
@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     progress = listener(log_format)
     server = plan_deployment(settings, None, image=options.image)
     find_or_pull(connection, server.image, progress)
-    place = Place(settings.host, settings.port, options.volume, options.network)
+    place = Place(settings.host, settings.port, volume_or_directory(options.volume), options.network)
     keys = {"STOKER_API_KEY": str(settings["api-key"].value)} if settings.is_given("api-key") else {}
     wanted = container_options(server, given_flags(settings, "up"), place, os.environ | keys)
     container = start(connection, wanted | gpu_options(server, is_podman=connection.is_podman), place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,17 @@ def _check(path: Path) -> None:
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise ContainerError(f"nothing answers at {path}", why=why, remedy=_REMEDY) from error
+
+
+@contextmanager
+def asked(what: str) -> Iterator[None]:
+    """A refusal of the engine becomes a ContainerError that says `what` could not be done."""
+    import docker.errors
+
+    try:
+        yield
+    except docker.errors.DockerException as error:
+        raise ContainerError(f"the container engine cannot {what}", why=said(error)) from error
 
 
 def said(error: Exception) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from stoker.containers.connection import Connection
+from stoker.containers.connection import Connection, asked
 from stoker.containers.wanted import GRACE_LABEL, LABEL, URL_LABEL
 from stoker.containers.watch import startup_report
 from stoker.errors import ContainerError
@@ -29,7 +29,8 @@ class Row:
 def ours(connection: Connection, model: str = "") -> Sequence[Container]:
     """All of them, or those of one model; also those that have ended."""
     label = f"{LABEL}={model}" if model else LABEL
-    found: list[Container] = connection.client.containers.list(all=True, filters={"label": label})
+    with asked("list its containers"):
+        found: list[Container] = connection.client.containers.list(all=True, filters={"label": label})
     return sorted(found, key=lambda container: str(container.name))
 
 
@@ -63,7 +64,8 @@ def take_down(connection: Connection, model: str = "") -> list[str]:
         up = ", ".join(sorted({one.labels[LABEL] for one in ours(connection)})) or "nothing"
         raise ContainerError(f"{model} is not up", why=f"up: {up}")
     for container in containers:
-        if container.status == "running":
-            container.stop(timeout=int(container.labels.get(GRACE_LABEL, "60")))
-        container.remove()
+        with asked(f"stop the container {container.name}"):
+            if container.status == "running":
+                container.stop(timeout=int(container.labels.get(GRACE_LABEL, "60")))
+            container.remove()
     return [container.labels[LABEL] for container in containers]

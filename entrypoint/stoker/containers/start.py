@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from stoker.containers.connection import Connection, said
+from stoker.containers.connection import Connection, asked, said
 from stoker.containers.wanted import LABEL, URL_LABEL, Place
 from stoker.errors import ContainerError
 from stoker.progress import Progress
@@ -18,13 +18,10 @@ def find_or_pull(connection: Connection, image: str, progress: Progress) -> None
     """ContainerError where the image is neither here nor to be had."""
     import docker.errors
 
-    try:
-        connection.client.images.get(image)
-        return
-    except docker.errors.ImageNotFound:
-        progress.note(f"pulling {image}")
-    except docker.errors.DockerException as error:
-        raise ContainerError(f"cannot look for the image {image}", why=said(error)) from error
+    with asked(f"look for the image {image}"):
+        if _is_here(connection, image):
+            return
+    progress.note(f"pulling {image}")
     try:
         connection.client.images.pull(image)
     except docker.errors.DockerException as error:
@@ -35,32 +32,36 @@ def find_or_pull(connection: Connection, image: str, progress: Progress) -> None
         ) from error
 
 
-def start(connection: Connection, options: dict[str, Any], place: Place) -> Container:
-    """The running container: a new one, or the one that does the same already. ContainerError."""
+def _is_here(connection: Connection, image: str) -> bool:
     import docker.errors
 
+    try:
+        connection.client.images.get(image)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
+def start(connection: Connection, options: dict[str, Any], place: Place) -> Container:
+    """The running container: a new one, or the one that does the same already. ContainerError."""
     if (running := _same(connection, options)) is not None:
         return running
     check_port(place)
-    try:
+    with asked(f"make the container {options['name']}"):
         container = connection.client.containers.create(**options)
-    except docker.errors.DockerException as error:
-        raise ContainerError(f"cannot make the container {options['name']}", why=said(error)) from error
     try:
-        container.start()
-    except docker.errors.DockerException as error:
+        with asked(f"start the container {options['name']}"):
+            container.start()
+    except ContainerError:
         container.remove(force=True)
-        raise ContainerError(f"cannot start the container {options['name']}", why=said(error)) from error
+        raise
     return container
 
 
 def _same(connection: Connection, options: dict[str, Any]) -> Container | None:
     """The running container of that name and order. One that has ended is removed; another order is an error."""
-    import docker.errors
-
-    try:
-        found = connection.client.containers.get(options["name"])
-    except docker.errors.NotFound:
+    found = _container(connection, options["name"])
+    if found is None:
         return None
     if LABEL not in found.labels:
         raise ContainerError(
@@ -72,10 +73,21 @@ def _same(connection: Connection, options: dict[str, Any]) -> Container | None:
     same = found.attrs["Config"]["Cmd"] == options["command"]
     if same and found.labels.get(URL_LABEL) == options["labels"][URL_LABEL]:
         return found
+    model = options["labels"][LABEL]
     raise ContainerError(
-        f"{options['labels'][LABEL]} is already up at {found.labels.get(URL_LABEL)} with other settings",
-        remedy=f"`stoker down {options['labels'][LABEL]}` first",
+        f"{model} is already up at {found.labels.get(URL_LABEL)} with other settings",
+        remedy=f"`stoker down {model}` first",
     )
+
+
+def _container(connection: Connection, name: str) -> Container | None:
+    import docker.errors
+
+    with asked(f"look for the container {name}"):
+        try:
+            return connection.client.containers.get(name)
+        except docker.errors.NotFound:
+            return None
 
 
 def check_port(place: Place) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stoker.deploy.compose import MEMLOCK, STACK
 from stoker.deploy.types import CACHE, PORT, Deployment
+from stoker.errors import UsageError
 
 LABEL = "io.stoker.model"
 URL_LABEL = "io.stoker.url"
@@ -29,6 +31,17 @@ class Place:
     def url(self) -> str:
         shown = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
         return f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
+
+
+def volume_or_directory(text: str) -> str:
+    """A name stays as it is, a path becomes absolute. UsageError for one that is not there: Docker would make it root's."""
+    if "/" not in text and not text.startswith((".", "~")):
+        return text
+    path = Path(text).expanduser().absolute()
+    if not path.is_dir():
+        why = "its owner should be one whom the server may write as: user 1000, or group 0"
+        raise UsageError(f"--volume {text}: there is no such directory", why=why, remedy="make it, or name a volume")
+    return str(path)
 
 
 def container_options(

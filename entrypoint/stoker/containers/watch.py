@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+from stoker.containers.connection import asked
 from stoker.errors import ContainerError
 from stoker.progress import Progress
 
@@ -25,7 +26,8 @@ def wait_ready(container: Container, url: str, progress: Progress) -> None:
         report = startup_report(url)
         if report is not None and follower.follow(report):
             return
-        container.reload()
+        with asked(f"tell how {container.name} is"):
+            container.reload()
         if container.status not in ("running", "created", "restarting"):
             raise _death(container)
         time.sleep(_POLL_SECONDS)

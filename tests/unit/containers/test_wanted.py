@@ -5,9 +5,9 @@ import socket
 import pytest
 
 from stoker.containers.start import check_port
-from stoker.containers.wanted import Place, container_options, gpu_options
+from stoker.containers.wanted import Place, container_options, gpu_options, volume_or_directory
 from stoker.deploy.types import Deployment, Sized, Sizing
-from stoker.errors import ContainerError
+from stoker.errors import ContainerError, UsageError
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
 from stoker.plan.nvidia.catalogue import load_nvidia
@@ -77,3 +77,10 @@ def test_a_taken_port_is_told_before_anything_is_started():
         with pytest.raises(ContainerError, match="cannot be used: address already in use") as caught:
             check_port(Place("127.0.0.1", listener.getsockname()[1], "stoker"))
     assert "--port" in caught.value.remedy
+
+
+def test_a_volume_is_a_name_or_a_directory_that_is_there(tmp_path):
+    assert volume_or_directory("stoker") == "stoker"
+    assert volume_or_directory(f"{tmp_path}/") == str(tmp_path)
+    with pytest.raises(UsageError, match="there is no such directory"):
+        volume_or_directory(f"{tmp_path}/none")

@@ -50,7 +50,7 @@ def test_the_written_files_are_current():
 def test_every_target_is_clean_and_valid(target):
     documents = build(target)
     for document in documents.values():
-        for version in ("1.27", kubernetes_validate.latest_version()):
+        for version in ("1.29", kubernetes_validate.latest_version()):
             kubernetes_validate.validate(document, version, strict=True)
     labels = documents["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert documents["Service"]["spec"]["selector"].items() <= labels.items()

@@ -19,7 +19,7 @@ CASES = [
     ("llama-3.1-8b", "1xH100-80GB", {"replicas": 2}),
     ("qwen2.5-72b", "4xH100-80GB,cpu:64c-512g", {"image": "registry.example/stoker:nvidia"}),
 ]
-VERSIONS = ("1.27", kubernetes_validate.latest_version())
+VERSIONS = ("1.29", kubernetes_validate.latest_version())
 
 
 @pytest.mark.parametrize("version", VERSIONS)
