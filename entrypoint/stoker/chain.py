@@ -16,9 +16,10 @@ from stoker.build.space import check_space
 from stoker.build.worker import BuildCancelledError, run_build
 from stoker.errors import BuildError, OutOfMemoryError, StoppedError
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.choose import choose_plan
 from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.nvidia.host import ranks_at_once
+from stoker.plan.torch.catalogue import load_torch
+from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
@@ -56,9 +57,9 @@ def make_plan_for(
     progress.phase("planning")
     if finished := finished_engine(model.directory):
         wishes, kinds = engine_wishes(finished, settings.wishes()), frozenset({finished.manifest.kind})
-        return choose_plan(here, model, load_catalogue(), load_nvidia(), wishes, kinds)
+        return plan_any(here, model, load_catalogue(), load_nvidia(), load_torch(), wishes, kinds)
     available = buildable_kinds() if buildable else None
-    return choose_plan(here, model, load_catalogue(), load_nvidia(), settings.wishes(), available)
+    return plan_any(here, model, load_catalogue(), load_nvidia(), load_torch(), settings.wishes(), available)
 
 
 def resolve_model(settings: Settings, progress: Progress, *, weights: bool = True) -> Model:
@@ -89,7 +90,9 @@ def obtain_planned(
 def _next_plan(plan: Plan, settings: Settings, error: BuildError) -> Plan:
     wish = Sourced(plan.next_profile, Origin.DEFAULT, "the failed build's plan")
     wishes = replace(settings.wishes(), profile=wish)
-    second = choose_plan(plan.machine, plan.model, load_catalogue(), load_nvidia(), wishes, buildable_kinds())
+    second = plan_any(
+        plan.machine, plan.model, load_catalogue(), load_nvidia(), load_torch(), wishes, buildable_kinds()
+    )
     why = f"{plan.chosen.profile} failed to build, so {plan.next_profile} is built instead: {error}"
     return replace(second, reasons=(why, *second.reasons))
 

@@ -13,6 +13,8 @@ from stoker.errors import DoesNotFitError, StokerError, UsageError
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.nearest import did_you_mean
 from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.torch.catalogue import KIND as TORCH
+from stoker.plan.torch.catalogue import load_torch
 from stoker.plan.types import Plan
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
@@ -71,7 +73,8 @@ def offers() -> tuple[Offer, ...]:
     """Every profile of every catalogue, the planner's order within a kind and goal."""
     cpu = [Offer(one.engine, one.precision, one.goal, one.name) for one in load_catalogue()]
     gpu = [Offer(one.kind.name, one.precision, one.goal, one.name) for one in load_nvidia().profiles]
-    return (*cpu, *gpu)
+    torch = [Offer(TORCH, one.precision, one.goal, one.name) for one in load_torch().profiles]
+    return (*cpu, *gpu, *torch)
 
 
 def choose_case(asked: Asked, catalogue: Sequence[Offer], settings: Settings, workload: Workload) -> Case | NotRun:

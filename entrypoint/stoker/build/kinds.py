@@ -7,13 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from importlib.util import find_spec
+from typing import Any
 
-from stoker.errors import BuildError, UsageError
+from stoker.build.openvino.families import check_config
+from stoker.errors import BuildError, UnsupportedModelError, UsageError
 
 # Raised whenever our own builder writes a different engine from the same inputs.
 OPENVINO_BUILDER = "3"
 TENSORRT_LLM_BUILDER = "1"
 TENSORRT_LLM_PYTORCH_BUILDER = "1"
+# Nothing is compiled: what lies in the engine's directory is ours alone.
+TORCH_LAYOUT = "1"
 
 
 def _tensorrt_llm_tools() -> tuple[str, ...]:
@@ -55,7 +59,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("openvino", "stoker.build.openvino.worker", ("openvino", "nncf"), OPENVINO_BUILDER),
+        Kind("openvino", "stoker.build.openvino.worker", ("openvino", "nncf"), OPENVINO_BUILDER, needs="openvino"),
         Kind(
             "tensorrt_llm",
             "stoker.build.tensorrt_llm.worker",
@@ -70,7 +74,7 @@ KINDS: Mapping[str, Kind] = {
             TENSORRT_LLM_PYTORCH_BUILDER,
             needs="tensorrt_llm",
         ),
-        Kind("torch", "", ("torch", "transformers")),
+        Kind("torch", "stoker.build.torch.worker", (), TORCH_LAYOUT, needs="torch"),
     )
 }
 
@@ -85,6 +89,18 @@ def kind_named(name: str) -> Kind:
 def buildable_kinds() -> frozenset[str]:
     """Those that this version can build, on this installation."""
     return frozenset(kind.name for kind in KINDS.values() if kind.available)
+
+
+def check_known(config: Mapping[str, Any]) -> None:
+    """Raises UnsupportedModelError, with the list of what is supported, for what no builder here could make an engine
+    of. PyTorch, where it is installed, says so itself: what transformers knows, only its import would tell."""
+    try:
+        check_config(config)
+    except UnsupportedModelError as error:
+        if "torch" in buildable_kinds():
+            return
+        remedy = f"{error.remedy}; or install PyTorch, which knows more: pip install 'stoker[torch]'"
+        raise UnsupportedModelError(error.what, why=error.why, remedy=remedy.removeprefix("; or ")) from None
 
 
 def worker_module(name: str) -> str:

@@ -89,6 +89,11 @@ OPENVINO_INPUTS = (
     "min_p",
 )
 OPENVINO_OUTPUTS = ("output_ids", "sequence_length", "output_log_probs", "out_of_memory")
+_NOT_TORCH = (
+    *("min_tokens", "repetition_penalty", "presence_penalty", "frequency_penalty"),
+    *("guided_decoding_guide_type", "guided_decoding_guide"),
+)
+TORCH_INPUTS = tuple(name for name in OPENVINO_INPUTS if name not in _NOT_TORCH)
 
 REQUESTS_METRIC = "nv_trt_llm_request_metrics"
 KV_BLOCKS_METRIC = "nv_trt_llm_kv_cache_block_metrics"

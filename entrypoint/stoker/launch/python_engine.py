@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stoker.launch import shared_memory
+from stoker.launch import contract, shared_memory
 from stoker.launch.installation import Installation, assemble_backends, find_installation
 from stoker.launch.loading import engine_bytes, resident_bytes
 from stoker.launch.repository import write_repository
@@ -19,12 +19,14 @@ from stoker.launch.settings import EngineSettings
 @dataclass(frozen=True)
 class PythonEngine:
     """`settings.run_directory` is filled in for each run. `weights` are the files that it reads while it loads, by
-    pattern; `environment` is the server's beside this process's own."""
+    pattern; `environment` is the server's beside this process's own; `inputs` are those of the contract that the
+    runtime takes."""
 
     settings: EngineSettings
     weights: str = "*.bin"
     find: Callable[[], Installation] = find_installation
     environment: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = contract.OPENVINO_INPUTS
 
     @property
     def limits(self) -> Limits:
@@ -42,7 +44,7 @@ class PythonEngine:
         return Command(
             installation,
             backends=assemble_backends(installation, run.backends),
-            repository=write_repository(run.repository, settings.write(), settings.max_batch_size),
+            repository=write_repository(run.repository, settings.write(), settings.max_batch_size, self.inputs),
             run_directory=run.path,
             shm_prefix=shared_memory.new_prefix(),
             environment={**self.environment, "TMPDIR": str(run.path)},

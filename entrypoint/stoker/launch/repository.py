@@ -22,11 +22,13 @@ from stoker.launch.stub.model import TritonPythonModel
 """
 
 
-def write_repository(directory: Path, settings_file: Path, max_batch_size: int) -> Path:
+def write_repository(
+    directory: Path, settings_file: Path, max_batch_size: int, inputs: tuple[str, ...] = contract.OPENVINO_INPUTS
+) -> Path:
     """Writes `<directory>/tensorrt_llm/{config.pbtxt,1/model.py}` and returns `directory`."""
     model = directory / contract.MODEL_NAME
     (model / "1").mkdir(parents=True)
-    (model / "config.pbtxt").write_text(model_config(settings_file, max_batch_size))
+    (model / "config.pbtxt").write_text(model_config(settings_file, max_batch_size, inputs))
     (model / "1" / "model.py").write_text(_MODEL_FILE.format(module_path=_module_path(), executable=sys.executable))
     return directory
 
@@ -35,9 +37,8 @@ def _module_path() -> list[str]:
     return [path for path in sys.path if path and Path(path).exists()]
 
 
-def model_config(settings_file: Path, max_batch_size: int) -> str:
-    """config.pbtxt of the `openvino` kind's model."""
-    inputs = contract.select(contract.INPUTS, contract.OPENVINO_INPUTS)
+def model_config(settings_file: Path, max_batch_size: int, inputs: tuple[str, ...] = contract.OPENVINO_INPUTS) -> str:
+    """config.pbtxt of a Python kind's model, which takes `inputs` of the contract."""
     outputs = contract.select(contract.OUTPUTS, contract.OPENVINO_OUTPUTS)
     return "\n".join(
         (
@@ -47,7 +48,7 @@ def model_config(settings_file: Path, max_batch_size: int) -> str:
             "model_transaction_policy { decoupled: true }",
             "instance_group [ { count: 1 kind: KIND_CPU } ]",
             parameter("settings", str(settings_file)),
-            *tensors("input", inputs),
+            *tensors("input", contract.select(contract.INPUTS, inputs)),
             *tensors("output", outputs),
             "",
         )

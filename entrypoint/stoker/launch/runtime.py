@@ -11,6 +11,7 @@ from stoker.launch.settings import settings_for
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.launch.tensorrt_llm.compiled import compiled_engine
 from stoker.launch.tensorrt_llm_pytorch.engine import pytorch_engine
+from stoker.launch.torch.engine import torch_engine
 from stoker.plan.types import Chosen
 from stoker.progress import Progress
 from stoker.store.engine import Engine
@@ -40,6 +41,8 @@ def servable_for(engine: Engine, chosen: Chosen, kv_blocks: int, gpus: Sequence[
         return compiled_engine(engine, chosen, kv_blocks, tuple(gpus))
     if chosen.engine == "tensorrt_llm_pytorch":
         return pytorch_engine(settings_for(engine, chosen, kv_blocks), tuple(gpus))
+    if chosen.engine == "torch":
+        return torch_engine(engine, chosen, kv_blocks, tuple(gpus))
     raise EngineError(f"engines of the kind {chosen.engine} cannot be launched yet", remedy="choose another --profile")
 
 

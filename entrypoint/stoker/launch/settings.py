@@ -21,7 +21,8 @@ _ACTIVATION_GROUP = 128
 class EngineSettings:
     """`runtime` is the `module:attribute` of a callable that takes these settings and gives a
     stoker.launch.stub.runtime.Runtime. `dynamic_quantization`: group size of activations, 0 for the default.
-    `run_directory` is filled in for each run."""
+    `precision` and `group_size` of the weights matter where they are quantised while they are loaded; `device` is cpu
+    or cuda (HIP's too). `run_directory` is filled in for each run."""
 
     engine_directory: str
     max_batch_size: int
@@ -35,6 +36,10 @@ class EngineSettings:
     run_directory: str = ""
     kv_block_tokens: int = KV_BLOCK_TOKENS
     runtime: str = "stoker.launch.openvino.choice:open_runtime"
+    precision: str = ""
+    group_size: int = 0
+    device: str = "cpu"
+    ranks: int = 1
 
     def write(self) -> Path:
         path = Path(self.run_directory) / FILE_NAME

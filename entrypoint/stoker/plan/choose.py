@@ -36,7 +36,7 @@ def choose_plan(
     if not machine.gpus:
         _refuse_gpu_profile(wishes, nvidia, "it needs a GPU, and none was found")
         return make_plan(machine, model, profiles, wishes)
-    if wish := _wish_for_the_cpu(wishes, profiles):
+    if wish := wish_for_the_cpu(wishes, profiles):
         plan = make_plan(machine, model, profiles, wishes)
         return replace(plan, reasons=(f"serving from the CPU: only its engine has {wish}", *_without_gpu_line(plan)))
     kinds = frozenset(nvidia.kinds) if available is None else frozenset(nvidia.kinds) & available
@@ -53,7 +53,7 @@ def _check_profile_name(wishes: Wishes, names: Sequence[str]) -> None:
         raise UsageError(what, remedy=did_you_mean(wish.value, names))
 
 
-def _wish_for_the_cpu(wishes: Wishes, profiles: Sequence[Profile]) -> str:
+def wish_for_the_cpu(wishes: Wishes, profiles: Sequence[Profile]) -> str:
     """The wish that only the CPU's engines know; empty without one."""
     names = {one.name for one in profiles}
     precisions = {one.precision for one in profiles}.difference(WEIGHTS)

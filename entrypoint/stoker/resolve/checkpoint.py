@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stoker.build.openvino.families import check_config
+from stoker.build.kinds import check_known
 from stoker.errors import DamagedModelError, ModelError, NoSafetensorsError
 from stoker.resolve.facts import Config, architecture_facts, quantization_facts
 from stoker.resolve.model import Architecture, Model, Quantization, Weights
@@ -94,7 +94,7 @@ def read_optional_json(path: Path) -> dict[str, Any] | None:
 def read_config(directory: Path) -> dict[str, Any]:
     """config.json; raises UnsupportedModelError, with the list of what is supported, for what cannot be run."""
     config = read_json(directory / CONFIG)
-    check_config(config)
+    check_known(config)
     return config
 
 

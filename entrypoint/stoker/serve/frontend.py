@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import DamagedModelError
+from stoker.launch.capabilities import lacks
 from stoker.serve.admission import Capacity
 from stoker.serve.chat_template import ChatTemplate, TemplateMissingError, load_chat_template, read_json
 from stoker.serve.limits import Limits
@@ -75,7 +76,9 @@ def load_frontend(
         tool_family=family,
         thinking=thinking,
         shown=_shown(tokenizer, family, thinking),
-        context=Context(length, end_ids(engine.directory, tokenizer), limits.prompt_tokens),
+        context=Context(
+            length, end_ids(engine.directory, tokenizer), limits.prompt_tokens, lacks(engine.manifest.kind)
+        ),
         fingerprint="fp_" + hashlib.sha256(manifest.key.encode()).hexdigest()[:10],
         vocabulary_size=max(tokenizer.size, _vocabulary_size(engine.directory)),
         max_batch_size=int(manifest.chosen.get("max_batch_size", 0)),

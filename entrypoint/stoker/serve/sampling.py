@@ -10,25 +10,28 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stoker.launch.capabilities import GUIDES
 from stoker.launch.generation import Generation, Guide
-from stoker.serve.errors import invalid
+from stoker.serve.errors import invalid, unsupported
 from stoker.serve.requests import ChatRequest, Parameters
 
 # Below this, dividing logits by the temperature leaves only the greatest one, or overflows.
 _GREEDY_BELOW = 1e-4
 _SEEDS = 2**63
+_NO_EFFECT = {"min_tokens": 0, "presence_penalty": 0, "frequency_penalty": 0, "repetition_penalty": 1}
 
 
 @dataclass(frozen=True)
 class Context:
     """`length` is what prompt and completion share, `longest_prompt` what of it a prompt may have (0: all).
 
-    `end_ids` end a completion.
+    `end_ids` end a completion. `lacks`: parameters that the engine's kind cannot sample with.
     """
 
     length: int
     end_ids: tuple[int, ...]
     longest_prompt: int = 0
+    lacks: frozenset[str] = frozenset()
 
 
 def wished_length(request: Parameters) -> int | None:
@@ -72,6 +75,7 @@ def generations(
     guide: Guide | None = None,
 ) -> list[Generation]:
     """One for each choice: `n` for each prompt, in order, no two with the same seed."""
+    _check_lacking(request, context, guide)
     count = request.n or 1
     lengths = [completion_length(request, len(prompt), context) for prompt in prompts]
     seed = secrets.randbits(31) if request.seed is None else request.seed
@@ -111,6 +115,17 @@ def _generation(
         log_probs=log_probs,
         guide=guide,
     )
+
+
+def _check_lacking(request: Parameters, context: Context, guide: Guide | None) -> None:
+    """ApiError for a parameter that would change something, and that this engine would have to pass over."""
+    if guide is not None and GUIDES in context.lacks:
+        text = "The engine that serves this model cannot be guided by a schema, grammar or choice; leave it out."
+        raise unsupported("response_format", text)
+    for name in sorted(context.lacks - {GUIDES}):
+        value = getattr(request, name)
+        if value is not None and value != _NO_EFFECT[name]:
+            raise unsupported(name, f"The engine that serves this model has no {name}; leave it out.")
 
 
 def _unless(value: float | None, no_effect: float) -> float | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ _LAUNCH_ONLY = {
         "max_seq_len",
         "profile",
         "threads",
-    )
+    ),
+    "torch": tuple(field.name for field in fields(Chosen) if field.name not in ("engine", "precision")),
 }
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.openvino.sampler import Sampler, truncated
+from stoker.launch.stub.sampler import Sampler, truncated
 
 LOGITS = np.array([0.0, 3.0, 1.0, 2.0, -1.0], np.float32)
 

@@ -1,0 +1,59 @@
+"""Which runtime a model gets: a trial says whether transformers can run it with paged attention."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from stoker.launch.generation import Generation
+from stoker.launch.settings import EngineSettings
+from stoker.launch.stub.runtime import Runtime
+from stoker.launch.torch.loading import load_model
+from stoker.launch.torch.paged import PagedRuntime
+from stoker.launch.torch.turns import ContiguousRuntime
+
+logger = logging.getLogger(__name__)
+
+_TRIAL = Generation("trial", (1, 2, 3), max_tokens=2)
+
+
+def open_runtime(settings: EngineSettings) -> Runtime:
+    """Continuous batching where a trial of it succeeds; else one sequence after another, each with its own cache.
+
+    Nothing else tells beforehand: some families' attention knows nothing of transformers' paged cache.
+    """
+    model = load_model(settings)
+    failure = _failure_of_paging(model, settings)
+    if failure is None:
+        return PagedRuntime(model, settings)
+    logger.warning("%s cannot be batched continuously (%s): its sequences take turns", type(model).__name__, failure)
+    return ContiguousRuntime(model, settings)
+
+
+def _failure_of_paging(model: Any, settings: EngineSettings) -> Exception | None:
+    runtime = None
+    logging.getLogger("ContinuousBatchingLogger").setLevel(logging.CRITICAL)  # of a failure we say the essence
+    try:
+        runtime = PagedRuntime(model, settings)
+        for _ in _tokens(runtime):
+            pass
+    except Exception as error:  # whatever its forward raises
+        return error
+    finally:
+        if runtime is not None:
+            runtime.close()
+        logging.getLogger("ContinuousBatchingLogger").setLevel(logging.WARNING)
+        gc.collect()
+    return None
+
+
+def _tokens(runtime: PagedRuntime) -> Iterator[int]:
+    sequence = runtime.add(_TRIAL)
+    ended = False
+    while not ended:
+        runtime.step()
+        output = sequence.read()
+        ended = output.ended
+        yield from output.ids

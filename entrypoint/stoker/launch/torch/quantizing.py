@@ -1,0 +1,19 @@
+"""Weights in int8 and int4, quantised while they are loaded, by torchao: on any device, with nothing calibrated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stoker.launch.settings import EngineSettings
+
+
+def quantization_of(settings: EngineSettings) -> Any:
+    """transformers' quantisation config, None for a plain precision."""
+    if settings.precision not in ("int8", "int4"):
+        return None
+    import torchao.quantization as torchao
+    from transformers import TorchAoConfig
+
+    if settings.precision == "int8":
+        return TorchAoConfig(quant_type=torchao.Int8WeightOnlyConfig())
+    return TorchAoConfig(quant_type=torchao.Int4WeightOnlyConfig(group_size=settings.group_size))
