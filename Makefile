@@ -23,8 +23,8 @@ check: setup-test
 	.venv/bin/mypy
 
 .PHONY: test-gpu
-test-gpu: setup-test  # on a machine with NVIDIA GPUs
-	.venv/bin/python -m pytest tests/hardware
+test-gpu:  # on a machine with NVIDIA GPUs; docs/nvidia.md
+	@$(PYTHON) tools/test_gpu.py
 
 .PHONY: test-browser screenshots
 test-browser: setup-test  # the page at / in Chromium: apt install chromium chromium-driver

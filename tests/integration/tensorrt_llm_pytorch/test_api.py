@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import signal
 import time
 import urllib.error
+from pathlib import Path
 
 import pytest
 
 from stoker.launch.server import process_lives
 
+events = runpy.run_path(str(Path(__file__).parents[2] / "served.py"))["events"]
 CHAT = [{"role": "user", "content": "Who are you?"}]
 
 
-def events(stream) -> list[str]:
-    return re.findall(r"^data: (.*)$", stream.read().decode(), re.MULTILINE)
-
-
-def test_the_plan_reaches_the_llm(server):
-    (llm,) = [entry["llm"] for entry in server.entries if "llm" in entry]
+def test_the_plan_reaches_the_llm(server, heard):
+    (llm,) = heard(server, "llm")
     assert llm["dtype"] == "bfloat16"
     assert (llm["max_seq_len"], llm["max_num_tokens"], llm["tensor_parallel_size"]) == (2048, 2048, 1)
     assert llm["enable_chunked_prefill"] is True
@@ -54,79 +53,79 @@ def test_tokens_stream_one_by_one(server):
     assert "".join(json.loads(piece)["choices"][0]["text"] for piece in pieces) == whole["choices"][0]["text"]
 
 
-def test_sampling_is_passed_on_in_the_llm_s_own_words(server):
+def test_sampling_is_passed_on_in_the_llm_s_own_words(server, heard):
     wished = {"temperature": 0.75, "top_p": 0.5, "seed": 4, "presence_penalty": 0.5, "frequency_penalty": 0.25}
     server.complete(max_tokens=3, top_k=7, min_p=0.125, repetition_penalty=1.5, **wished)
-    told = server.requests()[-1]
+    told = heard(server, "request")[-1]
     assert {name: told[name] for name in wished} == wished
     assert (told["top_k"], told["min_p"], told["repetition_penalty"], told["max_tokens"]) == (7, 0.125, 1.5, 3)
     assert (told["ignore_eos"], told["detokenize"], told["include_stop_str_in_output"]) == (True, False, True)
 
 
-def test_greedy_is_said_and_unset_seeds_differ(server):
+def test_greedy_is_said_and_unset_seeds_differ(server, heard):
     server.complete(max_tokens=1, temperature=0)
-    assert server.requests()[-1]["top_k"] == 1
-    assert "temperature" not in server.requests()[-1]
+    assert heard(server, "request")[-1]["top_k"] == 1
+    assert "temperature" not in heard(server, "request")[-1]
     for _ in range(2):
         server.complete(max_tokens=1, temperature=1)
-    first, second = server.requests()[-2:]
+    first, second = heard(server, "request")[-2:]
     assert first["seed"] != second["seed"]
     assert first["top_p"] == 1.0
 
 
-def test_a_schema_reaches_the_llm_as_a_grammar_and_a_broken_one_does_not(server):
+def test_a_schema_reaches_the_llm_as_a_grammar_and_a_broken_one_does_not(server, heard):
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     wish = {"type": "json_schema", "json_schema": {"name": "one", "schema": schema}}
     with server.open("chat/completions", messages=CHAT, max_tokens=4, response_format=wish) as answer:
         json.load(answer)
-    guide = server.requests()[-1]["guided_decoding"]
+    guide = heard(server, "request")[-1]["guided_decoding"]
     assert "root ::=" in guide.pop("grammar")
     assert not any(guide.values())
-    before = len(server.requests())
+    before = len(heard(server, "request"))
     broken = {"type": "json_schema", "json_schema": {"name": "one", "schema": {"type": "nothing"}}}
     with pytest.raises(urllib.error.HTTPError, match="400"):
         server.open("chat/completions", messages=CHAT, max_tokens=4, response_format=broken)
-    assert len(server.requests()) == before
+    assert len(heard(server, "request")) == before
 
 
-def test_log_probabilities_come_with_the_tokens(server):
+def test_log_probabilities_come_with_the_tokens(server, heard):
     choice = server.complete(max_tokens=8, logprobs=1)["choices"][0]
     assert choice["logprobs"]["token_logprobs"] == [-0.5] * 8
-    assert server.requests()[-1]["logprobs"] == 1
+    assert heard(server, "request")[-1]["logprobs"] == 1
 
 
-def test_the_models_end_of_sequence_is_told(server):
+def test_the_models_end_of_sequence_is_told(server, heard):
     with server.open("completions", prompt="Once", max_tokens=4) as answer:
         json.load(answer)
-    told = server.requests()[-1]
+    told = heard(server, "request")[-1]
     assert told["end_id"] == told["pad_id"] >= 0
     assert told["ignore_eos"] is False
 
 
-def test_a_client_that_goes_away_is_aborted_in_the_engine(server):
-    before = sum("abort" in entry for entry in server.entries)
+def test_a_client_that_goes_away_is_aborted_in_the_engine(server, heard):
+    before = len(heard(server, "abort"))
     stream = server.open("completions", prompt="Once", ignore_eos=True, max_tokens=1900, stream=True)
     stream.readline()
     stream.close()
-    server.wait_until(lambda: sum("abort" in entry for entry in server.entries) == before + 1)
+    server.wait_until(lambda: len(heard(server, "abort")) == before + 1)
     server.wait_until(lambda: server.metric("stoker_kv_blocks_used") == 0)
 
 
-def test_a_killed_engine_is_an_error_to_the_client_and_then_all_is_well(server):
+def test_a_killed_engine_is_an_error_to_the_client_and_then_all_is_well(server, heard):
     with server.open("completions", prompt="Once", ignore_eos=True, max_tokens=1900, stream=True) as stream:
         stream.readline()
-        os.kill([entry["pid"] for entry in server.entries if "llm" in entry][-1], signal.SIGKILL)
+        os.kill(heard(server, "llm", whole=True)[-1]["pid"], signal.SIGKILL)
         assert json.loads(events(stream)[-1])["error"]["type"]
     server.wait_until(lambda: "restarting it" in server.log.read_text())
     server.wait_until(lambda: server.status("/v1/health/ready") == 200)
     assert server.complete(max_tokens=3)["usage"]["completion_tokens"] == 3
 
 
-def test_two_gpus_are_two_processes_and_a_drain_ends_both(on_two):
+def test_two_gpus_are_two_processes_and_a_drain_ends_both(on_two, heard):
     server = on_two
-    starts = {entry["started"]: entry["gpus"] for entry in server.entries if "started" in entry}
+    starts = {entry["started"]: entry["gpus"] for entry in heard(server, "started", whole=True)}
     assert starts == {0: "GPU-0,GPU-1", 1: "GPU-0,GPU-1"}
-    pids = [entry["pid"] for entry in server.entries if "started" in entry]
+    pids = [entry["pid"] for entry in heard(server, "started", whole=True)]
     with server.open("completions", prompt="Once", ignore_eos=True, max_tokens=1500, stream=True) as stream:
         stream.readline()
         server.process.send_signal(signal.SIGTERM)
