@@ -34,7 +34,7 @@ class Place:
 
 
 def volume_or_directory(text: str) -> str:
-    """A name stays as it is, a path becomes absolute. UsageError for one that is not there: Docker would make it root's."""
+    """A name stays as it is, a path becomes absolute. UsageError where it is not there: Docker would make it root's."""
     if "/" not in text and not text.startswith((".", "~")):
         return text
     path = Path(text).expanduser().absolute()
