@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stoker.deploy.types import Deployment, Sizing
+from stoker.errors import UsageError
 from stoker.plan.render import pinned
 from stoker.plan.types import Plan
 from stoker.resolve.reference import HubRepository, LocalDirectory, parse_reference
@@ -37,8 +38,12 @@ def make_deployment(
 
 
 def image_for(plan: Plan) -> str:
-    """The image that has the engine of the plan."""
-    return f"{REPOSITORY}:{'nvidia' if plan.chosen.engine.startswith('tensorrt_llm') else 'cpu'}"
+    """The image that has the engine of the plan. UsageError where none has."""
+    if plan.chosen.devices:
+        return f"{REPOSITORY}:nvidia"
+    if plan.chosen.engine != "openvino":
+        raise UsageError(f"no image has the {plan.chosen.engine} engine for CPUs", remedy="name yours with --image")
+    return f"{REPOSITORY}:cpu"
 
 
 def container_reference(plan: Plan) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from stoker.deploy.startup import startup
 from stoker.deploy.types import Sized, Sizing
 from stoker.plan.nvidia.catalogue import Catalogue, Host
 from stoker.plan.nvidia.host import available, is_invented, source_weights
-from stoker.plan.profile import MemoryConstants, Profile
+from stoker.plan.profile import Profile
 from stoker.plan.types import Plan
 from stoker.plan.units import size_text
 
@@ -21,6 +21,8 @@ _TRITON_SHARED = 512 * MIB
 _NCCL_SHARED = GIB
 _TOKEN_BYTES = 4
 _SPARE_DISK = 1.1
+_KV_FRACTION = 0.75  # where a profile says nothing else: the cache's part of what the rest leaves
+_NOTHING_BUILT = Host(1.0, 1.2, 4 * GIB, 1.0, "our estimate: the checkpoint passes through the host's memory once")
 _CORES = 2
 
 
@@ -31,21 +33,22 @@ def size(plan: Plan, profiles: Sequence[Profile], nvidia: Catalogue, drain_secon
     why_grace = f"{PRE_STOP_SECONDS} s to leave the routes, {drain_seconds:g} s to drain, {_STOP_SECONDS} s to end"
     gpus = Sized(len(plan.chosen.devices), f"tensor x pipeline parallel of the plan's {plan.chosen.profile}")
     if not gpus.value:
-        constants = next(one.memory for one in profiles if one.name == plan.chosen.profile)
-        memory, cache = _cpu_memory(plan, constants), _cpu_cache(plan)
+        fractions = (one.memory.kv_fraction for one in profiles if one.name == plan.chosen.profile)
+        memory, cache = _cpu_memory(plan, next(fractions, _KV_FRACTION)), _cpu_cache(plan)
         cores = Sized(plan.chosen.threads, "one for each thread of the engine: more threads than cores would wait")
     else:
-        host = nvidia.kinds[plan.chosen.engine].host
+        kind = nvidia.kinds.get(plan.chosen.engine)
+        host = kind.host if kind else _NOTHING_BUILT
         memory, cache = _gpu_host_memory(plan, host, shared.value), _gpu_cache(plan, host)
         cores = Sized(_CORES + _CORES * gpus.value, "the API, Triton, and a feeding thread and its helper for each GPU")
     return Sizing(gpus, cores, memory, shared, cache, startup(plan), Sized(grace, why_grace), not gpus.value)
 
 
-def _cpu_memory(plan: Plan, constants: MemoryConstants) -> Sized:
+def _cpu_memory(plan: Plan, kv_fraction: float) -> Sized:
     """So much that planning within this limit gives this very plan again, with no smaller KV cache."""
     budget = plan.memory
-    cache = int(budget.kv_cache / constants.kv_fraction)
-    comfortable = int((budget.total - budget.kv_cache + cache) / constants.available_fraction)
+    planned_fraction = budget.limit / available(plan.machine)  # the planner leaves the rest free
+    comfortable = int((budget.total - budget.kv_cache + budget.kv_cache / kv_fraction) / planned_fraction)
     serving = min(comfortable, available(plan.machine)) + _AT_PROBE
     needed = max(serving, int(_BUILD_COPIES * budget.weights) + _BUILD_LEAST)
     why = (
@@ -58,14 +61,14 @@ def _cpu_memory(plan: Plan, constants: MemoryConstants) -> Sized:
 
 
 def _gpu_host_memory(plan: Plan, host: Host, shared: int) -> Sized:
-    """Building is the peak. On a unified machine the GPU's memory is the host's."""
-    building = max(int(host.memory_enough * source_weights(plan.model)), host.memory_least)
+    """Making the engine is the peak. On a unified machine the GPU's memory is the host's."""
+    making = max(int(host.memory_enough * source_weights(plan.model)), host.memory_least)
     unified = [gpu for gpu in plan.machine.gpus if gpu.index in plan.chosen.devices and gpu.unified_memory]
-    serving = plan.memory.total if unified else 0
-    why = (
-        f"building peaks at {host.memory_enough:g} times the 16-bit weights ({size_text(building)}), and shared memory"
-    )
-    return Sized(_up(max(building, serving) + shared, MIB), why)
+    needed = max(making, plan.memory.total if unified else 0)
+    why = f"making the engine peaks at {host.memory_enough:g} times the 16-bit weights ({size_text(making)})"
+    if needed > making:
+        why = f"the GPU's memory is the host's: the plan's {size_text(needed)}"
+    return Sized(_up(needed + shared, MIB), f"{why}, and shared memory")
 
 
 def _shared_memory(plan: Plan) -> Sized:

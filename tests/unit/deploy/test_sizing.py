@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from stoker.deploy.deployment import image_for
+from stoker.deploy.sizing import size
+from stoker.errors import UsageError
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
 from stoker.plan.nvidia.catalogue import load_nvidia
@@ -75,6 +78,22 @@ def test_the_rest_follows_the_plan(model, machine, deployment):
     assert sizing.startup.value > plan.model.weights.total_bytes / 50e6
     assert sizing.startup.value < 5 * 3600
     assert all(each.why for each in vars(sizing).values() if not isinstance(each, bool))
+
+
+def test_on_a_unified_machine_the_gpus_memory_counts_once(deployment):
+    server = deployment("llama-3.2-1b", "1xGB10")
+    assert server.plan.memory.total <= server.sizing.memory.value - server.sizing.shared_memory.value
+    assert server.sizing.memory.value < 1.1 * server.plan.memory.total
+
+
+def test_a_kind_that_no_catalogue_here_knows_is_sized_from_its_budget(deployment):
+    cpu, gpu = deployment("qwen2.5-0.5b", "cpu:8c-16g").plan, deployment("llama-3.1-8b", "1xH100-80GB").plan
+    unknown = [replace(plan, chosen=replace(plan.chosen, profile="other", engine="other")) for plan in (cpu, gpu)]
+    on_cpu, on_gpu = (size(plan, load_catalogue(), load_nvidia(), 30.0) for plan in unknown)
+    assert on_cpu.memory.value >= cpu.memory.total / 0.9
+    assert on_gpu.memory.value >= 2 * gpu.model.weights.parameters
+    with pytest.raises(UsageError, match="no image has the other engine"):
+        image_for(unknown[0])
 
 
 def test_a_longer_drain_has_a_longer_grace(deployment):
