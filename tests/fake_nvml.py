@@ -6,6 +6,7 @@ function raise for the GPU (or, in FakeNvml's own `failing`, for every call).
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -145,10 +146,9 @@ class FakeNvml:
         return self._answer("nvmlDeviceGetMigDeviceHandleByIndex", lambda: gpu.mig[index], gpu)
 
     def nvmlDeviceGetP2PStatus(self, first: FakeGpu, second: FakeGpu, index: int) -> int:
+        """Takes the index as ctypes does: pynvml's NVML_P2P_CAPS_INDEX_READ is a tuple, which a real call refuses."""
+        ctypes.c_int(index)
         pair = (self.gpus.index(first), self.gpus.index(second))
-        over_pcie = {
-            pynvml.NVML_P2P_CAPS_INDEX_NVLINK: pynvml.NVML_P2P_STATUS_NOT_SUPPORTED,
-            pynvml.NVML_P2P_CAPS_INDEX_READ: self.p2p,
-        }
+        over_pcie = {pynvml.NVML_P2P_CAPS_INDEX_NVLINK: pynvml.NVML_P2P_STATUS_NOT_SUPPORTED, 0: self.p2p}
         status = pynvml.NVML_P2P_STATUS_OK if pair in self.nvlinks else over_pcie[index]
         return self._answer("nvmlDeviceGetP2PStatus", lambda: status, first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
@@ -73,3 +74,13 @@ def test_hidden_gpus_stay_hidden(machine) -> None:
     assert probe_machine(environ={"CUDA_VISIBLE_DEVICES": ""}).gpus == ()
     (only,) = probe_machine(environ={"CUDA_VISIBLE_DEVICES": machine.gpus[-1].uuid}).gpus
     assert only.uuid == machine.gpus[-1].uuid
+
+
+@pytest.mark.parametrize(("capability", "field"), [("n", "nvlink_peers"), ("r", "p2p_peers")])
+def test_which_gpus_reach_each_other(machine, capability: str, field: str) -> None:
+    """NVLink and reads of each other's memory, as nvidia-smi's matrices have them."""
+    answer = subprocess.run(["nvidia-smi", "topo", "-p2p", capability], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in re.sub(r"\x1b\[[0-9;]*m", "", answer.stdout).splitlines()]
+    matrix = [row[1:] for row in rows if len(row) > 1 and row[0].startswith("GPU") and "X" in row]
+    reached = [tuple(index for index, cell in enumerate(row) if cell == "OK") for row in matrix]
+    assert [getattr(gpu, field) for gpu in machine.gpus] == reached

@@ -17,6 +17,9 @@ from stoker.probe.visible_devices import Candidate, select_visible
 
 T = TypeVar("T")
 
+# nvmlGpuP2PCapsIndex_t's READ, by nvml.h: pynvml's own constant is the tuple (0,), by a stray comma, and its call fails.
+_P2P_READ = 0
+
 # nvmlGpuP2PStatus_t, in words.
 _P2P_FAULTS = {
     "NVML_P2P_STATUS_CHIPSET_NOT_SUPPORTED": "the chipset does not support it",
@@ -272,7 +275,7 @@ class _Probe:
         return bool(status == self.nvml.NVML_P2P_STATUS_OK)
 
     def _are_direct(self, first: _Device, second: _Device) -> bool:
-        status = self._p2p_status(first, second, self.nvml.NVML_P2P_CAPS_INDEX_READ)
+        status = self._p2p_status(first, second, _P2P_READ)
         for name, words in _P2P_FAULTS.items():
             if status == getattr(self.nvml, name):
                 self.p2p_fault = self.p2p_fault or words

@@ -18,6 +18,7 @@ from stoker.settings.origin import Origin, Sourced
 
 MACHINES = Path(__file__).parents[2] / "machines"
 H200 = load_description(str(MACHINES / "h200.yaml"))
+H100 = load_description(str(MACHINES / "h100.yaml"))
 TWO_H100 = load_description(str(MACHINES / "h100-x2.yaml"))
 # The same two while a process held 40 GiB of tensors on GPU 0 (with its CUDA context, and what it took of the host).
 GPU_0_BUSY = replace(
@@ -61,9 +62,29 @@ def test_what_was_planned_on_one_h200(plan, name: str, profile: str, context: in
     assert found.memory.total <= found.memory.limit == 150109880320
 
 
-def test_405b_does_not_fit_one_h200(plan) -> None:
+@pytest.mark.parametrize(
+    ("name", "profile", "batch"),
+    [
+        ("llama-3.2-1b", "tensorrt_llm-bf16-throughput", 256),
+        ("llama-3.2-3b", "tensorrt_llm-bf16-throughput", 256),
+        ("qwen2.5-7b", "tensorrt_llm-bf16-throughput", 256),
+        ("llama-3.1-8b", "tensorrt_llm-bf16-throughput", 256),
+        ("gemma-2-9b", "tensorrt_llm-bf16-throughput", 157),
+        ("mistral-nemo-12b", "tensorrt_llm-bf16-throughput", 256),
+        ("qwen3-32b", "tensorrt_llm_pytorch-bf16-throughput", 49),  # 125 GiB of host memory do not build its engine
+        ("mixtral-8x7b", "tensorrt_llm_pytorch-fp8-throughput", 256),
+        ("llama-3.1-70b", "tensorrt_llm_pytorch-fp8-throughput", 40),
+    ],
+)
+def test_what_was_planned_on_one_h100(plan, name: str, profile: str, batch: int) -> None:
+    chosen = plan(H100, name).chosen
+    assert (chosen.profile, chosen.devices, chosen.max_batch_size) == (profile, (0,), batch)
+
+
+@pytest.mark.parametrize("machine", [H100, H200])
+def test_405b_does_not_fit_one_gpu(plan, machine: Machine) -> None:
     with pytest.raises(DoesNotFitError):
-        plan(H200, "llama-3.1-405b")
+        plan(machine, "llama-3.1-405b")
 
 
 def test_an_installation_without_gpu_engines_serves_from_the_cpu_and_says_why(plan) -> None:
@@ -106,7 +127,9 @@ def test_what_was_planned_there_while_gpu_0_was_busy(plan, name: str, goal: str,
     assert chosen.max_batch_size == pytest.approx(batch, abs=2)  # the host's free memory moved between the probes
 
 
-@pytest.mark.parametrize(("recorded", "description"), [(H200, "1xH200"), (TWO_H100, "2xH100-80GB")])
+@pytest.mark.parametrize(
+    ("recorded", "description"), [(H200, "1xH200"), (H100, "1xH100-80GB"), (TWO_H100, "2xH100-80GB")]
+)
 def test_the_built_in_descriptions_agree_with_the_real_cards(recorded: Machine, description: str) -> None:
     described = load_description(description)
     for real, ours in zip(recorded.gpus, described.gpus, strict=True):
