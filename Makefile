@@ -1,7 +1,7 @@
 # make serve   serves MODEL (default: the built-in demo) at http://127.0.0.1:PORT
 # make test    the whole test suite, with lint and types
 # make bench   measures, and writes docs/performance.md
-# make image   builds the CPU image, stoker:cpu, with Docker or Podman
+# make image   builds the CPU image, stoker:cpu, with Docker or Podman; make image-test tests it
 # Everything is set up in .venv on the way.
 
 PYTHON ?= python3
@@ -41,9 +41,13 @@ docs: setup-test
 	.venv/bin/python tools/write_docs.py
 	.venv/bin/python tools/write_manifests.py
 
-.PHONY: image lock
+.PHONY: image image-test lock
 image:
 	images/build cpu
+
+image-test: image
+	@$(PYTHON) tools/setup.py test containers
+	.venv/bin/python -m pytest tests/containers
 
 lock: setup  # after a change of dependencies in pyproject.toml
 	.venv/bin/python -m pip install --quiet uv

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -154,11 +155,24 @@ def _make_directory(directory: Path) -> None:
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        raise CacheError(
-            f"cannot write to the cache directory {directory}",
-            why=error.strerror or str(error),
-            remedy=f"make it writable for user {os.getuid()} (chown or chmod), or name another with --cache",
-        ) from error
+        raise _cannot_write(directory, error) from error
+
+
+def _cannot_write(directory: Path, error: OSError) -> CacheError:
+    """Says whose the directory is and how to change that: in a container it is most often a mounted one."""
+    place = next(path for path in (directory, *directory.parents) if path.exists())
+    status = place.stat()
+    whose = f"{place} is owned by user {status.st_uid}, group {status.st_gid}, mode {stat.filemode(status.st_mode)}"
+    user = f"{os.geteuid()}:{os.getegid()}"
+    remedy = (
+        f"give it to this process's user: chown -R {user} {place}, or in a container the host's directory behind it"
+    )
+    if error.errno == errno.EROFS:
+        remedy = "mount it writable"
+    why = f"{error.strerror or error}; {whose}, and this process is user {user}"
+    return CacheError(
+        f"cannot write to the cache directory {directory}", why=why, remedy=f"{remedy}; or name another with --cache"
+    )
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,0 +1,41 @@
+"""The image's arguments are the command's."""
+
+from __future__ import annotations
+
+import json
+
+from tests.containers.engine import complete, run
+
+from stoker import __version__
+
+
+def test_plan_build_doctor_and_version(filled: str) -> None:
+    cache = (f"--volume={filled}:/cache",)
+    plan = run("plan", "demo", "--json", flags=cache)
+    assert json.loads(plan.stdout)["chosen"]["engine"] == "openvino"
+    assert "found the engine" in run("build", "demo", flags=cache).stderr
+    assert run("--version").stdout == f"stoker {__version__}\n"
+    checks = {check["name"]: check for check in json.loads(run("doctor", "--json", flags=cache).stdout)}
+    for name in ("Python", "libpython", "C library", "Triton", "OpenVINO", "cache", "disk"):
+        assert checks[name]["status"] == "ok", checks[name]
+
+
+def test_a_model_with_flags_is_served_under_them(start, filled: str) -> None:
+    flags = (f"--volume={filled}:/cache",)
+    container = start("demo", "--served-model-name", "mine", "--max-batch-size", "2", flags=flags).wait_ready()
+    answer = container.exec(
+        "python3", "-c", f"import urllib.request as u; print(u.urlopen('{container.url}/v1/models').read())"
+    )
+    assert '"id":"mine"' in answer.stdout
+
+
+def test_without_arguments_the_model_of_the_environment_is_served(start, filled: str) -> None:
+    container = start(flags=(f"--volume={filled}:/cache", "--env=STOKER_MODEL=demo")).wait_ready()
+    assert complete(container.url)
+
+
+def test_mistakes_end_as_the_command_ends() -> None:
+    assert run("demo", "--no-such-flag").returncode == 64
+    missing = run("/no/such/model")
+    assert missing.returncode == 66
+    assert "Traceback" not in missing.stderr
