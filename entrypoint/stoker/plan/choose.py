@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
-from stoker.errors import DoesNotFitError, StokerError, UsageError
+from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
 from stoker.plan.nearest import did_you_mean
 from stoker.plan.nvidia.catalogue import Catalogue, Kind
 from stoker.plan.nvidia.host import is_invented
@@ -17,6 +17,7 @@ from stoker.plan.types import Plan, Rejection, Wishes
 from stoker.plan.wishes import asked, check_agreement, check_names, check_numbers
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
+from stoker.resolve.nemo import MODEL_TYPE
 
 
 def choose_plan(
@@ -35,15 +36,26 @@ def choose_plan(
     _check_profile_name(wishes, names)
     if not machine.gpus:
         _refuse_gpu_profile(wishes, nvidia, "it needs a GPU, and none was found")
-        return make_plan(machine, model, profiles, wishes)
+        return _cpu_plan(machine, model, profiles, wishes)
     if wish := wish_for_the_cpu(wishes, profiles):
-        plan = make_plan(machine, model, profiles, wishes)
+        plan = _cpu_plan(machine, model, profiles, wishes)
         return replace(plan, reasons=(f"serving from the CPU: only its engine has {wish}", *_without_gpu_line(plan)))
     kinds = frozenset(nvidia.kinds) if available is None else frozenset(nvidia.kinds) & available
     if not kinds:
         return _without_gpu_kinds(machine, model, profiles, nvidia, wishes)
     within = replace(nvidia, profiles=tuple(one for one in nvidia.profiles if one.kind.name in kinds))
     return _with_gpus(machine, model, profiles, within, wishes)
+
+
+def _cpu_plan(machine: Machine, model: Model, profiles: Sequence[Profile], wishes: Wishes) -> Plan:
+    """Raises what make_plan raises, and UnsupportedModelError for a checkpoint that no builder for CPUs reads."""
+    if model.architecture.model_type == MODEL_TYPE:
+        raise UnsupportedModelError(
+            f"{model.served_name} is a NeMo checkpoint, which only TensorRT-LLM reads",
+            why="that takes an NVIDIA GPU and the NVIDIA image",
+            remedy="for the CPU, export it to Hugging Face's format with NeMo's scripts/checkpoint_converters",
+        )
+    return make_plan(machine, model, profiles, wishes)
 
 
 def _check_profile_name(wishes: Wishes, names: Sequence[str]) -> None:
@@ -87,7 +99,7 @@ def _without_gpu_kinds(
     first = next(iter(nvidia.kinds.values()))
     _refuse_gpu_profile(wishes, nvidia, _not_installed(first))
     _refuse_gpu_precision(wishes, profiles, nvidia)
-    plan = make_plan(machine, model, profiles, wishes)
+    plan = _cpu_plan(machine, model, profiles, wishes)
     rejected = tuple(Rejection(one.name, _not_installed(one.kind)) for one in nvidia.profiles)
     name = machine.gpus[0].name
     reasons = (f"serving from the CPU, not from {name}: {_not_installed(first)}", *_without_gpu_line(plan))
@@ -126,7 +138,7 @@ def _from_the_cpu(
         error = refused.error
         raise type(error)(error.what, why=error.why, remedy=f"{error.remedy}; {remedy}".lstrip("; "))
     try:
-        plan = make_plan(machine, model, profiles, wishes)
+        plan = _cpu_plan(machine, model, profiles, wishes)
     except StokerError:
         raise refused.error from None
     why = refused.error.why or refused.error.what

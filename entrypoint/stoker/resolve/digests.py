@@ -96,3 +96,14 @@ def _write(path: Path, entries: Mapping[str, tuple[Stamp, str]]) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps({name: [*stamp, digest] for name, (stamp, digest) in entries.items()}))
     temporary.replace(path)
+
+
+def directory_revision(directory: Path, names: Iterable[str], digests: DigestCache, progress: Progress) -> str:
+    """SHA-256 over names, sizes and contents: one changed byte is another revision."""
+    ordered = sorted(names)
+    contents = digests.sha256_of_all([directory / name for name in ordered], progress)
+    digest = hashlib.sha256()
+    for name in ordered:
+        path = directory / name
+        digest.update(f"{name}\0{path.stat().st_size}\0{contents[path]}\n".encode())
+    return digest.hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +22,9 @@ from stoker.resolve.checkpoint import (
     refuse_other_formats,
     weight_files,
 )
-from stoker.resolve.digests import DIGESTS, DigestCache
+from stoker.resolve.digests import DIGESTS, DigestCache, directory_revision
 from stoker.resolve.model import Model
+from stoker.resolve.nemo import refuse_foreign
 
 DEMO_DIRECTORY = Path(__file__).parent / "demo"
 
@@ -64,6 +64,8 @@ def _nearest(directory: Path) -> str:
 
 
 def _no_config(directory: Path, names: frozenset[str]) -> Exception:
+    if foreign := refuse_foreign(directory):
+        return foreign
     if not weight_files(names, None):
         return _no_safetensors(directory, names)
     return DamagedModelError(
@@ -101,14 +103,3 @@ def _measure(
     selected = tuple(sorted({*names.intersection(SMALL_FILES), *files}))
     revision = directory_revision(directory, selected, DigestCache(models / DIGESTS), progress)
     return replace(model, revision=revision, directory=directory, files=selected)
-
-
-def directory_revision(directory: Path, names: Iterable[str], digests: DigestCache, progress: Progress) -> str:
-    """SHA-256 over names, sizes and contents: one changed byte is another revision."""
-    ordered = sorted(names)
-    contents = digests.sha256_of_all([directory / name for name in ordered], progress)
-    digest = hashlib.sha256()
-    for name in ordered:
-        path = directory / name
-        digest.update(f"{name}\0{path.stat().st_size}\0{contents[path]}\n".encode())
-    return digest.hexdigest()

@@ -9,6 +9,7 @@ from stoker.progress import Progress
 from stoker.resolve.hub import HubModels
 from stoker.resolve.local import DEMO_DIRECTORY, resolve_directory
 from stoker.resolve.model import Model
+from stoker.resolve.nemo import archive_in, resolve_archive
 from stoker.resolve.reference import Demo, LocalDirectory, parse_reference
 
 
@@ -25,6 +26,8 @@ def resolve(reference: str, cache: Path, progress: Progress, *, offline: bool = 
     if isinstance(parsed, Demo):
         return resolve_directory(DEMO_DIRECTORY, reference, "demo", models, progress, weights=weights)
     if isinstance(parsed, LocalDirectory):
+        if archive := archive_in(parsed.path):
+            return resolve_archive(archive, reference, models, progress, weights=weights)
         name = Path(os.path.abspath(parsed.path)).name or "model"  # noqa: PTH100 (a link is called what it is called)
         return resolve_directory(parsed.path, reference, name, models, progress, weights=weights)
     return HubModels(parsed, reference, models, progress).resolve(offline=offline, weights=weights)

@@ -9,6 +9,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -98,6 +99,22 @@ def test_two_ranks_are_made_side_by_side_and_a_quantised_one_is_calibrated_on_ou
     assert (workspace / "engine" / "rank1.engine").is_file()
     assert record["calibration"]["source"] == "package"
     assert record["calibration"]["rows"] > 10
+
+
+def test_a_nemo_archive_goes_to_its_own_converter(tools, workspace, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}}')
+    config = {"num_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "encoder_seq_length": 128}
+    files = {"model_config.yaml": json.dumps(config), "model_weights.ckpt": "weights"}
+    with tarfile.open(source / "gpt.nemo", "w") as tar:
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+            tar.add(tmp_path / name, name)
+    model = resolve(str(source / "gpt.nemo"), tmp_path / "cache", Silent())
+    run_build(model, chosen(), workspace, Silent(), site=Site(GPUS[:1]))
+    built = json.loads((workspace / "engine" / "config.json").read_text())["pretrained_config"]
+    assert (built["architecture"], built["hidden_size"]) == ("GPTForCausalLM", 64)
 
 
 @pytest.mark.parametrize(

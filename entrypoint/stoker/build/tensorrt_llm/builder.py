@@ -25,6 +25,7 @@ from stoker.launch.death import out_of_memory_kills
 from stoker.plan.nvidia.catalogue import Catalogue, load_nvidia
 from stoker.plan.nvidia.host import memory_enough
 from stoker.plan.units import size_text
+from stoker.resolve.nemo import SUFFIX
 
 _NAMES = {"convert": "TensorRT-LLM's converter", "quantize": "TensorRT-LLM's quantize.py", "build": "trtllm-build"}
 _LOGS = "logs"
@@ -101,7 +102,8 @@ def _order(bench: Bench) -> Order:
     converter = catalogue.converters.get(architecture)
     if converter is None or job.model.directory is None:
         raise BuildError(f"{job.model.served_name} cannot be compiled", why=f"no converter reads {architecture} here")
-    (bench.folder / MODEL).symlink_to(job.model.directory)
+    archives = [name for name in job.model.files if name.endswith(SUFFIX)]
+    (bench.folder / MODEL).symlink_to(job.model.directory / archives[0] if archives else job.model.directory)
     paged = (job.chosen.kv_precision, job.chosen.precision) not in catalogue.kinds[KIND].without_paging
     return Order(job.model, job.chosen, converter, min(job.site.ranks_at_once, bench.ranks), paged)
 

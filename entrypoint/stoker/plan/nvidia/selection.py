@@ -145,12 +145,12 @@ def _cache_cannot_be_had(profile: GpuProfile, question: Question) -> Obstacle | 
 
 
 def _cache_can_be_made(kv: str, profile: GpuProfile, question: Question) -> bool:
-    """An 8-bit cache needs scales: quantize.py measures them, but it does not read what is quantised already."""
+    """An 8-bit cache needs scales: quantize.py measures them, of unquantised checkpoints of Hugging Face's only."""
     if kv not in ("fp8", "int8") or profile.kind.name != "tensorrt_llm":
         return True
-    if checkpoint_kind(question.model.quantization) == "plain":
-        return True
     converter = question.catalogue.converters.get(question.model.architecture.name)
+    if checkpoint_kind(question.model.quantization) == "plain":
+        return converter is None or converter.source == "--model_dir"
     return kv == "fp8" and converter is not None and converter.fp8_cache is not None
 
 

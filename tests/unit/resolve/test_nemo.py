@@ -1,0 +1,141 @@
+"""NeMo and Megatron checkpoints: recognised, planned for TensorRT-LLM's own converter, or refused with the way out."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stoker.build.tensorrt_llm.commands import Order, steps
+from stoker.errors import DamagedModelError, ModelError, StokerError, UnsupportedModelError
+from stoker.plan.catalogue import load_catalogue
+from stoker.plan.choose import choose_plan
+from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.types import Plan, Wishes
+from stoker.probe.description import load_description
+from stoker.progress import Silent
+from stoker.resolve.model import Model
+from stoker.resolve.resolve import resolve
+
+CONFIG = {
+    "num_layers": 4, "hidden_size": 256, "ffn_hidden_size": 512, "num_attention_heads": 8, "num_query_groups": 4,
+    "encoder_seq_length": 4096, "precision": "bf16-mixed", "share_embeddings_and_output_weights": False,
+    "tensor_model_parallel_size": 2, "make_vocab_size_divisible_by": 128,
+}  # fmt: skip
+TOKENIZER = {"model": {"vocab": {"a": 0, "b": 1}}, "added_tokens": [{"id": 300, "content": "</s>"}]}
+RANKS = {f"./mp_rank_0{rank}/model_weights.ckpt": b"0" * 1000 for rank in range(2)}
+
+
+def make_archive(folder: Path, files: dict[str, bytes], mode: str = "w", tokenizer: bool = True) -> Path:
+    if tokenizer:
+        (folder / "tokenizer.json").write_text(json.dumps(TOKENIZER))
+    path = folder / "gpt.nemo"
+    with tarfile.open(path, mode) as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def files_of(config: dict[str, Any] = CONFIG, weights: dict[str, bytes] = RANKS) -> dict[str, bytes]:
+    return {"./model_config.yaml": yaml.safe_dump(config).encode(), **weights}
+
+
+def resolved(path: Path, folder: Path, weights: bool = True) -> Model:
+    return resolve(str(path), folder / "cache", Silent(), weights=weights)
+
+
+def planned(model: Model, machine: str, **wished: Any) -> Plan:
+    kinds = frozenset({"tensorrt_llm", "openvino"})
+    return choose_plan(load_description(machine), model, load_catalogue(), load_nvidia(), Wishes(**wished), kinds)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_an_archive_tells_its_facts(mode, tmp_path):
+    path = make_archive(tmp_path, files_of(), mode)
+    model = resolved(path, tmp_path)
+    facts = model.architecture
+    assert (facts.name, facts.layers, facts.hidden_size, facts.intermediate_size) == ("GPTForCausalLM", 4, 256, 512)
+    assert (facts.heads, facts.kv_heads, facts.head_size, facts.tied_embeddings) == (8, 4, 32, False)
+    assert (facts.vocabulary_size, facts.max_position_embeddings) == (512, 4096)
+    assert (model.weights.parameters, model.weights.total_bytes) == (1000, 2000)
+    assert (model.served_name, model.files) == ("gpt", ("gpt.nemo", "tokenizer.json"))
+    assert resolved(tmp_path, tmp_path).revision == model.revision
+    assert resolved(path, tmp_path, weights=False).directory is None
+
+
+def test_a_gpu_plan_hands_it_to_tensorrt_llms_own_converter(tmp_path):
+    plan = planned(resolved(make_archive(tmp_path, files_of()), tmp_path), "2xH100,cpu:8c-64g")
+    assert (plan.chosen.engine, plan.chosen.precision) == ("tensorrt_llm", "bf16")
+    converter = load_nvidia().converters["GPTForCausalLM"]
+    convert, _ = steps(Order(plan.model, plan.chosen, converter, 1, True))
+    assert (convert.tool, convert.folder, convert.arguments[:2]) == ("convert", "gpt", ["--nemo_ckpt_path", "model"])
+
+
+def test_a_cpu_says_that_it_takes_a_gpu_or_an_export(tmp_path):
+    model = resolved(make_archive(tmp_path, files_of()), tmp_path)
+    with pytest.raises(UnsupportedModelError, match="NeMo checkpoint, which only TensorRT-LLM reads") as caught:
+        planned(model, "cpu:8c-64g")
+    assert "export it" in caught.value.remedy
+
+
+@pytest.mark.parametrize("wish", ["precision=fp8", "kv_precision=fp8"])
+def test_it_is_not_quantised(wish, tmp_path):
+    from stoker.settings.origin import Origin, Sourced
+
+    name, _, value = wish.partition("=")
+    model = resolved(make_archive(tmp_path, files_of()), tmp_path)
+    with pytest.raises(StokerError):
+        planned(model, "1xH100,cpu:8c-64g", **{name: Sourced(value, Origin.FLAG, f"--{name}")})
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "said"),
+    [
+        (files_of(weights={"model_weights/common.pt": b"0"}), UnsupportedModelError, "its weights are distributed"),
+        (files_of(weights={}), UnsupportedModelError, "it has no model_weights.ckpt"),
+        (RANKS, DamagedModelError, "no model_config.yaml"),
+        (files_of({**CONFIG, "num_layers": "four"}), DamagedModelError, "num_layers is 'four'"),
+        ({"model_config.yaml": b"{"}, DamagedModelError, "is damaged"),
+    ],
+)
+def test_an_archive_that_cannot_be_converted_says_why(files, error, said, tmp_path):
+    path = make_archive(tmp_path, files)
+    with pytest.raises(error, match=said):
+        resolved(path, tmp_path)
+
+
+def test_what_is_no_tar_is_damaged(tmp_path):
+    path = make_archive(tmp_path, {})
+    path.write_bytes(b"not a tar" * 100)
+    with pytest.raises(DamagedModelError, match="is damaged"):
+        resolved(path, tmp_path)
+
+
+def test_without_a_tokenizer_it_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="no tokenizer.json"):
+        resolved(make_archive(tmp_path, files_of(), tokenizer=False), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "what", "how"),
+    [
+        (["model_config.yaml", "model_weights/common.pt"], "unpacked NeMo 1", "convert_<family>_nemo_to_hf"),
+        (["weights/common.pt", "context/model.yaml"], "NeMo 2", "export_ckpt"),
+        (["latest_checkpointed_iteration.txt", "iter_0000100/mp_rank_00/x.pt"], "Megatron", "AutoBridge"),
+        (["mp_rank_00/model_optim_rng.pt"], "Megatron", "AutoBridge"),
+    ],
+)
+def test_other_forms_are_recognised_and_the_export_is_named(names, what, how, tmp_path):
+    for name in names:
+        (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "model" / name).write_text("100")
+    with pytest.raises(UnsupportedModelError, match=what) as caught:
+        resolved(tmp_path / "model", tmp_path)
+    assert how in caught.value.remedy
