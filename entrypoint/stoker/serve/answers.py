@@ -19,7 +19,7 @@ def whole(job: Job, texts: list[str]) -> bytes:
         "created": job.identity.created,
         "model": job.identity.model,
         "system_fingerprint": job.identity.fingerprint,
-        "choices": [_choice(job, index, text) for index, text in enumerate(texts)],
+        "choices": [_choice(job, index, texts[index], place) for place, index in enumerate(_given(job))],
         "usage": usage(job),
     }
     return msgspec.json.encode(answer)
@@ -34,11 +34,25 @@ def usage(job: Job) -> dict[str, int]:
     }
 
 
-def _choice(job: Job, index: int, text: str) -> dict[str, Any]:
+def _given(job: Job) -> list[int]:
+    """Which of the choices the answer has: all, or of each prompt's the likeliest, by the mean over their tokens."""
+    if job.best is None:
+        return list(range(len(job.choices)))
+    count, keep = job.best
+    groups = [range(start, start + count) for start in range(0, len(job.choices), count)]
+    return [index for group in groups for index in sorted(group, key=lambda i: -_likelihood(job.choices[i]))[:keep]]
+
+
+def _likelihood(choice: Sequence) -> float:
+    return choice.log_prob / max(choice.tokens, 1)
+
+
+def _choice(job: Job, index: int, text: str, place: int) -> dict[str, Any]:
     choice: Sequence = job.choices[index]
     log_probs = job.log_probs(choice) if job.log_probs else None
     said = message(choice.events(text)) if job.shape is CHAT else None
     ending = {"logprobs": log_probs, "finish_reason": choice.reason}
     if said is not None:
-        return {"index": index, "message": said, **ending}
-    return {"index": index, "text": text, **ending}
+        return {"index": place, "message": said, **ending}
+    echo = job.echoes[index] if job.echoes else ""
+    return {"index": place, "text": echo + text, **ending}

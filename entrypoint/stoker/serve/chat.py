@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoker.launch.generation import Guide
+from stoker.serve.budget import Budget
 from stoker.serve.chat_template import RESERVED, ChatTemplate, TemplateMissingError, TemplateRefusedError
 from stoker.serve.errors import invalid, unsupported
 from stoker.serve.events import Parser, PlainText
@@ -26,14 +27,13 @@ from stoker.serve.tool_use import ToolUse, tool_use
 
 @dataclass(frozen=True)
 class Conversation:
-    """`parser` makes a parser for each choice; None where the text is nothing but text. `begun`: whether the prompt
-    leaves the model thinking."""
+    """`parser` makes a parser for each choice; None where the text is nothing but text."""
 
     prompt: list[int]
     guide: Guide | None
     parser: Callable[[], Parser] | None
     use: ToolUse | None
-    begun: bool | None
+    budget: Budget | None
 
 
 async def conversation(request: ChatRequest, frontend: Frontend) -> Conversation:
@@ -49,8 +49,9 @@ async def conversation(request: ChatRequest, frontend: Frontend) -> Conversation
     opening = _opening_id(held, frontend)
     guide = await _guide(request, frontend, use, held, begun, opening is None)
     form = held.form if held else family.form if family else None
+    budget = _budget(request, frontend, begun, guided=guide is not None)
     parser = _parser(frontend.thinking, form, use, begun, within=opening is not None)
-    return Conversation([*prompt, *([] if opening is None else [opening])], guide, parser, use, begun)
+    return Conversation([*prompt, *([] if opening is None else [opening])], guide, parser, use, budget)
 
 
 def _family(frontend: Frontend) -> Family:
@@ -85,6 +86,19 @@ async def _guide(
 
 def _with_thinking(grammar: Grammar, frontend: Frontend, begun: bool | None) -> Grammar:
     return after_thinking(grammar, frontend.thinking, begun) if frontend.thinking else grammar
+
+
+def _budget(request: ChatRequest, frontend: Frontend, begun: bool | None, *, guided: bool) -> Budget | None:
+    if request.max_thinking_tokens is None:
+        return None
+    marks, tokenizer = frontend.thinking, frontend.tokenizer
+    if marks is None:
+        raise unsupported("max_thinking_tokens", "This model does not think aloud, as far as its chat template shows.")
+    if guided:
+        text = "A thinking budget and a form that the text must have do not go together."
+        raise unsupported("max_thinking_tokens", text)
+    closing = tokenizer.encode_now(f"\n{marks.closing}\n\n", add_special_tokens=False)
+    return Budget(request.max_thinking_tokens, marks, bool(begun), tuple(closing), tokenizer.decode_all)
 
 
 def _parser(

@@ -57,7 +57,8 @@ COMPLETION = Shape(
 
 
 class Chunks:
-    """`log_probs` renders a choice's pending log probabilities; None when they were not asked for."""
+    """`log_probs` renders a choice's pending log probabilities; None when they were not asked for. `echoes`: what
+    each choice begins with."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Chunks:
         *,
         with_usage: bool,
         log_probs: Callable[[Sequence], Any] | None = None,
+        echoes: list[str] | None = None,
     ) -> None:
         self._shape = shape
         self._choices = choices
@@ -77,7 +79,10 @@ class Chunks:
         self._heads = [self._head + b'"choices":[{"index":%d,' % index for index in range(len(choices))]
         self._before = [head + shape.before_text for head in self._heads]
         self._after = shape.after_text + b',"logprobs":null,"finish_reason":null' + self._tail
-        self._opened = [not shape.opening] * len(choices)
+        self._openings = [shape.opening] * len(choices)
+        if echoes is not None:
+            self._openings = [shape.before_text + _encode(text) + shape.after_text for text in echoes]
+        self._opened = [not opening for opening in self._openings]
 
     def render(self, index: int, text: str) -> bytes:
         """The events for one piece of a choice: its role before the first, its finish reason after the last."""
@@ -97,7 +102,7 @@ class Chunks:
 
     def _open(self, index: int) -> bytes:
         self._opened[index] = True
-        return self._event(index, self._shape.opening)
+        return self._event(index, self._openings[index])
 
     def _render_events(self, index: int, text: str) -> bytes:
         """The log probabilities that are due go with the first event."""

@@ -9,18 +9,25 @@ from contextlib import aclosing
 
 from stoker.launch.generation import EngineClient, Generation
 from stoker.serve.admission import Visit
+from stoker.serve.budget import Budget, within_budget
 from stoker.serve.measurement import Measurement
 from stoker.serve.sequence import Sequence as Choice
 
 
 async def pieces(
-    engine: EngineClient, generation: Generation, choice: Choice, visit: Visit, measurement: Measurement
+    engine: EngineClient,
+    generation: Generation,
+    choice: Choice,
+    visit: Visit,
+    measurement: Measurement,
+    budget: Budget | None = None,
 ) -> AsyncGenerator[str, None]:
     """The choice's text as it becomes visible, possibly empty; closing it, or a stop string, cancels the generation."""
     previous = 0.0
+    source = engine.generate(generation) if budget is None else within_budget(engine, generation, budget)
     async with visit.turn(len(generation.input_ids) + generation.max_tokens):
         measurement.queue_seconds = visit.queue_seconds
-        async with aclosing(engine.generate(generation)) as deltas:
+        async with aclosing(source) as deltas:
             async for delta in deltas:
                 now = time.perf_counter()
                 measurement.step(len(delta.ids), now, previous)

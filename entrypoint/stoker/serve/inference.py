@@ -81,7 +81,7 @@ class Inference:
 
 async def _generate(serving: Serving, job: Job, visit: Visit, measurement: Measurement, reply: _Reply) -> None:
     sources = [
-        pieces(serving.engine, generation, choice, visit, measurement)
+        pieces(serving.engine, generation, choice, visit, measurement, job.budget)
         for generation, choice in zip(job.generations, job.choices, strict=True)
     ]
     async with aclosing(interleave(sources)) as events:
@@ -92,7 +92,8 @@ async def _generate(serving: Serving, job: Job, visit: Visit, measurement: Measu
 
 
 async def _stream(job: Job, events: AsyncGenerator[tuple[int, str], None], reply: _Reply) -> None:
-    chunks = Chunks(job.shape, job.identity, job.choices, with_usage=job.with_usage, log_probs=job.log_probs)
+    about = (job.shape, job.identity, job.choices)
+    chunks = Chunks(*about, with_usage=job.with_usage, log_probs=job.log_probs, echoes=job.echoes)
     async with outbox(reply.stream) as box:
         async for index, text in events:
             rendered = chunks.render(index, text)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stoker.launch.generation import Generation, Guide
+from stoker.serve.budget import Budget
 from stoker.serve.chat import conversation
 from stoker.serve.chunks import CHAT, COMPLETION, Identity, Shape
 from stoker.serve.detokenizing import Detokenizer
@@ -18,6 +18,7 @@ from stoker.serve.events import Parser
 from stoker.serve.frontend import Frontend
 from stoker.serve.guided.wishes import guide_of
 from stoker.serve.log_probs import ChatLogProbs, CompletionLogProbs
+from stoker.serve.prompts import echoes, prompts_of
 from stoker.serve.requests import ChatRequest, CompletionRequest, Parameters, parse
 from stoker.serve.sampling import generations, stop_strings
 from stoker.serve.sequence import Sequence as Choice
@@ -27,7 +28,10 @@ MAX_CHOICES_IN_ALL = 512
 
 @dataclass(frozen=True)
 class Job:
-    """One request, understood: `generations[i]` becomes choice i of the answer."""
+    """One request, understood: `generations[i]` becomes choice i of the answer.
+
+    With `best` (of how many for each prompt, how many), the likeliest are given. `echoes[i]` comes before choice i.
+    """
 
     shape: Shape
     identity: Identity
@@ -37,9 +41,30 @@ class Job:
     stream: bool
     with_usage: bool
     log_probs: Callable[[Choice], Any] | None
+    best: tuple[int, int] | None = None
+    echoes: list[str] | None = None
+    budget: Budget | None = None
 
 
 Prepare = Callable[[bytes, Frontend], Awaitable[Job]]
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """`count`: choices generated for each prompt, of which `keep` are given. `contexts`: the prompts that completions
+    continue in mid-text, empty where an answer begins afresh. `echoes`: said before each prompt's completions."""
+
+    shape: Shape
+    id_prefix: str
+    prompts: Sequence[Sequence[int]]
+    contexts: Sequence[Sequence[int]]
+    count: int
+    keep: int
+    guide: Guide | None = None
+    log_probs: Callable[[Choice], Any] | None = None
+    parser: Callable[[], Parser] | None = None
+    echoes: Sequence[str] | None = None
+    budget: Budget | None = None
 
 
 async def prepare_chat(body: bytes, frontend: Frontend) -> Job:
@@ -54,7 +79,9 @@ async def prepare_chat(body: bytes, frontend: Frontend) -> Job:
         raise invalid(f"More than {frontend.limits.messages} messages in one request.", "messages")
     said = await conversation(request, frontend)
     renderer = ChatLogProbs(frontend.tokenizer.token_bytes) if request.logprobs else None
-    job = _job(request, frontend, [said.prompt], CHAT, "chatcmpl-", renderer, [()], said.guide, said.parser)
+    count = request.n or 1
+    wish = _Wish(CHAT, "chatcmpl-", [said.prompt], [()], count, count, said.guide, renderer, said.parser)
+    job = _job(request, frontend, replace(wish, budget=said.budget))
     if said.use is not None and said.use.named:
         for each in job.choices:  # as OpenAI has it: a call that was demanded by name is a plain end
             each.called_reason = "stop"
@@ -65,54 +92,64 @@ async def prepare_completion(body: bytes, frontend: Frontend) -> Job:
     """Raises ApiError naming the parameter at fault."""
     request = parse(body, CompletionRequest)
     _check_model(request.model, frontend)
-    if (request.logprobs or 0) > 1:
-        raise unsupported("logprobs", "The engine tells the chosen token's log probability only: logprobs 0 or 1.")
+    _check_completion(request)
     guide = await guide_of(request)
-    prompts = await _prompts(request.prompt, frontend)
-    if len(prompts) * (request.n or 1) > MAX_CHOICES_IN_ALL:
+    prompts = await prompts_of(request, frontend)
+    keep = request.n or 1
+    count = request.best_of or keep
+    if len(prompts) * count > MAX_CHOICES_IN_ALL:
         raise invalid(f"More than {MAX_CHOICES_IN_ALL} completions in one request.", "prompt")
     renderer = None
     if request.logprobs is not None:
         renderer = CompletionLogProbs(frontend.tokenizer.token_bytes, top=request.logprobs > 0)
-    return _job(request, frontend, prompts, COMPLETION, "cmpl-", renderer, prompts, guide)
+    wish = _Wish(COMPLETION, "cmpl-", prompts, prompts, count, keep, guide, renderer)
+    return _job(request, frontend, replace(wish, echoes=echoes(request, prompts, frontend.tokenizer)))
 
 
-def _job(
-    request: Parameters,
-    frontend: Frontend,
-    prompts: Sequence[Sequence[int]],
-    shape: Shape,
-    id_prefix: str,
-    log_probs: Callable[[Choice], Any] | None,
-    contexts: Sequence[Sequence[int]],
-    guide: Guide | None,
-    parser: Callable[[], Parser] | None = None,
-) -> Job:
-    """`contexts`: the prompts that completions continue in mid-text; empty where an answer begins afresh."""
-    identity = Identity(id_prefix + uuid.uuid4().hex, int(time.time()), request.model, frontend.fingerprint)
-    wanted = generations(request, identity.id, prompts, frontend.context, log_probs=log_probs is not None, guide=guide)
+def _check_completion(request: CompletionRequest) -> None:
+    if (request.logprobs or 0) > 1:
+        raise unsupported("logprobs", "The engine tells the chosen token's log probability only: logprobs 0 or 1.")
+    if request.echo and request.logprobs is not None:
+        raise unsupported("echo", "The engine tells no log probabilities of the prompt; leave 'logprobs' out.")
+    if request.best_of is not None and request.best_of < (request.n or 1):
+        raise invalid("'best_of' is less than 'n'.", "best_of")
+    if request.best_of is not None and request.best_of > (request.n or 1) and request.stream:
+        raise invalid("Which completions are best is known at the end: 'best_of' cannot be streamed.", "best_of")
+
+
+def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
+    identity = Identity(wish.id_prefix + uuid.uuid4().hex, int(time.time()), request.model, frontend.fingerprint)
+    ranked = wish.count > wish.keep
+    log_probs = ranked or wish.log_probs is not None
+    wanted = generations(request, identity.id, wish.prompts, frontend.context, wish.count, log_probs, wish.guide)
+    options = request.stream_options
+    return Job(
+        shape=wish.shape,
+        identity=identity,
+        generations=wanted,
+        choices=_choices(request, frontend, wish, wanted),
+        prompt_tokens=sum(map(len, wish.prompts)),
+        stream=bool(request.stream),
+        with_usage=bool(options and options.include_usage),
+        log_probs=wish.log_probs,
+        best=(wish.count, wish.keep) if ranked else None,
+        echoes=[text for text in wish.echoes for _ in range(wish.count)] if wish.echoes else None,
+        budget=wish.budget,
+    )
+
+
+def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Sequence[Generation]) -> list[Choice]:
     stops = stop_strings(request)
-    count = request.n or 1
-    choices = [
+    shown = frontend.shown if wish.parser else None
+    return [
         Choice(
             generation,
-            Detokenizer(frontend.tokenizer, contexts[index // count], frontend.shown if parser else None),
+            Detokenizer(frontend.tokenizer, wish.contexts[index // wish.count], shown),
             stops,
-            parser() if parser else None,
+            wish.parser() if wish.parser else None,
         )
         for index, generation in enumerate(wanted)
     ]
-    options = request.stream_options
-    return Job(
-        shape=shape,
-        identity=identity,
-        generations=wanted,
-        choices=choices,
-        prompt_tokens=sum(map(len, prompts)),
-        stream=bool(request.stream),
-        with_usage=bool(options and options.include_usage),
-        log_probs=log_probs,
-    )
 
 
 def _check_model(model: str, frontend: Frontend) -> None:
@@ -120,36 +157,3 @@ def _check_model(model: str, frontend: Frontend) -> None:
         served = ", ".join(frontend.names)
         text = f"The model '{model[:200]}' does not exist; served here: {served}."
         raise ApiError(404, text, param="model", code="model_not_found")
-
-
-async def _prompts(prompt: str | list[str | int | list[int]], frontend: Frontend) -> list[list[int]]:
-    """A text, token ids, or a list of either."""
-    if isinstance(prompt, str):
-        return [await _prompt(prompt, "prompt", frontend)]
-    if isinstance(prompt[0], int):
-        return [await _prompt(prompt, "prompt", frontend)]
-    return await asyncio.gather(
-        *(_prompt(entry, f"prompt[{index}]", frontend) for index, entry in enumerate(prompt)),
-    )
-
-
-async def _prompt(entry: Any, where: str, frontend: Frontend) -> list[int]:
-    if isinstance(entry, str):
-        ids = await frontend.tokenizer.encode(entry, add_special_tokens=True)
-    elif isinstance(entry, list):
-        ids = _checked_ids(entry, where, frontend)
-    else:
-        raise invalid("A prompt is a text, token ids, or a list of either, not mixed.", where, "invalid_type")
-    if not ids:
-        raise invalid("The prompt is empty.", where)
-    return ids
-
-
-def _checked_ids(ids: list[Any], where: str, frontend: Frontend) -> list[int]:
-    for index, token_id in enumerate(ids):
-        if not isinstance(token_id, int):
-            raise invalid("Token ids and texts cannot be mixed.", f"{where}[{index}]", "invalid_type")
-        if not 0 <= token_id < frontend.vocabulary_size:
-            text = f"Token ids are 0 to {frontend.vocabulary_size - 1}, not {token_id}."
-            raise invalid(text[:200], f"{where}[{index}]")
-    return ids

@@ -21,6 +21,9 @@ _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Length = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 _Stop = Annotated[str, Meta(min_length=1, max_length=1024)]
 _Stops = Annotated[list[_Stop], Meta(max_length=MAX_STOPS)]
+_TopK = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+_RepetitionPenalty = Annotated[float, Meta(gt=0, le=2)]
+_ThinkingTokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 _Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
@@ -38,6 +41,15 @@ class Guided(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     guided_grammar: str | None = None
     guided_decoding_backend: str | None = None
     guided_whitespace_pattern: str | None = None
+
+
+class NvExt(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """NIM's own place for what OpenAI does not have."""
+
+    top_k: _TopK | None = None
+    repetition_penalty: _RepetitionPenalty | None = None
+    ignore_eos: bool | None = None
+    max_thinking_tokens: _ThinkingTokens | None = None
 
 
 class StructuredOutputs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -58,12 +70,12 @@ class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
     min_tokens: Annotated[int, Meta(ge=0)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    top_k: _TopK | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     seed: _Seed | None = None
     presence_penalty: _Penalty | None = None
     frequency_penalty: _Penalty | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    repetition_penalty: _RepetitionPenalty | None = None
     stop: _Stop | _Stops | None = None
     ignore_eos: bool | None = None
     stream: bool | None = None
@@ -75,7 +87,7 @@ class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
-    nvext: Guided | None = None
+    nvext: NvExt | None = None
     structured_outputs: StructuredOutputs | None = None
     # not supported yet
     logit_bias: dict[str, float] | None = None
@@ -125,6 +137,7 @@ class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=T
     tools: list[FunctionTool] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
+    max_thinking_tokens: _ThinkingTokens | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     # not supported yet
     store: bool | None = None
@@ -140,10 +153,9 @@ class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=T
 class CompletionRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=True):
     prompt: str | Annotated[list[str | int | list[int]], Meta(min_length=1)]
     logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
-    # not supported yet
     echo: bool | None = None
     suffix: str | None = None
-    best_of: Annotated[int, Meta(ge=1)] | None = None
+    best_of: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
 
 
 HARMLESS = ("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
@@ -162,9 +174,9 @@ NO_EFFECT: dict[str, tuple[Any, ...]] = {
     "prediction": (),
     "verbosity": (),
     "web_search_options": (),
-    "echo": (False,),
-    "suffix": ("",),
 }
+
+_GUIDED_FIELDS = frozenset(Guided.__struct_fields__)
 
 _Request = TypeVar("_Request", ChatRequest, CompletionRequest)
 
@@ -182,7 +194,21 @@ def parse(body: bytes, kind: type[_Request]) -> _Request:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid(f"The body is not valid JSON: {error}", code="invalid_json") from error
     _refuse_unsupported(request)
-    return request
+    return _with_extensions(request)
+
+
+def _with_extensions(request: _Request) -> _Request:
+    """What `nvext` says of sampling and thinking is as good as said at the top, unless that is said too."""
+    if request.nvext is None:
+        return request
+    said = {name: getattr(request.nvext, name) for name in NvExt.__struct_fields__}
+    lifted = {name: value for name, value in said.items() if value is not None and name not in _GUIDED_FIELDS}
+    for name in lifted:
+        if not hasattr(request, name):
+            raise invalid(f"'nvext.{name}' belongs to chat.", f"nvext.{name}")
+        if getattr(request, name) is not None:
+            raise invalid(f"'{name}' is given twice, once in nvext.", f"nvext.{name}")
+    return msgspec.structs.replace(request, **lifted)
 
 
 def _translated(complaint: str) -> ApiError:
@@ -206,8 +232,6 @@ def _refuse_unsupported(request: Parameters) -> None:
         value = getattr(request, name, None)
         if value is not None and value not in harmless:
             raise unsupported(name)
-    if isinstance(request, CompletionRequest) and request.best_of not in (None, request.n or 1):
-        raise unsupported("best_of", "best_of is not supported yet; it must equal n.")
     if request.stream_options is not None and not request.stream:
         raise invalid("The 'stream_options' parameter is only allowed when 'stream' is true.", "stream_options")
     if request.stream_options is not None and request.stream_options.include_obfuscation:

@@ -70,13 +70,12 @@ def generations(
     request_id: str,
     prompts: Sequence[Sequence[int]],
     context: Context,
-    *,
+    count: int,
     log_probs: bool,
     guide: Guide | None = None,
 ) -> list[Generation]:
-    """One for each choice: `n` for each prompt, in order, no two with the same seed."""
+    """`count` for each prompt, in order, no two with the same seed."""
     _check_lacking(request, context, guide)
-    count = request.n or 1
     lengths = [completion_length(request, len(prompt), context) for prompt in prompts]
     seed = secrets.randbits(31) if request.seed is None else request.seed
     return [

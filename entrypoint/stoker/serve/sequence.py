@@ -23,6 +23,7 @@ class TokenLogProb:
 class Sequence:
     """`finish_reason` is None while more may come. The end token counts as a token, but is no text.
 
+    `log_prob` is the sum over its tokens, where they are told.
     With a parser, the text is made into events by `events`; `called` once there is a call among them.
     """
 
@@ -39,6 +40,7 @@ class Sequence:
         "called",
         "called_reason",
         "finish_reason",
+        "log_prob",
         "tokens",
     )
 
@@ -54,6 +56,7 @@ class Sequence:
         self._parser = parser
         self.finish_reason: str | None = None
         self.tokens = 0
+        self.log_prob = 0.0
         self._detokenizer = detokenizer
         self._matcher = StopMatcher(stops) if stops else None
         self._end_ids = frozenset(generation.end_ids)
@@ -104,6 +107,7 @@ class Sequence:
             self.tokens += 1
             if log_probs is not None:
                 self._pending.append(TokenLogProb(token_id, log_probs[index], self._decoded))
+                self.log_prob += log_probs[index]
             pieces.append(self._see(self._detokenizer.feed((token_id,))))
             if self.finish_reason is not None:
                 break

@@ -45,9 +45,19 @@ class Tokenizer:
         text: str = self._rust.decode(ids)
         return text
 
+    def decode_all(self, ids: Sequence[int]) -> str:
+        """With the control tokens."""
+        text: str = self._rust.decode(ids, skip_special_tokens=False)
+        return text
+
     def id_of(self, token: str) -> int | None:
         id_: int | None = self._rust.token_to_id(token)
         return id_
+
+    def ids_of(self, tokens: Sequence[str]) -> list[int] | None:
+        """None unless all of them are tokens."""
+        found = [id_ for token in tokens if (id_ := self.id_of(token)) is not None]
+        return found if len(found) == len(tokens) else None
 
     def special_id(self, token: str) -> int | None:
         """None for a text that is no control token."""

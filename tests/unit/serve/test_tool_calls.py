@@ -149,3 +149,34 @@ def test_control_tokens_that_mark_calls_are_seen(
     ask("/v1/chat/completions", {**BODY, "tool_choice": "required"})
     assert engine.asked[-1].input_ids[-1] == mark
     assert "system" not in engine.asked[-1].guide.text
+
+
+def test_thinking_that_goes_on_too_long_is_ended(ask: Any, frontend: Any, scripted: Any, service: Any) -> None:
+    encode = frontend.tokenizer.encode_now
+    thinking = encode("<think>" + "I wonder. " * 30, add_special_tokens=False)
+    answer = [*encode("Four.", add_special_tokens=False), frontend.context.end_ids[0]]
+
+    def script(generation: Any) -> Any:
+        prompt = frontend.tokenizer.decode_all(generation.input_ids)
+        return scripted.one_by_one(answer if "</think>" in prompt else thinking)
+
+    engine = scripted.ScriptedEngine(script)
+    service.attach(engine, dataclasses.replace(frontend, thinking=THINK))
+    body = {"model": "demo", "messages": BODY["messages"], "nvext": {"max_thinking_tokens": 20}, "max_tokens": 100}
+    message = ask("/v1/chat/completions", body).json["choices"][0]["message"]
+    deltas = [chunk.choices[0].delta for chunk in _chunks(ask("/v1/chat/completions", {**body, "stream": True}))]
+    streamed = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+    assert message["content"] == "".join(delta.content or "" for delta in deltas) == "Four."
+    assert message["reasoning_content"] == streamed
+    assert streamed.startswith("I wonder.")
+    first, second = engine.asked[:2]
+    assert first.max_tokens == 20
+    assert second.max_tokens == 100 - 20 - len(encode("\n</think>\n\n", add_special_tokens=False))
+    assert list(second.input_ids[: len(first.input_ids)]) == list(first.input_ids)
+
+
+def test_thinking_that_ends_in_time_is_left_alone(ask: Any, says: Any) -> None:
+    says("<think>Hm.</think>Four.", thinking=THINK)
+    body = {"model": "demo", "messages": BODY["messages"], "max_thinking_tokens": 200, "max_tokens": 300}
+    message = ask("/v1/chat/completions", body).json["choices"][0]["message"]
+    assert (message["reasoning_content"], message["content"]) == ("Hm.", "Four.")
