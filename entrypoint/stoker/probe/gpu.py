@@ -17,7 +17,7 @@ from stoker.probe.visible_devices import Candidate, select_visible
 
 T = TypeVar("T")
 
-# nvmlGpuP2PCapsIndex_t's READ, by nvml.h: pynvml's own constant is the tuple (0,), by a stray comma, and its call fails.
+# nvmlGpuP2PCapsIndex_t's READ, by nvml.h: pynvml's constant is the tuple (0,), by a stray comma, and its call fails.
 _P2P_READ = 0
 
 # nvmlGpuP2PStatus_t, in words.
