@@ -55,6 +55,7 @@ class Request:
         self.ends = _ends(request)
         self.log_probs = bool(_scalar(request, "return_log_probs"))
         self.streaming = bool(_scalar(request, "streaming"))
+        self.guide = _tensor(request, "guided_decoding_guide_type")
         self.made: list[int] = []
 
     def step(self) -> bool:
@@ -83,6 +84,7 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         self.parameters = {name: each["string_value"] for name, each in config["parameters"].items()}
         _check(self.parameters)
+        self.vocabulary = _vocabulary(self.parameters)
         self.period = int(self.parameters["cancellation_check_period_ms"]) / 1000
         self.lock = threading.Lock()
         self.requests: list[Request] = []
@@ -98,9 +100,14 @@ class TritonPythonModel:
             if _scalar(request, "stop"):
                 self._stop(request.request_id())
                 request.get_response_sender().send(flags=FINAL)
-            else:
-                with self.lock:
-                    self.requests.append(Request(request))
+                continue
+            taken = Request(request)
+            if taken.guide is not None and self.vocabulary is None:
+                error = pb_utils.TritonError("guided decoding is not enabled: guided_decoding_backend is not set")
+                taken.sender.send(pb_utils.InferenceResponse(error=error), flags=FINAL)
+                continue
+            with self.lock:
+                self.requests.append(taken)
 
     def finalize(self) -> None:
         self.stopped.set()
@@ -171,6 +178,19 @@ def _check(parameters: dict[str, str]) -> None:
 
 
 _WORLD = ("RANK", "SIZE")
+
+
+def _vocabulary(parameters: dict[str, str]) -> list[str] | None:
+    """What the real one makes its xgrammar tokenizer of; it fails to load without."""
+    backend = parameters.get("guided_decoding_backend")
+    if backend is None:
+        return None
+    if backend != "xgrammar":
+        raise ValueError(f"guided_decoding_backend {backend!r}")
+    told = json.loads(Path(parameters["xgrammar_tokenizer_info_path"]).read_text())
+    json.loads(told["tokenizer_str"])
+    assert all(0 <= stop < len(told["encoded_vocab"]) for stop in told["stop_token_ids"])
+    return list(told["encoded_vocab"])
 
 
 def _tensor(request: Any, name: str) -> Any:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from stoker.build.tensorrt_llm.vocabulary import write_vocabulary
 from stoker.errors import EngineError
-from stoker.launch.generation import EngineDiedError, Generation
+from stoker.launch.generation import EngineDiedError, Generation, Guide, RequestRefusedError
 from stoker.launch.runtime import supervisor_for
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.plan.types import Chosen
 from stoker.processes import process_lives
+from stoker.resolve.local import DEMO_DIRECTORY
 from stoker.store.engine import Engine, Manifest
 
 pytest.importorskip("pytriton")
@@ -121,6 +123,23 @@ def test_stop_tokens_log_probabilities_and_sampling_pass_the_contract(ranks_fold
     deltas = run(with_engine(supervisor, work))
     assert [token for delta in deltas for token in delta.ids] == expected(5)
     assert [value for delta in deltas for value in delta.log_probs] == [-0.5] * 5
+
+
+@pytest.mark.parametrize("with_vocabulary", [True, False])
+def test_a_guide_needs_the_vocabulary_that_the_build_leaves(with_vocabulary, ranks_folder, tmp_path):
+    supervisor = supervised(tmp_path, 1)
+    if with_vocabulary:
+        write_vocabulary(DEMO_DIRECTORY, tmp_path / "stored")
+    guided = Generation("guided", PROMPT, 4, guide=Guide("ebnf_grammar", 'root ::= "a"'))
+
+    async def work():
+        if with_vocabulary:
+            return await tokens(supervisor, guided)
+        with pytest.raises(RequestRefusedError, match="guided decoding is not enabled"):
+            await tokens(supervisor, guided)
+        return await tokens(supervisor, Generation("plain", PROMPT, 4))
+
+    assert run(with_engine(supervisor, work)) == expected(4)
 
 
 def test_a_request_that_is_given_up_is_stopped_in_the_engine(ranks_folder, tmp_path):

@@ -20,6 +20,7 @@ from stoker.build.tensorrt_llm.failure import failed
 from stoker.build.tensorrt_llm.output import Reader
 from stoker.build.tensorrt_llm.process import Ran, run_tool
 from stoker.build.tensorrt_llm.tools import KIND, Tools, find_tools
+from stoker.build.tensorrt_llm.vocabulary import write_vocabulary
 from stoker.errors import BuildError
 from stoker.launch.death import out_of_memory_kills
 from stoker.plan.nvidia.catalogue import Catalogue, load_nvidia
@@ -172,4 +173,5 @@ def _finish(bench: Bench, directory: Path) -> list[str]:
     for name in (ENGINE, _LOGS):
         (bench.folder / name).rename(directory / name)
     assert bench.job.model.directory is not None
+    write_vocabulary(bench.job.model.directory, directory)
     return copy_companions(bench.job.model.directory, directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from stoker.build.tensorrt_llm.vocabulary import FILE_NAME as VOCABULARY
 from stoker.errors import EngineError
 from stoker.launch import shared_memory
 from stoker.launch.installation import find_image
@@ -51,7 +52,9 @@ class CompiledEngine:
         installation = find_image(BACKEND)
         backends = installation.backend.parent
         worker = backends / BACKEND / "trtllmExecutorWorker"
-        served = Served(str(self.directory), str(worker), self.kv_tokens, paged_context(self.chosen))
+        vocabulary = self.directory.parent / VOCABULARY
+        guided = str(vocabulary) if vocabulary.is_file() else ""
+        served = Served(str(self.directory), str(worker), self.kv_tokens, paged_context(self.chosen), guided)
         return Command(
             installation,
             backends=backends,

@@ -25,12 +25,14 @@ class Parameter:
 @dataclass(frozen=True)
 class Served:
     """What the parameters follow from. `kv_tokens`: tokens in the planned KV pool of a rank. `paged_context`: the
-    engine's attention over a prompt reads the cache in pages."""
+    engine's attention over a prompt reads the cache in pages. `vocabulary`: the file that guided decoding needs, empty
+    where the engine has none."""
 
     engine_directory: str
     worker: str
     kv_tokens: int
     paged_context: bool
+    vocabulary: str = ""
 
 
 def paged_context(chosen: Chosen) -> bool:
@@ -44,6 +46,7 @@ def parameters(served: Served) -> Iterator[Parameter]:
     yield from _memory(served)
     yield from _batching(served)
     yield from _answers()
+    yield from _guides(served)
 
 
 def _engine(served: Served) -> Iterator[Parameter]:
@@ -81,6 +84,12 @@ def _answers() -> Iterator[Parameter]:
     yield Parameter("stats_check_period_ms", "100", "the backend's default: metrics lag a tenth of a second")
     yield Parameter("iter_stats_max_iterations", "1000", "the backend's default: metrics come from these")
     yield Parameter("request_stats_max_iterations", "0", "nothing reads them")
+
+
+def _guides(served: Served) -> Iterator[Parameter]:
+    if served.vocabulary:
+        yield Parameter("guided_decoding_backend", "xgrammar", "the grammars that the API sends are in its notation")
+        yield Parameter("xgrammar_tokenizer_info_path", served.vocabulary, "what each token stands for")
 
 
 def _boolean(value: bool) -> str:

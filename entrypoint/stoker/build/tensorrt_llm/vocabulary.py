@@ -1,0 +1,48 @@
+"""The vocabulary as the C++ backend's guided decoding reads it: `xgrammar_tokenizer_info_path`.
+
+The same values as TensorRT-LLM's own examples/generate_xgrammar_tokenizer_info.py (1.2) writes, without loading
+TensorRT-LLM for it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stoker.build.companions import sync
+
+FILE_NAME = "xgrammar_tokenizer_info.json"
+
+
+def write_vocabulary(source: Path, directory: Path) -> None:
+    """From the tokenizer.json of `source`; nothing where there is none, and then nothing can be guided."""
+    tokenizer = source / "tokenizer.json"
+    if not tokenizer.is_file():
+        return
+    (directory / FILE_NAME).write_text(json.dumps(vocabulary_of(tokenizer, end_ids(source))))
+    sync(directory / FILE_NAME)
+
+
+def vocabulary_of(tokenizer: Path, ends: list[int]) -> dict[str, Any]:
+    """Tokens by id; an id that is not in use is empty."""
+    from tokenizers import Tokenizer
+
+    rust = Tokenizer.from_file(str(tokenizer))
+    by_id = {number: token for token, number in rust.get_vocab(with_added_tokens=True).items()}
+    size = max(by_id, default=-1) + 1
+    return {
+        "encoded_vocab": [by_id.get(number, "") for number in range(size)],
+        "tokenizer_str": rust.to_str(),
+        "stop_token_ids": ends,
+    }
+
+
+def end_ids(source: Path) -> list[int]:
+    """generation_config.json's, else config.json's."""
+    for name in ("generation_config.json", "config.json"):
+        path = source / name
+        found = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
+        if found is not None:
+            return [found] if isinstance(found, int) else list(found)
+    return []

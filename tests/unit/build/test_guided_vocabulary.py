@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import json
+
+from tokenizers import Tokenizer
+
+from stoker.build.tensorrt_llm.vocabulary import FILE_NAME, write_vocabulary
+from stoker.resolve.local import DEMO_DIRECTORY
+
+
+def test_the_file_has_each_token_at_its_id_and_is_ascii(tmp_path):
+    write_vocabulary(DEMO_DIRECTORY, tmp_path)
+    told = json.loads((tmp_path / FILE_NAME).read_text("ascii"))
+    rust = Tokenizer.from_file(str(DEMO_DIRECTORY / "tokenizer.json"))
+    assert [rust.token_to_id(token) for token in told["encoded_vocab"]] == list(range(rust.get_vocab_size()))
+    assert Tokenizer.from_str(told["tokenizer_str"]).encode("Once upon").ids == rust.encode("Once upon").ids
+    assert all(rust.id_to_token(stop) for stop in told["stop_token_ids"])
+    assert told["stop_token_ids"]
+
+
+def test_without_a_tokenizer_there_is_no_file(tmp_path):
+    (tmp_path / "model").mkdir()
+    write_vocabulary(tmp_path / "model", tmp_path)
+    assert not (tmp_path / FILE_NAME).exists()
