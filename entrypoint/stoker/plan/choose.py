@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
-from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
+from stoker.errors import DoesNotFitError, StokerError, UsageError
+from stoker.plan.archives import refuse_archive
 from stoker.plan.nearest import did_you_mean
 from stoker.plan.nvidia.catalogue import Catalogue, Kind
 from stoker.plan.nvidia.host import is_invented
@@ -17,7 +18,6 @@ from stoker.plan.types import Plan, Rejection, Wishes
 from stoker.plan.wishes import asked, check_agreement, check_names, check_numbers
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
-from stoker.resolve.nemo import MODEL_TYPE
 
 
 def choose_plan(
@@ -49,12 +49,7 @@ def choose_plan(
 
 def _cpu_plan(machine: Machine, model: Model, profiles: Sequence[Profile], wishes: Wishes) -> Plan:
     """Raises what make_plan raises, and UnsupportedModelError for a checkpoint that no builder for CPUs reads."""
-    if model.architecture.model_type == MODEL_TYPE:
-        raise UnsupportedModelError(
-            f"{model.served_name} is a NeMo checkpoint, which only TensorRT-LLM reads",
-            why="that takes an NVIDIA GPU and the NVIDIA image",
-            remedy="for the CPU, export it to Hugging Face's format with NeMo's scripts/checkpoint_converters",
-        )
+    refuse_archive(model)
     return make_plan(machine, model, profiles, wishes)
 
 

@@ -20,6 +20,7 @@ _DIGEST_CHARACTERS = 16
 # These are given to the engine when it is launched; an OpenVINO graph is the same for every value of them. A compiled
 # TensorRT engine is not.
 _LAUNCH_ONLY = {
+    "tensorrt_llm": ("devices", "profile", "threads"),
     "openvino": (
         "activation_precision",
         "devices",

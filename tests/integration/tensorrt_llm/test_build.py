@@ -91,6 +91,21 @@ def test_convert_and_build(build, workspace):
     assert list(workspace.parent.iterdir()) == [workspace]
 
 
+def test_the_users_text_calibrates_and_another_release_is_told(tools, workspace, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("A line of the user's.\n" * 200)
+    (folder,) = (tmp_path / "image").glob("opt/*/lib/*/site-packages/tensorrt_llm-*")
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: tensorrt-llm\nVersion: 1.1.0\n")
+    notes: list[str] = []
+    listener = Listener()
+    listener.note = notes.append
+    model = resolve("demo", tmp_path / "cache", Silent())
+    record = run_build(model, chosen("fp8"), workspace, listener, text, site=Site(GPUS[:1]))
+    assert record["calibration"]["source"] == str(text)
+    assert record["calibration"]["rows"] == 3
+    assert notes == ["TensorRT-LLM 1.1.0: its flags were checked against 1.2.x only"]
+
+
 def test_two_ranks_are_made_side_by_side_and_a_quantised_one_is_calibrated_on_our_text(build, workspace):
     record = build(chosen("fp8", 2), at_once=2)
     config = json.loads((workspace / "engine" / "config.json").read_text())

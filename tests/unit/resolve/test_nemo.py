@@ -14,8 +14,9 @@ import yaml
 from stoker.build.tensorrt_llm.commands import Order, steps
 from stoker.errors import DamagedModelError, ModelError, StokerError, UnsupportedModelError
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.choose import choose_plan
 from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.torch.catalogue import load_torch
+from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.description import load_description
 from stoker.progress import Silent
@@ -51,9 +52,10 @@ def resolved(path: Path, folder: Path, weights: bool = True) -> Model:
     return resolve(str(path), folder / "cache", Silent(), weights=weights)
 
 
-def planned(model: Model, machine: str, **wished: Any) -> Plan:
-    kinds = frozenset({"tensorrt_llm", "openvino"})
-    return choose_plan(load_description(machine), model, load_catalogue(), load_nvidia(), Wishes(**wished), kinds)
+def planned(model: Model, machine: str, gpus: bool = True, **wished: Any) -> Plan:
+    kinds = frozenset({"openvino", "torch", *(["tensorrt_llm"] if gpus else [])})
+    here = load_description(machine)
+    return plan_any(here, model, load_catalogue(), load_nvidia(), load_torch(), Wishes(**wished), kinds)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -78,10 +80,11 @@ def test_a_gpu_plan_hands_it_to_tensorrt_llms_own_converter(tmp_path):
     assert (convert.tool, convert.folder, convert.arguments[:2]) == ("convert", "gpt", ["--nemo_ckpt_path", "model"])
 
 
-def test_a_cpu_says_that_it_takes_a_gpu_or_an_export(tmp_path):
+@pytest.mark.parametrize("machine", ["cpu:8c-64g", "1xH100,cpu:8c-64g"])
+def test_elsewhere_it_says_that_it_takes_a_gpu_and_its_image_or_an_export(machine, tmp_path):
     model = resolved(make_archive(tmp_path, files_of()), tmp_path)
     with pytest.raises(UnsupportedModelError, match="NeMo checkpoint, which only TensorRT-LLM reads") as caught:
-        planned(model, "cpu:8c-64g")
+        planned(model, machine, gpus=False)
     assert "export it" in caught.value.remedy
 
 

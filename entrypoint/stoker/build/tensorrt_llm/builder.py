@@ -14,6 +14,7 @@ from typing import Any
 from stoker.build.child import Lines
 from stoker.build.companions import copy_companions
 from stoker.build.jobs import Job
+from stoker.build.kinds import compiler_versions
 from stoker.build.tensorrt_llm.calibration import write_dataset
 from stoker.build.tensorrt_llm.commands import CALIBRATION, CHECKPOINT, ENGINE, MODEL, Order, Step, steps
 from stoker.build.tensorrt_llm.failure import failed
@@ -30,6 +31,7 @@ from stoker.resolve.nemo import SUFFIX
 
 _NAMES = {"convert": "TensorRT-LLM's converter", "quantize": "TensorRT-LLM's quantize.py", "build": "trtllm-build"}
 _LOGS = "logs"
+_CHECKED = "1.2."
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -72,6 +74,7 @@ def build(job: Job, lines: Lines) -> dict[str, Any]:
     directory = Path(job.directory)
     with _folder(directory.parent) as folder:
         bench = Bench(job, find_tools(), folder, lines, load_nvidia())
+        _note_version(lines)
         record: dict[str, Any] = {"precision": job.chosen.precision, "steps": []}
         for number, step in enumerate(steps(_order(bench)), 1):
             if step.tool == "quantize":
@@ -83,6 +86,12 @@ def build(job: Job, lines: Lines) -> dict[str, Any]:
     record["seconds"] = {step["tool"]: step["seconds"] for step in taken}
     record["peak_rss_bytes"] = max(step["peak_rss_bytes"] for step in taken)
     return record
+
+
+def _note_version(lines: Lines) -> None:
+    found = compiler_versions(KIND).get("tensorrt-llm", "of an unknown version")
+    if not found.startswith(_CHECKED):
+        lines.note(f"TensorRT-LLM {found}: its flags were checked against {_CHECKED}x only")
 
 
 @contextmanager

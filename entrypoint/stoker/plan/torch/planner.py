@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
+from stoker.plan.archives import refuse_archive
 from stoker.plan.planner import check_context, longest_context
 from stoker.plan.torch.catalogue import KIND, TorchCatalogue, TorchProfile
 from stoker.plan.torch.device import Device, computed_dtype, devices
@@ -41,6 +42,7 @@ def plan_torch(
 
 
 def _check(model: Model, catalogue: TorchCatalogue, wishes: Wishes) -> None:
+    refuse_archive(model)
     check_names(wishes)
     check_numbers(wishes)
     for profile in catalogue.profiles:
