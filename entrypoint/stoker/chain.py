@@ -122,7 +122,7 @@ def obtain_engine(
 
     def make(workspace: Path, shared: Progress) -> Manifest:
         check_space(plan, workspace)
-        record = run_build(plan.model, plan.chosen, workspace, shared, calibration, stop, _site(plan, cache, key))
+        record = run_build(plan.model, plan.chosen, workspace, shared, calibration, stop, build_site(plan, cache, key))
         if stop.is_set():
             raise StoppedError("stopped while building", remedy="nothing half-built was kept")
         return replace(manifest, build={**record, "kv_blocks": plan.memory.kv_blocks})
@@ -135,12 +135,13 @@ def _engine_bytes(plan: Plan) -> int:
     return plan.memory.weights * max(1, len(plan.chosen.devices)) + _COMPANION_BYTES
 
 
-def _site(plan: Plan, cache: Path, key: str) -> Site:
+def build_site(plan: Plan, cache: Path, key: str) -> Site:
     """What of the machine the build may use."""
     logs = str(cache / "logs" / key)
-    if not plan.chosen.devices:
-        return Site(logs=logs)
-    ranks, kind = plan.chosen.tensor_parallel * plan.chosen.pipeline_parallel, load_nvidia().kinds[plan.chosen.engine]
+    kind = load_nvidia().kinds.get(plan.chosen.engine)
+    if kind is None:
+        return Site(plan.device_uuids, logs=logs)
+    ranks = plan.chosen.tensor_parallel * plan.chosen.pipeline_parallel
     return Site(plan.device_uuids, ranks_at_once(kind, plan.machine, plan.model, ranks), logs)
 
 

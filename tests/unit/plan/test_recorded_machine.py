@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from stoker.chain import build_site
 from stoker.errors import DoesNotFitError
 from stoker.plan.choose import choose_plan
 from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.torch.catalogue import load_torch
+from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.description import load_description
 from stoker.probe.machine import Machine
@@ -91,6 +94,15 @@ def test_an_installation_without_gpu_engines_serves_from_the_cpu_and_says_why(pl
     found = plan(H200, "llama-3.2-1b", available=frozenset({"openvino"}))
     assert found.chosen.engine == "openvino"
     assert "tensorrt_llm engines need TensorRT-LLM 1.2.1, which is not installed here" in found.reasons[0]
+
+
+def test_with_pytorch_alone_a_gpu_still_comes_before_the_cpu(profiles, model, tmp_path: Path) -> None:
+    available = frozenset({"openvino", "torch"})
+    plan = plan_any(H100, model("llama-3.1-8b"), profiles, load_nvidia(), load_torch(), Wishes(), available)
+    assert (plan.chosen.engine, plan.chosen.precision, plan.chosen.devices) == ("torch", "bf16", (0,))
+    assert "the last choice: tensorrt_llm engines need TensorRT-LLM 1.2.1" in plan.reasons[0]
+    assert "serving from the CPU" not in "".join(plan.reasons)
+    assert build_site(plan, tmp_path, "key").gpus == plan.device_uuids
 
 
 @pytest.mark.parametrize(

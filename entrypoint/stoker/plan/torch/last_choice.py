@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence, Set
 
 from stoker.build.openvino.families import check_config
@@ -102,7 +103,7 @@ def _on_gpus(
         return None
     why = next((reason for reason in plan.reasons if "serving from the CPU" in reason), "no engine is made for the GPU")
     aside = (*plan.rejected, Rejection(plan.chosen.profile, "the GPU comes before the CPU"))
-    why = why.removeprefix("serving from the CPU: ").removesuffix(": serving from the CPU")
+    why = re.sub(r"^serving from the CPU(, not from .*?)?: |; serving from the CPU$", "", why)
     try:
         found = plan_torch(machine, plan.model, torch, wishes, why, aside)
     except StokerError:
