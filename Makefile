@@ -41,13 +41,17 @@ docs: setup-test
 	.venv/bin/python tools/write_docs.py
 	.venv/bin/python tools/write_manifests.py
 
-.PHONY: image image-test lock
+.PHONY: image image-test image-test-nvidia lock
 image:
 	images/build cpu
 
 image-test: image
 	@$(PYTHON) tools/setup.py test containers
 	.venv/bin/python -m pytest tests/containers
+
+image-test-nvidia:  # its steps, on a stand-in for NVIDIA's base
+	@$(PYTHON) tools/setup.py test containers
+	STOKER_TEST_NVIDIA_IMAGE=1 .venv/bin/python -m pytest tests/containers/test_nvidia.py
 
 lock: setup  # after a change of dependencies in pyproject.toml
 	.venv/bin/python -m pip install --quiet uv

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stoker.launch import contract
 from stoker.launch.contract import TensorSpec
+from stoker.launch.tensorrt_llm_pytorch.packages import theirs_first
 
 # The stub's Python is isolated: it heeds neither PYTHONPATH nor a virtual environment, so that the model says itself
 # where its modules are, and which program a runtime is to start worker processes with. This file is the first that it
@@ -34,7 +35,7 @@ def write_repository(
 
 
 def _module_path() -> list[str]:
-    return [path for path in sys.path if path and Path(path).exists()]
+    return theirs_first([path for path in sys.path if path and Path(path).exists()])
 
 
 def model_config(settings_file: Path, max_batch_size: int, inputs: tuple[str, ...] = contract.OPENVINO_INPUTS) -> str:

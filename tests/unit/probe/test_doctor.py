@@ -81,10 +81,11 @@ def test_cores_and_memory_within_limits():
     assert "stop other programs" in check_memory(replace(CPU, memory_available=GIB)).remedy
 
 
-def test_dockers_default_shared_memory_is_too_small(tree):
+def test_dockers_default_shared_memory_is_little_and_less_is_too_little(tree):
     root = tree({"/dev/shm/x": ""})
     check = check_shared_memory(64 << 20, root)
-    assert check.status == "failed"
+    assert check.status == "warning"
+    assert check_shared_memory(8 << 20, root).status == "failed"
     assert "--shm-size=1g" in check.remedy
     assert check_shared_memory(0, root).status == "failed"
     assert "64 MiB" in check.found

@@ -11,8 +11,9 @@ from pathlib import Path
 from stoker.probe.checks.check import Check, sized
 from stoker.probe.mounts import mount_of, read_mounts
 
-# Triton's Python backend takes a region for each model instance and grows it with the load.
+# Triton's Python backend takes a region of 1 MiB for each model instance and grows it by the tokens of waiting prompts.
 _LEAST_SHARED_MEMORY = 256 << 20
+_SHARED_MEMORY_TO_START = 16 << 20
 _LEAST_DISK = 5 << 30
 _NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs", "fuse.s3fs", "lustre", "glusterfs")
 _PASSING_FILESYSTEMS = ("tmpfs", "ramfs", "overlay")
@@ -26,10 +27,12 @@ def check_shared_memory(size: int, root: Path = Path("/"), least: int = _LEAST_S
     status = os.statvfs(root / "dev/shm")
     free = status.f_frsize * status.f_bavail
     found = f"{sized(free)} free of {sized(size)}"
-    if size < _LEAST_SHARED_MEMORY:
+    with_gpus = least > _LEAST_SHARED_MEMORY
+    if size < (_LEAST_SHARED_MEMORY if with_gpus else _SHARED_MEMORY_TO_START):
         return Check(name, "failed", found, remedy)
     if size < least:
-        return Check(name, "warning", f"{found}; with GPUs it should be {sized(least)}", remedy)
+        told = "with GPUs it should be" if with_gpus else "for many long prompts it should be"
+        return Check(name, "warning", f"{found}; {told} {sized(least)}", remedy)
     if free < _LEAST_SHARED_MEMORY:
         return Check(name, "warning", found, "remove what dead programs left in /dev/shm, or make it larger")
     return Check(name, "ok", found)
