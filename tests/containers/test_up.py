@@ -17,8 +17,12 @@ from typing import Any
 import pytest
 from openai import OpenAI
 from tests.containers.engine import ENGINE, IMAGE, call, free_port
+from tests.hub_server import HubServer
+
+import stoker as package
 
 SOCKET_SECONDS = 20
+DEMO = Path(package.__file__).parent / "resolve" / "demo"
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +55,11 @@ class Cli:
         command = [sys.executable, "-m", "stoker", *arguments]
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
 
-    def up(self, *flags: str, image: str = IMAGE, volume: str = "") -> subprocess.CompletedProcess[str]:
+    def up(
+        self, *flags: str, model: str = "demo", image: str = IMAGE, volume: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         place = (f"--port={self.port}", f"--volume={volume or self.volume}", f"--image={image}")
-        return self("up", "demo", f"--served-model-name={self.name}", *place, *flags)
+        return self("up", model, f"--served-model-name={self.name}", *place, *flags)
 
     def rows(self) -> list[dict[str, Any]]:
         document: list[dict[str, Any]] = json.loads(self("status", "--json").stdout)
@@ -69,15 +75,19 @@ def stoker(docker_host: str) -> Iterator[Cli]:
     call(ENGINE, "volume", "rm", "--force", cli.volume)
 
 
+def chat(stoker: Cli) -> str | None:
+    client = OpenAI(base_url=f"http://127.0.0.1:{stoker.port}/v1", api_key="none")
+    answer = client.chat.completions.create(model=stoker.name, messages=[{"role": "user", "content": "Who are you?"}])
+    return answer.choices[0].message.content
+
+
 def test_from_nothing_to_a_chat_answer_and_down_again(stoker: Cli) -> None:
     answer = stoker.up()
     assert (answer.returncode, answer.stdout) == (0, f"http://127.0.0.1:{stoker.port}\n"), answer.stderr
     phases = [line.split()[2] for line in answer.stderr.splitlines() if " INFO " in line]
     told = [phase for phase in phases if phase in ("building", "loading", "warming", "ready")]
     assert told == ["building", "loading", "warming", "ready"]
-    client = OpenAI(base_url=f"http://127.0.0.1:{stoker.port}/v1", api_key="none")
-    chat = client.chat.completions.create(model=stoker.name, messages=[{"role": "user", "content": "Who are you?"}])
-    assert chat.choices[0].message.content
+    assert chat(stoker)
 
     [row] = stoker.rows()
     assert row == {
@@ -109,6 +119,24 @@ def test_the_container_may_do_little(stoker: Cli) -> None:
     assert {line.split()[1] for line in status.splitlines() if line.startswith("Cap")} == {"0" * 16}
     assert "NoNewPrivs:\t1" in status
     assert int(found["HostConfig"]["ShmSize"]) >= 512 << 20
+
+
+def test_a_hub_model_is_downloaded_once_then_served_without_the_hub(
+    stoker: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On the host's network, for the hub is at this host's loopback. What is planned here is what is fetched there."""
+    monkeypatch.setenv("STOKER_CACHE", str(tmp_path / "cache"))
+    with HubServer() as hub:
+        commit = hub.add_repository("org/tiny", {file.name: file.read_bytes() for file in DEMO.iterdir()})
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        answer = stoker.up("--network=host", model="org/tiny")
+        assert answer.returncode == 0, answer.stderr
+        [found] = json.loads(call(ENGINE, "inspect", f"stoker-{stoker.name}").stdout)
+        assert found["Config"]["Cmd"][0] == f"org/tiny@{commit}"
+        assert stoker("down", stoker.name).returncode == 0
+    again = stoker.up("--network=host", "--offline", model="org/tiny")
+    assert again.returncode == 0, again.stderr
+    assert chat(stoker)
 
 
 def test_a_taken_port_is_told_and_leaves_nothing(stoker: Cli) -> None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stoker.deploy.compose import MEMLOCK, STACK
-from stoker.deploy.types import CACHE, PORT, Deployment
+from stoker.deploy.types import CACHE, MEMLOCK, PORT, STACK, Deployment
 from stoker.errors import UsageError
 
 LABEL = "io.stoker.model"

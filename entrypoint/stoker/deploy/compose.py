@@ -6,10 +6,7 @@ from typing import Any
 
 from stoker.deploy.commented_yaml import Document, because
 from stoker.deploy.quantity import docker_size
-from stoker.deploy.types import CACHE, PORT, Deployment, Sizing
-
-MEMLOCK, STACK = -1, 64 << 20
-"""What NVIDIA's images ask for: pinned memory without a limit, and stacks of 64 MiB."""
+from stoker.deploy.types import CACHE, MEMLOCK, PORT, STACK, Deployment, Sizing
 
 
 def compose_document(server: Deployment) -> Document:

@@ -6,9 +6,8 @@ import shlex
 from collections.abc import Iterator
 
 from stoker.deploy.commented_yaml import comment
-from stoker.deploy.compose import MEMLOCK, STACK
 from stoker.deploy.quantity import docker_size
-from stoker.deploy.types import CACHE, PORT, Deployment, Sizing
+from stoker.deploy.types import CACHE, MEMLOCK, PORT, STACK, Deployment, Sizing
 
 
 def docker_script(server: Deployment) -> str:

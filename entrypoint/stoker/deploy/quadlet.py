@@ -6,9 +6,8 @@ import shlex
 from collections.abc import Iterator
 
 from stoker.deploy.commented_yaml import comment
-from stoker.deploy.compose import MEMLOCK, STACK
 from stoker.deploy.quantity import docker_size
-from stoker.deploy.types import CACHE, PORT, Deployment, Sizing
+from stoker.deploy.types import CACHE, MEMLOCK, PORT, STACK, Deployment, Sizing
 
 _NOT_HEALED = "64 65 66 69 73 77"
 """Exit codes of stoker.errors that starting again does not help against."""

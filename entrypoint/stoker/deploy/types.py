@@ -8,8 +8,10 @@ from stoker.plan.types import Plan
 
 PORT = 8000
 CACHE = "/cache"
-UID, GID = 1000, 0
-"""The images' own user. Any other user id of group 0 does as well."""
+GID = 0
+"""The group of the images' user."""
+MEMLOCK, STACK = -1, 64 << 20
+"""Limits that NVIDIA's images ask for: pinned memory without one, and stacks of 64 MiB."""
 
 
 @dataclass(frozen=True)
