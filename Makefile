@@ -33,6 +33,10 @@ test-browser: setup-test  # the page at / in Chromium: apt install chromium chro
 screenshots: setup-test
 	STOKER_SCREENSHOTS=docs .venv/bin/python -m pytest tests/integration/chain/test_page.py
 
+.PHONY: fuzz
+fuzz: setup-test  # 20,000 cases from our OpenAPI document, and as many hostile bodies
+	STOKER_FUZZ_CASES=20000 .venv/bin/python -m pytest tests/integration/fuzz -s
+
 bench: setup-test
 	.venv/bin/python -m tests.performance
 

@@ -108,7 +108,7 @@ def _add_models(app: FastAPI, lifecycle: Lifecycle) -> None:
         cards = [_card(name, serving.frontend) for name in serving.frontend.names] if serving else []
         return json_response({"object": "list", "data": cards})
 
-    @app.get("/v1/models/{name:path}", tags=["models"])
+    @app.get("/v1/models/{name:path}", tags=["models"], responses={404: {"description": "No such model"}})
     async def model(name: str) -> Response:
         """One model."""
         serving = lifecycle.serving

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 
 from stoker import __version__
 from stoker.errors import StokerError
@@ -18,6 +19,7 @@ from stoker.serve.responses import json_response
 from stoker.serve.service import Service
 
 _STATE_PATIENCE_SECONDS = 1.0
+_JSON: dict[str, Any] = {"application/json": {}}
 
 
 def add_health(app: FastAPI, lifecycle: Lifecycle) -> None:
@@ -26,7 +28,7 @@ def add_health(app: FastAPI, lifecycle: Lifecycle) -> None:
         """200 as long as the process answers."""
         return json_response({"object": "health.response", "live": True})
 
-    @app.get("/v1/health/ready", tags=["health"])
+    @app.get("/v1/health/ready", tags=["health"], responses={503: {"description": "Not ready", "content": _JSON}})
     async def ready() -> Response:
         """200 when requests are taken, else 503 with the phase."""
         is_ready = lifecycle.ready
@@ -40,7 +42,7 @@ def add_health(app: FastAPI, lifecycle: Lifecycle) -> None:
 
 
 def add_metrics(app: FastAPI, service: Service) -> None:
-    @app.get("/metrics", tags=["observation"])
+    @app.get("/metrics", tags=["observation"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Prometheus' text format; docs/metrics.md lists the names."""
         await engine_state(service)
@@ -58,7 +60,7 @@ def add_description(app: FastAPI, service: Service) -> None:
         """Version, model and licence, in the form of NVIDIA NIM."""
         return json_response(_metadata(service))
 
-    @app.get("/v1/plan", tags=["observation"])
+    @app.get("/v1/plan", tags=["observation"], responses={404: {"description": "No plan yet", "content": _JSON}})
     async def plan() -> Response:
         """What was chosen for this machine, and why: the document of `stoker plan --json`. 404 before there is one."""
         if service.plan is None:

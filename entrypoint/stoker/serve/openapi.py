@@ -1,4 +1,5 @@
-"""The inference endpoints in the OpenAPI document: they are raw ASGI, so their schemas come from the request types."""
+"""The OpenAPI document. What takes a body is raw ASGI, so its schema comes from the request types, and the statuses of
+every endpoint from what the server can answer at all."""
 
 from __future__ import annotations
 
@@ -9,43 +10,89 @@ from fastapi import FastAPI
 
 from stoker.serve.requests import ChatRequest, CompletionRequest
 
-_BODIES = {
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": "string"},
+            },
+        }
+    },
+}
+_EVERYWHERE = {
+    401: "An API key is needed",
+    405: "Not this method",
+    413: "The body is too large",
+    500: "A fault of the server",
+}
+_WITH_BODY = {
+    400: "A parameter is at fault; error.param names it",
+    404: "No such model",
+    408: "The body did not arrive in time",
+    503: "Not ready, going down, or the engine died; see Retry-After",
+}
+_GENERATING = {
+    429: "The queue is full of this client's requests; see Retry-After",
+    504: "The answer was not finished in the time that the request may take",
+}
+_BODIES: dict[str, tuple[type, str]] = {
     "/v1/chat/completions": (ChatRequest, "Answer a conversation"),
     "/v1/completions": (CompletionRequest, "Continue a text"),
 }
+_METHODS = ("get", "post", "delete")
 
 
 def describe(app: FastAPI) -> None:
-    """Adds the inference endpoints to what `app.openapi()` gives."""
+    """Adds to what `app.openapi()` gives."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generated()
-        if "/v1/completions" not in document["paths"]:
-            _add(document)
+        if "Error" not in document.setdefault("components", {}).setdefault("schemas", {}):
+            _complete(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _add(document: dict[str, Any]) -> None:
+def _complete(document: dict[str, Any]) -> None:
     types = [request for request, _ in _BODIES.values()]
-    references, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    document.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    references, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    document["components"]["schemas"] = {"Error": _ERROR, **schemas}
     for (path, (_, summary)), reference in zip(_BODIES.items(), references, strict=True):
         document["paths"][path] = {"post": _operation(summary, reference)}
+    for methods in document["paths"].values():
+        for method in _METHODS:
+            if method in methods:
+                _document_refusals(methods[method]["responses"])
 
 
 def _operation(summary: str, reference: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"application/json": {}, "text/event-stream": {}}
+    refusals = {str(status): _refusal(text) for status, text in (_WITH_BODY | _GENERATING).items()}
     return {
         "summary": summary,
         "tags": ["inference"],
         "requestBody": {"required": True, "content": {"application/json": {"schema": reference}}},
-        "responses": {
-            "200": {"description": "The answer, whole or as server-sent events", "content": answer},
-            "400": {"description": "A parameter is at fault; error.param names it"},
-            "404": {"description": "No such model"},
-            "503": {"description": "Not ready, going down, or the engine died; see Retry-After"},
-        },
+        "responses": {"200": {"description": "The answer, whole or as server-sent events", "content": answer}}
+        | refusals,
     }
+
+
+def _document_refusals(responses: dict[str, Any]) -> None:
+    """FastAPI's own 422 never comes: no parameter of ours is validated by it."""
+    responses.pop("422", None)
+    for status, text in _EVERYWHERE.items():
+        responses.setdefault(str(status), _refusal(text))
+
+
+def _refusal(text: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Error"}
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
