@@ -10,6 +10,7 @@ from stoker.plan.types import Plan
 from stoker.serve.admission import Capacity
 from stoker.serve.keys import Keys
 from stoker.serve.limits import Limits
+from stoker.serve.openai_responses.store import ResponseStore, store_of
 from stoker.serve.service import Exposure
 from stoker.serve.tls import TlsFiles, reloading_context
 from stoker.settings.layers import Settings
@@ -35,6 +36,15 @@ def exposure_of(settings: Settings) -> Exposure:
         management_apart=settings["management-port"].value is not None,
         log_prompts=bool(settings["log-prompts"].value),
     )
+
+
+def responses_of(settings: Settings) -> ResponseStore | None:
+    """UsageError for a directory that cannot be made."""
+    place = settings["response-store"].value
+    try:
+        return store_of(place)
+    except OSError as error:
+        raise UsageError(f"responses cannot be kept in {place}", why=str(error)) from error
 
 
 def tls_of(settings: Settings) -> ssl.SSLContext | None:

@@ -1,4 +1,4 @@
-"""Answers that are sent whole."""
+"""Answers in the form of OpenAI's chat and plain completions."""
 
 from __future__ import annotations
 
@@ -6,10 +6,26 @@ from typing import Any
 
 import msgspec
 
-from stoker.serve.chunks import CHAT
+from stoker.serve.chunks import CHAT, DONE, Chunks
 from stoker.serve.deltas import message
-from stoker.serve.preparation import Job
+from stoker.serve.job import Job
 from stoker.serve.sequence import Sequence
+
+
+class ChunkWriter:
+    """Streamed in chunks, or whole."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        about = (job.shape, job.identity, job.choices)
+        self._chunks = Chunks(*about, with_usage=job.with_usage, log_probs=job.log_probs, echoes=job.echoes)
+        self.render = self._chunks.render
+
+    def ending(self) -> bytes:
+        return self._chunks.usage(usage(self._job)) + DONE if self._job.with_usage else DONE
+
+    def whole(self, texts: list[str]) -> bytes:
+        return whole(self._job, texts)
 
 
 def whole(job: Job, texts: list[str]) -> bytes:

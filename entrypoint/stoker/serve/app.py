@@ -9,23 +9,30 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from stoker import __version__
+from stoker.serve.anthropic.endpoints import count_tokens, prepare_message
 from stoker.serve.asgi import App
 from stoker.serve.errors import ApiError
 from stoker.serve.frontend import Frontend
-from stoker.serve.inference import Inference
+from stoker.serve.inference import Inference, Lookup
+from stoker.serve.job import without_call
 from stoker.serve.keys import KeyCheck
 from stoker.serve.lifecycle import Lifecycle
 from stoker.serve.middleware import Envelope
 from stoker.serve.observation import add_description, add_health, add_metrics
+from stoker.serve.openai_responses.endpoints import Responses, add_kept
 from stoker.serve.openapi import describe
 from stoker.serve.page import add_page
 from stoker.serve.preparation import prepare_chat, prepare_completion
-from stoker.serve.responses import json_response, on_api_error, on_fault, on_http_exception
+from stoker.serve.replies import json_response, on_api_error, on_fault, on_http_exception
 from stoker.serve.service import Service
+from stoker.serve.tokenization import detokenize, tokenize
 
-INFERENCE_PATHS = ("/v1/chat/completions", "/v1/completions")
+INFERENCE_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages")
 OTHER_PATHS = (
     "/",
+    "/v1/messages/count_tokens",
+    "/tokenize",
+    "/detokenize",
     "/v1/models",
     "/v1/health/live",
     "/v1/health/ready",
@@ -41,8 +48,7 @@ _CORS_SECONDS = 600
 
 def create_app(service: Service) -> App:
     app = _application()
-    for path, prepare in zip(INFERENCE_PATHS, (prepare_chat, prepare_completion), strict=True):
-        app.add_route(path, Inference(prepare, service), methods=["POST"])  # type: ignore[arg-type]
+    _add_inference(app, service)
     add_health(app, service.lifecycle)
     _add_models(app, service.lifecycle)
     add_description(app, service)
@@ -51,6 +57,22 @@ def create_app(service: Service) -> App:
     add_page(app)
     describe(app)
     return _guarded(app, service)
+
+
+def _add_inference(app: FastAPI, service: Service) -> None:
+    responses = Responses(service.responses)
+    endpoints = {
+        "/v1/chat/completions": Inference(without_call(prepare_chat), service),
+        "/v1/completions": Inference(without_call(prepare_completion), service),
+        "/v1/responses": Inference(responses.prepare, service),
+        "/v1/messages": Inference(prepare_message, service),
+        "/v1/messages/count_tokens": Lookup(count_tokens, service),
+        "/tokenize": Lookup(tokenize, service),
+        "/detokenize": Lookup(detokenize, service),
+    }
+    for path, endpoint in endpoints.items():
+        app.add_route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
+    add_kept(app, responses)
 
 
 def create_management_app(service: Service) -> App:

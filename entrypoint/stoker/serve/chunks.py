@@ -131,10 +131,6 @@ class Chunks:
         return self._heads[index] + piece + ending + self._tail
 
 
-def error_event(body: bytes) -> bytes:
-    return b"data: " + body + b"\n\n"
-
-
 def _head(shape: Shape, identity: Identity) -> bytes:
     fields = {
         "id": identity.id,

@@ -31,6 +31,7 @@ CODES = {
     "request_refused": "400: the engine refused this request",
     "invalid_api_key": "401: no API key, or one that is not known here",
     "model_not_found": "404: no such model; the message lists those served",
+    "response_not_found": "404: no such response is stored for this client",
     "not_found": "404: no such path",
     "method_not_allowed": "405: the path is right, the method is not",
     "upload_timeout": "408: the body did not arrive in time",

@@ -1,26 +1,30 @@
-"""POST /v1/chat/completions and /v1/completions, from body to last byte. Raw ASGI: per token nothing but bytes."""
+"""The endpoints that take a body, from it to the last byte of the answer. Raw ASGI: per token nothing but bytes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from stoker.errors import StokerError
 from stoker.serve.admission import Visit
-from stoker.serve.answers import usage, whole
 from stoker.serve.asgi import ClientGoneError, Receive, Scope, Send, respond, while_connected
-from stoker.serve.chunks import DONE, Chunks, error_event
+from stoker.serve.error_forms import ErrorForm, error_form
 from stoker.serve.errors import ApiError, from_stoker, internal, too_slow, unavailable
 from stoker.serve.fan_out import interleave, pieces
+from stoker.serve.frontend import Frontend
+from stoker.serve.job import Job, Prepare
 from stoker.serve.lifecycle import Serving
 from stoker.serve.limits import Call, call_of, read_body_in_time
 from stoker.serve.measurement import Measurement
 from stoker.serve.middleware import RequestRecord
 from stoker.serve.outbox import outbox
-from stoker.serve.preparation import Job, Prepare
 from stoker.serve.service import Service
 
 logger = logging.getLogger(__name__)
@@ -32,38 +36,69 @@ _EVENT_STREAM = [
 ]
 
 
-class Inference:
-    """One endpoint. The answer begins with the first token, so that whatever goes wrong before has its own status."""
+@dataclass(frozen=True)
+class Exchange:
+    """One request, and where its answer goes."""
 
-    def __init__(self, prepare: Prepare, service: Service) -> None:
-        self._prepare = prepare
+    serving: Serving
+    call: Call
+    record: RequestRecord
+    reply: _Reply
+
+
+class Endpoint:
+    """What endpoints with a body share: they need an engine, end with their client, and tell errors in their form."""
+
+    def __init__(self, service: Service) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reply = _Reply(send)
+        record: RequestRecord = scope["state"]["record"]
+        reply = _Reply(send, error_form(scope["path"]), record.id)
         try:
             call = call_of(scope, self._service.limits)
             with self._service.lifecycle.admit() as serving:
-                await self._serve(serving, call, scope["state"]["record"], receive, reply)
+                await self._serve(receive, Exchange(serving, call, record, reply))
         except ClientGoneError:
             pass  # nobody is left to answer
         except Exception as error:
             await reply.fail(_api_error(error))
 
-    async def _serve(
-        self, serving: Serving, call: Call, record: RequestRecord, receive: Receive, reply: _Reply
-    ) -> None:
+    async def _serve(self, receive: Receive, exchange: Exchange) -> None:
         body = await read_body_in_time(receive)
-        answering = self._answer(serving, body, call, record, reply)
-        aborted = self._service.lifecycle.aborted
+        aborted, call = self._service.lifecycle.aborted, exchange.call
         try:
-            if await while_connected(receive, aborted, answering, call.left):
+            if await while_connected(receive, aborted, self._answer(body, exchange), call.left):
                 raise unavailable("The server is going down.", "draining")
         except asyncio.TimeoutError:
             raise too_slow(call.seconds) from None
 
-    async def _answer(self, serving: Serving, body: bytes, call: Call, record: RequestRecord, reply: _Reply) -> None:
-        job = await self._prepare(body, serving.frontend)
+    async def _answer(self, body: bytes, exchange: Exchange) -> None:
+        raise NotImplementedError
+
+
+class Lookup(Endpoint):
+    """Answers without the engine: from the model's tokenizer and template."""
+
+    def __init__(self, look_up: Callable[[bytes, Frontend], Awaitable[Any]], service: Service) -> None:
+        super().__init__(service)
+        self._look_up = look_up
+
+    async def _answer(self, body: bytes, exchange: Exchange) -> None:
+        found = await self._look_up(body, exchange.serving.frontend)
+        await exchange.reply.whole(200, msgspec.json.encode(found))
+
+
+class Inference(Endpoint):
+    """Generates. The answer begins with the first token, so that whatever goes wrong before has its own status."""
+
+    def __init__(self, prepare: Prepare, service: Service) -> None:
+        super().__init__(service)
+        self._prepare = prepare
+
+    async def _answer(self, body: bytes, exchange: Exchange) -> None:
+        serving, call = exchange.serving, exchange.call
+        job = await self._prepare(body, serving.frontend, call)
         metrics = self._service.metrics
         measurement = metrics.begin(job.identity.model, call.started)
         measurement.prompt_tokens = job.prompt_tokens
@@ -71,12 +106,12 @@ class Inference:
         tokens = [len(each.input_ids) + each.max_tokens for each in job.generations]
         try:
             with self._service.admission.enter(call.client, tokens, call.left) as visit:
-                await _generate(serving, job, visit, measurement, reply)
+                await _generate(serving, job, visit, measurement, exchange.reply)
             complete = True
         finally:
             measurement.finish_reasons = [choice.finish_reason for choice in job.choices if choice.finish_reason]
             metrics.end(job.identity.model, measurement, time.perf_counter() - call.started, success=complete)
-            record.measurement = measurement
+            exchange.record.measurement = measurement
 
 
 async def _generate(serving: Serving, job: Job, visit: Visit, measurement: Measurement, reply: _Reply) -> None:
@@ -92,14 +127,13 @@ async def _generate(serving: Serving, job: Job, visit: Visit, measurement: Measu
 
 
 async def _stream(job: Job, events: AsyncGenerator[tuple[int, str], None], reply: _Reply) -> None:
-    about = (job.shape, job.identity, job.choices)
-    chunks = Chunks(*about, with_usage=job.with_usage, log_probs=job.log_probs, echoes=job.echoes)
+    writer = job.writer(job)
     async with outbox(reply.stream) as box:
         async for index, text in events:
-            rendered = chunks.render(index, text)
+            rendered = writer.render(index, text)
             if rendered:
                 box.put(rendered)
-        box.put(chunks.usage(usage(job)) + DONE if job.with_usage else DONE)
+        box.put(writer.ending())
     await reply.end()
 
 
@@ -107,14 +141,16 @@ async def _collect(job: Job, events: AsyncGenerator[tuple[int, str], None], repl
     texts: list[list[str]] = [[] for _ in job.choices]
     async for index, text in events:
         texts[index].append(text)
-    await reply.whole(200, whole(job, ["".join(parts) for parts in texts]))
+    await reply.whole(200, job.writer(job).whole(["".join(parts) for parts in texts]))
 
 
 class _Reply:
     """Remembers how far an answer has come, so that an error still finds its form."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, errors: ErrorForm, request_id: str) -> None:
         self._send = send
+        self._errors = errors
+        self._request_id = request_id
         self._begun = False
 
     async def stream(self, body: bytes) -> None:
@@ -132,10 +168,11 @@ class _Reply:
 
     async def fail(self, error: ApiError) -> None:
         if self._begun:
-            await self._send({"type": "http.response.body", "body": error_event(error.body()), "more_body": True})
+            event = self._errors.event(error, self._request_id)
+            await self._send({"type": "http.response.body", "body": event, "more_body": True})
             await self.end()
         else:
-            await self.whole(error.status, error.body(), error.headers())
+            await self.whole(error.status, self._errors.body(error, self._request_id), error.headers())
 
 
 def _api_error(error: Exception) -> ApiError:

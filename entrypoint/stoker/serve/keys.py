@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stoker.errors import UsageError
 from stoker.serve.asgi import App, Receive, Scope, Send, header, respond
+from stoker.serve.error_forms import error_form
 from stoker.serve.errors import ApiError
 from stoker.serve.watched import WatchedFiles
 
@@ -89,7 +90,8 @@ class KeyCheck:
         name = self._keys.name_of(key) if key else None
         if name is None:
             error = _refusal(given=bool(key))
-            await respond(send, error.status, error.body(), headers=[(b"www-authenticate", b"Bearer")])
+            body = error_form(scope["path"]).body(error, scope["state"]["record"].id)
+            await respond(send, error.status, body, headers=[(b"www-authenticate", b"Bearer")])
             return
         scope["state"]["client"] = name
         await self._app(scope, receive, send)

@@ -43,10 +43,10 @@ class Call:
 
 def call_of(scope: Scope, limits: Limits) -> Call:
     """ApiError for an X-Request-Timeout that is none."""
-    return Call(_client(scope), _seconds(header(scope, b"x-request-timeout"), limits), time.perf_counter())
+    return Call(client_of(scope), _seconds(header(scope, b"x-request-timeout"), limits), time.perf_counter())
 
 
-def _client(scope: Scope) -> str:
+def client_of(scope: Scope) -> str:
     """The name of its API key, else its address: what fairness goes by."""
     known = scope["state"].get("client")
     peer = scope.get("client")

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stoker.serve.asgi import App, Message, Receive, Scope, Send, header, respond
+from stoker.serve.error_forms import error_form
 from stoker.serve.errors import ApiError
 from stoker.serve.measurement import Measurement
 from stoker.serve.metrics import Metrics
@@ -61,7 +62,8 @@ class Envelope:
         try:
             exchange.check_length(scope)
         except ApiError as error:
-            await respond(exchange.send, error.status, error.body())
+            body = error_form(scope["path"]).body(error, exchange.request_id.decode())
+            await respond(exchange.send, error.status, body)
         else:
             await self._app(scope, exchange.receive, exchange.send)
 

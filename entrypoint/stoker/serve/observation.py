@@ -15,7 +15,7 @@ from stoker.launch.generation import EngineState
 from stoker.serve.errors import ApiError
 from stoker.serve.lifecycle import Lifecycle
 from stoker.serve.metrics import CONTENT_TYPE
-from stoker.serve.responses import json_response
+from stoker.serve.replies import json_response
 from stoker.serve.service import Service
 
 _STATE_PATIENCE_SECONDS = 1.0

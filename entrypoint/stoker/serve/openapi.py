@@ -8,7 +8,10 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI
 
+from stoker.serve.anthropic.requests import CountRequest, MessagesRequest
+from stoker.serve.openai_responses.requests import ResponsesRequest
 from stoker.serve.requests import ChatRequest, CompletionRequest
+from stoker.serve.tokenization import DetokenizeRequest, TokenizeRequest
 
 _ERROR = {
     "type": "object",
@@ -24,6 +27,19 @@ _ERROR = {
                 "code": {"type": "string"},
             },
         }
+    },
+}
+_ANTHROPIC_ERROR = {
+    "type": "object",
+    "required": ["type", "error", "request_id"],
+    "properties": {
+        "type": {"const": "error"},
+        "error": {
+            "type": "object",
+            "required": ["type", "message"],
+            "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+        },
+        "request_id": {"type": "string"},
     },
 }
 _EVERYWHERE = {
@@ -45,7 +61,13 @@ _GENERATING = {
 _BODIES: dict[str, tuple[type, str]] = {
     "/v1/chat/completions": (ChatRequest, "Answer a conversation"),
     "/v1/completions": (CompletionRequest, "Continue a text"),
+    "/v1/responses": (ResponsesRequest, "Answer a conversation, in OpenAI's newer form"),
+    "/v1/messages": (MessagesRequest, "Answer a conversation, in Anthropic's form"),
+    "/v1/messages/count_tokens": (CountRequest, "How many tokens a conversation has"),
+    "/tokenize": (TokenizeRequest, "The tokens of a text or a conversation"),
+    "/detokenize": (DetokenizeRequest, "The text of tokens"),
 }
+_ANTHROPIC = "/v1/messages"
 _METHODS = ("get", "post", "delete")
 
 
@@ -65,18 +87,18 @@ def describe(app: FastAPI) -> None:
 def _complete(document: dict[str, Any]) -> None:
     types = [request for request, _ in _BODIES.values()]
     references, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    document["components"]["schemas"] = {"Error": _ERROR, **schemas}
+    document["components"]["schemas"] = {"Error": _ERROR, "AnthropicError": _ANTHROPIC_ERROR, **schemas}
     for (path, (_, summary)), reference in zip(_BODIES.items(), references, strict=True):
-        document["paths"][path] = {"post": _operation(summary, reference)}
-    for methods in document["paths"].values():
+        document["paths"].setdefault(path, {})["post"] = _operation(summary, reference)
+    for path, methods in document["paths"].items():
         for method in _METHODS:
             if method in methods:
-                _document_refusals(methods[method]["responses"])
+                _document_refusals(methods[method]["responses"], path)
 
 
 def _operation(summary: str, reference: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"application/json": {}, "text/event-stream": {}}
-    refusals = {str(status): _refusal(text) for status, text in (_WITH_BODY | _GENERATING).items()}
+    refusals = {str(status): {"description": text} for status, text in (_WITH_BODY | _GENERATING).items()}
     return {
         "summary": summary,
         "tags": ["inference"],
@@ -86,13 +108,13 @@ def _operation(summary: str, reference: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _document_refusals(responses: dict[str, Any]) -> None:
+def _document_refusals(responses: dict[str, Any], path: str) -> None:
     """FastAPI's own 422 never comes: no parameter of ours is validated by it."""
     responses.pop("422", None)
+    name = "AnthropicError" if path.startswith(_ANTHROPIC) else "Error"
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
     for status, text in _EVERYWHERE.items():
-        responses.setdefault(str(status), _refusal(text))
-
-
-def _refusal(text: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Error"}
-    return {"description": text, "content": {"application/json": {"schema": schema}}}
+        responses.setdefault(str(status), {"description": text})
+    for number, response in responses.items():
+        if number != "200":
+            response.setdefault("content", content)

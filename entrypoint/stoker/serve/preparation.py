@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from stoker.launch.generation import Generation, Guide
+from stoker.serve.answers import ChunkWriter
 from stoker.serve.budget import Budget
 from stoker.serve.chat import conversation
 from stoker.serve.chunks import CHAT, COMPLETION, Identity, Shape
@@ -17,36 +18,15 @@ from stoker.serve.errors import ApiError, invalid, unsupported
 from stoker.serve.events import Parser
 from stoker.serve.frontend import Frontend
 from stoker.serve.guided.wishes import guide_of
+from stoker.serve.job import Job
 from stoker.serve.log_probs import ChatLogProbs, CompletionLogProbs
 from stoker.serve.prompts import echoes, prompts_of
 from stoker.serve.requests import ChatRequest, CompletionRequest, Parameters, parse
 from stoker.serve.sampling import generations, stop_strings
 from stoker.serve.sequence import Sequence as Choice
+from stoker.serve.writer import Writer
 
 MAX_CHOICES_IN_ALL = 512
-
-
-@dataclass(frozen=True)
-class Job:
-    """One request, understood: `generations[i]` becomes choice i of the answer.
-
-    With `best` (of how many for each prompt, how many), the likeliest are given. `echoes[i]` comes before choice i.
-    """
-
-    shape: Shape
-    identity: Identity
-    generations: list[Generation]
-    choices: list[Choice]
-    prompt_tokens: int
-    stream: bool
-    with_usage: bool
-    log_probs: Callable[[Choice], Any] | None
-    best: tuple[int, int] | None = None
-    echoes: list[str] | None = None
-    budget: Budget | None = None
-
-
-Prepare = Callable[[bytes, Frontend], Awaitable[Job]]
 
 
 @dataclass(frozen=True)
@@ -69,8 +49,17 @@ class _Wish:
 
 async def prepare_chat(body: bytes, frontend: Frontend) -> Job:
     """Raises ApiError naming the parameter at fault."""
-    request = parse(body, ChatRequest)
-    _check_model(request.model, frontend)
+    return await chat_job(parse(body, ChatRequest), frontend)
+
+
+async def chat_job(
+    request: ChatRequest,
+    frontend: Frontend,
+    writer: Callable[[Job], Writer] = ChunkWriter,
+    id_prefix: str = "chatcmpl-",
+) -> Job:
+    """`writer`: of another API whose request this means. Raises ApiError naming the parameter at fault."""
+    check_model(request.model, frontend)
     if request.top_logprobs:
         raise unsupported("top_logprobs", "The engine tells the chosen token's log probability only: top_logprobs 0.")
     if request.top_logprobs is not None and not request.logprobs:
@@ -80,8 +69,8 @@ async def prepare_chat(body: bytes, frontend: Frontend) -> Job:
     said = await conversation(request, frontend)
     renderer = ChatLogProbs(frontend.tokenizer.token_bytes) if request.logprobs else None
     count = request.n or 1
-    wish = _Wish(CHAT, "chatcmpl-", [said.prompt], [()], count, count, said.guide, renderer, said.parser)
-    job = _job(request, frontend, replace(wish, budget=said.budget))
+    wish = _Wish(CHAT, id_prefix, [said.prompt], [()], count, count, said.guide, renderer, said.parser)
+    job = replace(_job(request, frontend, replace(wish, budget=said.budget)), writer=writer)
     if said.use is not None and said.use.named:
         for each in job.choices:  # as OpenAI has it: a call that was demanded by name is a plain end
             each.called_reason = "stop"
@@ -91,7 +80,7 @@ async def prepare_chat(body: bytes, frontend: Frontend) -> Job:
 async def prepare_completion(body: bytes, frontend: Frontend) -> Job:
     """Raises ApiError naming the parameter at fault."""
     request = parse(body, CompletionRequest)
-    _check_model(request.model, frontend)
+    check_model(request.model, frontend)
     _check_completion(request)
     guide = await guide_of(request)
     prompts = await prompts_of(request, frontend)
@@ -135,6 +124,7 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
         best=(wish.count, wish.keep) if ranked else None,
         echoes=[text for text in wish.echoes for _ in range(wish.count)] if wish.echoes else None,
         budget=wish.budget,
+        writer=ChunkWriter,
     )
 
 
@@ -152,7 +142,8 @@ def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Seque
     ]
 
 
-def _check_model(model: str, frontend: Frontend) -> None:
+def check_model(model: str, frontend: Frontend) -> None:
+    """ApiError, 404, for a name that is not served."""
     if model not in frontend.names:
         served = ", ".join(frontend.names)
         text = f"The model '{model[:200]}' does not exist; served here: {served}."

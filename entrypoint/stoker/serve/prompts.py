@@ -43,7 +43,7 @@ async def _prompt(entry: Any, where: str, frontend: Frontend) -> list[int]:
     if isinstance(entry, str):
         ids = await frontend.tokenizer.encode(entry, add_special_tokens=True)
     elif isinstance(entry, list):
-        ids = _checked_ids(entry, where, frontend)
+        ids = checked_ids(entry, where, frontend)
     else:
         raise invalid("A prompt is a text, token ids, or a list of either, not mixed.", where, "invalid_type")
     if not ids:
@@ -51,7 +51,8 @@ async def _prompt(entry: Any, where: str, frontend: Frontend) -> list[int]:
     return ids
 
 
-def _checked_ids(ids: list[Any], where: str, frontend: Frontend) -> list[int]:
+def checked_ids(ids: list[Any], where: str, frontend: Frontend) -> list[int]:
+    """ApiError naming the one that is no token id."""
     for index, token_id in enumerate(ids):
         if not isinstance(token_id, int):
             raise invalid("Token ids and texts cannot be mixed.", f"{where}[{index}]", "invalid_type")

@@ -185,16 +185,24 @@ _FIELD = re.compile(r"(?P<kind>unknown|missing required) field `(?P<name>.*)`$",
 _SHOWN = 200
 
 
+_Body = TypeVar("_Body", bound=Struct)
+
+
 def parse(body: bytes, kind: type[_Request]) -> _Request:
     """Raises ApiError, 400, naming the parameter."""
+    request = decoded(body, kind)
+    _refuse_unsupported(request)
+    return _with_extensions(request)
+
+
+def decoded(body: bytes, kind: type[_Body]) -> _Body:
+    """Checked by the type alone. Raises ApiError, 400, naming the parameter."""
     try:
-        request = msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise _translated(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid(f"The body is not valid JSON: {error}", code="invalid_json") from error
-    _refuse_unsupported(request)
-    return _with_extensions(request)
 
 
 def _with_extensions(request: _Request) -> _Request:

@@ -87,6 +87,11 @@ class Sequence:
         return self.called_reason if self.called and self.finish_reason == "stop" else self.finish_reason
 
     @property
+    def stop(self) -> str | None:
+        """The stop string that ended it."""
+        return self._matcher.found if self._matcher else None
+
+    @property
     def parsed(self) -> bool:
         """Whether the text is more than text."""
         return self._parser is not None

@@ -12,6 +12,7 @@ from stoker.serve.keys import Keys
 from stoker.serve.lifecycle import Lifecycle
 from stoker.serve.limits import Limits
 from stoker.serve.metrics import Metrics
+from stoker.serve.openai_responses.store import ResponseStore
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class Exposure:
 
 @dataclass
 class Service:
-    """`plan` is the document that `stoker plan --json` prints, once there is a plan."""
+    """`plan` is the document that `stoker plan --json` prints, once there is a plan. `responses`: where those of
+    /v1/responses are kept."""
 
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     limits: Limits = field(default_factory=Limits)
     exposure: Exposure = field(default_factory=Exposure)
     plan: dict[str, Any] | None = None
+    responses: ResponseStore | None = None
     metrics: Metrics = field(init=False)
     admission: Admission = field(init=False)
 

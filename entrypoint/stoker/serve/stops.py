@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 
 class StopMatcher:
+    """`found` is the stop string that ended the text."""
+
     def __init__(self, stops: Sequence[str]) -> None:
         self._next: list[dict[str, int]] = [{}]
         self._depth = [0]
@@ -22,6 +24,7 @@ class StopMatcher:
         self._link()
         self._state = 0
         self._held = ""
+        self.found: str | None = None
 
     def _insert(self, stop: str) -> None:
         state = 0
@@ -59,7 +62,9 @@ class StopMatcher:
         for index, character in enumerate(text, offset + 1):
             state = self._step(state, character)
             if self._matched[state]:
-                return pending[: index - self._matched[state]], True
+                begin = index - self._matched[state]
+                self.found = pending[begin:index]
+                return pending[:begin], True
         keep = len(pending) - self._depth[state]
         self._state, self._held = state, pending[keep:]
         return pending[:keep], False

@@ -317,6 +317,14 @@ SETTINGS: tuple[Setting, ...] = (
         applies_to=("serve",),
     ),
     Setting(
+        "response-store",
+        "text",
+        "Where /v1/responses keeps what asks for it, so that `previous_response_id` works: `memory` or a directory",
+        shown_default="nothing is kept",
+        metavar="PLACE",
+        applies_to=("serve",),
+    ),
+    Setting(
         "log-prompts",
         "switch",
         "Write what is asked (the first 64 KiB of each body) into the access log",

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,6 +86,19 @@ def service(engine: Any, frontend: Frontend) -> Service:
     made = Service()
     made.lifecycle.attach(engine, frontend)
     return made
+
+
+@pytest.fixture
+def says(service: Any, frontend: Any, scripted: Any) -> Any:
+    """Makes the engine say a text, token by token, to a model of these ways."""
+
+    def say(text: str, **ways: Any) -> Any:
+        ids = [*frontend.tokenizer.encode_now(text, add_special_tokens=False), frontend.context.end_ids[0]]
+        engine = scripted.ScriptedEngine(lambda generation: scripted.one_by_one(ids))
+        service.attach(engine, replace(frontend, **ways))
+        return engine
+
+    return say
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from typing import Any
 
-import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from stoker.serve.parsers.families import FAMILIES
@@ -18,19 +17,6 @@ TOOLS = [
 ]
 CALL = 'On it.\n<tool_call>\n{"name": "weather", "arguments": {"city": "Bonn"}}\n</tool_call>'
 BODY: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Weather?"}], "tools": TOOLS}
-
-
-@pytest.fixture
-def says(service: Any, frontend: Any, scripted: Any) -> Any:
-    """Makes the engine say a text, token by token, to a model of these ways."""
-
-    def say(text: str, **ways: Any) -> Any:
-        ids = [*frontend.tokenizer.encode_now(text, add_special_tokens=False), frontend.context.end_ids[0]]
-        engine = scripted.ScriptedEngine(lambda generation: scripted.one_by_one(ids))
-        service.attach(engine, dataclasses.replace(frontend, **ways))
-        return engine
-
-    return say
 
 
 def _chunks(answer: Any) -> list[ChatCompletionChunk]:

@@ -1,0 +1,111 @@
+"""The body of /v1/messages, as Anthropic defines it: parsed strictly, nothing silently ignored.
+
+`cache_control` is accepted and changes nothing: prefixes are cached without being asked to.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+_Stop = Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class Text(Struct, frozen=True, forbid_unknown_fields=True, tag="text"):
+    text: str
+    cache_control: Any = None
+    citations: None = None
+
+
+class ToolUse(Struct, frozen=True, forbid_unknown_fields=True, tag="tool_use"):
+    id: str
+    name: str
+    input: dict[str, Any]
+    cache_control: Any = None
+    caller: Any = None
+
+
+class ToolResult(Struct, frozen=True, forbid_unknown_fields=True, tag="tool_result"):
+    tool_use_id: str
+    content: str | list[Text] | None = None
+    is_error: bool | None = None
+    cache_control: Any = None
+
+
+class Thinking(Struct, frozen=True, forbid_unknown_fields=True, tag="thinking"):
+    thinking: str
+    signature: str = ""
+
+
+class Message(Struct, frozen=True, forbid_unknown_fields=True):
+    role: Literal["user", "assistant"]
+    content: str | list[Text | ToolUse | ToolResult | Thinking]
+
+
+class Tool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    name: str
+    input_schema: dict[str, Any]
+    description: str | None = None
+    type: Literal["custom"] | None = None
+    strict: bool | None = None
+    cache_control: Any = None
+
+
+class ToolChoice(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class ThinkingWish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    type: Literal["enabled", "disabled", "adaptive"]
+    budget_tokens: Annotated[int, Meta(ge=1)] | None = None
+    display: Literal["summarized", "omitted"] | None = None
+
+
+class Metadata(Struct, frozen=True, forbid_unknown_fields=True):
+    user_id: str | None = None
+
+
+class Prompt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What creating a message and counting its tokens share."""
+
+    model: str
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    system: str | list[Text] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: ThinkingWish | None = None
+    cache_control: Any = None
+    # not supported
+    output_config: Any = None
+    output_format: Any = None
+    context_management: Any = None
+    mcp_servers: Any = None
+
+
+class MessagesRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    stop_sequences: Annotated[list[_Stop], Meta(max_length=16)] | None = None
+    stream: bool | None = None
+    metadata: Metadata | None = None
+    service_tier: Literal["auto", "standard_only"] | None = None
+    # not supported
+    container: Any = None
+    speed: Any = None
+    inference_geo: Any = None
+    diagnostics: Any = None
+
+
+class CountRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+UNSUPPORTED = (
+    *("output_config", "output_format", "context_management", "mcp_servers", "container", "speed", "inference_geo"),
+    "diagnostics",
+)

@@ -1,0 +1,280 @@
+"""OpenAI's Responses API, by OpenAI's own SDK on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from stoker.serve.keys import Keys
+from stoker.serve.openai_responses.store import DirectoryStore, Kept, MemoryStore, ResponseStore
+from stoker.serve.parsers.reasoning import THINK
+from stoker.serve.service import Exposure
+
+TOOL: Any = {
+    "type": "function",
+    "name": "weather",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    "strict": False,
+}
+CALL = 'On it.\n<tool_call>\n{"name": "weather", "arguments": {"city": "Bonn"}}\n</tool_call>'
+PATH = "/v1/responses"
+
+
+@pytest.fixture
+def with_sdk(listening: Any) -> Any:
+    def run(use: Callable[[AsyncOpenAI], Coroutine[Any, Any, None]], key: str = "none") -> None:
+        async def go() -> None:
+            async with listening() as port:
+                url = f"http://127.0.0.1:{port}/v1"
+                async with AsyncOpenAI(base_url=url, api_key=key, max_retries=0) as client:
+                    await use(client)
+
+        asyncio.run(go())
+
+    return run
+
+
+def prompt_of(engine: Any, frontend: Any) -> str:
+    return str(frontend.tokenizer.decode(engine.asked[-1].input_ids))
+
+
+def test_it_answers_and_streams_the_same(with_sdk: Any, says: Any) -> None:
+    says("The sun is warm.")
+
+    async def use(client: AsyncOpenAI) -> None:
+        whole = await client.responses.create(model="demo", input="Hello", instructions="Be brief.", temperature=0.5)
+        assert whole.output_text == "The sun is warm."
+        assert (whole.status, whole.id[:5], whole.temperature) == ("completed", "resp_", 0.5)
+        assert whole.usage is not None
+        events = [event async for event in await client.responses.create(model="demo", input="Hello", stream=True)]
+        assert [event.sequence_number for event in events] == list(range(len(events)))
+        text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+        assert text == "The sun is warm."
+        kinds = [event.type for event in events if event.type != "response.output_text.delta"]
+        assert kinds == [
+            "response.created",
+            "response.in_progress",
+            "response.output_item.added",
+            "response.content_part.added",
+            "response.output_text.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "response.completed",
+        ]
+        assert events[-1].response.output_text == whole.output_text
+        async with client.responses.stream(model="demo", input="Hello") as stream:
+            assert (await stream.get_final_response()).output_text == whole.output_text
+
+    with_sdk(use)
+
+
+def test_calls_are_items_whole_and_streamed(with_sdk: Any, says: Any) -> None:
+    says(CALL)
+
+    async def use(client: AsyncOpenAI) -> None:
+        whole = await client.responses.create(model="demo", input="Weather?", tools=[TOOL])
+        assert [item.type for item in whole.output] == ["message", "function_call"]
+        assert (whole.output[1].name, whole.output[1].arguments) == ("weather", '{"city": "Bonn"}')
+        async with client.responses.stream(model="demo", input="Weather?", tools=[TOOL]) as stream:
+            kinds = [event.type async for event in stream]
+            final = await stream.get_final_response()
+        assert final.output[1].arguments == '{"city": "Bonn"}'
+        assert kinds.count("response.function_call_arguments.delta") > 3
+
+    with_sdk(use)
+
+
+def test_thinking_is_an_item_and_goes_back_into_the_next_prompt(with_sdk: Any, says: Any, frontend: Any) -> None:
+    engine = says("<think>\nHm, hm.\n</think>\n\nIt is four.", thinking=THINK)
+
+    async def use(client: AsyncOpenAI) -> None:
+        first = await client.responses.create(model="demo", input="2 + 2?")
+        assert [item.type for item in first.output] == ["reasoning", "message"]
+        assert first.output[0].content[0].text.strip() == "Hm, hm."
+        later = [{"role": "user", "content": "2 + 2?"}, *(item.model_dump() for item in first.output)]
+        await client.responses.create(model="demo", input=[*later, {"role": "user", "content": "Sure?"}])
+
+    with_sdk(use)
+    prompt = prompt_of(engine, frontend)
+    assert prompt.index("It is four.") < prompt.index("Sure?")
+
+
+def test_results_of_tools_reach_the_prompt(with_sdk: Any, says: Any, frontend: Any) -> None:
+    engine = says("Sunny.")
+    items: Any = [
+        {"role": "user", "content": [{"type": "input_text", "text": "Weather?"}]},
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city": "Rom"}'},
+        {"type": "function_call", "call_id": "c2", "name": "weather", "arguments": '{"city": "Bari"}'},
+        {"type": "function_call_output", "call_id": "c1", "output": "28 degrees"},
+        {"type": "function_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "30 degrees"}]},
+    ]
+
+    async def use(client: AsyncOpenAI) -> None:
+        await client.responses.create(model="demo", input=items, tools=[TOOL])
+
+    with_sdk(use)
+    prompt = prompt_of(engine, frontend)
+    places = [prompt.index(part) for part in ("Weather?", '"city": "Rom"', '"city": "Bari"', "28 deg", "30 deg")]
+    assert places == sorted(places)
+
+
+def test_structured_output_and_demanded_calls_are_guided(ask: Any, says: Any) -> None:
+    engine = says('{"a": 1}')
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    wish = {"format": {"type": "json_schema", "name": "n", "schema": schema, "strict": True}}
+    answer = ask(PATH, {"model": "demo", "input": "x", "text": wish}).json
+    assert answer["text"]["format"]["schema"] == schema
+    assert engine.asked[-1].guide is not None
+    ask(PATH, {"model": "demo", "input": "x", "tools": [TOOL], "tool_choice": {"type": "function", "name": "weather"}})
+    assert "weather" in engine.asked[-1].guide.text
+
+
+def test_an_answer_that_was_cut_is_incomplete(ask: Any, says: Any) -> None:
+    says("one two three four")
+    answer = ask(PATH, {"model": "demo", "input": "x", "max_output_tokens": 2}).json
+    assert (answer["status"], answer["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
+    assert answer["output"][0]["status"] == "incomplete"
+    stream = ask(PATH, {"model": "demo", "input": "x", "max_output_tokens": 2, "stream": True}).text
+    assert "event: response.incomplete\n" in stream
+
+
+@pytest.fixture(params=["memory", "directory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ResponseStore:
+    return MemoryStore() if request.param == "memory" else DirectoryStore(tmp_path / "kept")
+
+
+def test_a_conversation_goes_on_from_a_stored_response(
+    with_sdk: Any, says: Any, service: Any, frontend: Any, store: ResponseStore
+) -> None:
+    engine = says("The sun is warm.")
+    service.responses = store
+
+    async def use(client: AsyncOpenAI) -> None:
+        first = await client.responses.create(
+            model="demo", input="First question", instructions="Be brief.", store=True
+        )
+        second = await client.responses.create(
+            model="demo", input="Second question", previous_response_id=first.id, store=True
+        )
+        await client.responses.create(model="demo", input="Third question", previous_response_id=second.id)
+        assert (await client.responses.retrieve(first.id)).output_text == "The sun is warm."
+        await client.responses.delete(first.id)
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(first.id)
+        unkept = await client.responses.create(model="demo", input="x")
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.create(model="demo", input="x", previous_response_id=unkept.id)
+
+    with_sdk(use)
+    prompt = frontend.tokenizer.decode(engine.asked[2].input_ids)
+    parts = ("First question", "The sun is warm.", "Second question", "The sun is warm.", "Third question")
+    begin = 0
+    for part in parts:
+        begin = prompt.index(part, begin) + 1
+    assert "Be brief." not in prompt, "instructions hold for one response"
+
+
+def test_a_stored_response_is_its_clients_alone(ask: Any, says: Any, service: Any, store: ResponseStore) -> None:
+    says("Mine.")
+    service.responses = store
+    service.exposure = Exposure(keys=Keys("alpha beta"))
+    kept = ask(PATH, {"model": "demo", "input": "x", "store": True}, headers={"x-api-key": "alpha"}).json
+    path = f"{PATH}/{kept['id']}"
+    assert ask(path, headers={"x-api-key": "alpha"}).status == 200
+    assert ask(path, headers={"x-api-key": "beta"}).status == 404
+    assert ask(path, method="DELETE", headers={"x-api-key": "beta"}).status == 404
+    body = {"model": "demo", "input": "x", "previous_response_id": kept["id"]}
+    assert ask(PATH, body, headers={"x-api-key": "beta"}).status == 404
+
+
+@pytest.mark.parametrize("id_", ["resp_" + "0" * 32, "../../etc/passwd", "..%2f..%2fetc%2fpasswd", "resp_x"])
+def test_what_is_not_stored_is_404(ask: Any, service: Any, store: ResponseStore, id_: str) -> None:
+    service.responses = store
+    assert ask(f"{PATH}/{id_}").status == 404
+
+
+def test_without_a_store_what_needs_one_is_refused(ask: Any) -> None:
+    for extra, param in (({"store": True}, "store"), ({"previous_response_id": "resp_1"}, "previous_response_id")):
+        answer = ask(PATH, {"model": "demo", "input": "x", **extra})
+        assert (answer.status, answer.error["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("extra", "param"),
+    [
+        ({"background": True}, "background"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
+        ({"input": [{"role": "user"}]}, "input[0].content"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"truncation": "auto"}, "truncation"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
+        ({"tool_choice": {"type": "mcp"}}, "tool_choice"),
+        ({"mood": 1}, "mood"),
+        ({"input": []}, "input"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_name(ask: Any, extra: dict[str, Any], param: str) -> None:
+    answer = ask(PATH, {"model": "demo", "input": "x", **extra})
+    assert (answer.status, answer.error["param"]) == (400, param)
+
+
+def test_the_memory_store_holds_no_more_than_it_may() -> None:
+    store = MemoryStore(most_bytes=1000)
+    for number in range(50):
+        store.put(Kept("a", {"id": f"resp_{number}", "text": "x" * 100}, []))
+    assert store._bytes <= 1000
+    assert store.get("resp_49", "a") is not None
+    assert store.get("resp_0", "a") is None
+
+
+def test_the_directory_store_forgets_what_is_old_and_is_private(tmp_path: Path) -> None:
+    id_ = "resp_" + "a" * 32
+    DirectoryStore(tmp_path / "kept").put(Kept("a", {"id": id_}, []))
+    path = tmp_path / "kept" / f"{id_}.json"
+    assert path.stat().st_mode & 0o077 == 0
+    assert path.parent.stat().st_mode & 0o077 == 0
+    long_ago = time.time() - 40 * 24 * 3600
+    os.utime(path, (long_ago, long_ago))
+    assert DirectoryStore(tmp_path / "kept").get(id_, "a") is None
+    assert not path.exists()
+
+
+def test_tokens_of_texts_and_conversations_are_counted_and_joined(ask: Any, says: Any, frontend: Any) -> None:
+    engine = says("x")
+    text = "The old man and the sea"
+    answer = ask("/tokenize", {"prompt": text, "add_special_tokens": False, "return_token_strs": True}).json
+    assert answer["tokens"] == frontend.tokenizer.encode_now(text, add_special_tokens=False)
+    assert "".join(answer["token_strs"]) == text
+    assert (answer["count"], answer["max_model_len"]) == (len(answer["tokens"]), frontend.context.length)
+    assert ask("/detokenize", {"tokens": answer["tokens"]}).json == {"prompt": text}
+    messages = [{"role": "user", "content": "Hello"}]
+    counted = ask("/tokenize", {"messages": messages}).json["count"]
+    ask("/v1/chat/completions", {"model": "demo", "messages": messages})
+    assert counted == len(engine.asked[-1].input_ids)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/tokenize", {}, "prompt"),
+        ("/tokenize", {"prompt": "x", "messages": [{"role": "user", "content": "x"}]}, "prompt"),
+        ("/tokenize", {"prompt": 3}, "prompt"),
+        ("/detokenize", {"tokens": [-1]}, "tokens[0]"),
+        ("/detokenize", {"tokens": [10**9]}, "tokens[0]"),
+        ("/detokenize", {}, "tokens"),
+    ],
+)
+def test_tokenizing_nonsense_is_refused(ask: Any, path: str, body: dict[str, Any], param: str) -> None:
+    answer = ask(path, body)
+    assert (answer.status, answer.error["param"]) == (400, param)
