@@ -16,7 +16,7 @@ from stoker.chain import make_plan_for, obtain_planned
 from stoker.cli.listeners import Listeners
 from stoker.cli.logs import resolved_format
 from stoker.cli.progress import Tee, listener
-from stoker.cli.service import capacity_of, exposure_of, limits_of, responses_of
+from stoker.cli.service import capacity_of, service_of
 from stoker.errors import DamagedEngineError, EngineError, StokerError, StoppedError
 from stoker.launch.runtime import supervisor_for
 from stoker.launch.supervisor import Supervisor
@@ -38,7 +38,7 @@ def run_server(settings: Settings) -> int:
     """Serves until SIGTERM, Ctrl-C or a failure; returns the exit code. The port is bound before any work is done."""
     import uvloop
 
-    service = Service(limits=limits_of(settings), exposure=exposure_of(settings), responses=responses_of(settings))
+    service = service_of(settings)
     with Listeners(settings, service) as listeners:
         code: int = uvloop.run(_serve(settings, service, listeners))
         return code
@@ -73,6 +73,8 @@ class _Serving:
                 await self.supervisor.stop()
             await self.server.stop()
             await listening
+            if self.service.tracer is not None:
+                await asyncio.to_thread(self.service.tracer.close)
 
     async def _serve(self) -> int:
         """Until the engine is given up, which is raised. One that turns out to be damaged is replaced."""

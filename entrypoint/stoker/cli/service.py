@@ -11,8 +11,9 @@ from stoker.serve.admission import Capacity
 from stoker.serve.keys import Keys
 from stoker.serve.limits import Limits
 from stoker.serve.openai_responses.store import ResponseStore, store_of
-from stoker.serve.service import Exposure
+from stoker.serve.service import Exposure, Service
 from stoker.serve.tls import TlsFiles, reloading_context
+from stoker.serve.tracing import Tracer, open_tracer
 from stoker.settings.layers import Settings
 
 
@@ -45,6 +46,22 @@ def responses_of(settings: Settings) -> ResponseStore | None:
         return store_of(place)
     except OSError as error:
         raise UsageError(f"responses cannot be kept in {place}", why=str(error)) from error
+
+
+def tracer_of(settings: Settings) -> Tracer | None:
+    """UsageError where OpenTelemetry is not installed."""
+    endpoint = settings["otlp-endpoint"].value
+    return open_tracer(str(endpoint)) if endpoint else None
+
+
+def service_of(settings: Settings) -> Service:
+    """UsageError for a setting that cannot be followed."""
+    return Service(
+        limits=limits_of(settings),
+        exposure=exposure_of(settings),
+        responses=responses_of(settings),
+        tracer=tracer_of(settings),
+    )
 
 
 def tls_of(settings: Settings) -> ssl.SSLContext | None:

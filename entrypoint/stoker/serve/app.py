@@ -119,6 +119,7 @@ def _enveloped(app: App, service: Service) -> App:
         max_body=service.limits.body_bytes,
         endpoints=(*INFERENCE_PATHS, *OTHER_PATHS),
         log_prompts=service.exposure.log_prompts,
+        tracer=service.tracer,
     )
 
 

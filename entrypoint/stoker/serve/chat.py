@@ -40,7 +40,7 @@ async def conversation(request: ChatRequest, frontend: Frontend) -> Conversation
     """ApiError naming the parameter at fault."""
     use = tool_use(request)
     family = _family(frontend) if use is not None else None
-    rendered = _render(request, use, frontend)
+    rendered = await _render(request, use, frontend)
     begun = frontend.thinking.begun_in(rendered) if frontend.thinking else False
     held = _held(family, begun, frontend) if use is not None and use.must and family else None
     prompt = await frontend.tokenizer.encode(rendered, add_special_tokens=False)
@@ -114,14 +114,14 @@ def _parser(
     return make
 
 
-def _render(request: ChatRequest, use: ToolUse | None, frontend: Frontend) -> str:
+async def _render(request: ChatRequest, use: ToolUse | None, frontend: Frontend) -> str:
     messages = template_messages(request.messages)
     template = frontend.chat_template
     if isinstance(template, TemplateMissingError):
         raise invalid(str(template), "messages", "chat_template_missing")
     arguments = _arguments(request, template)
     try:
-        return template.render(messages, arguments, None if use is None else use.for_template())
+        return await template.rendered(messages, arguments, None if use is None else use.for_template())
     except TemplateRefusedError as error:
         raise invalid(f"The model's chat template refused these messages: {error}", "messages") from error
 

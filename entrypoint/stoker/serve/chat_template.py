@@ -5,6 +5,7 @@ The environment is the one that templates are written for (transformers' `apply_
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,6 +17,8 @@ from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from stoker.serve.template_process import RenderingEndedError, TemplateProcess
 
 RESERVED = ("messages", "tools", "documents", "add_generation_prompt")
 
@@ -29,7 +32,10 @@ class TemplateMissingError(Exception):
 
 
 class ChatTemplate:
-    """Raises TemplateMissingError for a source that is not a template."""
+    """Raises TemplateMissingError for a source that is not a template.
+
+    `render` is for the process that may be lost; the API's own uses `rendered`, or `render_apart` where it can wait.
+    """
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
         try:
@@ -38,6 +44,7 @@ class ChatTemplate:
             raise TemplateMissingError(f"The model's chat template is broken: {error}") from error
         self.source = source
         self._special_tokens = dict(special_tokens)
+        self._process = TemplateProcess(source, self._special_tokens)
 
     def render(
         self,
@@ -53,6 +60,29 @@ class ChatTemplate:
             raise TemplateRefusedError(error.message or type(error).__name__) from error
         except Exception as error:  # a template is a program: it may fail in any way on messages it did not expect
             raise TemplateRefusedError(f"{type(error).__name__}: {error}") from error
+
+    async def rendered(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        arguments: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
+        """What `render` gives, rendered in a process of its own with limits of time and memory."""
+        return await asyncio.to_thread(self.render_apart, messages, arguments, tools)
+
+    def render_apart(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        arguments: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
+        try:
+            answer = self._process.render(messages, arguments, tools)
+        except RenderingEndedError as error:
+            raise TemplateRefusedError(str(error)) from error
+        if "refused" in answer:
+            raise TemplateRefusedError(answer["refused"])
+        return answer["text"]
 
 
 def load_chat_template(directory: Path) -> ChatTemplate:

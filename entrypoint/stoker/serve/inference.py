@@ -102,6 +102,7 @@ class Inference(Endpoint):
         metrics = self._service.metrics
         measurement = metrics.begin(job.identity.model, call.started)
         measurement.prompt_tokens = job.prompt_tokens
+        measurement.prepared_seconds = time.perf_counter() - call.started
         complete = False
         tokens = [len(each.input_ids) + each.max_tokens for each in job.generations]
         try:

@@ -18,6 +18,7 @@ class Measurement:
     finish_reasons: list[str] = field(default_factory=list)
     first_token_seconds: float | None = None
     queue_seconds: float = 0.0
+    prepared_seconds: float = 0.0
 
     def step(self, tokens: int, now: float, previous: float) -> None:
         """One step of one choice added `tokens`; `previous` is 0 at its first."""

@@ -16,6 +16,7 @@ from stoker.serve.error_forms import error_form
 from stoker.serve.errors import ApiError
 from stoker.serve.measurement import Measurement
 from stoker.serve.metrics import Metrics
+from stoker.serve.tracing import Tracer
 
 logger = logging.getLogger("stoker.access")
 
@@ -37,13 +38,21 @@ class Envelope:
     """Pure ASGI. A request id that is not 1 to 128 of A-Z a-z 0-9 . _ : / + = - is replaced by one of ours."""
 
     def __init__(
-        self, app: App, metrics: Metrics, *, max_body: int, endpoints: Collection[str], log_prompts: bool = False
+        self,
+        app: App,
+        metrics: Metrics,
+        *,
+        max_body: int,
+        endpoints: Collection[str],
+        log_prompts: bool = False,
+        tracer: Tracer | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._max_body = max_body
         self._endpoints = frozenset(endpoints)
         self._log_prompts = log_prompts
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,6 +79,8 @@ class Envelope:
     def _tell(self, scope: Scope, exchange: _Exchange, record: RequestRecord, seconds: float) -> None:
         path, status = scope["path"], exchange.status or _CLIENT_CLOSED
         self._metrics.http_request(path if path in self._endpoints else "other", status)
+        if self._tracer is not None and not path.startswith(_PROBED):
+            self._tracer.request(scope, record.id, status, seconds, record.measurement)
         level = logging.DEBUG if path.startswith(_PROBED) else logging.INFO
         if not logger.isEnabledFor(level):
             return

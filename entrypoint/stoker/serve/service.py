@@ -13,6 +13,7 @@ from stoker.serve.lifecycle import Lifecycle
 from stoker.serve.limits import Limits
 from stoker.serve.metrics import Metrics
 from stoker.serve.openai_responses.store import ResponseStore
+from stoker.serve.tracing import Tracer
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Service:
     exposure: Exposure = field(default_factory=Exposure)
     plan: dict[str, Any] | None = None
     responses: ResponseStore | None = None
+    tracer: Tracer | None = None
     metrics: Metrics = field(init=False)
     admission: Admission = field(init=False)
 

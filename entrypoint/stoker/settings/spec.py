@@ -325,6 +325,14 @@ SETTINGS: tuple[Setting, ...] = (
         applies_to=("serve",),
     ),
     Setting(
+        "otlp-endpoint",
+        "text",
+        "Address of an OpenTelemetry collector (OTLP over HTTP) that traces are sent to; needs `stoker[otel]`",
+        shown_default="none",
+        metavar="URL",
+        applies_to=("serve",),
+    ),
+    Setting(
         "log-prompts",
         "switch",
         "Write what is asked (the first 64 KiB of each body) into the access log",

@@ -71,7 +71,7 @@ def _written_call(template: ChatTemplate) -> str:
 def _rendered(template: ChatTemplate, messages: list[dict[str, Any]]) -> str:
     """Empty where the template does not take them."""
     try:
-        return template.render(messages, tools=[_TOOL])
+        return template.render_apart(messages, tools=[_TOOL])
     except TemplateRefusedError:
         return ""
 
