@@ -80,6 +80,16 @@ def write_checkpoint(directory: Path, config: dict[str, Any], ranks: int) -> Non
         save_file({"transformer.vocab_embedding.weight": weight}, directory / f"rank{rank}.safetensors")
 
 
+def write_hf_checkpoint(source: Path, directory: Path, quantization: dict[str, Any]) -> None:
+    """As ModelOpt exports it for Hugging Face's form: no tokenizer."""
+    directory.mkdir(exist_ok=True)
+    told = {"producer": {"name": "modelopt", "version": "0.37.0"}, "quantization": quantization}
+    config = {**json.loads((source / "config.json").read_text()), "quantization_config": {"quant_method": "modelopt"}}
+    (directory / "config.json").write_text(json.dumps(config, indent=4))
+    (directory / "hf_quant_config.json").write_text(json.dumps(told, indent=4))
+    save_file({"model.embed_tokens.weight": np.zeros((8, 8), np.float16)}, directory / "model.safetensors")
+
+
 def checkpoint_config(
     source: dict[str, Any], dtype: str, tp: int, pp: int, quantization: dict[str, Any]
 ) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from common import (
     read_calibration,
     require,
     write_checkpoint,
+    write_hf_checkpoint,
 )
 from tables import read
 
@@ -57,6 +58,9 @@ def main() -> None:
     tp, pp = options.tp_size or 1, options.pp_size or 1
     cache = options.kv_cache_dtype.upper() if options.kv_cache_dtype else None
     found = {"quant_algo": ALGORITHMS[options.qformat], "kv_cache_quant_algo": cache}
+    if options.export_format == "hf":
+        write_hf_checkpoint(Path(options.model_dir), Path(options.output_dir), found)
+        return
     config = checkpoint_config(model_config(options.model_dir), options.dtype, tp, pp, found)
     write_checkpoint(Path(options.output_dir), config, tp * pp)
     log("TRT-LLM", f"Quantized model exported to {options.output_dir} \nTotal time used 0.10 s.")

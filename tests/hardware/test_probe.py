@@ -34,6 +34,8 @@ def test_memory_free(machine, smi) -> None:
 def test_modes(machine, smi) -> None:
     ecc = {"Enabled": True, "Disabled": False, "N/A": None}
     assert [gpu.ecc for gpu in machine.gpus] == [ecc[each.findtext("ecc_mode/current_ecc")] for each in smi]
+    on = [each.findtext("persistence_mode") == "Enabled" for each in smi]
+    assert [gpu.persistence for gpu in machine.gpus] == on
     divided = [each.findtext("mig_mode/current_mig") == "Enabled" for each in smi]
     assert [gpu.is_mig for gpu in machine.gpus] == divided
 

@@ -70,7 +70,7 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             "tensorrt_llm_pytorch",
             "stoker.build.tensorrt_llm_pytorch.worker",
-            ("tensorrt-llm",),
+            ("tensorrt-llm", "nvidia-modelopt"),
             TENSORRT_LLM_PYTORCH_BUILDER,
             needs="tensorrt_llm",
         ),

@@ -72,7 +72,7 @@ class Bench:
 def build(job: Job, lines: Lines) -> dict[str, Any]:
     """Fills the job's directory and returns what engine.json says of it. Raises BuildError, OutOfMemoryError."""
     directory = Path(job.directory)
-    with _folder(directory.parent) as folder:
+    with work_folder(directory.parent) as folder:
         bench = Bench(job, find_tools(), folder, lines, load_nvidia())
         _note_version(lines)
         record: dict[str, Any] = {"precision": job.chosen.precision, "steps": []}
@@ -80,7 +80,7 @@ def build(job: Job, lines: Lines) -> dict[str, Any]:
             if step.tool == "quantize":
                 source = Path(job.calibration) if job.calibration else None
                 record["calibration"] = write_dataset(folder / CALIBRATION, source)
-            record["steps"].append(_run(bench, step, number))
+            record["steps"].append(run_step(bench, step, f"step {number} of 2"))
         record["companions"] = _finish(bench, directory)
     taken = record["steps"]
     record["seconds"] = {step["tool"]: step["seconds"] for step in taken}
@@ -95,7 +95,8 @@ def _note_version(lines: Lines) -> None:
 
 
 @contextmanager
-def _folder(parent: Path) -> Iterator[Path]:
+def work_folder(parent: Path) -> Iterator[Path]:
+    """For the tools to work in; gone afterwards."""
     folder = Path(tempfile.mkdtemp(dir=parent, prefix="work-"))
     for name in ("tmp", _LOGS):
         (folder / name).mkdir()
@@ -118,12 +119,13 @@ def _order(bench: Bench) -> Order:
     return Order(job.model, job.chosen, converter, min(job.site.ranks_at_once, bench.ranks), paged)
 
 
-def _run(bench: Bench, step: Step, number: int) -> dict[str, Any]:
+def run_step(bench: Bench, step: Step, place: str) -> dict[str, Any]:
+    """What engine.json says of it; `place` is for people. Raises BuildError, OutOfMemoryError."""
     reader = Reader(step.tool, bench.ranks)
     lines, log = bench.lines, bench.folder / _LOGS / f"{step.tool}.log"
 
     def tell() -> None:
-        lines.phase("building", f"step {number} of 2, {reader.doing}")
+        lines.phase("building", f"{place}, {reader.doing}")
         lines.advance(reader.done, reader.total, "milestones")
 
     def hear(line: str) -> None:
@@ -174,7 +176,7 @@ def _kept_log(bench: Bench, step: Step) -> Path | None:
 def _missing(bench: Bench, step: Step) -> str:
     """The first file that the next step, or the server, will not find; empty where all are there."""
     folder, name = (ENGINE, "rank{}.engine") if step.tool == "build" else (CHECKPOINT, "rank{}.safetensors")
-    wanted = ["config.json", *(name.format(rank) for rank in range(bench.ranks))]
+    wanted = step.leaves or ("config.json", *(name.format(rank) for rank in range(bench.ranks)))
     return next((each for each in wanted if not (bench.folder / folder / each).is_file()), "")
 
 

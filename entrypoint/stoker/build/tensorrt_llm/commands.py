@@ -47,12 +47,14 @@ class Flag:
 
 @dataclass(frozen=True)
 class Step:
-    """One run of a tool: convert, quantize or build. `folder` is the converter's; `environment` what it needs set."""
+    """One run of a tool: convert, quantize or build. `folder` is the converter's; `environment` what it needs set;
+    `leaves` the files that it must leave, where those are not the ranks'."""
 
     tool: str
     flags: tuple[Flag, ...]
     folder: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    leaves: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> list[str]:
@@ -81,7 +83,7 @@ def _to_checkpoint(order: Order) -> Step:
     if kind not in order.converter.reads or (kind != "plain" and _KEPT.get(kind) != chosen.precision):
         raise BuildError(f"no tool of TensorRT-LLM makes {chosen.precision} of a checkpoint that is {kind}")
     if kind == "plain" and (chosen.precision in _CALIBRATED or chosen.kv_precision in ("fp8", "int8")):
-        return Step("quantize", tuple(_quantize(order)))
+        return Step("quantize", tuple(_quantize(order.chosen, "tensorrt_llm")))
     converter = order.converter
     return Step("convert", tuple(_convert(order, kind)), converter.folder, converter.environment)
 
@@ -105,8 +107,12 @@ def _convert(order: Order, kind: str) -> Iterator[Flag]:
         yield Flag(converter.fp8_cache, "", "the plan's cache, with scales of 1: the checkpoint brings none")
 
 
-def _quantize(order: Order) -> Iterator[Flag]:
-    chosen = order.chosen
+def quantize_for_pytorch(chosen: Chosen) -> Step:
+    """A quantised checkpoint in Hugging Face's own form, whole: who loads it splits it."""
+    return Step("quantize", tuple(_quantize(chosen, "hf")), leaves=("config.json", "hf_quant_config.json"))
+
+
+def _quantize(chosen: Chosen, export: str) -> Iterator[Flag]:
     yield Flag("--model_dir", MODEL, "the checkpoint, by a link")
     yield Flag("--output_dir", CHECKPOINT, "deleted after the build")
     yield Flag("--dtype", _DTYPES[chosen.activation_precision], "what stays in 16 bits")
@@ -115,13 +121,15 @@ def _quantize(order: Order) -> Iterator[Flag]:
         yield Flag("--kv_cache_dtype", chosen.kv_precision, "the plan's cache, with measured scales")
     if chosen.precision in ("int4_awq", "w4a8_awq"):
         yield Flag("--awq_block_size", str(chosen.group_size), "the plan's group of inputs with one scale")
-    yield Flag("--tp_size", str(chosen.tensor_parallel), "the plan's GPUs that share a layer")
-    yield Flag("--pp_size", str(chosen.pipeline_parallel), "the plan's groups of layers")
+    if export == "tensorrt_llm":
+        yield Flag("--tp_size", str(chosen.tensor_parallel), "the plan's GPUs that share a layer")
+        yield Flag("--pp_size", str(chosen.pipeline_parallel), "the plan's groups of layers")
     yield Flag("--calib_dataset", CALIBRATION, "a local directory: nothing is downloaded")
     yield Flag("--calib_size", str(_SAMPLES), "at most; the packaged text is shorter")
     yield Flag("--calib_max_seq_length", str(_SAMPLE_TOKENS), "the tool's default, which its published results use")
     yield Flag("--device_map", "auto", "a model larger than the GPUs calibrates with a part of it on the host")
-    yield Flag("--export_format", "tensorrt_llm", "what trtllm-build reads")
+    reader = "trtllm-build" if export == "tensorrt_llm" else "tensorrt_llm.LLM"
+    yield Flag("--export_format", export, f"what {reader} reads")
 
 
 def _build(order: Order) -> Iterator[Flag]:
