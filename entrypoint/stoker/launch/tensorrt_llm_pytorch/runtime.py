@@ -7,6 +7,7 @@ them; a step of ours is to wait until one of them has moved.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import threading
@@ -105,6 +106,8 @@ class LlmRuntime:
         sequence = LlmSequence(generation, self)
         try:
             self._in_loop(self._begin(sequence, generation))
+        except RequestRefusedError:
+            raise
         except (self.refusal, TypeError, ValueError) as error:
             raise RequestRefusedError("the engine refused the request", why=str(error)) from error
         except Exception as error:  # the next step says so, to everybody
@@ -136,10 +139,17 @@ class LlmRuntime:
         return moved
 
     def close(self) -> None:
-        """Ends the LLM's processes, so that the next one finds the GPUs free."""
-        self._llm.shutdown()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Ends the LLM's processes, so that the next one finds the GPUs free. A broken one may not end well."""
+        with contextlib.suppress(Exception):
+            self._llm.shutdown()
+        self._loop.call_soon_threadsafe(self._end_following)
         self._thread.join()
+        self._loop.close()
+
+    def _end_following(self) -> None:
+        for task in self._following:
+            task.cancel()
+        self._loop.call_soon(self._loop.stop)
 
 
 def _arguments(settings: EngineSettings, api: Any) -> dict[str, Any]:
