@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2},
     "/v1/completions": {"model": "demo", "prompt": "Once", "max_tokens": 2},
+    "/v1/responses": {"model": "demo", "input": "Hello", "max_output_tokens": 2},
+    "/v1/messages": {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2},
 }
 IN_CI = 1000
 HUGE = 50 << 20
