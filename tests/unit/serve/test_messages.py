@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, get_type_hints
 
 import anthropic
 import pytest
 from anthropic import AsyncAnthropic
+from anthropic.types import MessageCountTokensParams
+from anthropic.types.message_create_params import MessageCreateParamsBase
 
 from stoker.launch.generation import EngineDiedError
+from stoker.serve.anthropic.requests import CountRequest, MessagesRequest
 from stoker.serve.keys import Keys
 from stoker.serve.parsers.reasoning import THINK
 from stoker.serve.service import Exposure
@@ -204,3 +207,8 @@ def test_a_call_that_was_cut_short_is_told_as_it_is(ask: Any, says: Any) -> None
     says('<tool_call>\n{"name": "weather", "arguments": {"city": "Bonn"}}\n</tool_call>')
     answer = ask("/v1/messages", {**BODY, "tools": [WEATHER], "max_tokens": 40})
     assert answer.status == 200
+
+
+def test_every_field_that_the_sdk_knows_is_served_or_refused_by_name() -> None:
+    for sdk, ours in ((MessageCreateParamsBase, MessagesRequest), (MessageCountTokensParams, CountRequest)):
+        assert set(get_type_hints(sdk)) - set(ours.__struct_fields__) == set(), "neither served nor refused"

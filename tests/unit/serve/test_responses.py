@@ -7,13 +7,15 @@ import os
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import openai
 import pytest
 from openai import AsyncOpenAI
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from stoker.serve.keys import Keys
+from stoker.serve.openai_responses.requests import ResponsesRequest
 from stoker.serve.openai_responses.store import DirectoryStore, Kept, MemoryStore, ResponseStore
 from stoker.serve.parsers.reasoning import THINK
 from stoker.serve.service import Exposure
@@ -278,3 +280,8 @@ def test_tokens_of_texts_and_conversations_are_counted_and_joined(ask: Any, says
 def test_tokenizing_nonsense_is_refused(ask: Any, path: str, body: dict[str, Any], param: str) -> None:
     answer = ask(path, body)
     assert (answer.status, answer.error["param"]) == (400, param)
+
+
+def test_every_field_that_the_sdk_knows_is_served_or_refused_by_name() -> None:
+    known = set(get_type_hints(ResponseCreateParamsBase))
+    assert known - set(ResponsesRequest.__struct_fields__) == set(), "neither served nor refused"

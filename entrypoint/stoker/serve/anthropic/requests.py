@@ -83,6 +83,9 @@ class Prompt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     output_format: Any = None
     context_management: Any = None
     mcp_servers: Any = None
+    speed: Any = None
+    user_profile_id: Any = None
+    workspace_id: Any = None
 
 
 class MessagesRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -96,7 +99,6 @@ class MessagesRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=T
     service_tier: Literal["auto", "standard_only"] | None = None
     # not supported
     container: Any = None
-    speed: Any = None
     inference_geo: Any = None
     diagnostics: Any = None
 
@@ -107,5 +109,5 @@ class CountRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 UNSUPPORTED = (
     *("output_config", "output_format", "context_management", "mcp_servers", "container", "speed", "inference_geo"),
-    "diagnostics",
+    *("diagnostics", "user_profile_id", "workspace_id"),
 )
