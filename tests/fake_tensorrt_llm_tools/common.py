@@ -1,8 +1,8 @@
 """What the stand-ins share: failures on demand, checkpoints, and the rules of compute capabilities.
 
 FAKE_TENSORRT_LLM_FAIL   TOOL:HOW, where TOOL is convert, quantize or build and HOW is one of
-                         killed (as the kernel does when memory runs out), worker-killed, gpu-memory, error, silent
-                         (ends well, leaves nothing), or hangs
+                         killed (as the kernel does when memory runs out), worker-killed (one of its processes), memory
+                         (a real allocation fails), gpu-memory, error, silent (ends well, leaves nothing), or hangs
 FAKE_TENSORRT_LLM_SM     the GPU's compute capability (9.0)
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -31,6 +32,9 @@ def fail_on_demand(tool: str) -> None:
     how = how_to_fail(tool)
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if how == "memory":
+        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+        bytearray(8 << 30)
     if how == "gpu-memory":
         raise RuntimeError("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.")
     if how == "error":

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,10 +19,11 @@ import pytest
 
 from stoker.build.jobs import Job, Site, as_json
 from stoker.build.worker import BuildCancelledError, run_build
-from stoker.errors import BuildError, OutOfMemoryError
+from stoker.errors import BuildError, OutOfMemoryError, UnsupportedModelError
 from stoker.plan.types import Chosen
 from stoker.processes import process_lives, session_members
 from stoker.progress import Silent
+from stoker.resolve.local import DEMO_DIRECTORY
 from stoker.resolve.resolve import resolve
 
 ROOT = Path(__file__).parents[2]
@@ -119,7 +121,7 @@ def test_two_ranks_are_made_side_by_side_and_a_quantised_one_is_calibrated_on_ou
 def test_a_nemo_archive_goes_to_its_own_converter(tools, workspace, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    (source / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}}')
+    shutil.copy(DEMO_DIRECTORY / "tokenizer.json", source)
     config = {"num_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "encoder_seq_length": 128}
     files = {"model_config.yaml": json.dumps(config), "model_weights.ckpt": "weights"}
     with tarfile.open(source / "gpt.nemo", "w") as tar:
@@ -132,10 +134,20 @@ def test_a_nemo_archive_goes_to_its_own_converter(tools, workspace, tmp_path):
     assert (built["architecture"], built["hidden_size"]) == ("GPTForCausalLM", 64)
 
 
+def test_a_tokenizer_that_cannot_be_used_is_told_before_the_work(tools, workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_TENSORRT_LLM_FAIL", "convert:hangs")
+    shutil.copytree(DEMO_DIRECTORY, tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}}')
+    model = resolve(str(tmp_path / "model"), tmp_path / "cache", Silent())
+    with pytest.raises(UnsupportedModelError, match="tokenizers library does not read it"):
+        run_build(model, chosen(), workspace, Silent(), site=Site(GPUS[:1]))
+
+
 @pytest.mark.parametrize(
     ("fail", "error", "said"),
     [
         ("convert:killed", OutOfMemoryError, "converter ran out of the host's memory: killed by SIGKILL"),
+        ("convert:memory", OutOfMemoryError, "converter ran out of the host's memory: exit code 1: MemoryError"),
         ("build:worker-killed", OutOfMemoryError, "trtllm-build ran out of the host's memory: exit code 1"),
         ("build:gpu-memory", BuildError, "trtllm-build ran out of the GPU's memory"),
         ("build:error", BuildError, "trtllm-build failed: exit code 1: RuntimeError: build cannot do this"),

@@ -75,13 +75,16 @@ def build(job: Job, lines: Lines) -> dict[str, Any]:
     with work_folder(directory.parent) as folder:
         bench = Bench(job, find_tools(), folder, lines, load_nvidia())
         _note_version(lines)
-        record: dict[str, Any] = {"precision": job.chosen.precision, "steps": []}
-        for number, step in enumerate(steps(_order(bench)), 1):
+        order = _order(bench)
+        companions = _companions(job, directory)  # first: a tokenizer that cannot be used is known before the work
+        record: dict[str, Any] = {"precision": job.chosen.precision, "companions": companions, "steps": []}
+        for number, step in enumerate(steps(order), 1):
             if step.tool == "quantize":
                 source = Path(job.calibration) if job.calibration else None
                 record["calibration"] = write_dataset(folder / CALIBRATION, source)
             record["steps"].append(run_step(bench, step, f"step {number} of 2"))
-        record["companions"] = _finish(bench, directory)
+        for name in (ENGINE, _LOGS):
+            (folder / name).rename(directory / name)
     taken = record["steps"]
     record["seconds"] = {step["tool"]: step["seconds"] for step in taken}
     record["peak_rss_bytes"] = max(step["peak_rss_bytes"] for step in taken)
@@ -180,9 +183,7 @@ def _missing(bench: Bench, step: Step) -> str:
     return next((each for each in wanted if not (bench.folder / folder / each).is_file()), "")
 
 
-def _finish(bench: Bench, directory: Path) -> list[str]:
-    for name in (ENGINE, _LOGS):
-        (bench.folder / name).rename(directory / name)
-    assert bench.job.model.directory is not None
-    write_vocabulary(bench.job.model.directory, directory)
-    return copy_companions(bench.job.model.directory, directory)
+def _companions(job: Job, directory: Path) -> list[str]:
+    assert job.model.directory is not None
+    write_vocabulary(job.model.directory, directory)
+    return copy_companions(job.model.directory, directory)

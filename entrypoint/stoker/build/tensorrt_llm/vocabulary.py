@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.build.companions import sync
+from stoker.errors import UnsupportedModelError
 
 FILE_NAME = "xgrammar_tokenizer_info.json"
 
@@ -25,10 +26,17 @@ def write_vocabulary(source: Path, directory: Path) -> None:
 
 
 def vocabulary_of(tokenizer: Path, ends: list[int]) -> dict[str, Any]:
-    """Tokens by id; an id that is not in use is empty."""
+    """Tokens by id; an id that is not in use is empty. UnsupportedModelError for a tokenizer that is none."""
     from tokenizers import Tokenizer
 
-    rust = Tokenizer.from_file(str(tokenizer))
+    try:
+        rust = Tokenizer.from_file(str(tokenizer))
+    except Exception as error:  # tokenizers raises plain Exception
+        raise UnsupportedModelError(
+            f"{tokenizer} cannot be used",
+            why=f"the tokenizers library does not read it: {error}",
+            remedy="save it again with transformers",
+        ) from error
     by_id = {number: token for token, number in rust.get_vocab(with_added_tokens=True).items()}
     size = max(by_id, default=-1) + 1
     return {

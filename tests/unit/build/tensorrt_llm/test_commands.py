@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,15 @@ def test_the_stand_ins_refuse_combinations(tools, flag, value, said, obeyed, tmp
     options = tools["trtllm_build"].read("build", words)
     with pytest.raises(AssertionError, match=said):
         tools["trtllm_build"].check(options, json.loads(Path("checkpoint/config.json").read_text()))
+
+
+def test_every_architecture_with_an_engine_path_has_a_converter_whose_flags_are_documented(tools):
+    compiled = {name for name, kinds in NVIDIA.models.items() if isinstance(kinds["tensorrt_llm"], Support)}
+    assert set(NVIDIA.converters) == compiled
+    tables = sys.modules["tables"].TABLES
+    for converter in NVIDIA.converters.values():
+        named = (converter.source, converter.tensor, converter.pipeline, converter.workers, converter.fp8_cache)
+        assert {flag for flag in (*named, *converter.fixed) if flag} <= set(tables[f"convert_{converter.folder}"])
 
 
 def test_every_flag_has_its_reason_and_no_flag_comes_twice():
