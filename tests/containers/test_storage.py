@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ def slow(tmp_path: Path) -> Iterator[Path]:
     """A directory on a file system that takes its time."""
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("no /dev/fuse to be slow with")
+    if not find_library("fuse3") and not find_library("fuse"):
+        pytest.skip("no libfuse: apt install libfuse3-3")
     source, mount = tmp_path / "source", tmp_path / "mount"
     source.mkdir()
     mount.mkdir()
