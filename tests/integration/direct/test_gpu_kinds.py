@@ -8,6 +8,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -67,16 +68,26 @@ def compiled(root: Path, ranks: int, paged: bool = True, world: int | None = Non
     return root
 
 
+def executors(heard, ranks: int) -> dict[int, str]:
+    """What each rank's executor was told, once all have been: the stand-in's do not wait for each other."""
+    deadline = time.monotonic() + 60
+    while True:
+        found = {entry["executor"]: entry["config"] for entry in heard() if "executor" in entry}
+        if len(found) == ranks or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("ranks", RANKS)
 def test_a_compiled_engine_generates_batched_and_streaming(heard, tmp_path, ranks):
     with Runner.from_dir(compiled(tmp_path / "stored", ranks)) as runner:
         one, two = runner.generate([PROMPT, (1, 2)], max_new_tokens=6)
         pieces = list(runner.stream([PROMPT], 6))
+        configs = executors(heard, ranks)
     assert (one.ids, one.finish) == (expected(6), "length")
     assert two.ids == expected(6, (1, 2))
     assert "".join(piece.text for piece in pieces) == one.text
     assert len(pieces) == 6
-    configs = {entry["executor"]: entry["config"] for entry in heard() if "executor" in entry}
     assert sorted(configs) == list(range(ranks))
     assert "max_tokens=2048" in configs[0]
     assert "enable_chunked_context=True" in configs[0]
