@@ -1,6 +1,7 @@
 # make serve   serves MODEL (default: the built-in demo) at http://127.0.0.1:PORT
 # make test    the whole test suite, with lint and types
 # make bench   measures, and writes docs/performance.md
+# make soak    kills, damages and starves it for an hour
 # make image   builds the CPU image, stoker:cpu, with Docker or Podman; make image-test tests it
 # Everything is set up in .venv on the way.
 
@@ -39,6 +40,10 @@ fuzz: setup-test  # 20,000 cases from our OpenAPI document, and as many hostile 
 
 bench: setup-test
 	.venv/bin/python -m tests.performance
+
+.PHONY: soak
+soak: setup-test  # the long variants of the tests of faults, about an hour
+	SOAK=1 .venv/bin/python -m pytest tests/integration/store tests/integration/faults
 
 docs: setup-test
 	.venv/bin/python -m stoker.settings.docs

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,6 +54,7 @@ class HubServer:
         self.status: int | None = None
         self.ignore_ranges = False
         self.names_only = False
+        self.pause = 0.0  # seconds after each chunk
         self._allowance: int | None = None
         self._corrupt: set[str] = set()
         self.met = False
@@ -88,6 +90,11 @@ class HubServer:
         repository.commits[commit] = dict(files)
         repository.revisions[revision] = commit
         return commit
+
+    def size(self, name: str) -> int:
+        """Bytes of all files of the repository's newest commit."""
+        repository = self.repositories[name]
+        return sum(len(data) for data in repository.commits[repository.revisions["main"]].values())
 
     def fail_after(self, content_bytes: int) -> None:
         """Cuts every connection once so many more bytes of files were served; `recover` ends it."""
@@ -266,6 +273,7 @@ class _Handler(BaseHTTPRequestHandler):
             chunk = body[offset : offset + CHUNK_BYTES]
             granted = self.server.hub.take(len(chunk))
             self.wfile.write(chunk[:granted])
+            time.sleep(self.server.hub.pause)
             if granted < len(chunk):
                 self.close_connection = True
                 return

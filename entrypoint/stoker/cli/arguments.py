@@ -36,7 +36,7 @@ def command_parser(command: str, description: str, first: tuple[str, tuple[str, 
 
 def parse(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, Settings]:
     """The command's own options, and the settings after all layers."""
-    options = parser.parse_args(list(arguments))
+    options = parser.parse_intermixed_args(list(arguments))
     given = vars(options)
     flags = {setting.name: given.get(_destination(setting)) for setting in SETTINGS}
     config = flags.get("config")

@@ -103,7 +103,12 @@ class Download:
     def _fetch_blob(self, file: RemoteFile) -> None:
         with PartialFile(self._cache.partial(file.etag), file) as partial:
             self._count.add(partial.size)
-            self._append_with_retries(partial)
+            try:
+                self._append_with_retries(partial)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    partial.forget()
+                raise
             partial.finish(self._cache.blob(file.etag))
         self._arrived.append(file)
 

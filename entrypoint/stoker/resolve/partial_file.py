@@ -68,6 +68,10 @@ class PartialFile:
         self.size = 0
         self._digest = content_hash(self.file.etag, self.file.size)
 
+    def forget(self) -> None:
+        """Gives the space back: on a full disk it is needed more than these bytes."""
+        self._path.unlink(missing_ok=True)
+
     def finish(self, destination: Path) -> None:
         """Moves the whole file into place; forgets the bytes and raises DamagedModelError if they are not the hub's."""
         self._stream.flush()

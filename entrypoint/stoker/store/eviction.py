@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stoker.store.store import Store
-from stoker.store.workspace import size_of, sweep
+from stoker.store.workspace import size_of
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,5 @@ def clear_remains(store: Store) -> int:
     freed = sum(size_of(path) for path in remains)
     for path in remains:
         shutil.rmtree(path, ignore_errors=True)
-    sweep(store.tmp)
+    store.sweep()
     return freed

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +16,7 @@ from stoker.store.engine import SCHEMA, EngineFile, Manifest
 NAME = "engine.json"
 SIGNATURE = "engine.json.sig"
 _CHUNK = 1 << 20
+_OWN_DIGEST = "sha256"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,7 +72,8 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Written whole and flushed to the disk, so that a power cut leaves either no manifest or all of it."""
     path = directory / NAME
     with path.open("w") as file:
-        json.dump(asdict(manifest), file, indent=1, sort_keys=True)
+        document = asdict(manifest)
+        json.dump({**document, _OWN_DIGEST: _digest(document)}, file, indent=1, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())
 
@@ -86,6 +89,9 @@ def file_digest(path: Path) -> str:
 def _manifest(document: dict[str, Any]) -> Manifest:
     if document["schema"] != SCHEMA:
         raise ValueError(f"schema {document['schema']}, this version reads {SCHEMA}")
+    digest = document.pop(_OWN_DIGEST)
+    if digest != _digest(document):
+        raise ValueError(f"its own {_OWN_DIGEST} is not right")
     files = tuple(EngineFile(**file) for file in document.pop("files"))
     for file in files:
         parts = PurePosixPath(file.path).parts
@@ -94,3 +100,8 @@ def _manifest(document: dict[str, Any]) -> Manifest:
         if not parts or ".." in parts or file.path.startswith("/") or type(file.size) is not int or file.size < 0:
             raise ValueError(f"it names the file {file.path!r}")
     return Manifest(files=files, **document)
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """Of engine.json itself, so that a changed byte in it is noticed like one in any other file."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -41,6 +41,7 @@ def obtain(
 
     Raises what `make` raises, StorageError, CacheError, or StoppedError while waiting for another process.
     """
+    store.sweep()
     store.use(wanted.key)
     try:
         engine, made = _obtain(store, wanted, policy, progress, make, cancel or threading.Event())
@@ -67,6 +68,7 @@ def _obtain(
     except UnusableEngineError:
         pass  # looked at again below, where no other process can be putting it right
     with store.lease(wanted.key, progress, cancel) as lease:
+        store.sweep()  # of whom we follow, if we do
         shared = SharedProgress(progress, lease)
         engine = _found(store, wanted.key, policy, shared)
         engine = engine or fetch_from_remotes(store, wanted.key, lease, policy, shared, cancel)

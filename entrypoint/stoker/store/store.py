@@ -26,8 +26,8 @@ from stoker.store.heartbeat import touch
 from stoker.store.lease import Lease, leased
 from stoker.store.manifest import UnusableEngineError, check_sizes, describe_files, read_manifest, write_manifest
 from stoker.store.owner import this_process
-from stoker.store.use import is_used, mark_used, unmark
-from stoker.store.workspace import reserve, workspace_in
+from stoker.store.use import is_used, mark_used, sweep_locks, unmark
+from stoker.store.workspace import reserve, sweep, workspace_in
 
 _KEPT_IN_QUARANTINE = 2
 
@@ -74,6 +74,11 @@ class Store:
 
     def release(self, key: str) -> None:
         unmark(self.locks, key)
+
+    def sweep(self) -> None:
+        """Removes what processes that were killed have left in locks/ and tmp/."""
+        sweep_locks(self.locks)
+        sweep(self.tmp)
 
     def is_used(self, key: str) -> bool:
         """By this process or any other."""

@@ -7,7 +7,7 @@ import contextlib
 from contextlib import ExitStack
 from pathlib import Path
 
-from stoker.store.heartbeat import Heartbeat, is_alive, touch
+from stoker.store.heartbeat import STALE_SECONDS, Heartbeat, is_alive, touch
 from stoker.store.owner import owner_in, this_process
 
 _BEAT_SECONDS = 10.0
@@ -33,6 +33,22 @@ def unmark(locks: Path, key: str) -> None:
     if stack is not None:
         with contextlib.suppress(OSError):
             stack.close()
+
+
+def sweep_locks(locks: Path) -> None:
+    """Removes what the dead have left: marks, leases, and leases half written."""
+    for path in locks.iterdir():
+        patience = _STALE_SECONDS if ".use." in path.name or path.name.startswith(".") else STALE_SECONDS
+        owner = owner_in(path.name) or owner_in(_text(path))
+        if not is_alive(path, owner, patience):
+            path.unlink(missing_ok=True)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def is_used(locks: Path, key: str) -> bool:

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -278,3 +279,126 @@ def publish() -> Callable[..., Engine]:
             return store.publish(workspace, manifest)
 
     return make
+
+
+def below(pid: int) -> list[int]:
+    """Every process below one, whichever of its threads started it."""
+    found, parents = [], [pid]
+    while parents:
+        parent = parents.pop()
+        try:
+            tasks = list(Path(f"/proc/{parent}/task").iterdir())
+            own = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        except OSError:
+            continue
+        found += own
+        parents += own
+    return found
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> float:
+    """Seconds that it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not {what} after {seconds} s"
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+@pytest.fixture(scope="session", name="wait_until")
+def wait_until_fixture() -> Callable[..., float]:
+    return wait_until
+
+
+@pytest.fixture(scope="session")
+def halt_build() -> Callable[[int], int]:
+    """Stops the build of a process in the middle, while the process itself goes on; returns the worker's pid."""
+
+    def halt(pid: int) -> int:
+        found: list[int] = []
+
+        def halted() -> bool:
+            for each in below(pid):
+                with contextlib.suppress(OSError):
+                    if b"build.openvino.worker" in Path(f"/proc/{each}/cmdline").read_bytes():
+                        os.kill(each, signal.SIGSTOP)
+                        found.append(each)
+            return bool(found)
+
+        wait_until(halted, "building")
+        return found[0]
+
+    return halt
+
+
+def rounds(quick: int, full: int) -> int:
+    """How often a test repeats: `make soak` sets SOAK."""
+    return full if os.environ.get("SOAK") else quick
+
+
+@pytest.fixture(scope="session", name="rounds")
+def rounds_fixture() -> Callable[[int, int], int]:
+    return rounds
+
+
+started: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def none_left() -> Iterator[None]:
+    """Ends what a failed test would leave running."""
+    yield
+    while started:
+        process = started.pop()
+        process.kill()
+        process.wait()
+
+
+class Cli:
+    """`stoker` in processes of their own, on one cache."""
+
+    def __init__(self, cache: Path, environment: dict[str, str]) -> None:
+        self.cache = cache
+        self._environment = environment
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self._environment}
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "stoker", *arguments, "--cache", str(self.cache)]
+
+    def run(self, *arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        command = [*prefix, *self.command(*arguments)]
+        return subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=300, check=False)
+
+    def start(self, *arguments: str, log: Path, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+        with log.open("w") as file:
+            command = [*prefix, *self.command(*arguments)]
+            started.append(subprocess.Popen(command, stdout=file, stderr=file, env=self.environment))
+        return started[-1]
+
+    def remains(self) -> list[str]:
+        """What must not be there once nothing runs any more."""
+        folders = [self.cache / name for name in ("tmp", "locks", "partial")]
+        return [str(path) for folder in folders if folder.is_dir() for path in folder.iterdir()]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path / "cache", {})
+
+
+@pytest.fixture
+def served_model(hub: Any) -> str:
+    """The demo model as a repository of the hub's stand-in."""
+    from stoker.resolve.local import DEMO_DIRECTORY
+
+    files = {path.name: path.read_bytes() for path in DEMO_DIRECTORY.iterdir() if path.is_file()}
+    hub.add_repository("org/demo", files)
+    return "org/demo"
+
+
+@pytest.fixture(scope="session")
+def make_cli() -> Callable[..., Cli]:
+    return lambda cache, **environment: Cli(cache, environment)

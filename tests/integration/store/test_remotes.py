@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from stoker.progress import Silent
 from stoker.store.engine import Engine
 from stoker.store.integrity import fault_of
+from stoker.store.manifest import write_manifest
 from stoker.store.obtain import Wanted, obtain
 from stoker.store.policy import StorePolicy
 from stoker.store.remotes import transfer
@@ -123,7 +125,7 @@ def test_a_cut_transfer_goes_on_where_it_was(place, publish, proxy, log_in, tmp_
     notes = Notes()
     assert fetch(tmp_path / "b", engine.manifest.key, notes, place.address(network.port)) is None
     assert notes.warning
-    assert network.sent <= size // 2
+    assert network.sent < 0.75 * size
     network.cut_after, network.sent = None, 0
     pulled = fetch(tmp_path / "b", engine.manifest.key, Notes(), place.address(network.port))
     assert pulled is not None
@@ -211,10 +213,11 @@ def test_a_remote_that_lies_about_what_it_has_is_not_believed(lie, directory, pu
     engine, other = publish(store), publish(store, "other")
     push(engine, directory.address(), StorePolicy(), Silent())
     manifest = directory.root / engine.manifest.key / "engine.json"
-    text = manifest.read_text()
-    path_outside = text.replace("weights.bin", "../../../weights.bin")
-    lies = {"another engine": (other.directory / "engine.json").read_text(), "a path outside": path_outside}
-    manifest.write_text(lies.get(lie, "{"))
+    if lie == "a path outside":
+        files = (replace(engine.manifest.files[0], path="../../../weights.bin"),)
+        write_manifest(manifest.parent, replace(engine.manifest, files=files))
+    else:
+        manifest.write_text((other.directory / "engine.json").read_text() if lie == "another engine" else "{")
     notes = Notes()
     assert fetch(tmp_path / "b", engine.manifest.key, notes, directory.address()) is None
     assert "engine.json" in notes.warning

@@ -1,13 +1,14 @@
 import errno
 import multiprocessing
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stoker.errors import CacheError, StorageError
-from stoker.store.engine import SCHEMA, Manifest
-from stoker.store.manifest import UnusableEngineError, check_digests
+from stoker.store.engine import SCHEMA, EngineFile, Manifest
+from stoker.store.manifest import UnusableEngineError, check_digests, write_manifest
 from stoker.store.store import Store
 
 
@@ -115,8 +116,8 @@ def test_another_engines_manifest_is_not_taken(tmp_path: Path) -> None:
 
 def test_a_manifest_that_points_outside_its_directory_is_refused(tmp_path: Path) -> None:
     directory = publish(Store(tmp_path))
-    text = (directory / "engine.json").read_text()
-    (directory / "engine.json").write_text(text.replace("openvino_model.bin", "../../secret"))
+    outside = replace(manifest(), files=(EngineFile("../../secret", 1, "0" * 64),))
+    write_manifest(directory, outside)
     with pytest.raises(UnusableEngineError, match="names the file"):
         Store(tmp_path).find(directory.name)
 
