@@ -18,6 +18,7 @@
     │   └── OutOfMemoryError       70  the host's memory does not hold what it needs
     ├── EngineError                70  the engine could not be started, or died
     ├── ContainerError             69  no container engine, no image, or a container ended (with its exit code)
+    │   └── UnstableEngineError    70  the engine died again and again
     └── StoppedError              130  the user stopped Stoker before it was ready
 
 Exit codes follow sysexits(3).
@@ -123,6 +124,10 @@ class EngineError(StokerError):
 class ContainerError(StokerError):
     exit_code = 69
     code = "container_failed"
+
+
+class UnstableEngineError(EngineError):
+    code = "engine_unstable"
 
 
 class StoppedError(StokerError):

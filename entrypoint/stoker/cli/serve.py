@@ -17,4 +17,4 @@ def run(arguments: Sequence[str]) -> int:
 
     from stoker.cli.server import run_server
 
-    return run_server(settings)
+    return run_server(settings, reread=lambda: parse(parser, arguments)[1])

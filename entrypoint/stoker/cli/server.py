@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 
 from stoker.chain import make_plan_for, obtain_planned
 from stoker.cli.listeners import Listeners
-from stoker.cli.logs import resolved_format
+from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import Tee, listener
 from stoker.cli.service import capacity_of, service_of
-from stoker.errors import DamagedEngineError, EngineError, StokerError, StoppedError
+from stoker.errors import DamagedEngineError, EngineError, StokerError, StoppedError, UnstableEngineError
 from stoker.launch.runtime import supervisor_for
-from stoker.launch.supervisor import Supervisor
+from stoker.launch.supervisor import Patience, Supervisor
 from stoker.plan.render import plan_document
+from stoker.plan.step_down import stepped_down
 from stoker.plan.types import Plan
 from stoker.serve.frontend import Frontend, load_frontend
 from stoker.serve.service import Service
@@ -34,25 +35,29 @@ _LOG = logging.getLogger("stoker")
 _T = TypeVar("_T")
 
 
-def run_server(settings: Settings) -> int:
+def run_server(settings: Settings, reread: Callable[[], Settings]) -> int:
     """Serves until SIGTERM, Ctrl-C or a failure; returns the exit code. The port is bound before any work is done."""
     import uvloop
 
     service = service_of(settings)
     with Listeners(settings, service) as listeners:
-        code: int = uvloop.run(_serve(settings, service, listeners))
+        code: int = uvloop.run(_serve(settings, service, listeners, reread))
         return code
 
 
-async def _serve(settings: Settings, service: Service, listeners: Listeners) -> int:
-    return await _Serving(settings, service, listeners).run()
+async def _serve(settings: Settings, service: Service, listeners: Listeners, reread: Callable[[], Settings]) -> int:
+    return await _Serving(settings, service, listeners, reread).run()
 
 
 class _Serving:
     """One run of the server. `stopping` is set by the first signal; a second one ends the process at once."""
 
-    def __init__(self, settings: Settings, service: Service, listeners: Listeners) -> None:
+    def __init__(
+        self, settings: Settings, service: Service, listeners: Listeners, reread: Callable[[], Settings]
+    ) -> None:
         self.settings = settings
+        self.reread = reread
+        self.steps_down = 0
         self.service = service
         self.lifecycle = service.lifecycle
         self.server = listeners
@@ -80,7 +85,23 @@ class _Serving:
         """Until the engine is given up, which is raised. One that turns out to be damaged is replaced."""
         while True:
             plan, engine = await _in_thread(self._prepare)
-            await self._replace(engine, await self._serve_engine(plan, engine))
+            try:
+                fault = await self._serve_engine(plan, engine)
+            except UnstableEngineError as error:
+                await self._step_down(plan, error)
+            else:
+                await self._replace(engine, fault)
+
+    async def _step_down(self, plan: Plan, error: UnstableEngineError) -> None:
+        """Lets the next round drive the engine less hard; raises the error where that is not possible any more."""
+        smaller = stepped_down(plan)
+        if smaller is None:
+            raise error
+        _LOG.error("%s; trying again with smaller limits: %s", error, smaller.reasons[-1])
+        self.lifecycle.detach(smaller.reasons[-1])
+        assert self.supervisor is not None
+        await self.supervisor.stop()
+        self.steps_down += 1
 
     async def _serve_engine(self, plan: Plan, engine: Engine) -> str:
         """Returns what is damaged in the engine; raises why it was given up."""
@@ -89,6 +110,12 @@ class _Serving:
             plan.chosen,
             plan.memory.kv_blocks,
             gpus=plan.device_uuids,
+            patience=Patience(
+                wedged=self.settings.engine_timeout,
+                fresh=min(60.0, self.settings.engine_timeout / 2),
+                heartbeat=min(5.0, self.settings.engine_timeout / 4),
+                deaths=self.settings.restart_limit,
+            ),
             on_state=self.lifecycle.engine_state,
         )
         damage = asyncio.ensure_future(self._damage(engine))
@@ -141,6 +168,8 @@ class _Serving:
             self.progress.note(reason)
         plan, engine = obtain_planned(plan, self.settings, self.progress, self.cancel)
         self.service.plan = plan_document(plan)  # another one where the first failed to build
+        for _ in range(self.steps_down):  # only now: the key is of the plan that the engine was built for
+            plan = stepped_down(plan) or plan
         return plan, engine
 
     def _frontend(self, engine: Engine, plan: Plan) -> Frontend:
@@ -198,6 +227,17 @@ class _Serving:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        """SIGHUP: the settings are read again, and the log level is that of now. A bad file changes nothing."""
+        try:
+            settings = self.reread()
+        except StokerError as error:
+            _LOG.error("the settings were not reloaded: %s", error)
+            return
+        set_up_logging(resolved_format(settings.log_format), settings.log_level)
+        _LOG.info("reloaded the settings: the log level is %s", settings.log_level)
 
     def _told_to_stop(self, number: int) -> None:
         if self.stopping.is_set():

@@ -40,13 +40,17 @@ _SEED_MASK = (1 << 64) - 1
 
 @dataclass
 class _Link:
-    """One server's lifetime: its channel, and the calls that must end with it. `failure` is set when it is over."""
+    """One server's lifetime: its channel, and the calls that must end with it.
+
+    `over` is done when that is, and `failure` then says why.
+    """
 
     channel: Any
     stub: Any
     metrics_port: int
     calls: set[Any] = field(default_factory=set)
     failure: str = ""
+    over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class TritonClient:
@@ -76,6 +80,7 @@ class TritonClient:
         if link is None:
             return
         link.failure = reason
+        link.over.set_result(None)
         for call in tuple(link.calls):
             call.cancel()
         await link.channel.close()
@@ -102,8 +107,7 @@ class TritonClient:
         wire_id = f"{generation.request_id}/{next(self._serial)}"
         over = False
         try:
-            await call.write(encode_request(generation, wire_id))
-            await call.done_writing()
+            await _write(link, call, encode_request(generation, wire_id))
             async for delta in self._deltas(call):
                 yield delta
             over = True
@@ -176,13 +180,34 @@ def _outputs(response: Any) -> tuple[list[int], list[float] | None, bool]:
     return ids, log_probs, exhausted
 
 
+async def _write(link: _Link, call: Any, request: Any) -> None:
+    """EngineDiedError if the server goes meanwhile.
+
+    grpc.aio never returns from writing to a call that is cancelled before its connection stands.
+    """
+    task = asyncio.ensure_future(_write_all(call, request))
+    try:
+        await asyncio.wait({task, link.over}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise _died(link.failure)
+        task.result()
+    finally:
+        task.cancel()
+
+
+async def _write_all(call: Any, request: Any) -> None:
+    await call.write(request)
+    await call.done_writing()
+
+
 async def _send_stop(link: _Link, wire_id: str) -> None:
     """Whatever goes wrong here, the engine is going, or Triton still knows of the cancelled call."""
+    if link.over.done():
+        return
     call = link.stub.ModelStreamInfer(timeout=_STOP_SECONDS)
     link.calls.add(call)
-    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError, asyncio.InvalidStateError):
-        await call.write(_encoded(wire_id, _STOP_INPUTS))
-        await call.done_writing()
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError, asyncio.InvalidStateError, EngineDiedError):
+        await _write(link, call, _encoded(wire_id, _STOP_INPUTS))
         await call.read()
     call.cancel()
     link.calls.discard(call)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stoker.errors import EngineError, StokerError
+from stoker.errors import EngineError, StokerError, UnstableEngineError
 from stoker.launch import shared_memory
 from stoker.launch.client import TritonClient
 from stoker.launch.death import cause_of_death, out_of_memory_kills
@@ -34,7 +34,8 @@ class Patience:
     """Seconds, but for `attempts`: how often in a row the engine may fail to come back before it is given up.
 
     `heartbeat`: silence after which an idle engine is given a token to make; `fresh`: silence after which it no longer
-    counts as ready but as stalled; `wedged`: silence after which it is taken for dead.
+    counts as ready but as stalled; `wedged`: silence after which it is taken for dead. `deaths` within `window` are
+    the circuit breaker: an engine that comes back only to die again is given up too.
     """
 
     load: float = 3600.0
@@ -46,6 +47,8 @@ class Patience:
     backoff: float = 0.5
     longest_backoff: float = 30.0
     attempts: int = 5
+    deaths: int = 5
+    window: float = 600.0
 
 
 class Supervisor:
@@ -69,6 +72,7 @@ class Supervisor:
         self._failed: asyncio.Future[StokerError] | None = None
         self._signs = LifeSigns(self._steps, lambda: self.client.last_token)
         self._kills = 0
+        self._deaths: list[float] = []
 
     @property
     def ready(self) -> bool:
@@ -192,15 +196,30 @@ class Supervisor:
         """Restarts for as long as the engine comes back."""
         while True:
             cause = await self._first_trouble()
-            logger.error("%s; restarting it", cause)
-            self._set_state("restarting")
-            await self._bring_down(str(cause.what), gently=False)
-            failure = await self._bring_back()
+            if failure := self._breaker(cause):
+                await self._bring_down(str(cause.what), gently=False)
+            else:
+                logger.error("%s; restarting it", cause)
+                self._set_state("restarting")
+                await self._bring_down(str(cause.what), gently=False)
+                failure = await self._bring_back()
             if failure is not None:
                 self._set_state("failed")
                 assert self._failed is not None
                 self._failed.set_result(failure)
                 return
+
+    def _breaker(self, cause: EngineError) -> StokerError | None:
+        """Why it is given up, where it has died too often of late."""
+        now, patience = time.monotonic(), self._patience
+        self._deaths = [moment for moment in self._deaths if now - moment < patience.window] + [now]
+        if len(self._deaths) < patience.deaths:
+            return None
+        return UnstableEngineError(
+            f"the engine died {len(self._deaths)} times within {patience.window / 60:g} minutes",
+            why=str(cause),
+            remedy="choose a smaller --max-batch-size or --max-seq-len, or give it more memory",
+        )
 
     async def _first_trouble(self) -> EngineError:
         tasks = [asyncio.create_task(self._death()), asyncio.create_task(self._wedged())]

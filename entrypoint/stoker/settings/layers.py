@@ -73,6 +73,15 @@ class Settings:
         return float(self["drain-timeout"].value)
 
     @property
+    def engine_timeout(self) -> float:
+        """Seconds."""
+        return float(self["engine-timeout"].value)
+
+    @property
+    def restart_limit(self) -> int:
+        return int(self["restart-limit"].value)
+
+    @property
     def log_format(self) -> str:
         return str(self["log-format"].value)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.errors import EngineError
+from stoker.errors import EngineError, UnstableEngineError
 from stoker.launch.generation import EngineDiedError, Generation
 from stoker.launch.python_engine import PythonEngine
 from stoker.launch.supervisor import Patience, Supervisor
@@ -139,5 +139,27 @@ def test_it_gives_up_when_it_does_not_come_back(loop, settings_of, tiny_engine, 
         assert isinstance(failure, EngineError)
         assert supervisor.state == "failed"
         assert not supervisor.ready
+    finally:
+        loop.run(supervisor.stop())
+
+
+def test_an_engine_that_dies_again_and_again_is_given_up_with_its_last_cause(loop, settings_of, tiny_engine, harness):
+    patience = Patience(backoff=0.01, deaths=3)
+    supervisor = Supervisor(PythonEngine(settings_of(tiny_engine, max_batch_size=2)), patience)
+
+    async def kill_it_each_time():
+        await supervisor.start()
+        for restarts in (0, 1):
+            os.kill(supervisor.stub_pid, signal.SIGKILL)
+            await harness.restarted(supervisor, restarts)
+        os.kill(supervisor.stub_pid, signal.SIGKILL)
+        return await supervisor.wait_failed()
+
+    try:
+        failure = loop.run(kill_it_each_time())
+        assert isinstance(failure, UnstableEngineError)
+        assert "died 3 times" in failure.what
+        assert supervisor.state == "failed"
+        assert supervisor.stub_pid is None
     finally:
         loop.run(supervisor.stop())

@@ -1,0 +1,66 @@
+"""A real server that faults are done to: processes are killed and stopped, clients leave."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def _load(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+chain = _load("faults_chain", HERE.parent / "chain" / "conftest.py")
+
+
+@pytest.fixture(scope="session")
+def load() -> ModuleType:
+    return _load("faults_load", HERE / "load.py")
+
+
+@pytest.fixture(scope="session")
+def hub_server() -> ModuleType:
+    return _load("faults_hub_server", HERE.parents[1] / "hub_server.py")
+
+
+@pytest.fixture(scope="session")
+def rounds() -> Callable[[int, int], int]:
+    """How often a test repeats: `make soak` sets SOAK."""
+    return lambda quick, full: full if os.environ.get("SOAK") else quick
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def start(tmp_path: Path, cache: Path) -> Iterator[Callable[..., object]]:
+    """Starts servers and sees to it that none is left."""
+    servers: list[chain.Server] = []
+
+    def begin(*arguments: str, cache: Path = cache, **environment: str) -> chain.Server:
+        log = tmp_path / f"server-{len(servers)}.log"
+        servers.append(chain.Server(log, [*arguments, "--cache", str(cache)], environment))
+        return servers[-1]
+
+    yield begin
+    for server in servers:
+        with contextlib.suppress(ProcessLookupError):
+            server.process.kill()
+        server.process.wait()

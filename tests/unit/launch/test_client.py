@@ -1,0 +1,41 @@
+"""The client's part of a server's death that no real server shows at will."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from stoker.launch.client import TritonClient
+from stoker.launch.generation import EngineDiedError, Generation
+
+
+async def _ask_and_detach() -> None:
+    """A request to a server that accepts connections and never says a word, as one does that is being killed."""
+    writers: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    client = TritonClient()
+    client.attach(f"127.0.0.1:{port}", 0)
+
+    async def ask() -> None:
+        async for _ in client.generate(Generation("r", (1,), 1)):
+            pass
+
+    asking = asyncio.create_task(ask())
+    await asyncio.sleep(0.2)
+    await client.detach("it was killed")
+    with pytest.raises(EngineDiedError, match="it was killed"):
+        await asyncio.wait_for(asking, 30)
+    assert client.in_flight == 0
+    for writer in writers:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    silent.close()
+    await silent.wait_closed()
+
+
+def test_a_request_that_could_not_be_sent_yet_ends_with_the_server() -> None:
+    asyncio.run(_ask_and_detach())
