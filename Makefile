@@ -48,6 +48,7 @@ soak: setup-test  # the long variants of the tests of faults, about an hour
 docs: setup-test
 	.venv/bin/python -m stoker.settings.docs
 	.venv/bin/python tools/write_docs.py
+	.venv/bin/python -m stoker.serve.support > docs/support.md
 	.venv/bin/python tools/write_manifests.py
 
 .PHONY: image image-test image-test-nvidia lock
