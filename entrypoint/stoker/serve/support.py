@@ -57,7 +57,7 @@ _INTRODUCTION = (
     "",
     "Every parameter of `/v1/chat/completions` and `/v1/completions`, on each kind of engine. `400`: a value that asks",
     "for something is refused by name; `no effect`: taken, and changes nothing; `in part`: see the last column. What",
-    "is not listed is refused. The `openvino` kind was tested with real engines; where attention is not paged (Gemma 2),",
+    "is not listed is refused. The `openvino` kind was tested with real engines; without paged attention (Gemma 2),",
     "it refuses a text of a given form. `torch` was tested on a CPU, the others with stand-ins for the GPU.",
     "`required` and named `tool_choice` need what `response_format` needs.",
     "",
