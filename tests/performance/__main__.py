@@ -6,6 +6,7 @@ here fails on a figure; the bound that we set ourselves stands beside each.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import statistics
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import table
 from bandwidth import read_bandwidth
 from emitter import measure_api_cost
+from guided import measure as measure_guided
 from processes import WORK, Direct, http_load, optimum_export, served, torch_generate
 from random_models import write_model
 
@@ -140,7 +142,17 @@ def rows() -> Iterator[Row]:
     yield measured(beside_torch, model, cache, "int4", 1, 4.3)
     yield measured(beside_torch, model, cache, "int8", 16, 3.0)
     ours, theirs = measure_api_cost(medians)
+    yield from beside_guided(cache)
     yield shown(Row("tokens/s of the API beside a bare gRPC client, emitting engine", "tokens/s", ours, theirs, 0.7))
+
+
+def beside_guided(cache: Path) -> Iterator[Row]:
+    """Free streams of the demo model beside ones under JSON schemas, over the same beside free ones."""
+    with served("demo", cache) as server:
+        for fresh in (False, True):
+            found = asyncio.run(measure_guided(f"{server.url}/v1", fresh=fresh))
+            what = f"free streams beside as many under {'new' if fresh else 'known'} JSON schemas, beside free ones"
+            yield shown(Row(what, "tokens/s", found["beside_guided"], found["beside_free"], 0.8))
 
 
 def measured(measure: Callable[..., Row], *arguments: object) -> Row:
