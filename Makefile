@@ -1,5 +1,6 @@
 # make serve   serves MODEL (default: the built-in demo) at http://127.0.0.1:PORT
 # make test    the whole test suite, with lint and types
+# make test-torch  tests the torch kind, in an environment of its own
 # make bench   measures, and writes docs/performance.md
 # make soak    kills, damages and starves it for an hour
 # make image   builds the CPU image, stoker:cpu, with Docker or Podman; make image-test tests it
@@ -44,6 +45,18 @@ bench: setup-test
 .PHONY: soak
 soak: setup-test  # the long variants of the tests of faults, about an hour
 	SOAK=1 .venv/bin/python -m pytest tests/integration/store tests/integration/faults
+
+# PyTorch has an environment of its own, so that nothing else comes to need it. Its Linux wheels on the package index
+# bring CUDA along: make test-torch TORCH_INDEX=https://download.pytorch.org/whl/cpu takes the small CPU build.
+.PHONY: setup-torch test-torch bench-torch
+setup-torch:
+	@STOKER_VENV=.venv-torch $(PYTHON) tools/setup.py test torch
+
+test-torch: setup-torch
+	.venv-torch/bin/python -m pytest tests/pytorch
+
+bench-torch: setup-torch  # openvino against torch on a model of the 0.5B shape; docs/benchmark-torch.svg
+	.venv-torch/bin/python -m tests.performance.torch_bench
 
 docs: setup-test
 	.venv/bin/python -m stoker.settings.docs

@@ -1,4 +1,4 @@
-"""Makes `.venv` ready: `python3 tools/setup.py [test]`. Standard library only; run by the Makefile.
+"""Makes `.venv` ready: `python3 tools/setup.py [test] [torch]`. Standard library only; run by the Makefile.
 
 Does what a newcomer would otherwise have to find out: picks a Python that Triton's stub exists for, makes the virtual
 environment even where Debian's python3-venv is not installed, and fetches the interpreter's shared library where the
@@ -20,7 +20,10 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
+VENV = ROOT / os.environ.get("STOKER_VENV", ".venv")
+# Linux wheels of PyTorch on the package index bring CUDA along; TORCH_INDEX names one of CPU builds instead.
+TORCH = os.environ.get("TORCH", "torch==2.13.0")
+TORCH_INDEX = os.environ.get("TORCH_INDEX", "")
 SUPPORTED = ((3, 11), (3, 12), (3, 10))
 INDEX = "https://pypi.org/simple"
 
@@ -109,10 +112,15 @@ def fetch(url: str, accept: str = "*/*") -> bytes:
 
 
 def install(extras: list[str]) -> None:
-    print("Installing Stoker and its CPU engine into .venv (a few minutes the first time)", flush=True)
+    print(f"Installing Stoker and its engines into {VENV.name} (a few minutes the first time)", flush=True)
     run(python(), "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1")
-    groups = [argument for extra in extras for argument in ("--group", extra)]
-    run(python(), "-m", "pip", "install", "--quiet", "--editable", ".[cpu,remotes]", *groups)
+    chosen = "cpu,remotes"
+    if "torch" in extras:
+        chosen += ",torch"
+        index = ("--index-url", TORCH_INDEX) if TORCH_INDEX else ()
+        run(python(), "-m", "pip", "install", "--quiet", TORCH, "numpy>=1.26,<2", *index)
+    groups = [argument for extra in extras if extra != "torch" for argument in ("--group", extra)]
+    run(python(), "-m", "pip", "install", "--quiet", "--editable", f".[{chosen}]", *groups)
 
 
 def provide_libpython() -> None:

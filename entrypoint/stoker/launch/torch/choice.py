@@ -12,6 +12,7 @@ from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Runtime
 from stoker.launch.torch.loading import load_model
 from stoker.launch.torch.paged import PagedRuntime
+from stoker.launch.torch.rope import is_dynamic, settle
 from stoker.launch.torch.turns import ContiguousRuntime
 
 logger = logging.getLogger(__name__)
@@ -25,14 +26,24 @@ def open_runtime(settings: EngineSettings) -> Runtime:
     Nothing else tells beforehand: some families' attention knows nothing of transformers' paged cache.
     """
     model = load_model(settings)
-    failure = _failure_of_paging(model, settings)
-    if failure is None:
+    settle(model, settings.max_seq_len)
+    failure = _unfit(model) or _failure_of_trial(model, settings)
+    if not failure:
         return PagedRuntime(model, settings)
     logger.warning("%s cannot be batched continuously (%s): its sequences take turns", type(model).__name__, failure)
     return ContiguousRuntime(model, settings)
 
 
-def _failure_of_paging(model: Any, settings: EngineSettings) -> Exception | None:
+def _unfit(model: Any) -> str:
+    """What the paged attention without flash kernels passes over in silence; empty for nothing."""
+    config = model.config.get_text_config()
+    if getattr(config, "attn_logit_softcapping", None) and "flash" not in config._attn_implementation:
+        return "its attention scores are soft-capped"
+    return "its rotary frequencies follow each sequence's length" if is_dynamic(model) else ""
+
+
+def _failure_of_trial(model: Any, settings: EngineSettings) -> str:
+    """Empty where it succeeds."""
     runtime = None
     logging.getLogger("ContinuousBatchingLogger").setLevel(logging.CRITICAL)  # of a failure we say the essence
     try:
@@ -40,13 +51,13 @@ def _failure_of_paging(model: Any, settings: EngineSettings) -> Exception | None
         for _ in _tokens(runtime):
             pass
     except Exception as error:  # whatever its forward raises
-        return error
+        return str(error) or type(error).__name__
     finally:
         if runtime is not None:
             runtime.close()
         logging.getLogger("ContinuousBatchingLogger").setLevel(logging.WARNING)
         gc.collect()
-    return None
+    return ""
 
 
 def _tokens(runtime: PagedRuntime) -> Iterator[int]:

@@ -42,6 +42,10 @@ class Device:
             return ""
         return f"{self.name} has compute capability {major}.{minor}, and bf16 needs 8.0"
 
+    def computes_int4(self) -> bool:
+        """torchao's int4 kernel is CUDA's, for bf16."""
+        return bool(self.gpus) and not self.computes_bf16()
+
 
 def devices(machine: Machine) -> Sequence[Device]:
     """Those to try in turn: free GPUs first."""

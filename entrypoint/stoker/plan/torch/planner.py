@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
 from stoker.plan.archives import refuse_archive
 from stoker.plan.planner import check_context, longest_context
-from stoker.plan.torch.catalogue import KIND, TorchCatalogue, TorchProfile
+from stoker.plan.torch.catalogue import KIND, TorchCatalogue
 from stoker.plan.torch.device import Device, computed_dtype, devices
 from stoker.plan.torch.fit import Setting, TorchFit, fit, least_needed
 from stoker.plan.torch.reasons import reasons_for, sources_for
@@ -15,10 +15,9 @@ from stoker.plan.types import Chosen, Plan, Rejection, Wishes
 from stoker.plan.units import size_text
 from stoker.plan.wishes import DEFAULT_GOAL, asked, check_agreement, check_names, check_numbers
 from stoker.probe.machine import Machine
-from stoker.resolve.model import Architecture, Model
+from stoker.resolve.model import Model
 
 _QUANTISED = ("int8", "int4")
-_RANKS = (1, 2, 4, 8)
 
 
 def plan_torch(
@@ -55,19 +54,24 @@ def _check(model: Model, catalogue: TorchCatalogue, wishes: Wishes) -> None:
             why=f"the checkpoint is quantised already ({method}), which needs packages that Stoker does not bring",
         )
     if wishes.pipeline_parallel and wishes.pipeline_parallel.value > 1:
-        raise UsageError("the torch kind has no pipeline parallelism", remedy="use --tensor-parallel")
+        raise UsageError("the torch kind has no pipeline parallelism", remedy="use 1")
+    if wishes.tensor_parallel and wishes.tensor_parallel.value > 1:
+        wish = wishes.tensor_parallel
+        why = "this version serves with PyTorch from one GPU"
+        raise DoesNotFitError(f"{asked(wish, 'tensor-parallel')} {wish.value} cannot be had", why=why, remedy="use 1")
 
 
 def _settings(machine: Machine, model: Model, catalogue: TorchCatalogue, wishes: Wishes) -> Iterator[Setting]:
-    """Those to try, in turn: free GPUs before the CPU, few before many."""
+    """Those to try, in turn: free GPUs before the CPU."""
     goal = _goal(wishes, catalogue)
     for device in devices(machine):
         dtype, why = _dtype(device, model, wishes, catalogue)
         precision = _precision(wishes, catalogue) or dtype
+        if precision == "int4" and not device.computes_int4():
+            continue
         for profile in catalogue.profiles:
             if profile.goal == goal and profile.precision == precision:
-                for ranks in possible_ranks(device, model.architecture, profile, wishes):
-                    yield Setting(profile, catalogue.places[device.place], device, model, ranks, dtype, why)
+                yield Setting(profile, catalogue.places[device.place], device, model, 1, dtype, why)
 
 
 def _goal(wishes: Wishes, catalogue: TorchCatalogue) -> str:
@@ -103,20 +107,10 @@ def _dtype(device: Device, model: Model, wishes: Wishes, catalogue: TorchCatalog
     return dtype, why
 
 
-def possible_ranks(device: Device, model: Architecture, profile: TorchProfile, wishes: Wishes) -> Iterator[int]:
-    """Numbers of GPUs that may share every layer. Quantised weights are not shared."""
-    wish = wishes.tensor_parallel
-    for ranks in (wish.value,) if wish else _RANKS:
-        divides = model.heads % ranks == 0 and model.kv_heads % ranks == 0
-        if ranks == 1 or (ranks <= len(device.gpus) and divides and profile.precision not in _QUANTISED):
-            yield ranks
-
-
 def _no_profile(wishes: Wishes, catalogue: TorchCatalogue) -> StokerError:
-    if wishes.tensor_parallel:
-        wish = wishes.tensor_parallel
-        why = "it takes as many free GPUs of one kind, must divide the model's heads, and takes no int8 or int4"
-        return DoesNotFitError(f"{asked(wish, 'tensor-parallel')} {wish.value} cannot be had", why=why)
+    if _precision(wishes, catalogue) == "int4":
+        why = "torchao's int4 kernel needs an NVIDIA GPU of compute capability 8.0 or more"
+        return DoesNotFitError("precision int4 cannot be had with PyTorch here", why=why, remedy="use --precision int8")
     offered = ", ".join(dict.fromkeys(profile.precision for profile in catalogue.profiles))
     return UsageError("the torch kind has no such precision", remedy=f"possible: {offered}")
 

@@ -1,0 +1,141 @@
+"""The kind `torch`: after every compiled engine, with the reason, and never in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
+from stoker.launch.torch.engine import CPU_PAGE_TOKENS, GPU_PAGE_TOKENS
+from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.torch.catalogue import load_torch, read_torch
+from stoker.plan.torch.last_choice import plan_any
+from stoker.plan.types import Plan
+from stoker.probe.description import load_description
+from stoker.resolve.model import Model, Quantization
+
+TORCH = load_torch()
+UNKNOWN = {"architectures": ["StableLmForCausalLM"], "model_type": "stablelm"}
+GIB = 1024**3
+
+Choose = Callable[..., Plan]
+
+
+@pytest.fixture
+def choose(profiles: Any, machine: Any, model: Any, wishes: Any) -> Choose:
+    def choose(
+        name: str = "qwen2.5-0.5b", on: Any = None, of: Any = None, available: Any = None, **wished: Any
+    ) -> Plan:
+        here = load_description(on) if isinstance(on, str) else on or machine(64)
+        return plan_any(here, of or model(name), profiles, load_nvidia(), TORCH, wishes(**wished), available)
+
+    return choose
+
+
+@pytest.fixture
+def unknown(model: Any) -> Model:
+    return model("qwen2.5-0.5b", UNKNOWN)
+
+
+def test_a_model_that_openvino_can_build_is_compiled(choose: Choose) -> None:
+    assert choose().chosen.engine == "openvino"
+
+
+def test_one_that_no_builder_knows_is_not_and_the_plan_says_why(choose: Choose, unknown: Model) -> None:
+    plan = choose(of=unknown)
+    assert (plan.chosen.engine, plan.chosen.profile) == ("torch", "torch-bf16-throughput")
+    assert plan.chosen.devices == ()
+    assert "the last choice" in plan.reasons[0]
+    assert "StableLmForCausalLM" in plan.reasons[0]
+    assert any(one.profile == "openvino-int8-throughput" for one in plan.rejected)
+
+
+def test_without_pytorch_it_is_refused(choose: Choose, unknown: Model) -> None:
+    with pytest.raises(UnsupportedModelError, match="StableLmForCausalLM"):
+        choose(of=unknown, available=frozenset({"openvino"}))
+    with pytest.raises(DoesNotFitError, match="not installed"):
+        choose(profile="torch-bf16-throughput", available=frozenset({"openvino"}))
+
+
+@pytest.mark.parametrize(("gpu", "precision"), [("T4", "f16"), ("V100-32GB", "f16")])
+def test_a_gpu_that_tensorrt_llm_no_longer_serves(choose: Choose, gpu: str, precision: str) -> None:
+    plan = choose(on=f"{gpu},cpu:16c-64g")
+    assert (plan.chosen.engine, plan.chosen.precision, plan.chosen.devices) == ("torch", precision, (0,))
+    assert "compute capability 8.0" in plan.reasons[0]
+    assert any("bf16 needs 8.0" in reason for reason in plan.reasons)
+    with pytest.raises(DoesNotFitError, match="bf16 needs 8.0"):
+        choose(on=f"{gpu},cpu:16c-64g", profile="torch-bf16-throughput")
+
+
+def test_a_gpu_that_tensorrt_llm_serves_is_left_to_it(choose: Choose) -> None:
+    assert choose(on="H100-80GB").chosen.engine == "tensorrt_llm"
+    assert choose(on="H100-80GB", profile="torch-bf16-throughput").chosen.engine == "torch"
+
+
+def test_where_its_tools_are_missing_the_gpu_still_comes_before_the_cpu(choose: Choose) -> None:
+    plan = choose(on="H100-80GB,cpu:16c-64g", available=frozenset({"openvino", "torch"}))
+    assert (plan.chosen.engine, plan.chosen.devices) == ("torch", (0,))
+    assert "the last choice" in plan.reasons[0]
+
+
+def test_one_gpu_must_hold_it(choose: Choose) -> None:
+    assert choose("llama-3.1-8b", on="8xH100-80GB", profile="torch-bf16-throughput").chosen.devices == (0,)
+    with pytest.raises(DoesNotFitError, match="does not fit"):
+        choose("llama-3.1-70b", on="8xH100-80GB,cpu:16c-64g", profile="torch-bf16-throughput")
+
+
+@pytest.mark.parametrize("memory", [3, 8, 64])
+def test_the_plan_fits_and_holds_one_sequence_of_full_length(choose: Choose, machine: Any, memory: int) -> None:
+    plan = choose(on=machine(memory), profile="torch-bf16-throughput")
+    assert plan.memory.total <= plan.memory.limit
+    assert plan.memory.kv_blocks * plan.memory.kv_block_tokens >= plan.chosen.max_seq_len
+
+
+def test_a_processor_without_bf16_computes_in_f32(choose: Choose, machine: Any, unknown: Model) -> None:
+    plan = choose(on=machine(64, isa=("avx2",)), of=unknown)
+    assert plan.chosen.precision == "f32"
+    assert any("not the checkpoint's own" in reason for reason in plan.reasons)
+
+
+def test_quantised_while_loaded_only_on_request(choose: Choose, unknown: Model) -> None:
+    plan = choose(of=unknown, precision="int8")
+    assert (plan.chosen.precision, plan.chosen.activation_precision) == ("int8", "bf16")
+    assert plan.memory.weights < choose(of=unknown).memory.weights
+    with pytest.raises(StokerError, match="int4"):
+        choose(profile="torch-int4-throughput")
+    assert choose(on="H100-80GB", profile="torch-int4-throughput").chosen.precision == "int4"
+
+
+@pytest.mark.parametrize(
+    ("wished", "error", "words"),
+    [
+        ({"kv_precision": "f16"}, UsageError, "keeps its cache in what it computes in"),
+        ({"precision": "int8"}, UsageError, "contradict each other"),
+        ({"pipeline_parallel": 2}, UsageError, "no pipeline parallelism"),
+        ({"tensor_parallel": 2}, DoesNotFitError, "cannot be had"),
+    ],
+)
+def test_wishes_that_it_cannot_grant(choose: Choose, wished: Any, error: type[StokerError], words: str) -> None:
+    with pytest.raises(error) as caught:
+        choose(profile="torch-bf16-throughput", **wished)
+    assert words in str(caught.value)
+
+
+def test_a_checkpoint_that_is_quantised_already_is_refused(choose: Choose, unknown: Model) -> None:
+    with pytest.raises(UnsupportedModelError, match="quantised already"):
+        choose(of=replace(unknown, quantization=Quantization("awq", 4, 128)))
+
+
+def test_the_launcher_s_pages_are_the_profile_s() -> None:
+    pages = {name: place.page_tokens for name, place in TORCH.places.items()}
+    assert pages == {"cpu": CPU_PAGE_TOKENS, "gpu": GPU_PAGE_TOKENS}
+
+
+def test_a_mistake_in_the_catalogue_names_file_line_and_field() -> None:
+    text = (Path(__file__).parents[3] / "profiles" / "torch" / "torch.yaml").read_text()
+    with pytest.raises(UsageError, match=r"torch.yaml, line \d+, field precisions.bf16.bits"):
+        read_torch(text.replace("bits: 16", "bits: many", 1), "torch.yaml")
