@@ -9,9 +9,7 @@ GUIDES = "guide"
 
 # Parameters of stoker.launch.generation.Generation, which are called the same in a request. transformers' continuous
 # batching keeps no counts of a request's tokens on the device, which penalties and a least length would need.
-# TensorRT-LLM's C++ backend is not given the vocabulary that guides need.
 LACKS: Mapping[str, frozenset[str]] = {
-    "tensorrt_llm": frozenset({GUIDES}),
     "torch": frozenset({GUIDES, "min_tokens", "presence_penalty", "frequency_penalty", "repetition_penalty"}),
 }
 
