@@ -98,7 +98,7 @@ class _Serving:
         if smaller is None:
             raise error
         _LOG.error("%s; trying again with smaller limits: %s", error, smaller.reasons[-1])
-        self.lifecycle.detach(smaller.reasons[-1])
+        self.lifecycle.forget(smaller.reasons[-1])
         assert self.supervisor is not None
         await self.supervisor.stop()
         self.steps_down += 1
@@ -154,7 +154,7 @@ class _Serving:
     async def _replace(self, engine: Engine, fault: str) -> None:
         """Ends the damaged engine at once, so that it answers nobody any more, and puts it aside."""
         assert self.supervisor is not None
-        self.lifecycle.detach(f"the engine is damaged ({fault}) and is being replaced")
+        self.lifecycle.forget(f"the engine is damaged ({fault}) and is being replaced")
         await self.supervisor.stop()
         store = Store(self.settings.cache)
         if engine.directory.parent != store.engines:

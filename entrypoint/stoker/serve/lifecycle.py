@@ -80,6 +80,11 @@ class Lifecycle:
         self.restarts += 1
         self.phase("loading", detail)
 
+    def forget(self, detail: str) -> None:
+        """Another engine takes the place of the attached one: its states count only once it is attached too."""
+        self.detach(detail)
+        self._serving = None
+
     def resume(self) -> None:
         """The engine that was attached is back."""
         if self._serving is not None:

@@ -89,6 +89,17 @@ def test_readiness_follows_the_engine(service: Service, ask: Any) -> None:
     assert lifecycle.current == "draining"
 
 
+def test_a_replaced_engine_is_ready_only_once_it_is_attached(service: Service, ask: Any) -> None:
+    lifecycle, serving = service.lifecycle, service.lifecycle.serving
+    assert serving is not None
+    lifecycle.forget("the engine is damaged and is being replaced")
+    lifecycle.engine_state("ready")  # of the new one, whose client is not here yet
+    assert not lifecycle.ready
+    assert ask("/v1/completions", PLAIN).status == 503
+    lifecycle.attach(serving.engine, serving.frontend)
+    assert ask("/v1/completions", PLAIN).status == 200
+
+
 def test_an_engine_state_before_anything_is_attached_changes_nothing() -> None:
     lifecycle = Lifecycle()
     lifecycle.engine_state("ready")
