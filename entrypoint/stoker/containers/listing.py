@@ -67,5 +67,5 @@ def take_down(connection: Connection, model: str = "") -> list[str]:
         with asked(f"stop the container {container.name}"):
             if container.status == "running":
                 container.stop(timeout=int(container.labels.get(GRACE_LABEL, "60")))
-            container.remove()
+            container.remove(v=True)  # volumes without a name; the cache has one
     return [container.labels[LABEL] for container in containers]

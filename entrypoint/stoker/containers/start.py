@@ -53,7 +53,7 @@ def start(connection: Connection, options: dict[str, Any], place: Place) -> Cont
         with asked(f"start the container {options['name']}"):
             container.start()
     except ContainerError:
-        container.remove(force=True)
+        container.remove(force=True, v=True)
         raise
     return container
 
@@ -68,7 +68,7 @@ def _same(connection: Connection, options: dict[str, Any]) -> Container | None:
             f"there is a container {found.name} that is not Stoker's", remedy=f"rename or remove {found.name}"
         )
     if found.status != "running":
-        found.remove(force=True)
+        found.remove(force=True, v=True)
         return None
     same = found.attrs["Config"]["Cmd"] == options["command"]
     if same and found.labels.get(URL_LABEL) == options["labels"][URL_LABEL]:
