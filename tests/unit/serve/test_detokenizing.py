@@ -57,6 +57,7 @@ def test_byte_level_pieces_join_to_the_text(frontend: Frontend, text: str, sizes
 @settings(max_examples=200, deadline=None)
 @given(text=TEXT, sizes=st.lists(st.integers(0, 200), max_size=40))
 def test_sentencepiece_pieces_join_to_the_text(sentencepiece: Tokenizer, text: str, sizes: list[int]) -> None:
+    text = text.replace("\u2581", " ")  # stands for a space in such vocabularies, and decodes to one
     ids = sentencepiece.encode_now(text, add_special_tokens=False)
     assert "".join(pieces(sentencepiece, ids, [], sizes)) == sentencepiece.decode(ids) == text
 
