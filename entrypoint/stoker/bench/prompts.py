@@ -26,12 +26,11 @@ class Prompts:
 
 
 def request_body(model: str, prompt: Sequence[int], output_tokens: int) -> bytes:
-    """A streamed completion of exactly `output_tokens` tokens."""
+    """A streamed completion of exactly `output_tokens` tokens, by parameters that every kind takes."""
     body = {
         "model": model,
         "prompt": list(prompt),
         "max_tokens": output_tokens,
-        "min_tokens": output_tokens,
         "ignore_eos": True,
         "temperature": 0,
         "stream": True,
