@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Set
 from dataclasses import replace
 from pathlib import Path
 
 from stoker.build.jobs import Site, model_as_json
 from stoker.build.kinds import buildable_kinds, compiler_versions
-from stoker.build.space import check_space
+from stoker.build.space import check_space, weights_bytes
 from stoker.build.worker import BuildCancelledError, run_build
 from stoker.errors import BuildError, OutOfMemoryError, StoppedError
 from stoker.plan.catalogue import load_catalogue
@@ -20,7 +21,7 @@ from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.nvidia.host import ranks_at_once
 from stoker.plan.torch.catalogue import load_torch
 from stoker.plan.torch.last_choice import plan_any
-from stoker.plan.types import Plan
+from stoker.plan.types import Plan, Wishes
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
 from stoker.progress import Progress
@@ -36,7 +37,7 @@ from stoker.store.policy import StorePolicy
 from stoker.store.store import Store
 
 DEFAULT_MODEL = "demo"
-_COMPANION_BYTES = 64 << 20
+_COMPANION_BYTES = 64 << 20  # of the tokenizer and the graph, on the disk beside the weights
 
 
 def make_plan_for(
@@ -56,10 +57,14 @@ def make_plan_for(
     model = resolve_model(settings, progress, weights=weights)
     progress.phase("planning")
     if finished := finished_engine(model.directory):
-        wishes, kinds = engine_wishes(finished, settings.wishes()), frozenset({finished.manifest.kind})
-        return plan_any(here, model, load_catalogue(), load_nvidia(), load_torch(), wishes, kinds)
-    available = buildable_kinds() if buildable else None
-    return plan_any(here, model, load_catalogue(), load_nvidia(), load_torch(), settings.wishes(), available)
+        wishes = engine_wishes(finished, settings.wishes())
+        return _planned(here, model, wishes, frozenset({finished.manifest.kind}))
+    return _planned(here, model, settings.wishes(), buildable_kinds() if buildable else None)
+
+
+def _planned(machine: Machine, model: Model, wishes: Wishes, available: Set[str] | None) -> Plan:
+    """By the profiles of this installation."""
+    return plan_any(machine, model, load_catalogue(), load_nvidia(), load_torch(), wishes, available)
 
 
 def resolve_model(settings: Settings, progress: Progress, *, weights: bool = True) -> Model:
@@ -89,10 +94,7 @@ def obtain_planned(
 
 def _next_plan(plan: Plan, settings: Settings, error: BuildError) -> Plan:
     wish = Sourced(plan.next_profile, Origin.DEFAULT, "the failed build's plan")
-    wishes = replace(settings.wishes(), profile=wish)
-    second = plan_any(
-        plan.machine, plan.model, load_catalogue(), load_nvidia(), load_torch(), wishes, buildable_kinds()
-    )
+    second = _planned(plan.machine, plan.model, replace(settings.wishes(), profile=wish), buildable_kinds())
     why = f"{plan.chosen.profile} failed to build, so {plan.next_profile} is built instead: {error}"
     return replace(second, reasons=(why, *second.reasons))
 
@@ -112,12 +114,19 @@ def obtain_engine(
     versions = compiler_versions(plan.chosen.engine)
     inputs = key_inputs(plan, versions, calibration)
     key = engine_key(_stem(plan.model), plan.chosen, inputs)
-    manifest = Manifest(
-        SCHEMA, key, plan.chosen.engine, _stem(plan.model), plan.model.revision, vars(plan.chosen), inputs, versions
-    )
-    manifest = replace(manifest, model=model_as_json(plan.model))
     if finished := finished_engine(plan.model.directory):
         return admit(finished, plan, inputs, policy or StorePolicy(), progress)
+    manifest = Manifest(
+        SCHEMA,
+        key,
+        plan.chosen.engine,
+        _stem(plan.model),
+        plan.model.revision,
+        vars(plan.chosen),
+        inputs,
+        versions,
+        model=model_as_json(plan.model),
+    )
     stop = cancel or threading.Event()
 
     def make(workspace: Path, shared: Progress) -> Manifest:
@@ -127,12 +136,8 @@ def obtain_engine(
             raise StoppedError("stopped while building", remedy="nothing half-built was kept")
         return replace(manifest, build={**record, "kv_blocks": plan.memory.kv_blocks})
 
-    return obtain(Store(cache), Wanted(key, _engine_bytes(plan)), policy or StorePolicy(), progress, make, stop)
-
-
-def _engine_bytes(plan: Plan) -> int:
-    """On the disk: the weights of all devices, and the tokenizer and graph beside them."""
-    return plan.memory.weights * max(1, len(plan.chosen.devices)) + _COMPANION_BYTES
+    wanted = Wanted(key, weights_bytes(plan) + _COMPANION_BYTES)
+    return obtain(Store(cache), wanted, policy or StorePolicy(), progress, make, stop)
 
 
 def build_site(plan: Plan, cache: Path, key: str) -> Site:

@@ -32,7 +32,12 @@ def build_bytes(plan: Plan, workspace: Path) -> int:
         return int((load_nvidia().kinds[chosen.engine].host.disk - 1) * source_weights(plan.model))
     if chosen.engine == "tensorrt_llm_pytorch" and _links(plan, workspace):
         return 0
-    return plan.memory.weights * max(1, len(chosen.devices))
+    return weights_bytes(plan)
+
+
+def weights_bytes(plan: Plan) -> int:
+    """Of all devices, as the engine holds them."""
+    return plan.memory.weights * max(1, len(plan.chosen.devices))
 
 
 def _links(plan: Plan, workspace: Path) -> bool:

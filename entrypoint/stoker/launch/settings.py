@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,14 @@ def settings_for(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettin
     times at 16 streams of int8 and int4; the mean KL divergence of int8 to f32 goes from 0.0015 to 0.0021.
     """
     compressed = chosen.precision.startswith(("int4", "int8"))
+    return replace(
+        planned_settings(engine, chosen, kv_blocks, RUNTIMES[chosen.engine]),
+        dynamic_quantization=(chosen.group_size or _ACTIVATION_GROUP) if compressed else 0,
+    )
+
+
+def planned_settings(engine: Engine, chosen: Chosen, kv_blocks: int, runtime: str) -> EngineSettings:
+    """What every kind is told of its plan."""
     return EngineSettings(
         engine_directory=str(engine.directory),
         max_batch_size=chosen.max_batch_size,
@@ -75,8 +83,7 @@ def settings_for(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettin
         threads=chosen.threads,
         kv_precision=chosen.kv_precision,
         activation_precision=chosen.activation_precision,
-        dynamic_quantization=(chosen.group_size or _ACTIVATION_GROUP) if compressed else 0,
-        runtime=RUNTIMES[chosen.engine],
+        runtime=runtime,
     )
 
 

@@ -17,6 +17,12 @@ class Candidate:
     gpu_uuid: str
 
 
+def visible_to_cuda(uuids: Sequence[str]) -> dict[str, str]:
+    """The environment of a program that is to see these GPUs alone, in this order; with none it is left as it is. AMD's
+    runtime reads the same variable."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(uuids)} if uuids else {}
+
+
 def select_visible(devices: Sequence[Candidate], environ: Mapping[str, str]) -> tuple[list[int], list[str]]:
     """Indices into `devices` in the order in which a CUDA program would number them, and notes."""
     chosen, notes = _by_container(devices, environ.get("NVIDIA_VISIBLE_DEVICES"))

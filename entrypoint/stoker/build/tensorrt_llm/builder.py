@@ -27,6 +27,7 @@ from stoker.launch.death import out_of_memory_kills
 from stoker.plan.nvidia.catalogue import Catalogue, load_nvidia
 from stoker.plan.nvidia.host import memory_enough
 from stoker.plan.units import size_text
+from stoker.probe.visible_devices import visible_to_cuda
 from stoker.resolve.nemo import SUFFIX
 
 _NAMES = {"convert": "TensorRT-LLM's converter", "quantize": "TensorRT-LLM's quantize.py", "build": "trtllm-build"}
@@ -65,8 +66,7 @@ class Bench:
             "PYTHONPATH": os.pathsep.join(inherited),  # some converters import their neighbours as `examples`
             "PYTHONUNBUFFERED": "1",
         }
-        devices = {"CUDA_VISIBLE_DEVICES": ",".join(self.job.site.gpus)} if self.job.site.gpus else {}
-        return {**os.environ, **own, **devices, **step.environment}
+        return {**os.environ, **own, **visible_to_cuda(self.job.site.gpus), **step.environment}
 
 
 def build(job: Job, lines: Lines) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from stoker.launch.tensorrt_llm.model_config import write_compiled_repository
 from stoker.launch.tensorrt_llm.parameters import Served, paged_context
 from stoker.launch.tensorrt_llm.ranks import under_mpirun
 from stoker.plan.types import Chosen
+from stoker.probe.visible_devices import visible_to_cuda
 from stoker.store.engine import Engine
 
 BACKEND = "tensorrtllm"
@@ -68,8 +69,7 @@ class CompiledEngine:
 
     def _environment(self, run: RunDirectory) -> dict[str, str]:
         """mpirun's own files go into the run's directory, to be removed with it."""
-        devices = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {}
-        return {**devices, "TMPDIR": str(run.path)}
+        return {**visible_to_cuda(self.gpus), "TMPDIR": str(run.path)}
 
     def loaded_bytes(self, server: TritonServer) -> int:
         return sum(read_bytes(pid) for pid in server.pids())

@@ -9,6 +9,7 @@ from stoker.launch.installation import Installation, find_image
 from stoker.launch.python_engine import PythonEngine
 from stoker.launch.settings import EngineSettings
 from stoker.launch.tensorrt_llm_pytorch.packages import their_environment
+from stoker.probe.visible_devices import visible_to_cuda
 
 # Open MPI, by which the LLM starts a process for each GPU, refuses to do so as root unless told twice.
 _AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
@@ -20,8 +21,7 @@ def pytorch_engine(settings: EngineSettings, gpus: Sequence[str]) -> PythonEngin
 
 
 def gpu_environment(gpus: Sequence[str]) -> dict[str, str]:
-    devices = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
-    return {**devices, **_AS_ROOT, **their_environment()}
+    return {**visible_to_cuda(gpus), **_AS_ROOT, **their_environment()}
 
 
 def find_whole_triton() -> Installation:

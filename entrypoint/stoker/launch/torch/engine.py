@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stoker.launch import contract
 from stoker.launch.python_engine import PythonEngine
-from stoker.launch.settings import EngineSettings
+from stoker.launch.settings import EngineSettings, planned_settings
 from stoker.plan.types import Chosen
+from stoker.probe.visible_devices import visible_to_cuda
 from stoker.store.engine import Engine
 
 RUNTIME = "stoker.launch.torch.choice:open_runtime"
@@ -19,29 +22,16 @@ def torch_engine(engine: Engine, chosen: Chosen, kv_blocks: int, gpus: tuple[str
         torch_settings(engine, chosen, kv_blocks),
         weights="*.safetensors",
         inputs=contract.TORCH_INPUTS,
-        environment=visible(gpus) if chosen.devices else {},
+        environment=visible_to_cuda(gpus),
     )
 
 
 def torch_settings(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettings:
-    return EngineSettings(
-        engine_directory=str(engine.directory),
-        max_batch_size=chosen.max_batch_size,
-        max_num_tokens=chosen.max_num_tokens,
-        max_seq_len=chosen.max_seq_len,
-        kv_blocks=kv_blocks,
-        threads=chosen.threads,
-        kv_precision=chosen.kv_precision,
-        activation_precision=chosen.activation_precision,
+    return replace(
+        planned_settings(engine, chosen, kv_blocks, RUNTIME),
         kv_block_tokens=GPU_PAGE_TOKENS if chosen.devices else CPU_PAGE_TOKENS,
-        runtime=RUNTIME,
         precision=chosen.precision,
         group_size=chosen.group_size,
         device="cuda" if chosen.devices else "cpu",
         ranks=chosen.tensor_parallel,
     )
-
-
-def visible(gpus: tuple[str, ...]) -> dict[str, str]:
-    """The same for NVIDIA's and AMD's runtimes; each ignores the other's."""
-    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}

@@ -5,7 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from stoker.serve.guided.grammar import Characters, Choice, Grammar, GuideError, Node, Repeat, Rule, Sequence, Text
+from stoker.serve.guided.grammar import (
+    NOTHING,
+    Characters,
+    Choice,
+    Grammar,
+    GuideError,
+    Node,
+    Repeat,
+    Rule,
+    Sequence,
+    Text,
+)
 
 MAX_SIZE = 20_000  # characters and nodes, repetitions counted as often as they may be written out
 MAX_RULES = 2_000
@@ -81,13 +92,20 @@ def _check_ends(rules: Mapping[str, Node]) -> None:
 
 
 def _ends(node: Node, known: set[str]) -> bool:
+    return _follows(node, known, lambda _: True)
+
+
+def _follows(node: Node, known: set[str], of_leaf: Callable[[Text | Characters], bool]) -> bool:
+    """What a node may do if one of its options may, or all of its parts may, or it need not be there."""
+    if isinstance(node, Text | Characters):
+        return of_leaf(node)
     if isinstance(node, Rule):
         return node.name in known
     if isinstance(node, Choice):
-        return any(_ends(option, known) for option in node.options)
+        return any(_follows(option, known, of_leaf) for option in node.options)
     if isinstance(node, Repeat):
-        return node.least == 0 or _ends(node.body, known)
-    return all(_ends(child, known) for child in _children(node))
+        return node.least == 0 or _follows(node.body, known, of_leaf)
+    return all(_follows(part, known, of_leaf) for part in node.parts)
 
 
 def _closure(rules: Mapping[str, Node], holds: Callable[[Node, set[str]], bool]) -> set[str]:
@@ -125,17 +143,7 @@ def _check_left_recursion(rules: Mapping[str, Node]) -> None:
 
 
 def _may_be_empty(node: Node, known: set[str]) -> bool:
-    if isinstance(node, Text):
-        return not node.value
-    if isinstance(node, Characters):
-        return False
-    if isinstance(node, Rule):
-        return node.name in known
-    if isinstance(node, Choice):
-        return any(_may_be_empty(option, known) for option in node.options)
-    if isinstance(node, Repeat):
-        return node.least == 0 or _may_be_empty(node.body, known)
-    return all(_may_be_empty(part, known) for part in node.parts)
+    return _follows(node, known, lambda leaf: leaf == NOTHING)
 
 
 def _leading(node: Node, empty: set[str]) -> Iterator[str]:
