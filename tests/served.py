@@ -11,13 +11,51 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
-class Served:
-    """`command` is everything before `serve`; `seconds` is the longest wait for anything."""
+class Started:
+    """A program of ours that writes into `log`; `seconds` is the longest wait for anything."""
+
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], seconds: float = 120) -> None:
+        self.log, self.seconds = log, seconds
+        with log.open("w") as file:
+            self.process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **environment})
+
+    @property
+    def output(self) -> str:
+        """All that it said so far."""
+        return self.log.read_text()
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"at (http://\S+:\d+)", self.output)
+        return found[1] if found else ""
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.url) and self.status("/v1/health/ready") == 200
+
+    def status(self, path: str) -> int:
+        try:
+            return int(urllib.request.urlopen(self.url + path, timeout=10).status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + self.seconds
+        while not condition():
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.05)
+
+
+class Served(Started):
+    """`command` is everything before `serve`."""
 
     def __init__(
         self,
@@ -28,35 +66,12 @@ class Served:
         environment: Mapping[str, str] | None = None,
         seconds: float = 120,
     ) -> None:
-        self.folder, self.log, self.seconds = folder, folder / "server.log", seconds
+        self.folder = folder
         arguments = ["serve", model, *wishes, "--port", "0", "--cache", str(folder / "cache")]
-        with self.log.open("w") as file:
-            self.process = subprocess.Popen(
-                [*command, *arguments], stdout=file, stderr=file, env={**os.environ, **(environment or {})}
-            )
-
-    @property
-    def url(self) -> str:
-        found = re.search(r"at (http://\S+:\d+)", self.log.read_text())
-        return found[1] if found else ""
-
-    def status(self, path: str) -> int:
-        try:
-            return int(urllib.request.urlopen(self.url + path, timeout=10).status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
-
-    def wait_until(self, condition) -> None:
-        deadline = time.monotonic() + self.seconds
-        while not condition():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.05)
+        super().__init__([*command, *arguments], folder / "server.log", environment or {}, seconds)
 
     def wait_until_ready(self) -> None:
-        self.wait_until(lambda: self.url and self.status("/v1/health/ready") == 200)
+        self.wait_until(lambda: self.ready)
 
     @property
     def model(self) -> str:

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from tests.loading import load
 
 INTEGRATION = Path(__file__).parents[1] / "integration"
 sys.path += [str(Path(__file__).parent), str(INTEGRATION / "goldens")]
 
 
-def _load(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-_chain = _load("chain_conftest", INTEGRATION / "chain" / "conftest.py")
+_chain = load("chain_conftest", INTEGRATION / "chain" / "conftest.py")
 start, cache = _chain.start, _chain.cache
 
 

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.loading import load as load_module
 
 HERE = Path(__file__).parent
 
 
-def _load(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-chain = _load("faults_chain", HERE.parent / "chain" / "conftest.py")
+chain = load_module("faults_chain", HERE.parent / "chain" / "conftest.py")
 
 
 @pytest.fixture(scope="session")
 def load() -> ModuleType:
-    return _load("faults_load", HERE / "load.py")
+    return load_module("faults_load", HERE / "load.py")
 
 
 @pytest.fixture(scope="session")
 def hub_server() -> ModuleType:
-    return _load("faults_hub_server", HERE.parents[1] / "hub_server.py")
+    return load_module("faults_hub_server", HERE.parents[1] / "hub_server.py")
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from tests.loading import load
 
 from stoker.launch.python_engine import PythonEngine
 from stoker.launch.settings import EngineSettings
@@ -16,29 +15,21 @@ pytest.importorskip("openvino_genai")
 HERE = Path(__file__).parent
 
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"launch_tests_{name}", HERE / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def harness() -> ModuleType:
-    return _load("harness")
+    return load("launch_tests_harness", HERE / "harness.py")
 
 
 @pytest.fixture(scope="session")
 def tiny_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _load("tiny_graph").build_tiny_graph(tmp_path_factory.mktemp("tiny"))
+    return load("launch_tests_tiny_graph", HERE / "tiny_graph.py").build_tiny_graph(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
 def dense_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _load("tiny_graph").build_tiny_graph(tmp_path_factory.mktemp("dense"), dense=True)
+    return load("launch_tests_tiny_graph", HERE / "tiny_graph.py").build_tiny_graph(
+        tmp_path_factory.mktemp("dense"), dense=True
+    )
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -19,10 +18,10 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.loading import load
 
 from stoker.store.engine import SCHEMA, Engine, Manifest
 from stoker.store.key import digest_of
@@ -252,16 +251,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, credentials: Path) -> Iterator[Any]:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield server
         close_session()
-
-
-def load(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -6,11 +6,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import runpy
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,52 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.served import Started
 
 HERE = Path(__file__).parent
-SECONDS = 120
 
 
-class Server:
-    """A `stoker` process; `output` is all that it said so far."""
+class Server(Started):
+    """A `stoker` process on made-up GPUs."""
 
     def __init__(self, folder: Path, gpus: int, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
-        self.log = folder / "server.log"
         self.ranks = Path(environment["FAKE_TENSORRTLLM_RANKS"])
-        with self.log.open("w") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, str(HERE / "serve_on_gpus.py"), str(gpus), *arguments],
-                stdout=file,
-                stderr=file,
-                env={**os.environ, **environment},
-            )
-
-    @property
-    def output(self) -> str:
-        return self.log.read_text()
-
-    @property
-    def url(self) -> str:
-        found = re.search(r"at (http://\S+:\d+)", self.output)
-        return found[1] if found else ""
-
-    @property
-    def ready(self) -> bool:
-        return bool(self.url) and self.status("/v1/health/ready") == 200
-
-    def status(self, path: str) -> int:
-        try:
-            return int(urllib.request.urlopen(self.url + path, timeout=10).status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
-
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + SECONDS
-        while not condition():
-            assert self.process.poll() is None, self.output
-            assert time.monotonic() < deadline, self.output
-            time.sleep(0.05)
+        program = [sys.executable, str(HERE / "serve_on_gpus.py"), str(gpus)]
+        super().__init__([*program, *arguments], folder / "server.log", environment)
 
     def open(self, **body: Any) -> Any:
         document = {"model": "demo", "prompt": "Once", "ignore_eos": True, **body}

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.served import Served
 
 TESTS = Path(__file__).parents[2]
-Served = runpy.run_path(str(TESTS / "served.py"))["Served"]
 WISHES = ("--profile", "tensorrt_llm_pytorch-bf16-throughput", "--max-num-tokens", "2048", "--max-seq-len", "2048")
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import runpy
 import signal
 import time
 import urllib.error
-from pathlib import Path
 
 import pytest
+from tests.served import events
 
 from stoker.launch.server import process_lives
 
-events = runpy.run_path(str(Path(__file__).parents[2] / "served.py"))["events"]
 CHAT = [{"role": "user", "content": "Who are you?"}]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from tests.loading import load
 
 FAKE_NVML = Path(__file__).parents[2] / "fake_nvml.py"
 
@@ -31,11 +31,6 @@ def tree(tmp_path):
 @pytest.fixture(scope="session")
 def fake_nvml():
     """The module tests/fake_nvml.py."""
-    spec = importlib.util.spec_from_file_location("fake_nvml", FAKE_NVML)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses looks its module up
-    spec.loader.exec_module(module)
+    module = load("fake_nvml", FAKE_NVML)
     yield module
-    del sys.modules[spec.name]
+    del sys.modules["fake_nvml"]

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.loading import load
 
 Files = dict[str, bytes]
 TENSORS = {"model.embed_tokens.weight": (64, 16), "model.norm.weight": (16,), "lm_head.weight": (64, 16)}
 
 
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-hub_server = _load(Path(__file__).parents[2] / "hub_server.py")
+hub_server = load("hub_server", Path(__file__).parents[2] / "hub_server.py")
 
 
 def safetensors(tensors: Mapping[str, tuple[int, ...]], dtype: str = "BF16", width: int = 2) -> bytes:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from httpx import ASGITransport
+from tests.loading import load
 
 import stoker.resolve
 from stoker.serve.app import Service, create_app
@@ -25,17 +24,7 @@ DEMO = Path(stoker.resolve.__file__).parent / "demo"
 TEXT = "The old man went down to the sea. He saw a boat there, and he was glad."
 
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-scripted_module = _load("scripted")
+scripted_module = load("scripted", Path(__file__).with_name("scripted.py"))
 
 
 @pytest.fixture
