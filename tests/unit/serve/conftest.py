@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,6 +148,26 @@ def listening(service: Service) -> Any:
             await task
 
     return run
+
+
+@pytest.fixture
+def with_client(listening: Any) -> Callable[..., None]:
+    """Runs `use` with the client that `make` gives for the application's address on a real socket."""
+
+    def run(make: Callable[[str], Any], use: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+        async def go() -> None:
+            async with listening() as port, make(f"http://127.0.0.1:{port}") as client:
+                await use(client)
+
+        asyncio.run(go())
+
+    return run
+
+
+@pytest.fixture
+def prompt_of(frontend: Frontend) -> Callable[[Any], str]:
+    """The prompt of the last generation that an engine was asked for."""
+    return lambda engine: frontend.tokenizer.decode(engine.asked[-1].input_ids)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any, get_type_hints
@@ -30,21 +29,11 @@ BODY: dict[str, Any] = {"model": "demo", "max_tokens": 200, "messages": ASKED}
 
 
 @pytest.fixture
-def with_sdk(listening: Any) -> Any:
+def with_sdk(with_client: Any) -> Any:
     def run(use: Callable[[AsyncAnthropic], Coroutine[Any, Any, None]], key: str = "none") -> None:
-        async def go() -> None:
-            async with listening() as port:
-                url = f"http://127.0.0.1:{port}"
-                async with AsyncAnthropic(base_url=url, api_key=key, max_retries=0) as client:
-                    await use(client)
-
-        asyncio.run(go())
+        with_client(lambda url: AsyncAnthropic(base_url=url, api_key=key, max_retries=0), use)
 
     return run
-
-
-def prompt_of(engine: Any, frontend: Any) -> str:
-    return str(frontend.tokenizer.decode(engine.asked[-1].input_ids))
 
 
 def test_it_answers_and_streams_the_same(with_sdk: Any, says: Any) -> None:
@@ -85,7 +74,7 @@ def test_calls_are_blocks_of_their_own_whole_and_streamed(with_sdk: Any, says: A
     with_sdk(use)
 
 
-def test_results_of_tools_and_thoughts_reach_the_prompt(with_sdk: Any, says: Any, frontend: Any) -> None:
+def test_results_of_tools_and_thoughts_reach_the_prompt(with_sdk: Any, says: Any, prompt_of: Any) -> None:
     engine = says("Sunny.")
     conversation: Any = [
         *ASKED,
@@ -112,7 +101,7 @@ def test_results_of_tools_and_thoughts_reach_the_prompt(with_sdk: Any, says: Any
         assert counted.input_tokens == len(engine.asked[-1].input_ids)
 
     with_sdk(use)
-    prompt = prompt_of(engine, frontend)
+    prompt = prompt_of(engine)
     places = [prompt.index(part) for part in ("Weather?", "One moment.", '"city": "Rom"', "28 degrees", "And?")]
     assert places == sorted(places)
 

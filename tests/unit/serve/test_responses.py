@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine
@@ -31,21 +30,11 @@ PATH = "/v1/responses"
 
 
 @pytest.fixture
-def with_sdk(listening: Any) -> Any:
+def with_sdk(with_client: Any) -> Any:
     def run(use: Callable[[AsyncOpenAI], Coroutine[Any, Any, None]], key: str = "none") -> None:
-        async def go() -> None:
-            async with listening() as port:
-                url = f"http://127.0.0.1:{port}/v1"
-                async with AsyncOpenAI(base_url=url, api_key=key, max_retries=0) as client:
-                    await use(client)
-
-        asyncio.run(go())
+        with_client(lambda url: AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0), use)
 
     return run
-
-
-def prompt_of(engine: Any, frontend: Any) -> str:
-    return str(frontend.tokenizer.decode(engine.asked[-1].input_ids))
 
 
 def test_it_answers_and_streams_the_same(with_sdk: Any, says: Any) -> None:
@@ -94,7 +83,7 @@ def test_calls_are_items_whole_and_streamed(with_sdk: Any, says: Any) -> None:
     with_sdk(use)
 
 
-def test_thinking_is_an_item_and_goes_back_into_the_next_prompt(with_sdk: Any, says: Any, frontend: Any) -> None:
+def test_thinking_is_an_item_and_goes_back_into_the_next_prompt(with_sdk: Any, says: Any, prompt_of: Any) -> None:
     engine = says("<think>\nHm, hm.\n</think>\n\nIt is four.", thinking=THINK)
 
     async def use(client: AsyncOpenAI) -> None:
@@ -105,11 +94,11 @@ def test_thinking_is_an_item_and_goes_back_into_the_next_prompt(with_sdk: Any, s
         await client.responses.create(model="demo", input=[*later, {"role": "user", "content": "Sure?"}])
 
     with_sdk(use)
-    prompt = prompt_of(engine, frontend)
+    prompt = prompt_of(engine)
     assert prompt.index("It is four.") < prompt.index("Sure?")
 
 
-def test_results_of_tools_reach_the_prompt(with_sdk: Any, says: Any, frontend: Any) -> None:
+def test_results_of_tools_reach_the_prompt(with_sdk: Any, says: Any, prompt_of: Any) -> None:
     engine = says("Sunny.")
     items: Any = [
         {"role": "user", "content": [{"type": "input_text", "text": "Weather?"}]},
@@ -123,7 +112,7 @@ def test_results_of_tools_reach_the_prompt(with_sdk: Any, says: Any, frontend: A
         await client.responses.create(model="demo", input=items, tools=[TOOL])
 
     with_sdk(use)
-    prompt = prompt_of(engine, frontend)
+    prompt = prompt_of(engine)
     places = [prompt.index(part) for part in ("Weather?", '"city": "Rom"', '"city": "Bari"', "28 deg", "30 deg")]
     assert places == sorted(places)
 

@@ -28,17 +28,11 @@ async def until(true: Callable[[], bool]) -> None:
     raise AssertionError("it did not come true within ten seconds")
 
 
-def with_sdk(listening: Any, use: Callable[[AsyncOpenAI], Coroutine[Any, Any, None]]) -> None:
-    async def run() -> None:
-        async with listening() as port:
-            base_url = f"http://127.0.0.1:{port}/v1"
-            async with AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
-                await use(client)
-
-    asyncio.run(run())
+def with_sdk(with_client: Any, use: Callable[[AsyncOpenAI], Coroutine[Any, Any, None]]) -> None:
+    with_client(lambda url: AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0), use)
 
 
-def test_the_openai_sdk_chats(listening: Any) -> None:
+def test_the_openai_sdk_chats(with_client: Any) -> None:
     async def use(client: AsyncOpenAI) -> None:
         answer = await client.chat.completions.create(model="demo", messages=MESSAGES)
         assert answer.choices[0].message.content == TEXT
@@ -50,10 +44,10 @@ def test_the_openai_sdk_chats(listening: Any) -> None:
         assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == TEXT
         assert chunks[-1].usage == answer.usage
 
-    with_sdk(listening, use)
+    with_sdk(with_client, use)
 
 
-def test_the_openai_sdk_completes_and_lists(listening: Any) -> None:
+def test_the_openai_sdk_completes_and_lists(with_client: Any) -> None:
     async def use(client: AsyncOpenAI) -> None:
         answer = await client.completions.create(model="demo", prompt=["a", "b"], logprobs=1)
         assert [choice.text for choice in answer.choices] == [TEXT, TEXT]
@@ -63,10 +57,10 @@ def test_the_openai_sdk_completes_and_lists(listening: Any) -> None:
         assert [model.id for model in models.data] == ["demo"]
         assert (await client.models.retrieve("demo")).owned_by == "stoker"
 
-    with_sdk(listening, use)
+    with_sdk(with_client, use)
 
 
-def test_the_openai_sdk_understands_our_errors(listening: Any) -> None:
+def test_the_openai_sdk_understands_our_errors(with_client: Any) -> None:
     async def use(client: AsyncOpenAI) -> None:
         with pytest.raises(openai.BadRequestError) as refused:
             await client.chat.completions.create(model="demo", messages=MESSAGES, temperature=3)
@@ -74,7 +68,7 @@ def test_the_openai_sdk_understands_our_errors(listening: Any) -> None:
         with pytest.raises(openai.NotFoundError):
             await client.chat.completions.create(model="none", messages=MESSAGES)
 
-    with_sdk(listening, use)
+    with_sdk(with_client, use)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -139,7 +133,7 @@ def test_an_engine_that_dies_under_a_stream_ends_it_with_an_error_event(ask: Any
     assert error["type"] == "service_unavailable"
 
 
-def test_the_sdk_raises_on_an_error_event(listening: Any, engine: Any) -> None:
+def test_the_sdk_raises_on_an_error_event(with_client: Any, engine: Any) -> None:
     engine.before_step = dies(5, EngineDiedError("the engine went away"))
 
     async def use(client: AsyncOpenAI) -> None:
@@ -148,7 +142,7 @@ def test_the_sdk_raises_on_an_error_event(listening: Any, engine: Any) -> None:
             async for _ in stream:
                 pass
 
-    with_sdk(listening, use)
+    with_sdk(with_client, use)
 
 
 @pytest.mark.parametrize("stream", [False, True])
