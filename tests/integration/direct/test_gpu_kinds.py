@@ -21,7 +21,7 @@ from stoker.launch.generation import RequestRefusedError
 from stoker.launch.server import process_lives
 from stoker.plan.types import Chosen
 from stoker.resolve.local import DEMO_DIRECTORY
-from stoker.store.engine import Manifest
+from stoker.store.engine import SCHEMA, Manifest
 from stoker.store.manifest import describe_files, write_manifest
 
 TESTS = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def compiled(root: Path, ranks: int, paged: bool = True, world: int | None = Non
     for file in DEMO_DIRECTORY.iterdir():
         if file.suffix in (".json", ".jinja"):
             shutil.copy(file, root)
-    manifest = Manifest(1, "key", "tensorrt_llm", "demo", "", asdict(chosen), {}, {}, {"kv_blocks": 64})
+    manifest = Manifest(SCHEMA, "key", "tensorrt_llm", "demo", "", asdict(chosen), {}, {}, {"kv_blocks": 64})
     write_manifest(root, Manifest(**{**vars(manifest), "files": describe_files(root)}))
     return root
 
