@@ -39,7 +39,7 @@ def choose_plan(
         return _cpu_plan(machine, model, profiles, wishes)
     if wish := wish_for_the_cpu(wishes, profiles):
         plan = _cpu_plan(machine, model, profiles, wishes)
-        return replace(plan, reasons=(f"serving from the CPU: only its engine has {wish}", *_without_gpu_line(plan)))
+        return _instead_of_gpus(plan, "serving from the CPU", f"only its engine has {wish}")
     kinds = frozenset(nvidia.kinds) if available is None else frozenset(nvidia.kinds) & available
     if not kinds:
         return _without_gpu_kinds(machine, model, profiles, nvidia, wishes)
@@ -97,8 +97,12 @@ def _without_gpu_kinds(
     plan = _cpu_plan(machine, model, profiles, wishes)
     rejected = tuple(Rejection(one.name, _not_installed(one.kind)) for one in nvidia.profiles)
     name = machine.gpus[0].name
-    reasons = (f"serving from the CPU, not from {name}: {_not_installed(first)}", *_without_gpu_line(plan))
-    return replace(plan, rejected=(*plan.rejected, *rejected), reasons=reasons)
+    found = _instead_of_gpus(plan, f"serving from the CPU, not from {name}", _not_installed(first))
+    return replace(found, rejected=(*plan.rejected, *rejected))
+
+
+def _instead_of_gpus(plan: Plan, what: str, why: str) -> Plan:
+    return replace(plan, reasons=(f"{what}: {why}", *_without_gpu_line(plan)), why_not_gpus=why)
 
 
 def _without_gpu_line(plan: Plan) -> tuple[str, ...]:
@@ -137,5 +141,5 @@ def _from_the_cpu(
     except StokerError:
         raise refused.error from None
     why = refused.error.why or refused.error.what
-    reasons = (f"serving from the CPU: {refused.error.what}: {why}", *_without_gpu_line(plan))
-    return replace(plan, rejected=(*refused.rejected, *plan.rejected), reasons=reasons)
+    found = _instead_of_gpus(plan, "serving from the CPU", f"{refused.error.what}: {why}")
+    return replace(found, rejected=(*refused.rejected, *plan.rejected))

@@ -84,6 +84,7 @@ class Plan:
     """`sources` says for each field of `chosen` where it came from ("flag --precision", "profile", "planner").
 
     `next_profile`: what to take, once, should the quantised engine of this plan fail to build; empty for none.
+    `why_not_gpus`: of a plan for the CPU, why the machine's GPUs do not serve it; empty where there are none.
     """
 
     machine: Machine
@@ -94,6 +95,7 @@ class Plan:
     reasons: tuple[str, ...]
     sources: tuple[tuple[str, str], ...]
     next_profile: str = ""
+    why_not_gpus: str = ""
 
     @property
     def device_uuids(self) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence, Set
 
 from stoker.build.openvino.families import check_config
@@ -101,11 +100,9 @@ def _on_gpus(
     machine, cpu = plan.machine, plan.chosen.engine == _CPU_KIND
     if not (cpu and installed and machine.gpus) or wish_for_the_cpu(wishes, profiles):
         return None
-    why = next((reason for reason in plan.reasons if "serving from the CPU" in reason), "no engine is made for the GPU")
     aside = (*plan.rejected, Rejection(plan.chosen.profile, "the GPU comes before the CPU"))
-    why = re.sub(r"^serving from the CPU(, not from .*?)?: |; serving from the CPU$", "", why)
     try:
-        found = plan_torch(machine, plan.model, torch, wishes, why, aside)
+        found = plan_torch(machine, plan.model, torch, wishes, plan.why_not_gpus, aside)
     except StokerError:
         return None
     return found if found.chosen.devices else None
