@@ -1,11 +1,25 @@
-"""What the programs under test inherit from the process that runs the tests."""
+"""What the programs under test inherit from the process that runs the tests, and what tests leave behind in it."""
 
 from __future__ import annotations
 
+import logging
 import signal
+from collections.abc import Iterator
+
+import pytest
 
 
 def pytest_configure() -> None:
     """Ctrl-C reaches them also where the suite runs in a shell's background, whose children ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def no_stale_log_handlers() -> Iterator[None]:
+    """A command that ran in this process has set up logging to an output that pytest closes with the test."""
+    before = set(logging.getLogger().handlers)
+    yield
+    for handler in set(logging.getLogger().handlers) - before:
+        if type(handler) is logging.StreamHandler:
+            logging.getLogger().removeHandler(handler)
