@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,12 +94,3 @@ class EngineProcess:
         return EngineError(
             "the engine's process died", why=how + words, remedy=remedy if code == -signal.SIGKILL else ""
         )
-
-
-@contextlib.contextmanager
-def engine_process(settings: EngineSettings) -> Iterator[EngineProcess]:
-    process = EngineProcess(settings)
-    try:
-        yield process
-    finally:
-        process.close()

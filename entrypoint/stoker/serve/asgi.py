@@ -7,8 +7,6 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from typing import Any
 
-import msgspec
-
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -49,10 +47,6 @@ async def respond(
     start = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": body})
-
-
-async def respond_json(send: Send, status: int, document: Any) -> None:
-    await respond(send, status, msgspec.json.encode(document))
 
 
 async def while_connected(
