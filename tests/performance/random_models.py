@@ -64,8 +64,16 @@ def write_model(directory: Path, config: dict = QWEN2_5_0_5B, seed: int = 0) -> 
     return directory
 
 
+def vocabulary_of_demo() -> int:
+    return len(json.loads((DEMO / "tokenizer.json").read_text())["model"]["vocab"])
+
+
 def write_safetensors(path: Path, shapes: list[tuple[str, tuple[int, ...]]], seed: int) -> None:
-    """Norms are ones, the rest normal with deviation 0.02; one tensor in memory at a time."""
+    """Norms are ones, the rest normal with deviation 0.02; one tensor in memory at a time.
+
+    Embeddings, which are the output matrix too, of ids that the tokenizer does not have are zero: such an id would be
+    a token without text, for which no event is sent.
+    """
     header: dict[str, dict] = {}
     offset = 0
     for name, shape in shapes:
@@ -78,6 +86,8 @@ def write_safetensors(path: Path, shapes: list[tuple[str, tuple[int, ...]]], see
         file.write(struct.pack("<Q", len(encoded)) + encoded)
         for name, shape in shapes:
             values = np.ones(shape, np.float32) if "norm" in name else _normal(generator, shape)
+            if "embed_tokens" in name:
+                values[vocabulary_of_demo() :] = 0
             file.write((values.view(np.uint32) >> 16).astype(np.uint16).tobytes())
     path.with_suffix(".part").rename(path)
 
