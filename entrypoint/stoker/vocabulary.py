@@ -8,6 +8,12 @@ from functools import lru_cache
 
 from tokenizers import Tokenizer
 
+# Control tokens that begin and end calls and thinking. Grammars of free text with calls in it write them as text.
+MARKS = (
+    *("<tool_call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "<|tool_call|>", "<|/tool_call|>", "<|python_tag|>"),
+    *("<think>", "</think>", "[THINK]", "[/THINK]"),
+)
+
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 
 

@@ -7,21 +7,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stoker.launch.capabilities import GUIDES
 from stoker.launch.generation import Guide
 from stoker.serve.budget import Budget
 from stoker.serve.chat_template import RESERVED, ChatTemplate, TemplateMissingError, TemplateRefusedError
 from stoker.serve.errors import invalid, unsupported
 from stoker.serve.events import Parser, PlainText
 from stoker.serve.frontend import Frontend
-from stoker.serve.guided.calls import calls_grammar
+from stoker.serve.guided.calls import calls_grammar, free_grammar
 from stoker.serve.guided.grammar import Grammar
 from stoker.serve.guided.thinking import after_thinking
-from stoker.serve.guided.wishes import guided, wish_of
+from stoker.serve.guided.wishes import Wish, guided, wish_of
 from stoker.serve.messages import template_messages
 from stoker.serve.parsers.families import BARE, Family, Held
 from stoker.serve.parsers.reasoning import ReasoningParser, Thinking
 from stoker.serve.parsers.tools import Form, ToolParser
 from stoker.serve.requests import ChatRequest
+from stoker.serve.sampling import check_guides
 from stoker.serve.tool_use import ToolUse, tool_use
 
 
@@ -47,7 +49,8 @@ async def conversation(request: ChatRequest, frontend: Frontend) -> Conversation
     if not prompt:
         raise invalid("The messages make an empty prompt.", "messages")
     opening = _opening_id(held, frontend)
-    guide = await _guide(request, frontend, use, held, begun, opening is None)
+    wish = _wish(request, frontend, use, family, held, opening=opening is None)
+    guide = await _guide(wish, frontend, begun)
     form = held.form if held else family.form if family else None
     budget = _budget(request, frontend, begun, guided=guide is not None)
     parser = _parser(frontend.thinking, form, use, begun, within=opening is not None)
@@ -70,17 +73,44 @@ def _opening_id(held: Held | None, frontend: Frontend) -> int | None:
     return None if held is None else frontend.tokenizer.special_id(held.opening)
 
 
-async def _guide(
-    request: ChatRequest, frontend: Frontend, use: ToolUse | None, held: Held | None, begun: bool | None, opening: bool
-) -> Guide | None:
+def _wish(
+    request: ChatRequest,
+    frontend: Frontend,
+    use: ToolUse | None,
+    family: Family | None,
+    held: Held | None,
+    *,
+    opening: bool,
+) -> Wish | None:
+    """What asks for a form of the text, be it a call that must be made or arguments that must fit."""
     wish = wish_of(request)
-    if use is not None and held is not None:
+    if use is None or family is None:
+        return wish
+    if held is not None:
         if wish is not None:
             raise invalid(f"'{wish[0]}' contradicts the call that 'tool_choice' demands.", wish[0])
-        wish = "tools", lambda: calls_grammar(use, held, opening=opening)
+        return "tools", lambda: calls_grammar(use, held, opening=opening)
+    _check_strict(use, family, frontend)
+    if not family.own or (wish is None and use.first_strict is None):
+        return wish
+    param, made = wish or (f"tools[{use.first_strict}].function.strict", None)
+    return param, lambda: free_grammar(use, family, made() if made else None)
+
+
+def _check_strict(use: ToolUse, family: Family, frontend: Frontend) -> None:
+    """ApiError where a model that is free to call could not be held to a strict tool's schema."""
+    if use.first_strict is None or (family.own and GUIDES not in frontend.context.lacks):
+        return
+    how = "leave 'strict' out" if GUIDES in frontend.context.lacks else "demand the call by 'tool_choice'"
+    text = f"A model that calls as this one does cannot be held to a strict tool's schema when it may choose; {how}."
+    raise unsupported(f"tools[{use.first_strict}].function.strict", text)
+
+
+async def _guide(wish: Wish | None, frontend: Frontend, begun: bool | None) -> Guide | None:
     if wish is None:
         return None
     param, made = wish
+    check_guides(param, frontend.context)
     return await asyncio.to_thread(guided, param, lambda: _with_thinking(made(), frontend, begun))
 
 

@@ -82,7 +82,7 @@ async def prepare_completion(body: bytes, frontend: Frontend) -> Job:
     request = parse(body, CompletionRequest)
     check_model(request.model, frontend)
     _check_completion(request)
-    guide = await guide_of(request)
+    guide = await guide_of(request, frontend.context)
     prompts = await prompts_of(request, frontend)
     keep = request.n or 1
     count = request.best_of or keep
@@ -130,7 +130,7 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
 
 def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Sequence[Generation]) -> list[Choice]:
     stops = stop_strings(request)
-    shown = frontend.shown if wish.parser else None
+    shown = frontend.shown if wish.parser or wish.guide else None  # a grammar counts them as text
     return [
         Choice(
             generation,

@@ -75,7 +75,7 @@ def generations(
     guide: Guide | None = None,
 ) -> list[Generation]:
     """`count` for each prompt, in order, no two with the same seed."""
-    _check_lacking(request, context, guide)
+    _check_lacking(request, context)
     lengths = [completion_length(request, len(prompt), context) for prompt in prompts]
     seed = secrets.randbits(31) if request.seed is None else request.seed
     return [
@@ -116,11 +116,15 @@ def _generation(
     )
 
 
-def _check_lacking(request: Parameters, context: Context, guide: Guide | None) -> None:
-    """ApiError for a parameter that would change something, and that this engine would have to pass over."""
-    if guide is not None and GUIDES in context.lacks:
+def check_guides(param: str, context: Context) -> None:
+    """ApiError where `param` asks for a form of the text and the engine cannot be held to one."""
+    if GUIDES in context.lacks:
         text = "The engine that serves this model cannot be guided by a schema, grammar or choice; leave it out."
-        raise unsupported("response_format", text)
+        raise unsupported(param, text)
+
+
+def _check_lacking(request: Parameters, context: Context) -> None:
+    """ApiError for a parameter that would change something, and that this engine would have to pass over."""
     for name in sorted(context.lacks - {GUIDES}):
         value = getattr(request, name)
         if value is not None and value != _NO_EFFECT[name]:

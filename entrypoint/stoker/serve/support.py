@@ -16,7 +16,7 @@ PARTLY = {
     "logprobs": "chat: true or false; plain completions: 0 or 1, for the same reason",
     "reasoning_effort": "where the model's chat template knows it",
     "suffix": "where the model's tokenizer has marks for a gap",
-    "tools": "functions, where the model's chat template shows them",
+    "tools": "functions, where the model's chat template shows them; `strict` with `tool_choice` auto: see api.md",
     "best_of": "not with `stream`",
     "echo": "not with `logprobs`",
 }

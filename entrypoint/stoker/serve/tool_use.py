@@ -29,6 +29,14 @@ class ToolUse:
     def names(self) -> tuple[str, ...]:
         return tuple(self.offered[index].function.name for index in self.callable)
 
+    def strict(self, index: int) -> bool:
+        """Whether the arguments of this one are to be as its schema says, by whosever choice it is called."""
+        return bool(self.offered[index].function.strict)
+
+    @property
+    def first_strict(self) -> int | None:
+        return next((index for index in self.callable if self.strict(index)), None)
+
     def for_template(self) -> list[dict[str, Any]]:
         """As templates read them: OpenAI's form, as plain data, without what is not given."""
         return [{"type": "function", "function": _function(tool)} for tool in self.offered]

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
+import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from stoker.serve.parsers.families import FAMILIES
@@ -60,6 +61,32 @@ def test_a_call_that_was_demanded_by_name_ends_with_stop_and_is_guided(ask: Any,
     grammar = engine.asked[0].guide.text
     assert "add" in grammar
     assert "weather" not in grammar
+
+
+def test_strict_tools_are_guided_where_the_model_may_choose(ask: Any, says: Any) -> None:
+    engine = says(CALL)
+    function = {"name": "weather", "parameters": {"properties": {"city": {"enum": ["Bonn"]}}}, "strict": True}
+    body = {**BODY, "tools": [{"type": "function", "function": function}, TOOLS[1]]}
+    assert ask("/v1/chat/completions", body).json["choices"][0]["finish_reason"] == "tool_calls"
+    grammar = engine.asked[0].guide.text
+    assert all(part in grammar for part in ("<tool_call>", "Bonn", "add"))
+    function["parameters"] = {"not": {}}
+    answer = ask("/v1/chat/completions", body)
+    assert (answer.status, answer.error["param"]) == (400, "tools[0].function.parameters")
+
+
+@pytest.mark.parametrize(("family", "lacks"), [("gemma", ()), ("pythonic", ()), ("hermes", ("guide",))])
+def test_strict_tools_are_refused_where_nothing_can_hold_the_model_to_them(
+    ask: Any, says: Any, frontend: Any, family: str, lacks: tuple[str, ...]
+) -> None:
+    context = dataclasses.replace(frontend.context, lacks=frozenset(lacks))
+    engine = says("Yes.", tool_family=FAMILIES[family], context=context)
+    tools = [TOOLS[1], {"type": "function", "function": {"name": "f", "strict": True}}]
+    answer = ask("/v1/chat/completions", {**BODY, "tools": tools})
+    assert (answer.status, answer.error["param"]) == (400, "tools[1].function.strict")
+    assert ask("/v1/chat/completions", {**BODY, "tools": tools, "tool_choice": "none"}).status == 200
+    assert ask("/v1/chat/completions", {**BODY, "tools": tools[:1]}).status == 200
+    assert all(generation.guide is None for generation in engine.asked)
 
 
 def test_without_tools_or_with_none_of_them_the_text_is_text(ask: Any, says: Any) -> None:

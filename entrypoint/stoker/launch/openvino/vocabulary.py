@@ -20,7 +20,7 @@ from openvino import opset13 as ops
 from openvino.utils.node_factory import NodeFactory
 from tokenizers import Tokenizer
 
-from stoker.vocabulary import Vocabulary
+from stoker.vocabulary import MARKS, Vocabulary
 
 FILE = "tokenizer.json"
 _GRAPH = "openvino_detokenizer.xml"  # GenAI looks for this name
@@ -38,10 +38,11 @@ def genai_tokenizer(directory: Path, logits: int) -> Any:
 
 
 def vocabulary_bytes(tokenizer: Tokenizer, logits: int) -> list[bytes]:
-    """What each id may contribute to a text; nothing for control tokens and for ids that are not in use."""
+    """What each id may contribute to a text; nothing for control tokens but marks, and for ids that are not in use."""
     vocabulary = Vocabulary(tokenizer)
     size = max(vocabulary.size, logits)
-    return [b"" if id_ in vocabulary.special else vocabulary.token_bytes(id_) for id_ in range(size)]
+    silent = vocabulary.special - {tokenizer.token_to_id(mark) for mark in MARKS}
+    return [b"" if id_ in silent else vocabulary.token_bytes(id_) for id_ in range(size)]
 
 
 def _extension() -> str:

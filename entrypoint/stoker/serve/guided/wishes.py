@@ -16,17 +16,21 @@ from stoker.serve.guided.json_schema import any_object, schema_grammar
 from stoker.serve.guided.notation import guide
 from stoker.serve.guided.regex import parse_regex
 from stoker.serve.requests import ChatRequest, Parameters, ResponseFormat
+from stoker.serve.sampling import Context, check_guides
 
 Wish = tuple[str, Callable[[], Grammar]]
 
 
-async def guide_of(request: Parameters) -> Guide | None:
+async def guide_of(request: Parameters, context: Context) -> Guide | None:
     """ApiError, 400, that names the parameter, for a form that is asked for twice or cannot be kept to.
 
     Off the event loop: a large schema takes tens of milliseconds.
     """
     wish = wish_of(request)
-    return None if wish is None else await asyncio.to_thread(guided, *wish)
+    if wish is None:
+        return None
+    check_guides(wish[0], context)
+    return await asyncio.to_thread(guided, *wish)
 
 
 def wish_of(request: Parameters) -> Wish | None:
