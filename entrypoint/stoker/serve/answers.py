@@ -41,12 +41,16 @@ def whole(job: Job, texts: list[str]) -> bytes:
     return msgspec.json.encode(answer)
 
 
-def usage(job: Job) -> dict[str, int]:
+def usage(job: Job) -> dict[str, Any]:
+    """With the tokens of thinking, of a model that thinks aloud."""
     completion = sum(choice.tokens for choice in job.choices)
+    thoughts = [choice.reasoning_tokens for choice in job.choices if choice.reasoning_tokens is not None]
+    details = {"completion_tokens_details": {"reasoning_tokens": sum(thoughts)}} if thoughts else {}
     return {
         "prompt_tokens": job.prompt_tokens,
         "completion_tokens": completion,
         "total_tokens": job.prompt_tokens + completion,
+        **details,
     }
 
 

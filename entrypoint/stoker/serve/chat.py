@@ -20,7 +20,7 @@ from stoker.serve.guided.thinking import after_thinking
 from stoker.serve.guided.wishes import Wish, guided, wish_of
 from stoker.serve.messages import template_messages
 from stoker.serve.parsers.families import BARE, Family, Held
-from stoker.serve.parsers.reasoning import ReasoningParser, Thinking
+from stoker.serve.parsers.reasoning import ReasoningParser, Thinking, ThinkingTokens
 from stoker.serve.parsers.tools import Form, ToolParser
 from stoker.serve.requests import ChatRequest
 from stoker.serve.sampling import check_guides
@@ -29,13 +29,15 @@ from stoker.serve.tool_use import ToolUse, tool_use
 
 @dataclass(frozen=True)
 class Conversation:
-    """`parser` makes a parser for each choice; None where the text is nothing but text."""
+    """`parser` makes a parser for each choice, None where the text is nothing but text; `thinking` what counts each
+    one's tokens of thinking."""
 
     prompt: list[int]
     guide: Guide | None
     parser: Callable[[], Parser] | None
     use: ToolUse | None
     budget: Budget | None
+    thinking: Callable[[], ThinkingTokens] | None
 
 
 async def conversation(request: ChatRequest, frontend: Frontend) -> Conversation:
@@ -54,7 +56,8 @@ async def conversation(request: ChatRequest, frontend: Frontend) -> Conversation
     form = held.form if held else family.form if family else None
     budget = _budget(request, frontend, begun, guided=guide is not None)
     parser = _parser(frontend.thinking, form, use, begun, within=opening is not None)
-    return Conversation([*prompt, *([] if opening is None else [opening])], guide, parser, use, budget)
+    ids = [*prompt, *([] if opening is None else [opening])]
+    return Conversation(ids, guide, parser, use, budget, _thinking(frontend, begun))
 
 
 def _family(frontend: Frontend) -> Family:
@@ -129,6 +132,11 @@ def _budget(request: ChatRequest, frontend: Frontend, begun: bool | None, *, gui
         raise unsupported("max_thinking_tokens", text)
     closing = tokenizer.encode_now(f"\n{marks.closing}\n\n", add_special_tokens=False)
     return Budget(request.max_thinking_tokens, marks, bool(begun), tuple(closing), tokenizer.decode_all)
+
+
+def _thinking(frontend: Frontend, begun: bool | None) -> Callable[[], ThinkingTokens] | None:
+    marks, decode = frontend.thinking, frontend.tokenizer.decode_all
+    return None if marks is None else lambda: ThinkingTokens(marks, begun, decode)
 
 
 def _parser(

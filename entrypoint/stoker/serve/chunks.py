@@ -97,7 +97,7 @@ class Chunks:
             return opening + self._before[index] + _encode(text) + self._after + closing
         return opening + closing
 
-    def usage(self, usage: dict[str, int]) -> bytes:
+    def usage(self, usage: dict[str, Any]) -> bytes:
         return self._head + b'"choices":[],"usage":' + _encode(usage) + b"}\n\n"
 
     def _open(self, index: int) -> bytes:

@@ -20,6 +20,7 @@ from stoker.serve.frontend import Frontend
 from stoker.serve.guided.wishes import guide_of
 from stoker.serve.job import Job
 from stoker.serve.log_probs import ChatLogProbs, CompletionLogProbs
+from stoker.serve.parsers.reasoning import ThinkingTokens
 from stoker.serve.prompts import echoes, prompts_of
 from stoker.serve.requests import ChatRequest, CompletionRequest, Parameters, parse
 from stoker.serve.sampling import generations, stop_strings
@@ -43,6 +44,7 @@ class _Wish:
     guide: Guide | None = None
     log_probs: Callable[[Choice], Any] | None = None
     parser: Callable[[], Parser] | None = None
+    thinking: Callable[[], ThinkingTokens] | None = None
     echoes: Sequence[str] | None = None
     budget: Budget | None = None
 
@@ -70,7 +72,7 @@ async def chat_job(
     renderer = ChatLogProbs(frontend.tokenizer.token_bytes) if request.logprobs else None
     count = request.n or 1
     wish = _Wish(CHAT, id_prefix, [said.prompt], [()], count, count, said.guide, renderer, said.parser)
-    job = replace(_job(request, frontend, replace(wish, budget=said.budget)), writer=writer)
+    job = replace(_job(request, frontend, replace(wish, budget=said.budget, thinking=said.thinking)), writer=writer)
     if said.use is not None and said.use.named:
         for each in job.choices:  # as OpenAI has it: a call that was demanded by name is a plain end
             each.called_reason = "stop"
@@ -137,6 +139,7 @@ def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Seque
             Detokenizer(frontend.tokenizer, wish.contexts[index // wish.count], shown),
             stops,
             wish.parser() if wish.parser else None,
+            wish.thinking() if wish.thinking else None,
         )
         for index, generation in enumerate(wanted)
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from stoker.launch.generation import Delta, Generation
 from stoker.serve.detokenizing import Detokenizer
 from stoker.serve.events import CallStart, Event, Parser, Text
+from stoker.serve.parsers.reasoning import ThinkingTokens
 from stoker.serve.stops import StopMatcher
 
 
@@ -36,6 +37,7 @@ class Sequence:
         "_one_by_one",
         "_parser",
         "_pending",
+        "_thinking",
         "_visible",
         "called",
         "called_reason",
@@ -50,10 +52,12 @@ class Sequence:
         detokenizer: Detokenizer,
         stops: Many[str] = (),
         parser: Parser | None = None,
+        thinking: ThinkingTokens | None = None,
     ) -> None:
         self.called = False
         self.called_reason = "tool_calls"
         self._parser = parser
+        self._thinking = thinking
         self.finish_reason: str | None = None
         self.tokens = 0
         self.log_prob = 0.0
@@ -76,6 +80,8 @@ class Sequence:
         else:
             self.tokens += len(texts)
             text = self._see(self._detokenizer.feed(texts))
+        if self._thinking is not None and not self._thinking.over:
+            self._thinking.feed(texts, text)
         if ended and self.finish_reason is None:
             self.tokens += 1
             text += self.end("stop")
@@ -85,6 +91,11 @@ class Sequence:
     def reason(self) -> str | None:
         """The finish reason that the API gives."""
         return self.called_reason if self.called and self.finish_reason == "stop" else self.finish_reason
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """How many of its tokens were thinking; None of a model that does not think aloud."""
+        return None if self._thinking is None else self._thinking.count
 
     @property
     def stop(self) -> str | None:

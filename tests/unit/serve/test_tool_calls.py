@@ -131,6 +131,25 @@ def test_thinking_is_reasoning_content(ask: Any, says: Any) -> None:
     assert "".join(bytes(entry.bytes or []).decode() for entry in tokens).startswith("<think>")
 
 
+def test_tokens_of_thinking_are_told_in_each_apis_usage(ask: Any, says: Any, frontend: Any) -> None:
+    """Those of its marks are thinking too; the end token is not."""
+    thought, text = "<think>\nHm, hm.\n</think>", "\n\nIt is four."
+    says(thought + text, thinking=THINK)
+    count = len(frontend.tokenizer.encode_now(thought, add_special_tokens=False))
+    chat = {"model": "demo", "messages": BODY["messages"]}
+    usage = ask("/v1/chat/completions", {**chat, "n": 2}).json["usage"]
+    assert usage["completion_tokens_details"] == {"reasoning_tokens": 2 * count}
+    streamed = ask("/v1/chat/completions", {**chat, "stream": True, "stream_options": {"include_usage": True}})
+    assert streamed.events[-1]["usage"]["completion_tokens_details"] == {"reasoning_tokens": count}
+    assert "prompt_tokens_details" not in usage
+    responded = ask("/v1/responses", {"model": "demo", "input": "Two and two?"}).json["usage"]
+    assert responded["output_tokens_details"] == {"reasoning_tokens": count}
+    message = ask("/v1/messages", {**chat, "max_tokens": 100}).json["usage"]
+    assert message["output_tokens_details"] == {"thinking_tokens": count}
+    says(text)
+    assert "completion_tokens_details" not in ask("/v1/chat/completions", chat).json["usage"]
+
+
 class _NONE:
     content = None
 

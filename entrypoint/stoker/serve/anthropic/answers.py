@@ -37,13 +37,13 @@ class MessagesWriter:
     def ending(self) -> bytes:
         closed = self._close()
         delta = {"stop_reason": self._stop_reason(), "stop_sequence": self._choice.stop}
-        told = {"type": "message_delta", "delta": delta, "usage": {"output_tokens": self._choice.tokens}}
+        told = {"type": "message_delta", "delta": delta, "usage": self._written()}
         return b"".join([*closed, _sse(told), _sse({"type": "message_stop"})])
 
     def _start(self) -> bytes:
         self._begun = True
         message = self._message([]) | {"stop_reason": None, "stop_sequence": None}
-        message["usage"]["output_tokens"] = 0
+        message["usage"] |= {"output_tokens": 0, "output_tokens_details": None}
         return _sse({"type": "message_start", "message": message})
 
     def _piece(self, event: Event) -> list[bytes]:
@@ -73,8 +73,13 @@ class MessagesWriter:
             return "stop_sequence"
         return "max_tokens" if self._choice.finish_reason == "length" else "end_turn"
 
+    def _written(self) -> dict[str, Any]:
+        thought = self._choice.reasoning_tokens
+        details = None if thought is None else {"thinking_tokens": thought}
+        return {"output_tokens": self._choice.tokens, "output_tokens_details": details}
+
     def _message(self, content: list[dict[str, Any]]) -> dict[str, Any]:
-        usage = {"input_tokens": self._job.prompt_tokens, "output_tokens": self._choice.tokens}
+        usage = {"input_tokens": self._job.prompt_tokens, **self._written()}
         return {
             "id": self._job.identity.id,
             "type": "message",

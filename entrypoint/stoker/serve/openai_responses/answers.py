@@ -128,12 +128,13 @@ class ResponsesWriter:
         return response
 
     def _usage(self) -> dict[str, Any]:
+        """The SDK's types insist on cached tokens, of which no engine tells."""
         prompt, completion = self._job.prompt_tokens, self._choice.tokens
         return {
             "input_tokens": prompt,
             "input_tokens_details": {"cached_tokens": 0},
             "output_tokens": completion,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": self._choice.reasoning_tokens or 0},
             "total_tokens": prompt + completion,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stoker.serve.events import Event, Parser, Reasoning
@@ -33,6 +34,41 @@ FAMILIES = {"think": THINK, "magistral": MAGISTRAL, "granite": GRANITE}  # setti
 def thinking_of(template: str) -> str | None:
     """The family whose marks are in a chat template."""
     return next((name for name, marks in FAMILIES.items() if marks.closing in template), None)
+
+
+class ThinkingTokens:
+    """Counts the tokens of thinking, its marks among them. `begun` as above; `decode` shows control tokens that are
+    marks. `over` once nothing more can count."""
+
+    def __init__(self, marks: Thinking, begun: bool | None, decode: Callable[[Sequence[int]], str]) -> None:
+        self.count = 0
+        self.over = begun is False
+        self._marks = marks
+        self._begun = begun
+        self._decode = decode
+        self._seen = ""
+
+    def feed(self, ids: Sequence[int], text: str) -> None:
+        """The next ids, and the text that they make visible."""
+        before, self._seen = self._seen, self._seen + text
+        if not self._begun and not self._begins():
+            return
+        self.count += len(ids)
+        closing = self._marks.closing
+        if closing not in self._seen:
+            self._seen = self._seen[1 - len(closing) :] if self._begun else self._seen
+            return
+        self.over = True
+        behind = (end for end in range(1, len(ids)) if closing in before + self._decode(ids[:end]))
+        self.count -= len(ids) - next(behind, len(ids))
+
+    def _begins(self) -> bool:
+        """Whether what there is counts, so far; nothing does once it is sure that the text is no thinking."""
+        beginning, mark = self._seen.lstrip(), self._marks.opening
+        self._begun = beginning.startswith(mark) or None
+        if not self._begun and not mark.startswith(beginning):
+            self.over, self.count = True, 0
+        return not self.over
 
 
 class ReasoningParser:
