@@ -24,6 +24,7 @@ import triton_python_backend_utils as pb_utils
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 BLOCK = 32
+TIMES = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
 PARAMETERS = frozenset(
     """
     max_beam_width FORCE_CPU_ONLY_INPUT_TENSORS gpt_model_type gpt_model_path encoder_model_path
@@ -46,7 +47,8 @@ def token(prompt_sum: int, position: int) -> int:
 
 
 class Request:
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: Any, outputs: frozenset[str]) -> None:
+        self.outputs = outputs
         self.id = request.request_id()
         self.sender = request.get_response_sender()
         ids = _tensor(request, "input_ids").reshape(-1)[: _scalar(request, "input_lengths")]
@@ -56,17 +58,26 @@ class Request:
         self.log_probs = bool(_scalar(request, "return_log_probs"))
         self.streaming = bool(_scalar(request, "streaming"))
         self.guide = _tensor(request, "guided_decoding_guide_type")
+        self.bias = _tensor(request, "embedding_bias")
+        self.moments = [time.monotonic_ns()] if _scalar(request, "return_perf_metrics") else None
         self.made: list[int] = []
 
     def step(self) -> bool:
         """Whether it is over now."""
-        self.made.append(token(self.sum, len(self.made)))
+        self.made.append(self._next())
+        if self.moments is not None and len(self.moments) < 3:  # scheduled and prefilled at once
+            self.moments += [time.monotonic_ns()] * 2
         over = len(self.made) >= self.limit or self.made[-1] in self.ends
         if self.streaming:
             self.send(self.made[-1:], over)
         elif over:
             self.send(self.made, over)
         return over
+
+    def _next(self) -> int:
+        """A bias of 100 is more than anything that the model may want."""
+        wanted = [] if self.bias is None else np.flatnonzero(self.bias == 100).tolist()
+        return wanted[0] if wanted else token(self.sum, len(self.made))
 
     def send(self, ids: list[int], over: bool) -> None:
         tensors = [
@@ -75,7 +86,17 @@ class Request:
         ]
         if self.log_probs:
             tensors.append(pb_utils.Tensor("output_log_probs", np.full((1, 1, len(ids)), -0.5, np.float32)))
+        if over and self.moments is not None:
+            tensors += self._perf_metrics([*self.moments, time.monotonic_ns()])
         self.sender.send(pb_utils.InferenceResponse(output_tensors=tensors), flags=FINAL if over else 0)
+
+    def _perf_metrics(self, moments: list[int]) -> list[Any]:
+        """All blocks but the last are said to have been there."""
+        counts = {"reused": (self.prompt - 1) // BLOCK, "alloc_new": 1, "alloc_total": -(-self.prompt // BLOCK)}
+        blocks = {f"kv_cache_{name}_blocks": np.array([[count]], np.int32) for name, count in counts.items()}
+        times = {name: np.array([[moment]], np.int64) for name, moment in zip(TIMES, moments, strict=True)}
+        declared = {name: value for name, value in (blocks | times).items() if name in self.outputs}
+        return [pb_utils.Tensor(name, value) for name, value in declared.items()]
 
 
 class TritonPythonModel:
@@ -84,6 +105,7 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         self.parameters = {name: each["string_value"] for name, each in config["parameters"].items()}
         _check(self.parameters)
+        self.outputs = frozenset(output["name"] for output in config["output"])
         self.vocabulary = _vocabulary(self.parameters)
         self.period = int(self.parameters["cancellation_check_period_ms"]) / 1000
         self.lock = threading.Lock()
@@ -101,7 +123,7 @@ class TritonPythonModel:
                 self._stop(request.request_id())
                 request.get_response_sender().send(flags=FINAL)
                 continue
-            taken = Request(request)
+            taken = Request(request, self.outputs)
             if taken.guide is not None and self.vocabulary is None:
                 error = pb_utils.TritonError("guided decoding is not enabled: guided_decoding_backend is not set")
                 taken.sender.send(pb_utils.InferenceResponse(error=error), flags=FINAL)

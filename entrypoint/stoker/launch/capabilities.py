@@ -7,11 +7,18 @@ from collections.abc import Mapping
 NOTHING: frozenset[str] = frozenset()
 GUIDES = "guide"
 
-# Parameters of stoker.launch.generation.Generation, which are called the same in a request. transformers' continuous
+# Parameters as a request calls them. transformers' continuous
 # batching keeps no counts of a request's tokens on the device, which penalties and a least length would need.
+# Neither it nor OpenVINO GenAI lets a request change the logits.
 LACKS: Mapping[str, frozenset[str]] = {
-    "torch": frozenset({GUIDES, "min_tokens", "presence_penalty", "frequency_penalty", "repetition_penalty"}),
+    "openvino": frozenset({"logit_bias"}),
+    "torch": frozenset(
+        {GUIDES, "logit_bias", "min_tokens", "presence_penalty", "frequency_penalty", "repetition_penalty"}
+    ),
 }
+
+# Kinds that tell how much of a prompt their KV cache held already.
+TELL_REUSE = frozenset({"tensorrt_llm", "tensorrt_llm_pytorch"})
 
 
 def lacks(kind: str) -> frozenset[str]:

@@ -8,7 +8,8 @@ import itertools
 import os
 import struct
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from array import array
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,14 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from stoker.errors import StokerError
 from stoker.launch import contract
-from stoker.launch.generation import Delta, EngineDiedError, EngineState, Generation, RequestRefusedError
+from stoker.launch.generation import (
+    Delta,
+    EngineDiedError,
+    EngineState,
+    Generation,
+    PerfMetrics,
+    RequestRefusedError,
+)
 from stoker.launch.metrics import fetch_metrics, parse_state
 
 _REFUSED = "refused: "
@@ -35,6 +43,7 @@ _SPECS = {spec.name: spec for spec in contract.INPUTS}
 _FORMATS = {"INT32": "i", "UINT64": "Q", "FP32": "f", "BOOL": "?"}
 _STOP_INPUTS = (("input_ids", (0,)), ("input_lengths", (1,)), ("request_output_len", (1,)), ("stop", (True,)))
 _STOP_SECONDS = 10.0
+_TOLD_ONCE = frozenset({contract.REUSED_BLOCKS, *contract.TIMES})
 _SEED_MASK = (1 << 64) - 1
 
 
@@ -144,12 +153,13 @@ class TritonClient:
                 raise _died("its stream ended early")
             if message.error_message:
                 raise _error(message.error_message)
-            ids, log_probs, exhausted = _outputs(message.infer_response)
-            if ids:
+            outputs = _outputs(message.infer_response)
+            if outputs.ids:
                 produced = True
                 self.last_token = time.monotonic()
-                yield Delta(ids, log_probs)
-            if exhausted and not produced:
+            if outputs.ids or outputs.told:
+                yield Delta(outputs.ids, outputs.log_probs, _perf_metrics(outputs.told))
+            if outputs.exhausted and not produced:
                 raise RequestRefusedError("the prompt does not fit", why="no KV cache is free for it")
             if message.infer_response.parameters["triton_final_response"].bool_param:
                 return
@@ -165,19 +175,38 @@ class TritonClient:
             raise _died(str(error) or "its metrics page does not answer") from error
 
 
-def _outputs(response: Any) -> tuple[list[int], list[float] | None, bool]:
-    """Token ids, their log probabilities if given, and whether the KV cache ran out."""
-    ids: list[int] = []
+@dataclass
+class _Outputs:
+    """Token ids, their log probabilities if given, whether the KV cache ran out, and what is told at the end."""
+
+    ids: Sequence[int] = ()
     log_probs: list[float] | None = None
-    exhausted = False
+    exhausted: bool = False
+    told: dict[str, int] | None = None
+
+
+def _outputs(response: Any) -> _Outputs:
+    found = _Outputs()
     for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
-        if output.name == "output_ids":
-            ids = list(memoryview(raw).cast("i"))
-        elif output.name == "output_log_probs":
-            log_probs = list(memoryview(raw).cast("f"))
-        elif output.name == "out_of_memory":
-            exhausted = any(raw)
-    return ids, log_probs, exhausted
+        name = output.name
+        if name == "output_ids":
+            found.ids = list(memoryview(raw).cast("i"))
+        elif name == "output_log_probs":
+            found.log_probs = list(memoryview(raw).cast("f"))
+        elif name == "out_of_memory":
+            found.exhausted = any(raw)
+        elif name in _TOLD_ONCE:
+            found.told = {**(found.told or {}), name: int.from_bytes(raw, "little", signed=True)}
+    return found
+
+
+def _perf_metrics(told: dict[str, int] | None) -> PerfMetrics | None:
+    """None also where only a part is told."""
+    if told is None or not all(name in told for name in contract.TIMES):
+        return None
+    moments = [told[name] for name in contract.TIMES]
+    queue, prefill, decode = (max(0, end - begin) / 1e9 for begin, end in itertools.pairwise(moments))
+    return PerfMetrics(queue, prefill, decode, told.get(contract.REUSED_BLOCKS))
 
 
 async def _write(link: _Link, call: Any, request: Any) -> None:
@@ -260,10 +289,13 @@ def _sampling(generation: Generation) -> Iterator[tuple[str, Any]]:
         "frequency_penalty": generation.frequency_penalty,
         "repetition_penalty": generation.repetition_penalty,
         "return_log_probs": generation.log_probs or None,
+        "return_perf_metrics": generation.perf_metrics or None,
     }
     for name, value in scalars.items():
         if value is not None:
             yield name, (value,)
+    if generation.embedding_bias is not None:
+        yield "embedding_bias", generation.embedding_bias
     if generation.guide is not None:
         yield "guided_decoding_guide_type", (generation.guide.kind,)
         yield "guided_decoding_guide", (generation.guide.text,)
@@ -281,6 +313,8 @@ def _packed(wire_type: str, values: Any) -> bytes:
     if wire_type == "BYTES":
         texts = [value.encode() for value in values]
         return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    if isinstance(values, array):
+        return values.tobytes()
     return struct.pack(f"<{len(values)}{_FORMATS[wire_type]}", *values)
 
 

@@ -53,7 +53,7 @@ INPUTS: tuple[TensorSpec, ...] = (
     *_scalars(INT32, "runtime_top_k", "min_tokens"),
     *_scalars(FP32, "len_penalty", "repetition_penalty", "presence_penalty", "frequency_penalty"),
     *_scalars(UINT64, "seed"),
-    *_scalars(BOOL, "return_log_probs", "exclude_input_in_output", "stop", "streaming"),
+    *_scalars(BOOL, "return_log_probs", "return_perf_metrics", "exclude_input_in_output", "stop", "streaming"),
     *_scalars(UINT64, "lora_task_id"),
     *_scalars(STRING, "guided_decoding_guide_type", "guided_decoding_guide"),
     *_scalars(FP32, "min_p", ours=True),
@@ -63,6 +63,10 @@ OUTPUTS: tuple[TensorSpec, ...] = (
     TensorSpec("output_ids", INT32, (-1, -1), optional=False),
     TensorSpec("sequence_length", INT32, VECTOR, optional=False),
     TensorSpec("output_log_probs", FP32, (-1, -1)),
+    # In the final response when asked for: blocks of the prompt that the KV cache held already, where the engine tells,
+    # and moments by a clock of the engine's own.
+    TensorSpec("kv_cache_reused_blocks", INT32, SCALAR),
+    *_scalars(INT64, "arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns"),
     # 1 in the final response of a sequence that the engine gave up for lack of KV cache; absent otherwise.
     TensorSpec("out_of_memory", INT32, SCALAR, ours=True),
 )
@@ -82,13 +86,17 @@ OPENVINO_INPUTS = (
     "frequency_penalty",
     "seed",
     "return_log_probs",
+    "return_perf_metrics",
     "stop",
     "streaming",
     "guided_decoding_guide_type",
     "guided_decoding_guide",
     "min_p",
 )
-OPENVINO_OUTPUTS = ("output_ids", "sequence_length", "output_log_probs", "out_of_memory")
+TIMES = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
+REUSED_BLOCKS = "kv_cache_reused_blocks"
+PYTHON_OUTPUTS = ("output_ids", "sequence_length", "output_log_probs", "out_of_memory", REUSED_BLOCKS, *TIMES)
+PYTORCH_INPUTS = (*OPENVINO_INPUTS, "embedding_bias")
 _NOT_TORCH = (
     *("min_tokens", "repetition_penalty", "presence_penalty", "frequency_penalty"),
     *("guided_decoding_guide_type", "guided_decoding_guide"),

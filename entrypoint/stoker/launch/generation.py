@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,6 +27,7 @@ class Generation:
     """One sequence to generate. None leaves a value to the engine's default, which is "no effect".
 
     `end_ids` end the sequence and are the last id given; empty to ignore end-of-sequence. `temperature` 0 is greedy.
+    `embedding_bias`: f32, added to the logits, one for each.
     """
 
     request_id: str
@@ -43,14 +45,29 @@ class Generation:
     repetition_penalty: float | None = None
     log_probs: bool = False
     guide: Guide | None = None
+    embedding_bias: array[float] | None = None
+    perf_metrics: bool = False
+
+
+@dataclass(frozen=True)
+class PerfMetrics:
+    """How one generation went within the engine: seconds that it waited, that its prompt took until the first token,
+    and that the other tokens took. `reused_blocks` of its prompt were in the KV cache; None where that is not told."""
+
+    queue: float
+    prefill: float
+    decode: float
+    reused_blocks: int | None = None
 
 
 @dataclass(frozen=True)
 class Delta:
-    """The ids that one engine step (or a few, under load) added; `log_probs` runs parallel to `ids` when asked for."""
+    """The ids that one engine step (or a few, under load) added, or none with `perf_metrics`, which come last, when
+    asked for; `log_probs` runs parallel to `ids` when asked for."""
 
     ids: Sequence[int]
     log_probs: Sequence[float] | None = None
+    perf_metrics: PerfMetrics | None = None
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def _module_path() -> list[str]:
 
 def model_config(settings_file: Path, max_batch_size: int, inputs: tuple[str, ...] = contract.OPENVINO_INPUTS) -> str:
     """config.pbtxt of a Python kind's model, which takes `inputs` of the contract."""
-    outputs = contract.select(contract.OUTPUTS, contract.OPENVINO_OUTPUTS)
+    outputs = contract.select(contract.OUTPUTS, contract.PYTHON_OUTPUTS)
     return "\n".join(
         (
             f'name: "{contract.MODEL_NAME}"',

@@ -42,16 +42,30 @@ def whole(job: Job, texts: list[str]) -> bytes:
 
 
 def usage(job: Job) -> dict[str, Any]:
-    """With the tokens of thinking, of a model that thinks aloud."""
+    """With the tokens of thinking, of a model that thinks aloud, and the cached ones, of an engine that tells."""
     completion = sum(choice.tokens for choice in job.choices)
     thoughts = [choice.reasoning_tokens for choice in job.choices if choice.reasoning_tokens is not None]
-    details = {"completion_tokens_details": {"reasoning_tokens": sum(thoughts)}} if thoughts else {}
+    cached = cached_tokens(job)
+    details: dict[str, Any] = {"completion_tokens_details": {"reasoning_tokens": sum(thoughts)}} if thoughts else {}
+    details |= {} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}}
     return {
         "prompt_tokens": job.prompt_tokens,
         "completion_tokens": completion,
         "total_tokens": job.prompt_tokens + completion,
         **details,
     }
+
+
+def cached_tokens(job: Job) -> int | None:
+    """Of the prompts, each counted once, what the KV cache held already; None where the engine does not tell."""
+    count = len(job.choices) // job.prompts
+    firsts = zip(job.choices[::count], job.generations[::count], strict=True)
+    cached = [
+        min(len(generation.input_ids), choice.reused_blocks * job.block_tokens)
+        for choice, generation in firsts
+        if choice.reused_blocks is not None
+    ]
+    return sum(cached) if cached else None
 
 
 def _given(job: Job) -> list[int]:

@@ -7,10 +7,10 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from stoker.launch.generation import EngineClient, Generation
+from stoker.launch.generation import EngineClient, Generation, PerfMetrics
 from stoker.serve.admission import Visit
 from stoker.serve.budget import Budget, within_budget
-from stoker.serve.measurement import Measurement
+from stoker.serve.measurement import EngineRun, Measurement
 from stoker.serve.sequence import Sequence as Choice
 
 
@@ -27,15 +27,26 @@ async def pieces(
     source = engine.generate(generation) if budget is None else within_budget(engine, generation, budget)
     async with visit.turn(len(generation.input_ids) + generation.max_tokens):
         measurement.queue_seconds = visit.queue_seconds
+        asked = time.perf_counter()
         async with aclosing(source) as deltas:
             async for delta in deltas:
                 now = time.perf_counter()
-                measurement.step(len(delta.ids), now, previous)
-                previous = now
+                if delta.perf_metrics is not None:
+                    _tell(delta.perf_metrics, asked, choice, measurement)
+                if delta.ids:
+                    measurement.step(len(delta.ids), now, previous)
+                    previous = now
                 yield choice.feed(delta)
                 if choice.finish_reason is not None:
                     return
     yield choice.end()
+
+
+def _tell(perf_metrics: PerfMetrics, asked: float, choice: Choice, measurement: Measurement) -> None:
+    """The first generation is the one whose prompt is the request's, should there be a second within its budget."""
+    measurement.engine_runs.append(EngineRun(asked, perf_metrics))
+    if choice.reused_blocks is None:
+        choice.reused_blocks = perf_metrics.reused_blocks
 
 
 async def interleave(sources: Sequence[AsyncGenerator[str, None]]) -> AsyncGenerator[tuple[int, str], None]:

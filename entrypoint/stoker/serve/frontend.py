@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import DamagedModelError
-from stoker.launch.capabilities import lacks
+from stoker.launch.capabilities import TELL_REUSE, lacks
 from stoker.serve.admission import Capacity
 from stoker.serve.chat_template import ChatTemplate, TemplateMissingError, load_chat_template, read_json
 from stoker.serve.limits import Limits
@@ -77,7 +77,12 @@ def load_frontend(
         thinking=thinking,
         shown=_shown(tokenizer, family, thinking),
         context=Context(
-            length, end_ids(engine.directory, tokenizer), limits.prompt_tokens, lacks(engine.manifest.kind)
+            length,
+            end_ids(engine.directory, tokenizer),
+            limits.prompt_tokens,
+            lacks(manifest.kind),
+            manifest.kind in TELL_REUSE,
+            _vocabulary_size(engine.directory) or tokenizer.size,
         ),
         fingerprint="fp_" + hashlib.sha256(manifest.key.encode()).hexdigest()[:10],
         vocabulary_size=max(tokenizer.size, _vocabulary_size(engine.directory)),

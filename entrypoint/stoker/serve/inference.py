@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -99,6 +99,8 @@ class Inference(Endpoint):
     async def _answer(self, body: bytes, exchange: Exchange) -> None:
         serving, call = exchange.serving, exchange.call
         job = await self._prepare(body, serving.frontend, call)
+        if self._service.tracer is not None:
+            job = replace(job, generations=[replace(each, perf_metrics=True) for each in job.generations])
         metrics = self._service.metrics
         measurement = metrics.begin(job.identity.model, call.started)
         measurement.prompt_tokens = job.prompt_tokens

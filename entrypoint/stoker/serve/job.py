@@ -20,6 +20,7 @@ class Job:
     """`generations[i]` becomes choice i of the answer; `writer` makes what writes it.
 
     With `best` (of how many for each prompt, how many), the likeliest are given. `echoes[i]` comes before choice i.
+    `block_tokens`: of a block of the KV cache. `prompts`: how many there are, each with as many choices.
     """
 
     shape: Shape
@@ -34,6 +35,8 @@ class Job:
     best: tuple[int, int] | None = None
     echoes: list[str] | None = None
     budget: Budget | None = None
+    block_tokens: int = 1
+    prompts: int = 1
 
 
 Prepare: TypeAlias = Callable[[bytes, Frontend, Call], Awaitable[Job]]

@@ -5,6 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from stoker.launch.generation import PerfMetrics
+
+
+@dataclass(frozen=True)
+class EngineRun:
+    """One generation: when the engine was asked for it, and how it went within."""
+
+    asked: float
+    perf_metrics: PerfMetrics
+
 
 @dataclass
 class Measurement:
@@ -19,6 +29,7 @@ class Measurement:
     first_token_seconds: float | None = None
     queue_seconds: float = 0.0
     prepared_seconds: float = 0.0
+    engine_runs: list[EngineRun] = field(default_factory=list)
 
     def step(self, tokens: int, now: float, previous: float) -> None:
         """One step of one choice added `tokens`; `previous` is 0 at its first."""

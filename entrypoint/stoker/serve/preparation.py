@@ -126,6 +126,8 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
         best=(wish.count, wish.keep) if ranked else None,
         echoes=[text for text in wish.echoes for _ in range(wish.count)] if wish.echoes else None,
         budget=wish.budget,
+        block_tokens=frontend.capacity.block_tokens,
+        prompts=len(wish.prompts),
         writer=ChunkWriter,
     )
 

@@ -89,8 +89,7 @@ class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
     prompt_cache_retention: str | None = None
     nvext: NvExt | None = None
     structured_outputs: StructuredOutputs | None = None
-    # not supported yet
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
 
 
 class JsonSchema(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -163,7 +162,6 @@ HARMLESS = ("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt
 # The values that ask for nothing; null always does.
 NO_EFFECT: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default"),
-    "logit_bias": ({},),
     "store": (False,),
     "functions": ([],),
     "function_call": ("none",),

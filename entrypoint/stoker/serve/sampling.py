@@ -7,7 +7,8 @@ generation_config.json: the same request means the same on every model.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stoker.launch.capabilities import GUIDES
@@ -18,20 +19,29 @@ from stoker.serve.requests import ChatRequest, Parameters
 # Below this, dividing logits by the temperature leaves only the greatest one, or overflows.
 _GREEDY_BELOW = 1e-4
 _SEEDS = 2**63
-_NO_EFFECT = {"min_tokens": 0, "presence_penalty": 0, "frequency_penalty": 0, "repetition_penalty": 1}
+_NO_EFFECT = {
+    "min_tokens": 0,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "repetition_penalty": 1,
+    "logit_bias": {},
+}
 
 
 @dataclass(frozen=True)
 class Context:
     """`length` is what prompt and completion share, `longest_prompt` what of it a prompt may have (0: all).
 
-    `end_ids` end a completion. `lacks`: parameters that the engine's kind cannot sample with.
+    `end_ids` end a completion. `lacks`: parameters that the engine's kind cannot sample with. `tells_reuse`: whether
+    it tells how much of a prompt it had in its cache. `logits`: how many ids the model gives probabilities for.
     """
 
     length: int
     end_ids: tuple[int, ...]
     longest_prompt: int = 0
     lacks: frozenset[str] = frozenset()
+    tells_reuse: bool = False
+    logits: int = 0
 
 
 def wished_length(request: Parameters) -> int | None:
@@ -78,9 +88,10 @@ def generations(
     _check_lacking(request, context)
     lengths = [completion_length(request, len(prompt), context) for prompt in prompts]
     seed = secrets.randbits(31) if request.seed is None else request.seed
+    bias = embedding_bias(request.logit_bias or {}, context.logits)
     return [
         _generation(request, f"{request_id}-{index}", prompts[index // count], lengths[index // count], context,
-                    seed=(seed + index) % _SEEDS, log_probs=log_probs, guide=guide)
+                    seed=(seed + index) % _SEEDS, log_probs=log_probs, guide=guide, bias=bias)
         for index in range(count * len(prompts))
     ]  # fmt: skip
 
@@ -95,6 +106,7 @@ def _generation(
     seed: int,
     log_probs: bool,
     guide: Guide | None,
+    bias: array[float] | None,
 ) -> Generation:
     temperature = 1.0 if request.temperature is None else request.temperature
     return Generation(
@@ -113,7 +125,22 @@ def _generation(
         repetition_penalty=_unless(request.repetition_penalty, 1.0),
         log_probs=log_probs,
         guide=guide,
+        embedding_bias=bias,
+        perf_metrics=context.tells_reuse,
     )
+
+
+def embedding_bias(biases: Mapping[str, float], logits: int) -> array[float] | None:
+    """What is added to each logit, f32; None for nothing. ApiError for what is no id of a token."""
+    if not biases:
+        return None
+    added = array("f", bytes(4 * logits))
+    for written, bias in biases.items():
+        if not (written.isascii() and written.isdigit() and len(written) < 10 and int(written) < logits):
+            text = f"The keys of 'logit_bias' are ids of tokens, 0 to {logits - 1}, not '{written[:40]}'."
+            raise invalid(text, "logit_bias")
+        added[int(written)] = bias
+    return added
 
 
 def check_guides(param: str, context: Context) -> None:

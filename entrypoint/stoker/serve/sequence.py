@@ -24,7 +24,7 @@ class TokenLogProb:
 class Sequence:
     """`finish_reason` is None while more may come. The end token counts as a token, but is no text.
 
-    `log_prob` is the sum over its tokens, where they are told.
+    `log_prob` is the sum over its tokens, where they are told; so is `reused_blocks`, of its prompt in the KV cache.
     With a parser, the text is made into events by `events`; `called` once there is a call among them.
     """
 
@@ -43,6 +43,7 @@ class Sequence:
         "called_reason",
         "finish_reason",
         "log_prob",
+        "reused_blocks",
         "tokens",
     )
 
@@ -61,6 +62,7 @@ class Sequence:
         self.finish_reason: str | None = None
         self.tokens = 0
         self.log_prob = 0.0
+        self.reused_blocks: int | None = None
         self._detokenizer = detokenizer
         self._matcher = StopMatcher(stops) if stops else None
         self._end_ids = frozenset(generation.end_ids)

@@ -1,4 +1,5 @@
-"""OpenTelemetry traces: a span for each request, and within it those of preparing, queueing and generating.
+"""OpenTelemetry traces: a span for each request, in it those of preparing, queueing and generating, and in the last
+what the engine tells of each sequence: its own queue, prefill and decode.
 
 They are made when the request has ended, from what was measured anyway, so that a token costs nothing more.
 """
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stoker import __version__
 from stoker.errors import UsageError
 from stoker.serve.asgi import Scope
-from stoker.serve.measurement import Measurement
+from stoker.serve.measurement import EngineRun, Measurement
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -86,7 +87,21 @@ class OtelTracer:
             span = self._tracer.start_span(name, context=context, start_time=begin)
             if name == "engine" and measurement.first_token_seconds is not None:
                 span.add_event("first token", timestamp=start + int(measurement.first_token_seconds * 1e9))
+            if name == "engine":
+                for run in measurement.engine_runs:
+                    self._run(span, run, start + int((run.asked - measurement.started) * 1e9), until)
             span.end(max(begin, until))
+
+    def _run(self, parent: Any, run: EngineRun, begin: int, latest: int) -> None:
+        """The engine's clock is its own: only how long each phase took is taken from it."""
+        from opentelemetry.trace import set_span_in_context
+
+        context, metrics = set_span_in_context(parent), run.perf_metrics
+        phases = (("engine queue", metrics.queue), ("prefill", metrics.prefill), ("decode", metrics.decode))
+        for name, seconds in phases:
+            span = self._tracer.start_span(name, context=context, start_time=begin)
+            begin = min(begin + int(seconds * 1e9), latest)
+            span.end(begin)
 
     def close(self) -> None:
         self._provider.shutdown()

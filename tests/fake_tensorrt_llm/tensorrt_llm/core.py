@@ -33,14 +33,25 @@ class Sequence_:
         self.ids: list[int] = []
         self.reason = ""
         self.cancelled = False
+        self.reused = 0
+        self.favourite: int | None = None
 
     def step(self) -> None:
         if self.cancelled:
             self.reason = "cancelled"
         else:
-            self.ids.append(token(self.sum, len(self.ids)))
+            self.ids.append(token(self.sum, len(self.ids)) if self.favourite is None else self.favourite)
             self.reason = self._reason(self.ids[-1])
         self.tell(self)
+
+    def bias(self, embedding_bias: Any, vocabulary: int) -> None:
+        """`embedding_bias`: a torch.Tensor. A bias of 100 is more than anything that the model may want."""
+        if embedding_bias is None:
+            return
+        if tuple(embedding_bias.shape) != (vocabulary,):
+            raise RuntimeError(f"embedding_bias is of shape {embedding_bias.shape}, not [{vocabulary}]")
+        values = embedding_bias.tolist()
+        self.favourite = values.index(100.0) if 100.0 in values else None
 
     def _reason(self, last: int) -> str:
         if last == self.end:
@@ -55,6 +66,7 @@ class Core:
         self.batch = batch
         self.lock = threading.Lock()
         self.sequences: list[Sequence_] = []
+        self.seen: set[tuple[int, ...]] = set()
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -62,6 +74,13 @@ class Core:
     def add(self, sequence: Sequence_) -> None:
         with self.lock:
             self.sequences.append(sequence)
+
+    def reused_blocks(self, prompt: Sequence[int]) -> int:
+        """Of 32 tokens, and only whole ones."""
+        blocks = [tuple(prompt[:end]) for end in range(32, len(prompt) + 1, 32)]
+        reused = sum(block in self.seen for block in blocks)
+        self.seen.update(blocks)
+        return reused
 
     def _run(self) -> None:
         step = float(os.environ.get("FAKE_TENSORRT_LLM_STEP", "0.002"))

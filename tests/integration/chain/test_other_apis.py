@@ -14,6 +14,7 @@ import httpx
 import openai
 import pytest
 import trustme
+from tests.otlp_collector import Collector, collecting
 
 CITY = {
     "type": "object",
@@ -22,6 +23,7 @@ CITY = {
     "additionalProperties": False,
 }
 ASKED = [{"role": "user", "content": "Who are you?"}]
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 GREEDY = {"temperature": 0}
 
 
@@ -29,6 +31,12 @@ GREEDY = {"temperature": 0}
 def claude(demo):
     with anthropic.Anthropic(base_url=demo.url, api_key="none", max_retries=0) as client:
         yield client
+
+
+@pytest.fixture
+def collector():
+    with collecting() as one:
+        yield one
 
 
 @pytest.fixture
@@ -137,13 +145,14 @@ def test_a_flood_is_answered_or_told_when_to_come_back(start) -> None:
     assert seen[200] >= 4
 
 
-def test_keys_tls_and_a_management_port_on_the_real_server(start, tmp_path: Path) -> None:
+def test_keys_tls_a_management_port_and_traces_on_the_real_server(start, collector, tmp_path: Path) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
     keys = tmp_path / "keys"
     keys.write_text("team-a sesame\n")
     arguments = ("--tls-cert", str(tmp_path / "server.pem"), "--api-key-file", str(keys), "--management-port", "0")
+    arguments += ("--otlp-endpoint", f"http://127.0.0.1:{collector.server_port}")
     server = start("demo", *arguments, environment={"STOKER_LOG_FORMAT": "json"})
     context = ssl.create_default_context()
     authority.configure_trust(context)
@@ -157,11 +166,25 @@ def test_keys_tls_and_a_management_port_on_the_real_server(start, tmp_path: Path
 
     server.wait_until(is_ready, "ready")
     with openai.OpenAI(base_url=f"{url}/v1", api_key="sesame", http_client=httpx.Client(verify=context)) as client:
-        assert client.completions.create(model="demo", prompt="One", max_tokens=3).usage.completion_tokens <= 3
+        traced = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+        answer = client.completions.create(model="demo", prompt="One", max_tokens=3, extra_headers=traced)
+        assert answer.usage.completion_tokens <= 3
     assert httpx.get(f"{url}/v1/models", verify=context, headers={"x-api-key": "wrong"}).status_code == 401
     assert httpx.get(f"{url}/metrics", verify=context, headers={"x-api-key": "sesame"}).status_code == 404
     assert "sesame" not in server.output
     assert '"queue_seconds"' in server.output
+    server.stop()
+    _check_trace(collector)
+
+
+def _check_trace(collector: Collector) -> None:
+    """From the client to within the engine."""
+    (whole,) = [span for span in collector.spans if span.trace_id.hex() == TRACE and span.name.startswith("POST")]
+    (engine,) = [span for span in collector.below(whole) if span.name == "engine"]
+    phases = collector.below(engine)
+    assert [span.name for span in phases] == ["engine queue", "prefill", "decode"]
+    assert all(span.start_time_unix_nano < span.end_time_unix_nano for span in phases)
+    assert phases[-1].end_time_unix_nano <= engine.end_time_unix_nano
 
 
 def test_the_plan_and_the_status_are_told(demo) -> None:

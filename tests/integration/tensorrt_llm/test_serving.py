@@ -7,6 +7,7 @@ import os
 import runpy
 import shutil
 import signal
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +124,22 @@ def test_stop_tokens_log_probabilities_and_sampling_pass_the_contract(ranks_fold
     deltas = run(with_engine(supervisor, work))
     assert [token for delta in deltas for token in delta.ids] == expected(5)
     assert [value for delta in deltas for value in delta.log_probs] == [-0.5] * 5
+
+
+def test_a_bias_and_the_engines_own_measurements_pass_the_contract(ranks_folder, tmp_path):
+    supervisor = supervised(tmp_path, 1)
+    bias = array("f", [0.0] * 5 + [100.0])
+    asked = Generation("three", tuple(range(70)), 3, embedding_bias=bias, perf_metrics=True)
+
+    async def work():
+        return [delta async for delta in supervisor.client.generate(asked)]
+
+    deltas = run(with_engine(supervisor, work))
+    assert [token for delta in deltas for token in delta.ids] == [5, 5, 5]
+    assert [delta.perf_metrics for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
+    metrics = deltas[-1].perf_metrics
+    assert (metrics.reused_blocks, metrics.prefill) == (2, 0)
+    assert 0 < metrics.decode < 60
 
 
 @pytest.mark.parametrize("with_vocabulary", [True, False])

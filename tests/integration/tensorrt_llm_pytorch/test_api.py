@@ -11,9 +11,12 @@ import urllib.error
 
 import pytest
 from tests.served import events
+from tokenizers import Tokenizer
 
 from stoker.launch.server import process_lives
+from stoker.resolve.local import DEMO_DIRECTORY
 
+TOKENIZER = Tokenizer.from_file(str(DEMO_DIRECTORY / "tokenizer.json"))
 CHAT = [{"role": "user", "content": "Who are you?"}]
 
 
@@ -58,6 +61,25 @@ def test_sampling_is_passed_on_in_the_llm_s_own_words(server, heard):
     assert {name: told[name] for name in wished} == wished
     assert (told["top_k"], told["min_p"], told["repetition_penalty"], told["max_tokens"]) == (7, 0.125, 1.5, 3)
     assert (told["ignore_eos"], told["detokenize"], told["include_stop_str_in_output"]) == (True, False, True)
+
+
+def test_a_bias_reaches_the_llm_as_a_tensor_and_what_is_no_token_is_refused(server, heard):
+    for wanted in (300, 301):
+        choice = server.complete(max_tokens=2, logprobs=0, logit_bias={str(wanted): 100, "7": -1.5})["choices"][0]
+        assert choice["logprobs"]["tokens"] == [TOKENIZER.id_to_token(wanted).replace("\u0120", " ")] * 2
+    before = len(heard(server, "request"))
+    for refused in ({"x": 1}, {"2048": 1}, {"-1": 1}, {"5": 101}):
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            server.complete(max_tokens=1, logit_bias=refused)
+    assert len(heard(server, "request")) == before
+
+
+def test_cached_tokens_are_told(server):
+    asked = {"prompt": "A new prompt, of a hundred tokens or more. " * 12, "max_tokens": 2}
+    first, second = (server.post("completions", **asked)["usage"] for _ in range(2))
+    assert first["prompt_tokens_details"] == {"cached_tokens": 0}
+    assert second["prompt_tokens_details"] == {"cached_tokens": second["prompt_tokens"] // 32 * 32}
+    assert second["prompt_tokens"] > 64
 
 
 def test_greedy_is_said_and_unset_seeds_differ(server, heard):

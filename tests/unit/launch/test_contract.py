@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+from array import array
 
 import pytest
 
@@ -63,6 +64,8 @@ def test_every_wish_has_its_tensor():
         repetition_penalty=1.5,
         log_probs=True,
         guide=Guide(EBNF_GRAMMAR, 'root ::= "é"'),
+        embedding_bias=array("f", (0.0, -100.0)),
+        perf_metrics=True,
     )
     request = encode_request(generation, "id/2")
     values = decoded(request)
@@ -74,6 +77,7 @@ def test_every_wish_has_its_tensor():
     assert values["return_log_probs"] == (True,)
     assert values["guided_decoding_guide_type"] == ("ebnf_grammar",)
     assert values["guided_decoding_guide"] == ('root ::= "é"',)
-    assert {tensor.name for tensor in request.inputs} == set(contract.OPENVINO_INPUTS) - {"stop"}
+    assert {tensor.name for tensor in request.inputs} == set(contract.PYTORCH_INPUTS) - {"stop"}
+    assert values["embedding_bias"] == (0.0, -100.0)
     assert request.id == "id/2"
     assert {tuple(tensor.shape) for tensor in request.inputs if tensor.name == "stop_words_list"} == {(1, 2, 2)}

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from stoker.launch.generation import Delta, EngineState, Generation
+from stoker.launch.generation import Delta, EngineState, Generation, PerfMetrics
 
 
 @dataclass
@@ -18,6 +18,7 @@ class ScriptedEngine:
     asked: list[Generation] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     running: int = 0
+    perf_metrics: PerfMetrics | None = None
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
         self.asked.append(generation)
@@ -30,7 +31,8 @@ class ScriptedEngine:
                 ids = ids[:left]
                 left -= len(ids)
                 finished = not left or ids[-1] in generation.end_ids
-                yield Delta(ids, [-0.5] * len(ids) if generation.log_probs else None)
+                told = self.perf_metrics if finished and generation.perf_metrics else None
+                yield Delta(ids, [-0.5] * len(ids) if generation.log_probs else None, told)
                 if finished:
                     return
             finished = True

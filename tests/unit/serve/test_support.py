@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from pathlib import Path
 from typing import Any
@@ -49,3 +50,15 @@ def test_the_table_has_every_parameter_and_every_refusal() -> None:
     assert {name for name in NO_EFFECT if support(name, "openvino") == NO} <= set(NO_EFFECT)
     assert [support("response_format", engine) for engine in ENGINES] == ["yes", "yes", "yes", NO]
     assert support("min_tokens", "torch") == NO
+    assert [support("logit_bias", engine) for engine in ENGINES] == [NO, "yes", "yes", NO]
+
+
+def test_a_bias_is_added_to_the_logits_of_an_engine_that_can(ask: Any, says: Any, frontend: Any) -> None:
+    engine = says("Yes.", context=dataclasses.replace(frontend.context, lacks=frozenset()))
+    assert ask("/v1/chat/completions", {**CHAT, "logit_bias": {"5": -100, "2047": 0.5}}).status == 200
+    bias = engine.asked[0].embedding_bias
+    assert {id_: value for id_, value in enumerate(bias) if value} == {5: -100, 2047: 0.5}
+    assert len(bias) == 2048
+    for refused in ({"2048": 1}, {"": 1}, {"-1": 1}, {"x": 1}, {"\u0665": 1}, {"5": 101}, {"5": None}):
+        answer = ask("/v1/chat/completions", {**CHAT, "logit_bias": refused})
+        assert (answer.status, answer.error["param"].split("[")[0]) == (400, "logit_bias")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.otlp_collector import Collector, collecting
 
+from stoker.launch.generation import PerfMetrics
 from stoker.serve.tracing import open_tracer
 
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "a secret", "max_tokens": 5}
@@ -17,41 +16,10 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
 
 
-class Collector(ThreadingHTTPServer):
-    def __init__(self) -> None:
-        self.received: list[bytes] = []
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    @property
-    def spans(self) -> list[Any]:
-        requests = map(ExportTraceServiceRequest.FromString, self.received)
-        return [
-            s for request in requests for r in request.resource_spans for scope in r.scope_spans for s in scope.spans
-        ]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        assert self.path == "/v1/traces"
-        self.server.received.append(self.rfile.read(int(self.headers["content-length"])))
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    with Collector() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with collecting() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_a_request_is_a_span_with_its_phases_in_the_clients_trace(ask: Any, service: Any, collector: Collector) -> None:
@@ -85,3 +53,26 @@ def test_a_trace_that_nobody_began_begins_here_and_faults_are_marked(
     service.tracer.close()
     (span,) = collector.spans
     assert (span.parent_span_id, span.status.code) == (b"", 2)
+
+
+def test_what_the_engine_tells_is_within_its_span(ask: Any, service: Any, engine: Any, collector: Collector) -> None:
+    service.tracer = open_tracer(f"http://127.0.0.1:{collector.server_port}")
+    engine.perf_metrics = PerfMetrics(queue=1e-6, prefill=2e-6, decode=3e-6)
+    assert ask("/v1/completions", {**PLAIN, "n": 2, "max_tokens": 100}).status == 200
+    assert ask("/v1/completions", {**PLAIN, "max_tokens": 2, "stop": "x"}).status == 200
+    service.tracer.close()
+    (whole,) = [span for span in collector.spans if span.name == "engine" and len(collector.below(span)) == 6]
+    children = collector.below(whole)
+    assert [span.name for span in children] == ["engine queue", "prefill", "decode"] * 2
+    for run in (children[:3], children[3:]):
+        lengths = [span.end_time_unix_nano - span.start_time_unix_nano for span in run]
+        assert lengths == [1000, 2000, 3000]
+        edges = [edge for span in run for edge in (span.start_time_unix_nano, span.end_time_unix_nano)]
+        assert whole.start_time_unix_nano <= edges[0]
+        assert edges == sorted(edges)
+        assert edges[-1] <= whole.end_time_unix_nano
+
+
+def test_nothing_is_asked_of_the_engine_for_nobody(ask: Any, service: Any, engine: Any) -> None:
+    assert ask("/v1/completions", PLAIN).status == 200
+    assert [generation.perf_metrics for generation in engine.asked] == [False]

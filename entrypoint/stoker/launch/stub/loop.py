@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from stoker.launch import contract
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.stub.pacing import AskingBudget, Pacer
 from stoker.launch.stub.runtime import Output, RunningSequence, Runtime
@@ -29,7 +30,8 @@ CANNOT_REOPEN = 71  # the stub's exit code when a broken engine could not be ope
 @dataclass
 class Ticket:
     """One request from its arrival to its final response. `ids` and `log_probs` wait to be sent; `asked` is when it was
-    last asked whether it has been cancelled."""
+    last asked whether it has been cancelled. `moments`: of its arrival, its admission and its first token, in
+    nanoseconds of time.monotonic."""
 
     generation: Generation
     sender: Sender
@@ -38,21 +40,36 @@ class Ticket:
     asked: float = 0.0
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
+    moments: list[int] = field(default_factory=lambda: [time.monotonic_ns()])
 
     @property
     def tokens(self) -> int:
         return len(self.generation.input_ids) + self.produced
 
+    def pass_moment(self) -> None:
+        self.moments.append(time.monotonic_ns())
+
     def take(self, output: Output) -> None:
+        if output.ids and not self.produced:
+            self.pass_moment()
         self.ids += output.ids
         self.log_probs += output.log_probs
         self.produced += len(output.ids)
 
-    def flush(self, final: bool, out_of_memory: bool = False) -> None:
+    def flush(self, output: Output) -> None:
         log_probs = self.log_probs if self.generation.log_probs else None
-        response = token_response(self.ids, log_probs, out_of_memory)
-        self.sender.send(response, flags=FINAL if final else 0)
+        told = self._told(output.reused_blocks) if output.ended and self.generation.perf_metrics else None
+        response = token_response(self.ids, log_probs, output.out_of_memory, told)
+        self.sender.send(response, flags=FINAL if output.ended else 0)
         self.ids, self.log_probs = [], []
+
+    def _told(self, reused_blocks: int | None) -> dict[str, int]:
+        """Nothing of a sequence that gave no token."""
+        if not self.produced:
+            return {}
+        self.pass_moment()
+        times = dict(zip(contract.TIMES, self.moments, strict=True))
+        return times if reused_blocks is None else {contract.REUSED_BLOCKS: reused_blocks, **times}
 
 
 @dataclass(frozen=True)
@@ -177,6 +194,7 @@ class EngineLoop:
             except RequestRefusedError as error:
                 ticket.sender.send(error_response(str(error), refused=True), flags=FINAL)
             else:
+                ticket.pass_moment()
                 self._running.append(ticket)
 
     def _step(self) -> None:
@@ -213,7 +231,7 @@ class EngineLoop:
             self._running.remove(ticket)
         elif not ticket.ids or (len(ticket.ids) < interval and not first):
             return False
-        ticket.flush(output.ended, output.out_of_memory)
+        ticket.flush(output)
         return True
 
     def _fail_all(self, message: str) -> None:

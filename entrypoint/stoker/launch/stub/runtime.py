@@ -14,13 +14,15 @@ from stoker.launch.settings import EngineSettings
 @dataclass(frozen=True)
 class Output:
     """What a sequence gained since it was last read. `out_of_memory`: it ended early, its KV cache did not fit.
-    `refused`: why the engine will not go on with it; it has ended then."""
+    `refused`: why the engine will not go on with it; it has ended then. `reused_blocks`: of its prompt, in the cache
+    before it came, where the engine tells."""
 
     ids: Sequence[int]
     log_probs: Sequence[float]
     ended: bool = False
     out_of_memory: bool = False
     refused: str = ""
+    reused_blocks: int | None = None
 
 
 class RunningSequence(Protocol):

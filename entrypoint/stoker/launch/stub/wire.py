@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from stoker.launch import contract
 from stoker.launch.generation import Generation, Guide, RequestRefusedError
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
@@ -48,7 +50,14 @@ def read_generation(request: Any) -> Generation:
         repetition_penalty=_scalar(request, "repetition_penalty"),
         log_probs=bool(_scalar(request, "return_log_probs")),
         guide=_guide(request),
+        embedding_bias=_bias(request),
+        perf_metrics=bool(_scalar(request, "return_perf_metrics")),
     )
+
+
+def _bias(request: Any) -> array[float] | None:
+    tensor = pb_utils.get_input_tensor_by_name(request, "embedding_bias")
+    return None if tensor is None else array("f", tensor.as_numpy().astype(np.float32).tobytes())
 
 
 def _guide(request: Any) -> Guide | None:
@@ -94,8 +103,13 @@ def single_tokens(words: Any) -> tuple[int, ...]:
     return tuple(flat[: len(ends)])
 
 
-def token_response(ids: Sequence[int], log_probs: Sequence[float] | None, out_of_memory: bool = False) -> Any:
-    """One response with these ids; [1, 1, n] on the wire."""
+def token_response(
+    ids: Sequence[int],
+    log_probs: Sequence[float] | None,
+    out_of_memory: bool = False,
+    told: Mapping[str, int] | None = None,
+) -> Any:
+    """One response with these ids; [1, 1, n] on the wire. `told`: numbers by the names of their tensors."""
     tensors = [
         pb_utils.Tensor("output_ids", np.array([[ids]], np.int32)),
         pb_utils.Tensor("sequence_length", np.array([[len(ids)]], np.int32)),
@@ -104,6 +118,9 @@ def token_response(ids: Sequence[int], log_probs: Sequence[float] | None, out_of
         tensors.append(pb_utils.Tensor("output_log_probs", np.array([[log_probs]], np.float32)))
     if out_of_memory:
         tensors.append(pb_utils.Tensor("out_of_memory", np.array([[1]], np.int32)))
+    for name, value in (told or {}).items():
+        kind = np.int32 if name == contract.REUSED_BLOCKS else np.int64
+        tensors.append(pb_utils.Tensor(name, np.array([[value]], kind)))
     return pb_utils.InferenceResponse(output_tensors=tensors)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stoker.build.tensorrt_llm_pytorch.arguments import CHECKPOINT
+from stoker.launch import contract
 from stoker.launch.installation import Installation, find_image
 from stoker.launch.python_engine import PythonEngine
 from stoker.launch.settings import EngineSettings
@@ -17,7 +18,9 @@ _AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"
 
 def pytorch_engine(settings: EngineSettings, gpus: Sequence[str]) -> PythonEngine:
     """`gpus`: what CUDA_VISIBLE_DEVICES is to name, rank by rank; empty to leave it."""
-    return PythonEngine(settings, f"{CHECKPOINT}/*.safetensors", find_whole_triton, gpu_environment(gpus))
+    return PythonEngine(
+        settings, f"{CHECKPOINT}/*.safetensors", find_whole_triton, gpu_environment(gpus), contract.PYTORCH_INPUTS
+    )
 
 
 def gpu_environment(gpus: Sequence[str]) -> dict[str, str]:

@@ -47,7 +47,7 @@ class LlmSequence:
             last = self._outputs.popleft()
             ids += last.ids
             log_probs += last.log_probs
-        return Output(ids, log_probs, last.ended, refused=last.refused)
+        return Output(ids, log_probs, last.ended, refused=last.refused, reused_blocks=last.reused_blocks)
 
     def cancel(self) -> None:
         self._runtime.abort(self.result)
@@ -73,7 +73,9 @@ class LlmSequence:
         if finished and completion.finish_reason == "stop":
             reason = completion.stop_reason
             with_end(self._generation, ids, log_probs, reason if isinstance(reason, int) else None)
-        return Output(ids, log_probs, finished)
+        metrics = completion.request_perf_metrics if finished else None
+        reused = None if metrics is None else int(metrics.kv_cache_metrics.num_reused_blocks)
+        return Output(ids, log_probs, finished, reused_blocks=reused)
 
     def _log_probs(self, completion: Any, ids: list[int]) -> list[float]:
         entries = completion.logprobs[self._seen : self._seen + len(ids)]
@@ -117,7 +119,9 @@ class LlmRuntime:
     async def _begin(self, sequence: LlmSequence, generation: Generation) -> None:
         """In the event loop, since a result belongs to the loop that it was made in."""
         guide = self._api.GuidedDecodingParams(**guide_arguments(generation.guide)) if generation.guide else None
-        sampling = self._module.SamplingParams(**sampling_arguments(generation), guided_decoding=guide)
+        sampling = self._module.SamplingParams(
+            **sampling_arguments(generation), guided_decoding=guide, embedding_bias=_bias(generation)
+        )
         ids = [int(token) for token in generation.input_ids]
         sequence.result = self._llm.generate_async(ids, sampling_params=sampling, streaming=True)
         task = asyncio.ensure_future(sequence.follow())
@@ -152,6 +156,14 @@ class LlmRuntime:
         self._loop.call_soon(self._loop.stop)
 
 
+def _bias(generation: Generation) -> Any:
+    """A tensor of the logits' size."""
+    if generation.embedding_bias is None:
+        return None
+    torch: Any = importlib.import_module("torch")
+    return torch.tensor(generation.embedding_bias.tolist())
+
+
 def _arguments(settings: EngineSettings, api: Any) -> dict[str, Any]:
     directory = Path(settings.engine_directory)
     arguments: dict[str, Any] = json.loads((directory / FILE_NAME).read_text())
@@ -159,6 +171,7 @@ def _arguments(settings: EngineSettings, api: Any) -> dict[str, Any]:
     checkpoint = str(directory / CHECKPOINT)
     return {
         **arguments,
+        "return_perf_metrics": True,  # for those requests that ask for them
         "model": checkpoint,
         "tokenizer": checkpoint,  # for guided decoding, which needs its vocabulary
         "kv_cache_config": api.KvCacheConfig(**cache),

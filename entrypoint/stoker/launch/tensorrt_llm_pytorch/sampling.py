@@ -19,6 +19,7 @@ def sampling_arguments(generation: Generation) -> dict[str, Any]:
         "detokenize": False,
         "include_stop_str_in_output": True,
         "logprobs": 1 if generation.log_probs else None,
+        "return_perf_metrics": generation.perf_metrics,
         **_ends(generation),
         **sampling_values(generation),
     }

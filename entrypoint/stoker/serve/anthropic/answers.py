@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from stoker.serve.answers import cached_tokens
 from stoker.serve.events import CallArguments, CallStart, Event, Reasoning, Text, joined
 from stoker.serve.job import Job
 
@@ -37,7 +38,7 @@ class MessagesWriter:
     def ending(self) -> bytes:
         closed = self._close()
         delta = {"stop_reason": self._stop_reason(), "stop_sequence": self._choice.stop}
-        told = {"type": "message_delta", "delta": delta, "usage": self._written()}
+        told = {"type": "message_delta", "delta": delta, "usage": {**self._read(), **self._written()}}
         return b"".join([*closed, _sse(told), _sse({"type": "message_stop"})])
 
     def _start(self) -> bytes:
@@ -73,20 +74,25 @@ class MessagesWriter:
             return "stop_sequence"
         return "max_tokens" if self._choice.finish_reason == "length" else "end_turn"
 
+    def _read(self) -> dict[str, Any]:
+        """Here, what was read from the cache is not among the input."""
+        cached = cached_tokens(self._job)
+        return {"input_tokens": self._job.prompt_tokens - (cached or 0), "cache_read_input_tokens": cached}
+
     def _written(self) -> dict[str, Any]:
         thought = self._choice.reasoning_tokens
         details = None if thought is None else {"thinking_tokens": thought}
         return {"output_tokens": self._choice.tokens, "output_tokens_details": details}
 
     def _message(self, content: list[dict[str, Any]]) -> dict[str, Any]:
-        usage = {"input_tokens": self._job.prompt_tokens, **self._written()}
+        usage = {**self._read(), **self._written()}
         return {
             "id": self._job.identity.id,
             "type": "message",
             "role": "assistant",
             "model": self._job.identity.model,
             "content": content,
-            "usage": {**usage, "cache_creation_input_tokens": None, "cache_read_input_tokens": None},
+            "usage": {**usage, "cache_creation_input_tokens": None},
         }
 
 

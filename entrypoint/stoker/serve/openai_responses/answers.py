@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from stoker.serve.answers import cached_tokens
 from stoker.serve.events import CallArguments, CallStart, Event, Reasoning, Text, joined
 from stoker.serve.job import Job
 from stoker.serve.openai_responses.requests import ResponsesRequest
@@ -128,11 +129,11 @@ class ResponsesWriter:
         return response
 
     def _usage(self) -> dict[str, Any]:
-        """The SDK's types insist on cached tokens, of which no engine tells."""
+        """The SDK's types insist on both details."""
         prompt, completion = self._job.prompt_tokens, self._choice.tokens
         return {
             "input_tokens": prompt,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {"cached_tokens": cached_tokens(self._job) or 0},
             "output_tokens": completion,
             "output_tokens_details": {"reasoning_tokens": self._choice.reasoning_tokens or 0},
             "total_tokens": prompt + completion,

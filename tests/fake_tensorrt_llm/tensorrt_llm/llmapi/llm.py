@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,16 @@ class Logprob:
 
 
 @dataclass
+class KvCacheMetrics:
+    num_reused_blocks: int = 0
+
+
+@dataclass
+class RequestPerfMetrics:
+    kv_cache_metrics: KvCacheMetrics
+
+
+@dataclass
 class CompletionOutput:
     index: int
     text: str = ""
@@ -56,6 +67,7 @@ class CompletionOutput:
     logprobs: list[dict[int, Logprob]] = field(default_factory=list)
     finish_reason: str | None = None
     stop_reason: int | str | None = None
+    request_perf_metrics: RequestPerfMetrics | None = None
 
 
 class RequestOutput:
@@ -88,6 +100,8 @@ class RequestOutput:
         output = self.outputs[0]
         output.finish_reason = {"": None, "end": "stop"}.get(reason, reason)
         output.stop_reason = last if reason == "stop" else None
+        if self.finished and self.sampling.return_perf_metrics:
+            output.request_perf_metrics = RequestPerfMetrics(KvCacheMetrics(self.sequence.reused))
         left_out = reason == "cancelled" or (reason == "stop" and not self.sampling.include_stop_str_in_output)
         if not left_out:
             output.token_ids.append(last)
@@ -118,6 +132,7 @@ class LLM:
         _check_directory(Path(model), Path(tokenizer or model))
         log(llm={**self.arguments, "model": model, "tensor_parallel_size": tensor_parallel_size}, pid=os.getpid())
         self.ranks = Ranks(tensor_parallel_size * kwargs.get("pipeline_parallel_size", 1))
+        self.vocabulary = json.loads((Path(model) / "config.json").read_text()).get("vocab_size", 0)
         self.core = Core(kwargs.get("max_batch_size") or 2048)
 
     def generate_async(
@@ -129,11 +144,16 @@ class LLM:
         if not all(type(each) is int for each in inputs):
             raise TypeError(f"The inputs must be type str or list of int, but got {inputs!r}")
         self._check_request(len(inputs), sampling)
-        log(request={name: value for name, value in asdict(sampling).items() if value is not None}, streaming=streaming)
+        log(
+            request={name: value for name, value in _loggable(sampling).items() if value is not None},
+            streaming=streaming,
+        )
         end = -1 if sampling.ignore_eos or sampling.end_id is None else sampling.end_id
         sequence = Sequence_(
             inputs, sampling.max_tokens, end, sampling.stop_token_ids or (), lambda each: result.tell(each)
         )
+        sequence.bias(sampling.embedding_bias, self.vocabulary)
+        sequence.reused = self.core.reused_blocks(inputs)
         result = RequestOutput(sampling, sequence)
         self.core.add(sequence)
         return result
@@ -151,6 +171,11 @@ class LLM:
     def shutdown(self) -> None:
         self.core.stop()
         self.ranks.stop()
+
+
+def _loggable(sampling: SamplingParams) -> dict[str, Any]:
+    """But for what is as long as the vocabulary."""
+    return asdict(replace(sampling, embedding_bias=None))
 
 
 def _check(arguments: dict[str, Any]) -> None:
