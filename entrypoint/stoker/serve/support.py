@@ -59,7 +59,7 @@ _INTRODUCTION = (
     "for something is refused by name; `no effect`: taken, and changes nothing; `in part`: see the last column. What",
     "is not listed is refused. The `openvino` kind was tested with real engines; without paged attention (Gemma 2),",
     "it refuses a text of a given form. `torch` was tested on a CPU, the others with stand-ins for the GPU.",
-    "`required` and named `tool_choice` need what `response_format` needs.",
+    "`required` and named `tool_choice`, and `strict` tools, need what `response_format` needs.",
     "",
     "Made by `make docs`; a test walks the request types of the installed openai SDK and fails on a parameter that is",
     "neither supported nor refused by name.",

@@ -11,6 +11,9 @@ import pytest
 from openai.types import completion_create_params as plain
 from openai.types.chat import completion_create_params as chat
 
+from stoker.launch.capabilities import lacks
+from stoker.serve.chat_template import ChatTemplate
+from stoker.serve.parsers.reasoning import THINK
 from stoker.serve.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 from stoker.serve.support import ENGINES, IDLE, NO, document, parameters, support
 
@@ -22,6 +25,75 @@ ASKED = {
 }
 # What asks for something, for parameters that are refused whatever they ask for.
 ASKING: dict[str, Any] = {"logit_bias": {"5": 1}, "store": True, "functions": [{"name": "f"}], "modalities": ["audio"]}
+
+
+# What asks for something, for each parameter there is.
+_TOOLS = [{"type": "function", "function": {"name": "f", "strict": True}}]
+VALUES: dict[str, dict[str, Any]] = {
+    "best_of": {"best_of": 2},
+    "chat_template_kwargs": {"chat_template_kwargs": {"enable_thinking": False}},
+    "echo": {"echo": True},
+    "frequency_penalty": {"frequency_penalty": 0.5},
+    "guided_choice": {"guided_choice": ["yes", "no"]},
+    "guided_decoding_backend": {"guided_decoding_backend": "auto"},
+    "guided_grammar": {"guided_grammar": 'root ::= "a"'},
+    "guided_json": {"guided_json": {"type": "integer"}},
+    "guided_regex": {"guided_regex": "a+"},
+    "ignore_eos": {"ignore_eos": True},
+    "logit_bias": {"logit_bias": {"5": 1}},
+    "max_completion_tokens": {"max_completion_tokens": 2},
+    "max_thinking_tokens": {"max_thinking_tokens": 5},
+    "max_tokens": {"max_tokens": 2},
+    "messages": {},
+    "metadata": {"metadata": {"a": "b"}},
+    "min_p": {"min_p": 0.5},
+    "min_tokens": {"min_tokens": 1},
+    "model": {},
+    "n": {"n": 2},
+    "nvext": {"nvext": {"top_k": 5}},
+    "parallel_tool_calls": {"parallel_tool_calls": False},
+    "presence_penalty": {"presence_penalty": 0.5},
+    "prompt": {},
+    "reasoning_effort": {"reasoning_effort": "low"},
+    "repetition_penalty": {"repetition_penalty": 1.5},
+    "response_format": {"response_format": {"type": "json_object"}},
+    "seed": {"seed": 5},
+    "service_tier": {"service_tier": "auto"},
+    "stop": {"stop": "x"},
+    "stream": {"stream": True},
+    "stream_options": {"stream": True, "stream_options": {"include_usage": True}},
+    "structured_outputs": {"structured_outputs": {"regex": "a+"}},
+    "suffix": {"suffix": "the end"},
+    "temperature": {"temperature": 0.5},
+    "tool_choice": {"tool_choice": "none", "tools": _TOOLS},
+    "tools": {"tools": [{"type": "function", "function": {"name": "f"}}]},
+    "top_k": {"top_k": 5},
+    "top_logprobs": {"logprobs": True, "top_logprobs": 0},
+    "top_p": {"top_p": 0.5},
+    **{name: {name: "x"} for name in HARMLESS if name != "metadata"},
+    **{name: {name: value} for name, value in ASKING.items() if name != "logit_bias"},
+}  # fmt: skip
+ENDPOINTS = {"chat/completions": (ChatRequest, CHAT), "completions": (CompletionRequest, PLAIN)}
+EFFORT = "{# reasoning_effort #}"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_cell_of_the_table_is_what_a_request_meets(ask: Any, says: Any, frontend: Any, engine: str) -> None:
+    """Of a model that thinks and knows efforts, so that what depends on the model is there; but for marks of a gap."""
+    template = ChatTemplate(EFFORT + frontend.chat_template.source, {"bos_token": ""})
+    context = dataclasses.replace(frontend.context, lacks=lacks(engine))
+    told = says("Yes.", context=context, thinking=THINK, chat_template=template)
+    for path, (kind, body) in ENDPOINTS.items():
+        for parameter in kind.__struct_fields__:
+            asked = VALUES.get(parameter, {parameter: {"type": "anything"}})
+            if parameter == "logprobs":
+                asked = {"logprobs": True if kind is ChatRequest else 1}
+            told.asked.clear()
+            answer = ask(f"/v1/{path}", {**body, **asked})
+            cell = NO if parameter == "suffix" else support(parameter, engine)
+            assert (answer.status, bool(told.asked)) == ((400, False) if cell == NO else (200, True)), (parameter, cell)
+            if cell == NO:
+                assert answer.error["param"].split(".")[0] == parameter
 
 
 def test_the_page_is_made_from_the_code() -> None:
