@@ -9,11 +9,8 @@ import asyncio
 import enum
 import json
 import re
-import shutil
-import subprocess
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import Any, Literal
 
 import jsonschema
@@ -255,21 +252,3 @@ def test_many_schemas_free_texts_and_poison_at_once(demo) -> None:
         assert choice.finish_reason == "stop"
         jsonschema.validate(json.loads(choice.message.content), schemas[number % 50])
     assert demo.status("/v1/health/ready") == 200
-
-
-NODE = Path(__file__).with_name("node_client.mjs")
-
-
-def test_the_node_sdk_does_the_same(demo, tmp_path: Path) -> None:
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        pytest.skip("Node.js is not installed")
-    install = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(tmp_path), "openai@6"]
-    if subprocess.run(install, capture_output=True, timeout=120, check=False).returncode:
-        pytest.skip("the package index of Node.js cannot be reached")
-    shutil.copy(NODE, tmp_path / "client.mjs")
-    done = subprocess.run(
-        [node, str(tmp_path / "client.mjs"), f"{demo.url}/v1"], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == "all well"

@@ -13,7 +13,7 @@ import openai
 import pytest
 from tests.loading import load
 
-calling_model = load("calling_model", Path(__file__).with_name("calling_model.py"))
+other_tongues = load("other_tongues", Path(__file__).with_name("other_tongues.py"))
 
 CITY = {
     "type": "object",
@@ -39,7 +39,7 @@ def _check(written: Iterable[str]) -> int:
 
 @pytest.mark.parametrize(("mark", "control"), [("<tool_call>", False), ("[TOOL_CALLS]", True)])
 def test_a_model_that_may_choose_calls_strict_tools_as_their_schemas_say(start, tmp_path, mark, control) -> None:
-    server = start(str(calling_model.write_calling_model(tmp_path / "calling", mark=mark, control=control)))
+    server = start(str(other_tongues.write_calling_model(tmp_path / "calling", mark=mark, control=control)))
     server.wait_ready()
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
         _free_and_strict(client, mark)
