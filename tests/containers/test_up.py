@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import trustme
 from openai import OpenAI
 from tests.containers.engine import ENGINE, IMAGE, call, free_port
 from tests.hub_server import HubServer
@@ -137,6 +140,30 @@ def test_a_hub_model_is_downloaded_once_then_served_without_the_hub(
     again = stoker.up("--network=host", "--offline", model="org/tiny")
     assert again.returncode == 0, again.stderr
     assert chat(stoker)
+
+
+def test_keys_tls_a_management_port_and_stored_responses_reach_the_server(stoker: Cli, tmp_path: Path) -> None:
+    authority, secrets, kept, management = trustme.CA(), tmp_path / "secrets", tmp_path / "kept", free_port()
+    for folder, mode in ((tmp_path, 0o755), (secrets, 0o755), (kept, 0o777)):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(mode)
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(secrets / "server.pem")
+    (secrets / "keys").write_text("team-a sesame\n")
+    files = (f"--tls-cert={secrets}/server.pem", f"--api-key-file={secrets}/keys", f"--response-store={kept}")
+    answer = stoker.up(*files, f"--management-port={management}")
+    assert (answer.returncode, answer.stdout) == (0, f"https://127.0.0.1:{stoker.port}\n"), answer.stderr
+    assert [row["state"] for row in stoker.rows()] == ["ready"]
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with httpx.Client(base_url=f"https://127.0.0.1:{stoker.port}", verify=context) as client:
+        body = {"model": stoker.name, "input": "Hello", "max_output_tokens": 4, "store": True}
+        assert client.post("/v1/responses", json=body).status_code == 401
+        stored = client.post("/v1/responses", json=body, headers={"x-api-key": "sesame"}, timeout=60)
+        assert stored.status_code == 200, stored.text
+    assert "stoker_" in httpx.get(f"http://127.0.0.1:{management}/metrics").text
+    assert any(kept.iterdir())
+    health = call(ENGINE, "exec", f"stoker-{stoker.name}", "stoker", "health")
+    assert health.returncode == 0, health.stdout
 
 
 def test_a_taken_port_is_told_and_leaves_nothing(stoker: Cli) -> None:

@@ -49,5 +49,5 @@ def plan_deployment(settings: Settings, machine: str | None, *, image: str = "",
     described = load_description(machine) if machine else None
     plan = make_plan_for(settings, Silent(), weights=False, machine=described, buildable=False)
     sizing = size(plan, load_catalogue(), load_nvidia(), settings.drain_timeout)
-    given = given_flags(settings, "manifest", but=("goal", *(name for name, _ in pinned(plan))))
+    given = given_flags(settings, "manifest", dict.fromkeys(("goal", *(name for name, _ in pinned(plan)))))
     return make_deployment(plan, sizing, given, image=image, replicas=replicas, port=settings.port)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from stoker.containers.connection import Connection, asked
-from stoker.containers.wanted import GRACE_LABEL, LABEL, URL_LABEL
+from stoker.containers.wanted import GRACE_LABEL, LABEL, URL_LABEL, WATCH_LABEL
 from stoker.containers.watch import startup_report
 from stoker.errors import ContainerError
 
@@ -42,7 +42,7 @@ def _row(container: Container) -> Row:
     url = container.labels.get(URL_LABEL, "")
     state = str(container.status)
     if state == "running":
-        report = startup_report(url)
+        report = startup_report(container.labels.get(WATCH_LABEL, url))
         state = _phase(report) if report else "not answering"
     image = str(container.attrs["Config"]["Image"])
     return Row(container.labels[LABEL], str(container.name), state, url, image)

@@ -7,29 +7,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stoker.containers.files import NO_MOUNTS, Mounts
 from stoker.deploy.types import CACHE, MEMLOCK, PORT, STACK, Deployment
 from stoker.errors import UsageError
 
 LABEL = "io.stoker.model"
 URL_LABEL = "io.stoker.url"
+WATCH_LABEL = "io.stoker.watch-url"
 GRACE_LABEL = "io.stoker.grace-seconds"
-PASSED_ON = ("HF_TOKEN", "HF_ENDPOINT", "STOKER_API_KEY")
+_OF_REMOTES = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "REGION", "DEFAULT_REGION", "ENDPOINT_URL")
+PASSED_ON = (
+    *("HF_TOKEN", "HF_ENDPOINT", "STOKER_API_KEY", "COSIGN_PASSWORD"),
+    *(f"AWS_{name}" for name in _OF_REMOTES),
+)
 """Variables that reach the server when they are set here."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the server is reached: an address and a port of this host. `network` is empty for the engine's default."""
+    """Where the server is reached: an address and a port of this host. `network` is empty for the engine's default.
+    `management`: address and port that are the operators' own."""
 
     host: str
     port: int
     volume: str
     network: str = ""
+    tls: bool = False
+    management: tuple[str, int] | None = None
 
     @property
     def url(self) -> str:
-        shown = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
-        return f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
+        return _url("https" if self.tls else "http", self.host, self.port)
+
+    @property
+    def watch_url(self) -> str:
+        """Where its health is asked for: without TLS where that can be had."""
+        return _url("http", *self.management) if self.management else self.url
+
+    @property
+    def own_flags(self) -> tuple[str, ...]:
+        """On the host's network the server itself takes the addresses."""
+        management = (f"--management-host={self.management[0]}",) if self.management else ()
+        return (f"--host={self.host}", f"--port={self.port}", *management)
+
+    @property
+    def published(self) -> dict[str, tuple[str, int]]:
+        own = {f"{PORT}/tcp": (self.host, self.port)}
+        return own | ({f"{self.management[1]}/tcp": self.management} if self.management else {})
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104
+    return f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
 
 
 def volume_or_directory(text: str) -> str:
@@ -44,11 +73,11 @@ def volume_or_directory(text: str) -> str:
 
 
 def container_options(
-    server: Deployment, arguments: tuple[str, ...], place: Place, environ: Mapping[str, str]
+    server: Deployment, arguments: tuple[str, ...], place: Place, environ: Mapping[str, str], mounts: Mounts = NO_MOUNTS
 ) -> dict[str, Any]:
-    """Arguments of docker.containers.create, but for GPUs."""
+    """Arguments of docker.containers.create, but for GPUs. `mounts`: of what the arguments name."""
     on_host = place.network == "host"
-    own = (f"--host={place.host}", f"--port={place.port}") if on_host else ()
+    own = place.own_flags if on_host else ()
     options: dict[str, Any] = {
         "image": server.image,
         "name": server.name,
@@ -57,9 +86,10 @@ def container_options(
         "labels": {
             LABEL: server.plan.model.served_name,
             URL_LABEL: place.url,
+            WATCH_LABEL: place.watch_url,
             GRACE_LABEL: str(server.sizing.grace.value),
         },
-        "volumes": _mounts(server, place),
+        "volumes": {**_mounts(server, place), **mounts},
         "shm_size": server.sizing.shared_memory.value,
         "read_only": True,
         "tmpfs": {"/tmp": ""},  # noqa: S108
@@ -68,7 +98,7 @@ def container_options(
     }
     if place.network:
         options["network_mode"] = place.network
-    return options if on_host else {**options, "ports": {f"{PORT}/tcp": (place.host, place.port)}}
+    return options if on_host else {**options, "ports": place.published}
 
 
 def _mounts(server: Deployment, place: Place) -> dict[str, dict[str, str]]:

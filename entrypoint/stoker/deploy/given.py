@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Mapping
 from typing import Any
 
 from stoker.settings.layers import Settings
 from stoker.settings.spec import SETTINGS
 
-_OF_THE_PLACE = ("model", "host", "port", "cache", "config")
-_SECRET = ("api-key",)
+_OF_BOTH = {
+    "model": "it is the first argument by itself",
+    "cache": "the images say where, and a volume is mounted there",
+    "config": "what it sets is passed on, setting by setting",
+}
+_OF_THIS_MACHINE = "a file of this machine: mount it where the manifest is applied, and name it there"
+
+# Settings of `serve` that are no arguments of a server elsewhere, by command, and why.
+NOT_PASSED_ON: Mapping[str, Mapping[str, str]] = {
+    "up": {
+        **_OF_BOTH,
+        "host": "the container's port is published there",
+        "port": "the container's port is published as this",
+        "management-host": "the container's management port is published there",
+        "api-key": "it is passed on as a variable, which no process list shows",
+    },
+    "manifest": {
+        **_OF_BOTH,
+        "host": "the images listen on all addresses of the container",
+        "port": "it is the port that a host publishes",
+        "api-key": "a manifest holds no secret: it says where the server gets the variable from",
+        **dict.fromkeys(("api-key-file", "tls-cert", "tls-key", "tls-client-ca"), _OF_THIS_MACHINE),
+        **dict.fromkeys(("calibration", "public-key", "private-key"), _OF_THIS_MACHINE),
+        "response-store": "in memory, it is more than was planned; in a directory, the manifest has no volume for it",
+        "management-port": "what may reach it differs from place to place: publish it there",
+        "management-host": "the same",
+    },
+}
 
 
-def given_flags(settings: Settings, command: str, but: Container[str] = ()) -> tuple[str, ...]:
-    """For the settings that apply to `command`; secrets are no arguments, since process lists show those."""
-    names = [one.name for one in SETTINGS if command in one.applies_to and one.name not in (*_OF_THE_PLACE, *_SECRET)]
-    values = [(name, settings[name].value) for name in names if name not in but and settings.is_given(name)]
+def given_flags(settings: Settings, command: str, instead: Mapping[str, str | None] = {}) -> tuple[str, ...]:
+    """For the settings that `command` passes on; with other values, or none, where `instead` says so."""
+    names = [one.name for one in SETTINGS if command in one.applies_to and one.name not in NOT_PASSED_ON[command]]
+    values = [(name, instead.get(name, settings[name].value)) for name in names if settings.is_given(name)]
     return tuple(
-        f"--{name}" if value is True else f"--{name}={_text(value)}" for name, value in values if value is not False
+        f"--{name}" if value is True else f"--{name}={_text(value)}"
+        for name, value in values
+        if value is not False and value is not None
     )
 
 

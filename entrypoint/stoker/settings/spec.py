@@ -92,7 +92,7 @@ STORE_SETTINGS: tuple[Setting, ...] = (
         "Public key (cosign's, PEM) that engines from elsewhere are checked with",
         shown_default="none",
         metavar="FILE",
-        applies_to=_ENGINES,
+        applies_to=(*_ENGINES, "up"),
     ),
     Setting(
         "private-key",
@@ -101,7 +101,7 @@ STORE_SETTINGS: tuple[Setting, ...] = (
         "`COSIGN_PASSWORD`",
         shown_default="none",
         metavar="FILE",
-        applies_to=("serve", "build", "engines", "export"),
+        applies_to=("serve", "build", "engines", "export", "up"),
     ),
     Setting(
         "cache-limit",
@@ -194,7 +194,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Text file that calibrates quantised weights: int4_awq, int4_gptq, int8_sq, fp8, nvfp4 and w4a8_awq",
         shown_default="a short text of Stoker's own",
         metavar="FILE",
-        applies_to=("serve", "plan", "build", "bench", "generate"),
+        applies_to=("serve", "plan", "build", "bench", "generate", "up"),
     ),
     Setting(
         "drain-timeout",
@@ -264,7 +264,7 @@ SETTINGS: tuple[Setting, ...] = (
         "File of API keys: a key a line, or a name and a key. Read again when it changes",
         shown_default="none",
         metavar="FILE",
-        applies_to=("serve",),
+        applies_to=("serve", "up"),
     ),
     Setting(
         "tls-cert",
@@ -272,7 +272,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Certificate chain (PEM): the API is served with TLS. Read again when it changes, as are the key and the CA",
         shown_default="none",
         metavar="FILE",
-        applies_to=("serve",),
+        applies_to=("serve", "up"),
     ),
     Setting(
         "tls-key",
@@ -280,7 +280,7 @@ SETTINGS: tuple[Setting, ...] = (
         "The certificate's key (PEM, not encrypted)",
         shown_default="in the certificate's file",
         metavar="FILE",
-        applies_to=("serve",),
+        applies_to=("serve", "up"),
     ),
     Setting(
         "tls-client-ca",
@@ -288,7 +288,7 @@ SETTINGS: tuple[Setting, ...] = (
         "CA certificates (PEM): clients must show a certificate that one of them signed",
         shown_default="none",
         metavar="FILE",
-        applies_to=("serve",),
+        applies_to=("serve", "up"),
     ),
     Setting(
         "cors-origins",
@@ -304,7 +304,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Port of its own for health and metrics, without keys or TLS; metrics are then on it alone",
         shown_default="none",
         metavar="PORT",
-        applies_to=("serve",),
+        applies_to=("serve", "up"),
         minimum=0,
         maximum=65535,
     ),
@@ -314,7 +314,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Address that the management port listens on",
         shown_default="the API's",
         metavar="ADDRESS",
-        applies_to=("serve",),
+        applies_to=("serve", "up"),
     ),
     Setting(
         "response-store",
@@ -322,7 +322,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Where /v1/responses keeps what asks for it, so that `previous_response_id` works: `memory` or a directory",
         shown_default="nothing is kept",
         metavar="PLACE",
-        applies_to=("serve",),
+        applies_to=("serve", "up"),
     ),
     Setting(
         "otlp-endpoint",
@@ -330,7 +330,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Address of an OpenTelemetry collector (OTLP over HTTP) that traces are sent to; needs `stoker[otel]`",
         shown_default="none",
         metavar="URL",
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
     ),
     Setting(
         "log-prompts",
@@ -345,7 +345,7 @@ SETTINGS: tuple[Setting, ...] = (
         "How the model writes calls of tools; `auto` asks its chat template",
         default="auto",
         choices=TOOL_PARSERS,
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
     ),
     Setting(
         "reasoning-parser",
@@ -353,7 +353,7 @@ SETTINGS: tuple[Setting, ...] = (
         "How the model marks its thinking; `auto` asks its chat template",
         default="auto",
         choices=REASONING_PARSERS,
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
     ),
     Setting(
         "engine-timeout",
@@ -361,7 +361,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Silence of an engine with work waiting after which it counts as dead and is restarted",
         default=120.0,
         metavar="SECONDS",
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
         minimum=1,
     ),
     Setting(
@@ -370,7 +370,7 @@ SETTINGS: tuple[Setting, ...] = (
         "How often the engine may die within ten minutes before it is given smaller limits, and then given up",
         default=5,
         metavar="N",
-        applies_to=("serve",),
+        applies_to=("serve", "manifest", "up"),
         minimum=1,
     ),
     Setting(
