@@ -6,7 +6,12 @@ import logging
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+# No test fails for the time that it took: a busy machine is not a fault.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:

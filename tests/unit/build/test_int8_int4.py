@@ -54,7 +54,7 @@ def constant_data(output) -> dict[str, np.ndarray]:
 
 
 @given(MATRICES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_int8_is_within_half_a_step_of_every_weight(weights):
     codes, zero_points, scales = quantized_rows(weights)
     steps = scales.astype(np.float64)[:, None]
@@ -83,7 +83,7 @@ def signed(nibbles: np.ndarray) -> np.ndarray:
 
 
 @given(arrays(np.float32, (3, 16), elements=st.floats(-10, 10, width=32)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_int4_is_no_worse_than_spreading_16_codes_over_the_range(groups):
     codes, scales = int4.quantize_groups(groups.copy())
     assert codes.max(initial=0) <= 15

@@ -410,7 +410,7 @@ NAMES = ("smollm2-135m", "qwen2.5-7b", "gemma-2-27b", "llama-3.1-70b", "qwen3-30
     goal=st.sampled_from(["throughput", "latency"]),
     context=st.none() | st.integers(1, 4096),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_plans_hold_what_they_promise(model, profiles, wishes, name, product, count, used, goal, context):
     found = load_description(f"{count}x{product}")
     gpus = tuple(replace(gpu, memory_free=int(gpu.memory_total * (1 - used))) for gpu in found.gpus)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoker.errors import DamagedModelError
@@ -99,7 +99,7 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(database=None)
 @given(st.dictionaries(st.sampled_from(["__metadata__", "x", "y"]), st.one_of(ENTRIES, NUMBERS)), st.integers(0, 64))
 def test_any_header_is_read_in_full_or_refused(entries: dict[str, Any], data_bytes: int) -> None:
     text = json.dumps(entries).encode()

@@ -47,14 +47,14 @@ def sentencepiece() -> Iterator[Tokenizer]:
     made.close()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=TEXT, sizes=st.lists(st.integers(0, 200), max_size=40))
 def test_byte_level_pieces_join_to_the_text(frontend: Frontend, text: str, sizes: list[int]) -> None:
     ids = frontend.tokenizer.encode_now(text, add_special_tokens=False)
     assert "".join(pieces(frontend.tokenizer, ids, [], sizes)) == frontend.tokenizer.decode(ids)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=TEXT, sizes=st.lists(st.integers(0, 200), max_size=40))
 def test_sentencepiece_pieces_join_to_the_text(sentencepiece: Tokenizer, text: str, sizes: list[int]) -> None:
     text = text.replace("\u2581", " ")  # stands for a space in such vocabularies, and decodes to one
@@ -62,7 +62,7 @@ def test_sentencepiece_pieces_join_to_the_text(sentencepiece: Tokenizer, text: s
     assert "".join(pieces(sentencepiece, ids, [], sizes)) == sentencepiece.decode(ids) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ids=st.lists(st.integers(0, 2047), max_size=60))
 def test_random_ids_join_to_what_they_decode_to(frontend: Frontend, ids: list[int]) -> None:
     assert "".join(pieces(frontend.tokenizer, ids, [], list(range(60)))) == frontend.tokenizer.decode(ids)

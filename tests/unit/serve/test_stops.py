@@ -34,7 +34,7 @@ def in_pieces(text: str, stops: list[str], cuts: list[int]) -> tuple[str, bool]:
 few_letters = st.text("abc", max_size=30)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     few_letters,
     st.lists(st.text("abc", min_size=1, max_size=5), min_size=1, max_size=4),
@@ -44,7 +44,7 @@ def test_any_chunking_gives_what_a_search_of_the_whole_text_gives(text: str, sto
     assert in_pieces(text, stops, cuts) == whole_text_search(text, stops)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(few_letters, st.lists(st.text("abc", min_size=1, max_size=5), min_size=1, max_size=4))
 def test_no_more_is_held_back_than_may_become_a_stop_string(text: str, stops: list[str]) -> None:
     matcher = StopMatcher(stops)

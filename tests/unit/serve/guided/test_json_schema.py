@@ -82,7 +82,7 @@ _schemas = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(_schemas)
 def test_what_a_grammar_allows_is_valid(schema: Any) -> None:
     for text in texts(schema, 4):

@@ -127,7 +127,7 @@ _FRAGMENTS = [
 ]
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400, derandomize=True)
 @given(
     st.sampled_from(sorted(FORMS)),
     st.lists(st.sampled_from(_FRAGMENTS), max_size=12).map("".join),
@@ -150,7 +150,7 @@ _values = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(_values)
 def test_any_arguments_come_through(value: Any) -> None:
     call = json.dumps({"name": "note", "arguments": {"value": value}}, ensure_ascii=False)
