@@ -22,8 +22,9 @@ from stoker.plan.nvidia.host import ranks_at_once
 from stoker.plan.torch.catalogue import load_torch
 from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan, Wishes
-from stoker.probe.machine import Machine
+from stoker.probe.machine import AMD, Machine
 from stoker.probe.probe import probe_machine
+from stoker.probe.pytorch import pytorch_vendor
 from stoker.progress import Progress
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
@@ -54,12 +55,23 @@ def make_plan_for(
     """
     progress.phase("probing")
     here = machine or probe_machine()
+    if buildable:
+        here = _drivable(here)
     model = resolve_model(settings, progress, weights=weights)
     progress.phase("planning")
     if finished := finished_engine(model.directory):
         wishes = engine_wishes(finished, settings.wishes())
         return _planned(here, model, wishes, frozenset({finished.manifest.kind}))
     return _planned(here, model, settings.wishes(), buildable_kinds() if buildable else None)
+
+
+def _drivable(machine: Machine) -> Machine:
+    """Without AMD's GPUs where no PyTorch made for them is installed, with a note: nothing else serves from them."""
+    theirs = [gpu for gpu in machine.gpus if gpu.vendor == AMD]
+    if not theirs or pytorch_vendor() == AMD:
+        return machine
+    note = f"{theirs[0].name} is left out: no PyTorch made for ROCm is installed"
+    return replace(machine, gpus=tuple(gpu for gpu in machine.gpus if gpu not in theirs), notes=(*machine.notes, note))
 
 
 def _planned(machine: Machine, model: Model, wishes: Wishes, available: Set[str] | None) -> Plan:

@@ -10,6 +10,7 @@ from stoker.deploy.types import Deployment, Sizing
 from stoker.errors import UsageError
 from stoker.plan.render import pinned
 from stoker.plan.types import Plan
+from stoker.probe.machine import AMD
 from stoker.resolve.reference import HubRepository, LocalDirectory, parse_reference
 
 REPOSITORY = "stoker"
@@ -23,6 +24,7 @@ def make_deployment(
 ) -> Deployment:
     """Everything that the planner decided is spelled out, so that all replicas are alike and stay so. `given` are the
     flags that the user set beyond that."""
+    _refuse_amd(plan)
     reference, directory = container_reference(plan)
     arguments = [reference, *(f"--{name}={value}" for name, value in pinned(plan)), *given]
     return Deployment(
@@ -37,10 +39,19 @@ def make_deployment(
     )
 
 
+def _refuse_amd(plan: Plan) -> None:
+    if any(gpu.vendor == AMD for gpu in plan.machine.gpus if gpu.index in plan.chosen.devices):
+        raise UsageError(
+            "there are no manifests for AMD GPUs yet",
+            why="there is no image with PyTorch for ROCm, and the devices that it would need are others",
+            remedy="install stoker[torch] on the machine and run stoker serve",
+        )
+
+
 def image_for(plan: Plan) -> str:
     """The image that has the engine of the plan. UsageError where none has."""
     if plan.chosen.devices:
-        return f"{REPOSITORY}:nvidia"
+        return f"{REPOSITORY}:{'torch' if plan.chosen.engine == 'torch' else 'nvidia'}"
     if plan.chosen.engine != "openvino":
         raise UsageError(f"no image has the {plan.chosen.engine} engine for CPUs", remedy="name yours with --image")
     return f"{REPOSITORY}:cpu"

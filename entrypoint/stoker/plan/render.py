@@ -43,7 +43,8 @@ def command_line(plan: Plan) -> str:
 
 def pinned(plan: Plan) -> tuple[tuple[str, str], ...]:
     """The settings, by name, that leave the planner no choice."""
-    names = (*_FLAGS, *_GPU_FLAGS) if plan.chosen.devices else _FLAGS
+    several = plan.chosen.tensor_parallel > 1
+    names = (*_FLAGS, *_GPU_FLAGS) if plan.chosen.devices or several else _FLAGS
     return tuple((name.replace("_", "-"), str(getattr(plan.chosen, name))) for name in names)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from stoker.errors import UsageError
 from stoker.probe.description_file import read_description
-from stoker.probe.machine import INVENTED_CPU, Cpu, Gpu, Machine
+from stoker.probe.machine import AMD, INVENTED_CPU, NVIDIA, Cpu, Gpu, Machine
 from stoker.settings.value import nearest
 
 GIB = 1 << 30
@@ -49,12 +49,13 @@ _FORMS = "8xH100-80GB, cpu:16c-64g, cpu:16c-64g-avx512_bf16, both with a comma b
 
 @dataclass(frozen=True)
 class Product:
-    """An entry of machines.yaml; `memory` in GiB, as the vendor's sheet has it."""
+    """An entry of machines.yaml; `memory` in GiB, as the vendor's sheet has it. `architecture` is AMD's."""
 
     name: str
     memory: int
-    capability: str
     source: str
+    capability: str = "0.0"
+    architecture: str = ""
     nvlink: bool = False
     inline_ecc: bool = False
     unified: bool = False
@@ -141,6 +142,8 @@ def _gpu(product: Product, index: int, count: int) -> Gpu:
         compute_capability=(int(major), int(minor)),
         nvlink_peers=tuple(peer for peer in range(count) if peer != index) if product.nvlink else (),
         unified_memory=product.unified,
+        vendor=AMD if product.architecture else NVIDIA,
+        architecture=product.architecture,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from stoker.probe.checks.amd import check_amd
 from stoker.probe.checks.check import Check
 from stoker.probe.checks.gpu import check_gpu
 from stoker.probe.checks.network import check_port
@@ -14,6 +15,7 @@ from stoker.probe.checks.software import check_glibc, check_libpython, check_ope
 from stoker.probe.checks.storage import check_cache, check_disk, check_filesystem, check_shared_memory
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
+from stoker.probe.pytorch import pytorch_vendor
 
 __all__ = ["Check", "Wanted", "render_checks", "run_checks"]
 
@@ -35,6 +37,7 @@ def run_checks(cache: Path, port: int, host: str, wanted: Wanted, machine: Machi
         check_memory(machine.cpu),
         check_gpu(machine),
         *check_nvidia(machine, wanted.driver, wanted.cuda),
+        *check_amd(machine, pytorch_vendor()),
         _shared_memory(machine),
         check_cache(cache),
         check_filesystem(cache),

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 INVENTED_CPU = "described"
 """The processor's name where a description names GPUs alone: what it says of cores and memory is made up."""
 
+NVIDIA, AMD = "nvidia", "amd"
+
 
 @dataclass(frozen=True)
 class Gpu:
-    """One CUDA device, or one MIG instance as a device of its own.
+    """One CUDA or HIP device, or one MIG instance as a device of its own.
 
     `index` is the position among the devices that this process may use; to a CUDA program they are named by `uuid`,
     which means the same whatever CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER say. `nvlink_peers` are such positions, and
@@ -22,6 +24,8 @@ class Gpu:
     `ecc` is None where the memory has no error correction to turn on. `processes` counts the programs that compute on
     it now, as far as this process may see them. `persistence`: the driver stays loaded while no program uses it; None
     where it does not tell.
+    `vendor` is "nvidia" or "amd". Of AMD's, `architecture` is the target that kernels are compiled for (gfx942), the
+    compute capability is (0, 0), `uuid` is what ROCR_VISIBLE_DEVICES calls it, and `nvlink_peers` are joined by XGMI.
     """
 
     index: int
@@ -38,6 +42,8 @@ class Gpu:
     processes: int = 0
     p2p_peers: tuple[int, ...] = ()
     persistence: bool | None = None
+    vendor: str = NVIDIA
+    architecture: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
+from stoker.probe.amd import probe_amd_gpus
 from stoker.probe.cgroup import read_limits
 from stoker.probe.cpu import probe_cpu
 from stoker.probe.gpu import probe_gpus
@@ -31,15 +32,18 @@ def probe_machine(
     limits = read_limits(root)
     cpus = os.sched_getaffinity(0) if affinity is None else affinity
     cpu = probe_cpu(root, cpus, architecture or platform.machine(), limits)
-    found = probe_gpus(cpu, os.environ if environ is None else environ, nvml)
+    seen = os.environ if environ is None else environ
+    found = probe_gpus(cpu, seen, nvml)
+    amd = probe_amd_gpus(root, seen, len(found.gpus))
+    gpus = found.gpus + amd.gpus
     return Machine(
-        name=_name(cpu, found.gpus),
+        name=_name(cpu, gpus),
         cpu=cpu,
-        gpus=found.gpus,
+        gpus=gpus,
         driver=found.driver,
         cuda=found.cuda,
         shared_memory=shared_memory(root),
-        notes=limits.notes + found.notes,
+        notes=limits.notes + found.notes + amd.notes,
         p2p_fault=found.p2p_fault,
     )
 

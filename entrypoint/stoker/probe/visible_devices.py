@@ -1,9 +1,10 @@
-"""Which GPUs the environment leaves visible: CUDA_VISIBLE_DEVICES and NVIDIA_VISIBLE_DEVICES."""
+"""Which GPUs the environment leaves visible: CUDA_VISIBLE_DEVICES and NVIDIA_VISIBLE_DEVICES, and AMD's
+ROCR_VISIBLE_DEVICES and HIP_VISIBLE_DEVICES."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _NO_DEVICE = ("", "-1", "none", "void", "NoDevFiles")
 
@@ -18,9 +19,21 @@ class Candidate:
 
 
 def visible_to_cuda(uuids: Sequence[str]) -> dict[str, str]:
-    """The environment of a program that is to see these GPUs alone, in this order; with none it is left as it is. AMD's
-    runtime reads the same variable."""
+    """The environment of a program that is to see these GPUs alone, in this order; with none it is left as it is."""
     return {"CUDA_VISIBLE_DEVICES": ",".join(uuids)} if uuids else {}
+
+
+def visible_to_pytorch(uuids: Sequence[str]) -> dict[str, str]:
+    """The same for a PyTorch of either vendor: each vendor's runtime heeds its own variables.
+
+    ROCR_VISIBLE_DEVICES is AMD's that knows UUIDs. What HIP is told besides would count among those, and comes before
+    CUDA_VISIBLE_DEVICES, so that it names all of them.
+    """
+    if not uuids:
+        return {}
+    everything = ",".join(str(index) for index in range(len(uuids)))
+    hip = {"ROCR_VISIBLE_DEVICES": ",".join(uuids), "HIP_VISIBLE_DEVICES": everything}
+    return {**visible_to_cuda(uuids), **hip}
 
 
 def select_visible(devices: Sequence[Candidate], environ: Mapping[str, str]) -> tuple[list[int], list[str]]:
@@ -33,6 +46,27 @@ def select_visible(devices: Sequence[Candidate], environ: Mapping[str, str]) -> 
     if environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID" and _has_numbers(given) and len(devices) > 1:
         more.append("CUDA_VISIBLE_DEVICES is read in PCI order, as with CUDA_DEVICE_ORDER=PCI_BUS_ID; UUIDs are safer")
     return [chosen[index] for index in visible], [*notes, *more]
+
+
+def select_for_hip(
+    devices: Sequence[Candidate], environ: Mapping[str, str], *, alone: bool
+) -> tuple[list[int], list[str]]:
+    """As select_visible, for AMD's GPUs in the order of ROCm's runtime. `alone`: there are none of NVIDIA's, so that
+    CUDA_VISIBLE_DEVICES, which HIP knows too, is meant for these."""
+    chosen, notes = list(range(len(devices))), list[str]()
+    for name in ("ROCR_VISIBLE_DEVICES", _hip_variable(environ, alone)):
+        given = environ.get(name) if name else None
+        if given is not None:
+            left = [replace(devices[index], position=place) for place, index in enumerate(chosen)]
+            visible, more = _by_cuda(left, given, name)
+            chosen, notes = [chosen[index] for index in visible], [*notes, *more]
+    return chosen, notes
+
+
+def _hip_variable(environ: Mapping[str, str], alone: bool) -> str:
+    if "HIP_VISIBLE_DEVICES" in environ:
+        return "HIP_VISIBLE_DEVICES"
+    return "CUDA_VISIBLE_DEVICES" if alone else ""
 
 
 def _by_container(devices: Sequence[Candidate], given: str | None) -> tuple[list[int], list[str]]:
@@ -53,7 +87,9 @@ def _by_container(devices: Sequence[Candidate], given: str | None) -> tuple[list
     return (sorted(named), []) if named else (everything, [])
 
 
-def _by_cuda(devices: Sequence[Candidate], given: str) -> tuple[list[int], list[str]]:
+def _by_cuda(
+    devices: Sequence[Candidate], given: str, variable: str = "CUDA_VISIBLE_DEVICES"
+) -> tuple[list[int], list[str]]:
     """CUDA C++ Programming Guide, environment variables: the first name that is not valid, -1 say, ends the list.
 
     Instances of a divided GPU count one by one when it is named by its index.
@@ -65,9 +101,9 @@ def _by_cuda(devices: Sequence[Candidate], given: str) -> tuple[list[int], list[
             chosen += matches
             continue
         if name not in _NO_DEVICE:
-            return chosen, [f"CUDA_VISIBLE_DEVICES={given}: {name} names no further GPU, and ends the list"]
+            return chosen, [f"{variable}={given}: {name} names no further GPU, and ends the list"]
         break
-    return chosen, [f"CUDA_VISIBLE_DEVICES={given} hides every GPU"] if devices and not chosen else []
+    return chosen, [f"{variable}={given} hides every GPU"] if devices and not chosen else []
 
 
 def _matches(devices: Sequence[Candidate], name: str) -> list[int]:

@@ -12,6 +12,7 @@ import pytest
 from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
 from stoker.launch.torch.engine import CPU_PAGE_TOKENS, GPU_PAGE_TOKENS
 from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.render import pinned
 from stoker.plan.torch.catalogue import load_torch, read_torch
 from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan
@@ -82,10 +83,76 @@ def test_where_its_tools_are_missing_the_gpu_still_comes_before_the_cpu(choose: 
     assert "the last choice" in plan.reasons[0]
 
 
-def test_one_gpu_must_hold_it(choose: Choose) -> None:
-    assert choose("llama-3.1-8b", on="8xH100-80GB", profile="torch-bf16-throughput").chosen.devices == (0,)
+def test_what_one_gpu_cannot_hold_is_divided_over_the_fewest_that_can(choose: Choose) -> None:
+    bf16 = {"on": "8xH100-80GB,cpu:16c-64g", "profile": "torch-bf16-throughput"}
+    assert choose("llama-3.1-8b", **bf16).chosen.devices == (0,)
+    plan = choose("llama-3.1-70b", **bf16)
+    assert (plan.chosen.tensor_parallel, plan.chosen.devices) == (2, (0, 1))
+    assert plan.memory.total <= plan.memory.limit
+    assert any("tensor parallel 2" in reason and "one of them cannot hold" in reason for reason in plan.reasons)
+    two = choose("llama-3.1-8b", **bf16, tensor_parallel=2)
+    one = choose("llama-3.1-8b", **bf16)
+    assert two.chosen.devices == (0, 1)
+    assert one.memory.weights / 2 < two.memory.weights < one.memory.weights
+    assert two.memory.kv_bytes_per_token < one.memory.kv_bytes_per_token
+    assert (one.memory.communication, two.memory.communication > 0) == (0, True)
+
+
+def test_only_sizes_that_divide_the_heads(choose: Choose) -> None:
+    """Qwen2.5 0.5B has 14 heads and 2 KV heads."""
+    on = {"on": "8xH100-80GB", "profile": "torch-bf16-throughput"}
+    assert choose(**on, tensor_parallel=2).chosen.tensor_parallel == 2
+    with pytest.raises(UsageError, match="4 does not divide 14 attention heads"):
+        choose(**on, tensor_parallel=4)
+    with pytest.raises(DoesNotFitError, match="use 2 or less"):
+        choose(on="2xT4,cpu:16c-64g", profile="torch-f16-throughput", name="llama-3.1-8b", tensor_parallel=4)
+    with pytest.raises(UsageError, match="quantises while they are loaded"):
+        choose(on="8xH100-80GB", profile="torch-int8-throughput", tensor_parallel=2)
+
+
+def test_a_cpu_has_ranks_only_when_they_are_asked_for(choose: Choose, machine: Any) -> None:
+    wished = {"on": machine(64, cores=2), "profile": "torch-f32-throughput"}
+    plan, alone = choose(**wished, tensor_parallel=2), choose(**wished)
+    assert (plan.chosen.tensor_parallel, plan.chosen.devices, alone.chosen.tensor_parallel) == (2, (), 1)
+    assert plan.memory.limit == alone.memory.limit // 2
+    assert ("tensor-parallel", "2") in pinned(plan)
+    with pytest.raises(DoesNotFitError, match="one of the cores"):
+        choose(on=machine(64, cores=1), profile="torch-f32-throughput", tensor_parallel=2)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "precision"),
+    [("MI300X", "bf16"), ("MI210", "bf16"), ("RX-7900-XTX", "bf16"), ("MI100", "f16")],
+)
+def test_an_amd_gpu_is_torch_s_alone_in_the_type_that_its_target_computes_in(
+    choose: Choose, gpu: str, precision: str
+) -> None:
+    plan = choose(on=gpu)
+    assert (plan.chosen.engine, plan.chosen.precision, plan.chosen.devices) == ("torch", precision, (0,))
+    assert "has no compiled engine: TensorRT-LLM is NVIDIA's" in plan.reasons[0]
+    assert any("and bf16 needs gfx90a" in reason for reason in plan.reasons) == (precision == "f16")
+    with pytest.raises(StokerError, match="int4"):
+        choose(on=gpu, profile="torch-int4-throughput")
+
+
+def test_amd_s_gpus_share_a_model_that_one_cannot_hold(choose: Choose) -> None:
+    plan = choose("llama-3.1-405b", on="8xMI300X")
+    assert (plan.chosen.tensor_parallel, len(plan.chosen.devices)) == (8, 8)
     with pytest.raises(DoesNotFitError, match="does not fit"):
-        choose("llama-3.1-70b", on="8xH100-80GB,cpu:16c-64g", profile="torch-bf16-throughput")
+        choose("llama-3.1-405b", on="MI300X")
+
+
+def test_without_pytorch_an_amd_gpu_is_left_for_the_cpu_with_the_reason(choose: Choose) -> None:
+    plan = choose(on="MI300X,cpu:16c-64g", available=frozenset({"openvino"}))
+    assert plan.chosen.engine == "openvino"
+    assert "has no compiled engine" in plan.reasons[0]
+
+
+def test_beside_an_nvidia_gpu_the_compiled_engine_takes_that_one(choose: Choose) -> None:
+    h100, amd = load_description("H100-80GB"), load_description("MI300X")
+    both = replace(h100, gpus=(*h100.gpus, replace(amd.gpus[0], index=1)))
+    plan = choose(on=both)
+    assert (plan.chosen.engine, plan.chosen.devices, plan.machine) == ("tensorrt_llm", (0,), both)
 
 
 @pytest.mark.parametrize("memory", [3, 8, 64])
@@ -116,7 +183,7 @@ def test_quantised_while_loaded_only_on_request(choose: Choose, unknown: Model) 
         ({"kv_precision": "f16"}, UsageError, "keeps its cache in what it computes in"),
         ({"precision": "int8"}, UsageError, "contradict each other"),
         ({"pipeline_parallel": 2}, UsageError, "no pipeline parallelism"),
-        ({"tensor_parallel": 2}, DoesNotFitError, "cannot be had"),
+        ({"tensor_parallel": 3}, UsageError, "3 does not divide 14 attention heads"),
     ],
 )
 def test_wishes_that_it_cannot_grant(choose: Choose, wished: Any, error: type[StokerError], words: str) -> None:

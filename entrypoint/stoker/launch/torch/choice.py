@@ -7,17 +7,23 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import torch.distributed as dist
+
+from stoker.errors import EngineError
 from stoker.launch.generation import Generation
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Runtime
-from stoker.launch.torch.loading import load_model
+from stoker.launch.torch.group import join
+from stoker.launch.torch.loading import check_divisible, load_model
 from stoker.launch.torch.paged import PagedRuntime
+from stoker.launch.torch.ranks import RankedRuntime, Ranks
 from stoker.launch.torch.rope import is_dynamic, settle
 from stoker.launch.torch.turns import ContiguousRuntime
 
 logger = logging.getLogger(__name__)
 
 _TRIAL = Generation("trial", (1, 2, 3), max_tokens=2)
+_ALONE = "use --tensor-parallel 1"
 
 
 def open_runtime(settings: EngineSettings) -> Runtime:
@@ -25,13 +31,40 @@ def open_runtime(settings: EngineSettings) -> Runtime:
 
     Nothing else tells beforehand: some families' attention knows nothing of transformers' paged cache.
     """
-    model = load_model(settings)
-    settle(model, settings.max_seq_len)
+    if settings.ranks > 1:
+        return _open_with_ranks(settings)
+    model = _loaded(settings)
     failure = _unfit(model) or _failure_of_trial(model, settings)
     if not failure:
         return PagedRuntime(model, settings)
     logger.warning("%s cannot be batched continuously (%s): its sequences take turns", type(model).__name__, failure)
     return ContiguousRuntime(model, settings)
+
+
+def _loaded(settings: EngineSettings) -> Any:
+    model = load_model(settings)
+    settle(model, settings.max_seq_len)
+    return model
+
+
+def _open_with_ranks(settings: EngineSettings) -> Runtime:
+    """Rank 0's runtime, with the others started. Only continuous batching keeps ranks in step: EngineError without."""
+    if dist.is_initialized():  # by a runtime that broke, whose ranks may be anywhere in a step
+        raise EngineError("an engine of several ranks cannot be opened twice in one process")
+    check_divisible(settings)
+    ranks = Ranks(settings)
+    try:
+        join(settings, 0, ranks.rendezvous)
+        model = _loaded(settings)
+        if failure := _unfit(model):
+            raise EngineError(f"{type(model).__name__} cannot be served by several ranks", why=failure, remedy=_ALONE)
+        runtime = RankedRuntime(model, settings, ranks)
+        for _ in _tokens(runtime):
+            pass
+    except BaseException:
+        ranks.close()
+        raise
+    return runtime
 
 
 def _unfit(model: Any) -> str:

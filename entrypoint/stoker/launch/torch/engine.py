@@ -8,7 +8,7 @@ from stoker.launch import contract
 from stoker.launch.python_engine import PythonEngine
 from stoker.launch.settings import EngineSettings, planned_settings
 from stoker.plan.types import Chosen
-from stoker.probe.visible_devices import visible_to_cuda
+from stoker.probe.visible_devices import visible_to_pytorch
 from stoker.store.engine import Engine
 
 RUNTIME = "stoker.launch.torch.choice:open_runtime"
@@ -22,7 +22,7 @@ def torch_engine(engine: Engine, chosen: Chosen, kv_blocks: int, gpus: tuple[str
         torch_settings(engine, chosen, kv_blocks),
         weights="*.safetensors",
         inputs=contract.TORCH_INPUTS,
-        environment=visible_to_cuda(gpus),
+        environment=visible_to_pytorch(gpus),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import transformers
 
+from stoker.errors import EngineError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.torch.quantizing import quantization_of
 
@@ -23,7 +24,7 @@ _FLASH_CAPABILITY = (8, 0)
 def load_model(settings: EngineSettings) -> Any:
     """The model on its device, in evaluation mode. What transformers raises for a checkpoint that it cannot load."""
     transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(max(1, settings.threads // settings.ranks))
     failure: Exception | None = None
     for attention in attentions(settings.device):
         try:
@@ -35,6 +36,17 @@ def load_model(settings: EngineSettings) -> Any:
     raise failure
 
 
+def check_divisible(settings: EngineSettings) -> None:
+    """EngineError for a family that transformers has no tensor parallel plan for. Loads no weights."""
+    config = transformers.AutoConfig.from_pretrained(Path(settings.engine_directory), local_files_only=True)
+    if not getattr(config.get_text_config(), "base_model_tp_plan", None):
+        raise EngineError(
+            f"a model of the type {config.model_type} cannot be divided over {settings.ranks} ranks",
+            why="the installed transformers has no tensor parallel plan for it",
+            remedy="use --tensor-parallel 1",
+        )
+
+
 def attentions(device: str) -> Iterator[str]:
     """Best first. Flash attention's kernels need compute capability 8.0; HIP's count by other numbers."""
     installed = importlib.util.find_spec("flash_attn") is not None
@@ -44,13 +56,21 @@ def attentions(device: str) -> Iterator[str]:
 
 
 def _load(settings: EngineSettings, attention: str) -> Any:
-    where = {"device_map": {"": "cuda:0"}} if settings.device == "cuda" else {}
     model = transformers.AutoModelForCausalLM.from_pretrained(
         Path(settings.engine_directory),
         dtype=DTYPES[settings.activation_precision],
         attn_implementation=attention,
         quantization_config=quantization_of(settings),
         local_files_only=True,
-        **where,
+        **_place(settings),
     )
     return model.eval()
+
+
+def _place(settings: EngineSettings) -> dict[str, Any]:
+    """Whole on one device, or this rank's share of it, by the family's own plan (`base_model_tp_plan`)."""
+    if settings.ranks > 1:
+        from transformers.distributed import DistributedConfig
+
+        return {"distributed_config": DistributedConfig(tp_size=settings.ranks)}
+    return {"device_map": {"": "cuda:0"}} if settings.device == "cuda" else {}

@@ -49,7 +49,7 @@ class PagedRuntime:
         self._capacity = min(settings.kv_blocks * settings.kv_block_tokens, settings.max_seq_len)
         self._running: dict[str, PagedSequence] = {}
         self._steps = 0
-        self._manager = _manager(model, settings)
+        self._manager = open_manager(model, settings)
         self._manager.start()
 
     def add(self, generation: Generation) -> PagedSequence:
@@ -73,8 +73,9 @@ class PagedRuntime:
     def step(self) -> bool:
         """Takes what has come; RuntimeError where the manager failed."""
         result = self._manager.get_result(timeout=_POLL_SECONDS)
-        if result is None and not self._manager.is_running():
-            raise RuntimeError(f"continuous batching has ended: {self._manager.background_thread_status.fatal_error}")
+        error = self._manager.background_thread_status.fatal_error
+        if result is None and (error or not self._manager.is_running()):
+            raise RuntimeError(f"continuous batching has ended: {error}")
         moved = result is not None
         while result is not None:
             self._take(result)
@@ -99,7 +100,8 @@ class PagedRuntime:
         self._running.clear()
 
 
-def _manager(model: Any, settings: EngineSettings) -> Any:
+def open_manager(model: Any, settings: EngineSettings) -> Any:
+    """Not started yet. In a process group each rank has one."""
     graphs = settings.device == "cuda" and "flash" in model.config._attn_implementation
     if "auto_switch_to_flash" not in _FIELDS and "flash" not in model.config._attn_implementation:
         # Before it could be told not to, the manager looked for flash attention on the hub.

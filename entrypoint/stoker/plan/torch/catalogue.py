@@ -34,11 +34,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Place:
-    """A kind of device. `kv_fraction` of what the rest leaves is the most that the cache may take."""
+    """A kind of device. `kv_fraction` of what the rest leaves is the most that the cache may take.
+    `communication_bytes` are each rank's, where there are several."""
 
     page_tokens: int
     available_fraction: float
     runtime_bytes: int
+    communication_bytes: int
     kv_fraction: float
     goals: Mapping[str, Limits]
     source: str
@@ -69,6 +71,7 @@ _PLACE = {
     "page_tokens": whole(4),
     "available_fraction": fraction,
     "runtime_bytes": whole(0),
+    "communication_bytes": whole(0),
     "kv_fraction": fraction,
     "goals": dict.fromkeys(GOALS, _LIMITS),
     "source": text,

@@ -34,7 +34,9 @@ class Setting:
 
     @property
     def limit(self) -> int:
-        return int(self.device.memory * self.place.available_fraction)
+        """Of each rank: on a CPU they share its memory."""
+        sharing = 1 if self.device.gpus else self.ranks
+        return int(self.device.memory * self.place.available_fraction) // sharing
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import replace
 
 from stoker.build.openvino.families import check_config
 from stoker.errors import DoesNotFitError, ModelError, StokerError, UnsupportedModelError, UsageError
 from stoker.plan.choose import choose_plan, wish_for_the_cpu
 from stoker.plan.nvidia.catalogue import Catalogue
+from stoker.plan.nvidia.host import is_invented
 from stoker.plan.profile import Profile
 from stoker.plan.torch.catalogue import KIND, TorchCatalogue
 from stoker.plan.torch.planner import plan_torch
 from stoker.plan.types import Plan, Rejection, Wishes
 from stoker.plan.wishes import asked
-from stoker.probe.machine import Machine
+from stoker.probe.machine import NVIDIA, Machine
 from stoker.resolve.model import Model
 
 _INSTALL = "pip install 'stoker[torch]'"
@@ -38,7 +40,7 @@ def plan_any(
         return _as_wished(machine, model, torch, wishes, installed)
     unknown = _no_builder(model, available)
     try:
-        plan = choose_plan(machine, model, profiles, nvidia, wishes, available)
+        plan = _compiled(machine, model, profiles, nvidia, wishes, available)
     except UsageError:
         raise
     except StokerError as error:
@@ -47,6 +49,25 @@ def plan_any(
         aside = (*plan.rejected, Rejection(plan.chosen.profile, str(unknown)))
         return _instead(unknown, machine, model, torch, wishes, installed, aside)
     return _on_gpus(plan, profiles, torch, wishes, installed) or plan
+
+
+def _compiled(
+    machine: Machine,
+    model: Model,
+    profiles: Sequence[Profile],
+    nvidia: Catalogue,
+    wishes: Wishes,
+    available: Set[str] | None,
+) -> Plan:
+    """choose_plan's, of what is no other vendor's GPU: those have no compiled engines."""
+    theirs = tuple(gpu for gpu in machine.gpus if gpu.vendor == NVIDIA)
+    plan = choose_plan(replace(machine, gpus=theirs), model, profiles, nvidia, wishes, available)
+    plan = replace(plan, machine=machine)
+    others = [gpu.name for gpu in machine.gpus if gpu.vendor != NVIDIA]
+    if not others or plan.chosen.devices:
+        return plan
+    why = "; ".join(filter(None, (plan.why_not_gpus, f"{others[0]} has no compiled engine: TensorRT-LLM is NVIDIA's")))
+    return replace(plan, why_not_gpus=why, reasons=(f"serving from the CPU: {why}", *plan.reasons))
 
 
 def _is_wished(wishes: Wishes, torch: TorchCatalogue) -> bool:
@@ -104,5 +125,7 @@ def _on_gpus(
     try:
         found = plan_torch(machine, plan.model, torch, wishes, plan.why_not_gpus, aside)
     except StokerError:
+        if is_invented(machine):
+            raise
         return None
     return found if found.chosen.devices else None

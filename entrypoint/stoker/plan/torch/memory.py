@@ -65,8 +65,9 @@ def cache_bytes_per_token(architecture: Architecture, shape: Shape) -> int:
 def activation_bytes(architecture: Architecture, shape: Shape) -> int:
     """Buffers of one step, and scores over the vocabulary for each running sequence."""
     experts = architecture.experts_per_token * architecture.expert_intermediate_size
-    elements = _PER_INTERMEDIATE * max(architecture.intermediate_size, experts) + _PER_HIDDEN * architecture.hidden_size
-    elements += (architecture.heads + 2 * architecture.kv_heads) * architecture.head_size
+    divided = _PER_INTERMEDIATE * max(architecture.intermediate_size, experts)
+    divided += (architecture.heads + 2 * architecture.kv_heads) * architecture.head_size
+    elements = -(-divided // shape.ranks) + _PER_HIDDEN * architecture.hidden_size
     mask = shape.tokens * shape.tokens
     steps = (shape.tokens * elements + mask) * WIDTH[shape.dtype]
     return steps + shape.batch * architecture.vocabulary_size * _LOGITS
@@ -84,6 +85,7 @@ def budget(model: Model, profile: TorchProfile, place: Place, shape: Shape, limi
         kv_block_tokens=place.page_tokens,
         kv_blocks=0,
         limit=limit,
+        communication=place.communication_bytes if shape.ranks > 1 else 0,
     )
     most = max(shape.context, shape.batch * min(shape.context, wanted)) if wanted else None
     return _with_cache(fixed, place.kv_fraction, most)

@@ -8,6 +8,7 @@ from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, U
 from stoker.plan.archives import refuse_archive
 from stoker.plan.planner import check_context, longest_context
 from stoker.plan.torch.catalogue import KIND, TorchCatalogue
+from stoker.plan.torch.degrees import check_degree, degrees, too_few_devices
 from stoker.plan.torch.device import Device, computed_dtype, devices
 from stoker.plan.torch.fit import Setting, TorchFit, fit, least_needed
 from stoker.plan.torch.reasons import reasons_for, sources_for
@@ -33,7 +34,7 @@ def plan_torch(
     check_context(wishes, longest, model)
     settings = list(_settings(machine, model, catalogue, wishes))
     if not settings:
-        raise _no_profile(wishes, catalogue)
+        raise too_few_devices(wishes, _devices(machine, wishes)) or _no_profile(wishes, catalogue)
     for setting in settings:
         if found := fit(setting, wishes, longest):
             return _plan(machine, setting, found, wishes, longest, why, rejected)
@@ -55,23 +56,29 @@ def _check(model: Model, catalogue: TorchCatalogue, wishes: Wishes) -> None:
         )
     if wishes.pipeline_parallel and wishes.pipeline_parallel.value > 1:
         raise UsageError("the torch kind has no pipeline parallelism", remedy="use 1")
-    if wishes.tensor_parallel and wishes.tensor_parallel.value > 1:
-        wish = wishes.tensor_parallel
-        why = "this version serves with PyTorch from one GPU"
-        raise DoesNotFitError(f"{asked(wish, 'tensor-parallel')} {wish.value} cannot be had", why=why, remedy="use 1")
+    check_degree(model.architecture, wishes, _precision(wishes, catalogue) in _QUANTISED)
 
 
 def _settings(machine: Machine, model: Model, catalogue: TorchCatalogue, wishes: Wishes) -> Iterator[Setting]:
-    """Those to try, in turn: free GPUs before the CPU."""
+    """Those to try, in turn: free GPUs before the CPU, few before many."""
     goal = _goal(wishes, catalogue)
-    for device in devices(machine):
+    for device in _devices(machine, wishes):
         dtype, why = _dtype(device, model, wishes, catalogue)
         precision = _precision(wishes, catalogue) or dtype
         if precision == "int4" and not device.computes_int4():
             continue
+        place = catalogue.places[device.place]
+        sizes = degrees(device, model.architecture, wishes, precision in _QUANTISED)
         for profile in catalogue.profiles:
             if profile.goal == goal and profile.precision == precision:
-                yield Setting(profile, catalogue.places[device.place], device, model, 1, dtype, why)
+                yield from (Setting(profile, place, device, model, ranks, dtype, why) for ranks in sizes)
+
+
+def _devices(machine: Machine, wishes: Wishes) -> Sequence[Device]:
+    """Ranks that are asked for are meant for the GPUs, where there are any."""
+    found = devices(machine)
+    several = wishes.tensor_parallel is not None and wishes.tensor_parallel.value > 1
+    return [one for one in found if one.gpus] or found if several else found
 
 
 def _goal(wishes: Wishes, catalogue: TorchCatalogue) -> str:
@@ -118,8 +125,9 @@ def _no_profile(wishes: Wishes, catalogue: TorchCatalogue) -> StokerError:
 def _too_large(settings: Sequence[Setting], wishes: Wishes) -> DoesNotFitError:
     best = min(settings, key=lambda one: least_needed(one, wishes) - one.limit)
     needed, limit = size_text(least_needed(best, wishes)), size_text(best.limit)
+    where = f"{best.ranks} x {best.device.name}" if best.ranks > 1 else best.device.name
     return DoesNotFitError(
-        f"{best.model.served_name} does not fit {best.device.name} as {best.profile.name}",
+        f"{best.model.served_name} does not fit {where} as {best.profile.name}",
         why=f"even one sequence of {best.limits.min_seq_len} tokens takes {needed}, and the limit is {limit}",
         remedy="use --precision int8, fewer tokens (--max-seq-len), or a smaller model",
     )
@@ -142,7 +150,7 @@ def _plan(
         activation_precision=setting.dtype,
         tensor_parallel=setting.ranks,
         pipeline_parallel=1,
-        devices=tuple(gpu.index for gpu in setting.device.gpus[: setting.ranks]),
+        devices=tuple(gpu.index for gpu in setting.device.taken(setting.ranks)),
         max_batch_size=found.batch,
         max_num_tokens=found.tokens,
         max_seq_len=found.context,

@@ -15,7 +15,7 @@ def reasons_for(
 ) -> tuple[str, ...]:
     lines = (
         _kind(wishes, why),
-        _device(chosen, setting),
+        _device(chosen, setting, wishes),
         _precision(chosen, setting, wishes),
         _context(chosen, wishes, longest),
         _batch(chosen, setting, wishes),
@@ -31,13 +31,22 @@ def _kind(wishes: Wishes, why: str) -> str:
     return f"engine torch, the last choice: {why}; nothing is compiled, so it is slower than an engine that is"
 
 
-def _device(chosen: Chosen, setting: Setting) -> str:
+def _device(chosen: Chosen, setting: Setting, wishes: Wishes) -> str:
+    if setting.ranks > 1:
+        return _ranks(chosen, setting, wishes)
     if not chosen.devices:
         return "it runs on the CPU"
-    which = ", ".join(map(str, chosen.devices))
-    if setting.ranks == 1:
-        return f"it runs on GPU {which} ({setting.device.name})"
-    return f"tensor parallel {setting.ranks} on GPUs {which} ({setting.device.name}): by transformers' own plan"
+    return f"it runs on GPU {chosen.devices[0]} ({setting.device.name})"
+
+
+def _ranks(chosen: Chosen, setting: Setting, wishes: Wishes) -> str:
+    why = "one of them cannot hold the model"
+    if wish := wishes.tensor_parallel:
+        why = f"asked for by {source_text(wish)}"
+    where = f"GPUs {', '.join(map(str, chosen.devices))} ({setting.device.name})"
+    if not chosen.devices:
+        where = f"the CPU, whose cores and memory {setting.ranks} processes share"
+    return f"tensor parallel {setting.ranks}, by transformers' own plan, on {where}: {why}"
 
 
 def _precision(chosen: Chosen, setting: Setting, wishes: Wishes) -> str:

@@ -1,19 +1,18 @@
-"""The NVIDIA driver, as the probe found it."""
+"""GPUs and their drivers, as the probe found them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from stoker.probe.checks.check import Check, sized
-from stoker.probe.machine import Gpu, Machine
+from stoker.probe.machine import NVIDIA, Gpu, Machine
 
 
 def check_gpu(machine: Machine, root: Path = Path("/")) -> Check:
     """None is well. Device nodes without the driver's library are a container without NVIDIA's toolkit."""
     name = "GPU"
     if machine.gpus:
-        driver = f"driver {machine.driver or 'unknown'}, CUDA {machine.cuda or 'unknown'}"
-        return Check(name, "ok", f"{'; '.join(map(_shown, machine.gpus))}; {driver}")
+        return Check(name, "ok", "; ".join([*map(_shown, machine.gpus), *_driver(machine)]))
     why = next((note for note in machine.notes if "GPU" in note or "VISIBLE_DEVICES" in note), "no NVIDIA GPU")
     if machine.driver:
         return Check(name, "warning", f"driver {machine.driver}, but no GPU to use: {why}", "see the reason given")
@@ -27,7 +26,13 @@ def check_gpu(machine: Machine, root: Path = Path("/")) -> Check:
     return Check(name, "ok", "none: the CPU engine is used")
 
 
+def _driver(machine: Machine) -> list[str]:
+    if all(gpu.vendor != NVIDIA for gpu in machine.gpus):
+        return []
+    return [f"driver {machine.driver or 'unknown'}, CUDA {machine.cuda or 'unknown'}"]
+
+
 def _shown(gpu: Gpu) -> str:
-    capability = ".".join(map(str, gpu.compute_capability))
+    kind = gpu.architecture or f"SM {'.'.join(map(str, gpu.compute_capability))}"
     memory = f"{sized(gpu.memory_free)} free of {sized(gpu.memory_total)}" if gpu.memory_total else "memory unknown"
-    return f"{gpu.index}: {gpu.name}, SM {capability}, {memory}"
+    return f"{gpu.index}: {gpu.name}, {kind}, {memory}"

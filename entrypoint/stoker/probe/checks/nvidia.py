@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from stoker.probe.checks.check import Check, sized
-from stoker.probe.machine import Machine
+from stoker.probe.machine import NVIDIA, Machine
 
 # NCCL and Triton's Python backend; NVIDIA's images ask for as much.
 LEAST_SHARED_MEMORY = 1 << 30
@@ -16,6 +17,7 @@ _LEAST_LOCKED = 1 << 30
 
 def check_nvidia(machine: Machine, driver: str, cuda: str, root: Path = Path("/")) -> Iterator[Check]:
     """Nothing without a GPU. `driver` and `cuda` are the versions that the image is made for."""
+    machine = replace(machine, gpus=tuple(gpu for gpu in machine.gpus if gpu.vendor == NVIDIA))
     if not machine.gpus and "MIG is on" not in " ".join(machine.notes):
         return
     yield check_driver(machine, driver, cuda)
