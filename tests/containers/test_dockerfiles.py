@@ -1,4 +1,4 @@
-"""Both Dockerfiles, by hadolint."""
+"""The Dockerfiles, by hadolint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["cpu", "nvidia"])
+@pytest.mark.parametrize("name", ["cpu", "nvidia", "torch"])
 def test_hadolint_has_nothing_to_say(name: str) -> None:
     program = Path(sysconfig.get_path("scripts"), "hadolint")
     found = subprocess.run(

@@ -1,4 +1,4 @@
-"""The images' lock file: in step with pyproject.toml, and complete. `make lock` writes it anew."""
+"""The images' lock files: in step with pyproject.toml, and complete. `make lock` writes it anew."""
 
 import re
 import sys
@@ -13,29 +13,47 @@ else:
     tomllib = pytest.importorskip("tomli")
 
 ROOT = Path(__file__).parents[3]
-LOCK = (ROOT / "images/cpu/requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-WANTED = [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"]]
-ENTRIES = re.findall(r"^(\S+)==(\S+)(.*(?:\n[ ].*)*)", LOCK, re.MULTILINE)
+EXTRAS = ("cpu", "torch")  # each an image's name too
+WANTED = {
+    extra: [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"][extra]]
+    for extra in EXTRAS
+}
+ENTRIES = {
+    extra: re.findall(
+        r"^(\S+)==(\S+)(.*(?:\n[ ].*)*)", (ROOT / f"images/{extra}/requirements.lock").read_text(), re.MULTILINE
+    )
+    for extra in EXTRAS
+}
 
 
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("requirement", WANTED, ids=str)
-def test_what_pyproject_asks_for_is_pinned_as_it_asks(requirement: Requirement) -> None:
-    pins = {name: version for name, version, _ in ENTRIES}
+@pytest.mark.parametrize(
+    ("extra", "requirement"), [(extra, each) for extra in EXTRAS for each in WANTED[extra]], ids=str
+)
+def test_what_pyproject_asks_for_is_pinned_as_it_asks(extra: str, requirement: Requirement) -> None:
+    pins = {name: version for name, version, _ in ENTRIES[extra]}
     pin = pins.get(canonical(requirement.name))
     assert pin is not None, "run `make lock`"
     assert requirement.specifier.contains(pin)
 
 
-def test_nothing_is_pinned_for_a_dependency_that_has_gone() -> None:
-    direct = {name for name, _, rest in ENTRIES if re.search(r"\bstoker \(pyproject\.toml\)", rest)}
-    assert direct == {canonical(each.name) for each in WANTED}
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_nothing_is_pinned_for_a_dependency_that_has_gone(extra: str) -> None:
+    direct = {name for name, _, rest in ENTRIES[extra] if re.search(r"\bstoker \(pyproject\.toml\)", rest)}
+    assert direct == {canonical(each.name) for each in WANTED[extra]}
 
 
-def test_every_pin_has_hashes() -> None:
-    assert len(ENTRIES) > len(WANTED)
-    assert [name for name, _, rest in ENTRIES if "--hash=sha256:" not in rest] == []
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_every_pin_has_hashes(extra: str) -> None:
+    assert len(ENTRIES[extra]) > len(WANTED[extra])
+    assert [name for name, _, rest in ENTRIES[extra] if "--hash=sha256:" not in rest] == []
+
+
+def test_the_image_s_pytorch_is_the_tests() -> None:
+    """The version that `make test-torch` runs on."""
+    pins = {name: version for name, version, _ in ENTRIES["torch"]}
+    assert f'"torch=={pins["torch"]}"' in (ROOT / "tools" / "setup.py").read_text()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.arithmetic import check_arithmetic
 
 from stoker.errors import StokerError
 from stoker.plan.types import Plan
@@ -198,17 +199,4 @@ def test_the_arithmetic_in_the_documentation_is_right_and_is_the_plan_s(model, m
     assert found["runtime"] == memory.runtime
     assert found["KV cache"] == memory.kv_cache
     assert found.get("KV token", memory.kv_bytes_per_token) == memory.kv_bytes_per_token
-    _check_arithmetic(text)
-
-
-def _check_arithmetic(text: str) -> None:
-    """Every line that is nothing but numbers; a cache in whole blocks of 32 tokens."""
-    for name, expression, value in re.findall(r"^    ([a-zA-Z ]+?)\s\s+(\d.*?)\s+=\s+([\d,]+)$", text, re.MULTILINE):
-        arithmetic, _, blocks = expression.replace(",", "").replace(" x ", " * ").partition(" = ")
-        if not re.fullmatch(r"[\d+\-*/.() ]+", arithmetic) or ";" in expression:
-            continue
-        found = eval(arithmetic)
-        if blocks:
-            assert int(found) == int(blocks.split()[0]), name
-            found = int(found) * eval(arithmetic.partition("/ ")[2])
-        assert found == pytest.approx(int(value.replace(",", "")), abs=0.5), name
+    check_arithmetic(text)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.arithmetic import check_arithmetic
 
 from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
 from stoker.launch.torch.engine import CPU_PAGE_TOKENS, GPU_PAGE_TOKENS
 from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.render import pinned
-from stoker.plan.torch.catalogue import load_torch, read_torch
+from stoker.plan.torch.catalogue import Limits, Place, load_torch, read_torch
 from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan
 from stoker.probe.description import load_description
 from stoker.resolve.model import Model, Quantization
 
+ROOT = Path(__file__).parents[3]
 TORCH = load_torch()
 UNKNOWN = {"architectures": ["StableLmForCausalLM"], "model_type": "stablelm"}
 GIB = 1024**3
@@ -203,6 +206,29 @@ def test_the_launcher_s_pages_are_the_profile_s() -> None:
 
 
 def test_a_mistake_in_the_catalogue_names_file_line_and_field() -> None:
-    text = (Path(__file__).parents[3] / "profiles" / "torch" / "torch.yaml").read_text()
+    text = (ROOT / "profiles" / "torch" / "torch.yaml").read_text()
     with pytest.raises(UsageError, match=r"torch.yaml, line \d+, field precisions.bf16.bits"):
         read_torch(text.replace("bits: 16", "bits: many", 1), "torch.yaml")
+
+
+def test_the_arithmetic_in_the_documentation_is_right_and_is_the_plan_s(choose: Choose) -> None:
+    text = (ROOT / "docs" / "planning.md").read_text().partition("**Llama-3.1-8B on 4xT4**")[2]
+    sums = re.findall(r"^    (weights|activations|KV token|KV cache)\s.*=\s+([\d,]+)$", text, re.MULTILINE)
+    found = {name: int(value.replace(",", "")) for name, value in sums}
+    plan = choose("llama-3.1-8b", on="4xT4")
+    memory = plan.memory
+    assert plan.chosen.tensor_parallel == 2
+    assert found == {
+        "weights": memory.weights,
+        "activations": memory.activations,
+        "KV token": memory.kv_bytes_per_token,
+        "KV cache": memory.kv_cache,
+    }
+    assert f"{memory.runtime:,}, and {memory.communication:,} of communication" in text
+    check_arithmetic(text)
+
+
+def test_the_catalogue_s_readme_has_every_field() -> None:
+    text = (ROOT / "profiles" / "README.md").read_text().partition("## PyTorch")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", text))
+    assert named >= {field.name for one in (Place, Limits) for field in fields(one)} | {"order", "bits", "group_size"}

@@ -63,11 +63,17 @@ def _compiled(
     theirs = tuple(gpu for gpu in machine.gpus if gpu.vendor == NVIDIA)
     plan = choose_plan(replace(machine, gpus=theirs), model, profiles, nvidia, wishes, available)
     plan = replace(plan, machine=machine)
-    others = [gpu.name for gpu in machine.gpus if gpu.vendor != NVIDIA]
-    if not others or plan.chosen.devices:
+    other = _no_compiled_engine(machine)
+    if not other or plan.chosen.devices:
         return plan
-    why = "; ".join(filter(None, (plan.why_not_gpus, f"{others[0]} has no compiled engine: TensorRT-LLM is NVIDIA's")))
+    why = "; ".join(filter(None, (plan.why_not_gpus, other)))
     return replace(plan, why_not_gpus=why, reasons=(f"serving from the CPU: {why}", *plan.reasons))
+
+
+def _no_compiled_engine(machine: Machine) -> str:
+    """What another vendor's GPU lacks; empty without one."""
+    others = [gpu.name for gpu in machine.gpus if gpu.vendor != NVIDIA]
+    return f"{others[0]} has no compiled engine: TensorRT-LLM is NVIDIA's" if others else ""
 
 
 def _is_wished(wishes: Wishes, torch: TorchCatalogue) -> bool:
@@ -107,7 +113,7 @@ def _instead(
     """Raises `error` where PyTorch cannot serve it either."""
     if not possible:
         raise error
-    why = f"{error.what}: {error.why}" if error.why else error.what
+    why = _no_compiled_engine(machine) or (f"{error.what}: {error.why}" if error.why else error.what)
     try:
         return plan_torch(machine, model, torch, wishes, f"no compiled engine serves it; {why}", rejected)
     except (UsageError, DoesNotFitError, UnsupportedModelError) as other:
