@@ -77,6 +77,28 @@ def test_log_probabilities_are_the_model_s_own(paged: Runtime, llama: Path, temp
     assert found == pytest.approx(expected.tolist(), abs=1e-4)
 
 
+def test_int8_weights_are_quantised_while_they_are_loaded_and_stay_close(llama: Path) -> None:
+    import torch
+    from torchao.utils import TorchAOBaseTensor
+    from transformers import AutoModelForCausalLM
+
+    runtime = open_runtime(engines.settings(llama, precision="int8"))
+    try:
+        assert isinstance(runtime, PagedRuntime)
+        layers = runtime._manager.model.model.layers
+        (ids,), (found,) = engines.run(runtime, [Generation("int8", PROMPT, 12, log_probs=True)])
+    finally:
+        runtime.close()
+    weights = [layer.self_attn.q_proj.weight for layer in layers]
+    assert all(isinstance(weight, TorchAOBaseTensor) and weight.qdata.dtype == torch.int8 for weight in weights)
+    model = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
+    with torch.no_grad():
+        logits = model(torch.tensor([[*PROMPT, *ids]])).logits[0, len(PROMPT) - 1 : -1]
+    whole = logits.log_softmax(-1).gather(-1, torch.tensor(ids)[:, None]).squeeze(-1).tolist()
+    assert found == pytest.approx(whole, abs=0.05)
+    assert found != pytest.approx(whole, abs=1e-5)
+
+
 def test_it_ends_at_any_of_the_end_ids(paged: Runtime) -> None:
     (ids,), _ = engines.run(paged, [Generation("whole", PROMPT, 16)])
     end = ids[3]

@@ -14,8 +14,9 @@ from stoker.deploy.deployment import make_deployment
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.choose import choose_plan
 from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.plan.torch.catalogue import load_torch
+from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts
@@ -34,7 +35,7 @@ def plan_for(model: str, machine: str, **wished: Any) -> Plan:
     weights = computed_weights(config, architecture, None)
     found = Model(f"org/{model}", f"org/{model}", COMMIT, architecture, weights, config)
     wishes = {name: Sourced(value, Origin.FLAG, name) for name, value in wished.items()}
-    return choose_plan(load_description(machine), found, load_catalogue(), load_nvidia(), Wishes(**wishes))
+    return plan_any(load_description(machine), found, load_catalogue(), load_nvidia(), load_torch(), Wishes(**wishes))
 
 
 @pytest.fixture(scope="session")

@@ -194,3 +194,9 @@ def test_yaml_with_comments_reads_back_without_them():
 def kubernetes_bytes(text: str) -> int:
     units = {"Mi": 1 << 20, "Gi": 1 << 30}
     return int(text[:-2]) * units[text[-2:]]
+
+
+def test_a_gpu_of_torch_s_has_its_image_and_an_amd_gpu_has_none_yet(deployment) -> None:
+    assert deployment("llama-3.1-8b", "4xT4,cpu:16c-64g").image == "stoker:torch"
+    with pytest.raises(UsageError, match="no manifests for AMD GPUs yet"):
+        deployment("llama-3.1-8b", "MI300X,cpu:16c-64g")

@@ -15,6 +15,7 @@ from stoker.probe.checks.nvidia import check_nvidia
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
 from stoker.probe.pytorch import vendor_of
+from stoker.probe.visible_devices import visible_to_pytorch
 
 TWO = (FakeAmd(0x2FDD6A4DBA5C2D3C), FakeAmd(0xF02143CC3E5E66AB, used=40 * GIB))
 UUIDS = ("GPU-2fdd6a4dba5c2d3c", "GPU-f02143cc3e5e66ab")
@@ -106,6 +107,14 @@ def test_it_comes_after_nvidia_s_and_shares_no_variable_with_them(tree, fake_nvm
     nvml = fake_nvml.FakeNvml(fake_nvml.FakeGpu("GPU-7"))
     found = probe_machine(root, affinity={0}, environ={"CUDA_VISIBLE_DEVICES": "GPU-7"}, nvml=nvml)
     assert [(gpu.index, gpu.vendor) for gpu in found.gpus] == [(0, "nvidia"), (1, "amd")]
+
+
+def test_a_pytorch_of_either_vendor_is_told_of_the_plan_s_gpus_alone() -> None:
+    """HIP counts what ROCm's runtime leaves it."""
+    environment = visible_to_pytorch(UUIDS)
+    assert environment["ROCR_VISIBLE_DEVICES"] == environment["CUDA_VISIBLE_DEVICES"] == ",".join(UUIDS)
+    assert environment["HIP_VISIBLE_DEVICES"] == "0,1"
+    assert visible_to_pytorch(()) == {}
 
 
 def test_the_doctor_shows_them_and_asks_for_a_pytorch_of_their_own(machine) -> None:

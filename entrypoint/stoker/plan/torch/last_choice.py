@@ -113,7 +113,9 @@ def _instead(
     """Raises `error` where PyTorch cannot serve it either."""
     if not possible:
         raise error
-    why = _no_compiled_engine(machine) or (f"{error.what}: {error.why}" if error.why else error.what)
+    why = f"{error.what}: {error.why}" if error.why else error.what
+    if all(gpu.vendor != NVIDIA for gpu in machine.gpus):
+        why = _no_compiled_engine(machine) or why
     try:
         return plan_torch(machine, model, torch, wishes, f"no compiled engine serves it; {why}", rejected)
     except (UsageError, DoesNotFitError, UnsupportedModelError) as other:
