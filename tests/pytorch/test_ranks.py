@@ -63,9 +63,8 @@ def test_two_ranks_give_the_tokens_of_the_references(name: str, tmp_path: Path) 
     assert list(found.values()) == continuations
 
 
-def test_a_family_without_a_plan_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    directory = engines.tiny("stablelm", tmp_path / "model")
-    with pytest.raises(EngineError, match="stablelm cannot be divided over 2 ranks"), opened(settings_of(directory)):
+def test_a_family_without_a_plan_is_refused_before_anything_is_loaded(stablelm: Path) -> None:
+    with pytest.raises(EngineError, match="stablelm cannot be divided over 2 ranks"), opened(settings_of(stablelm)):
         pass
 
 
@@ -77,6 +76,7 @@ def ranks(server) -> list[int]:
 
 def test_served_over_two_ranks_which_live_and_die_together(start, tmp_path: Path) -> None:
     model = tmp_path / "golden"
+    model.mkdir()
     prompts, continuations, _ = engines.golden("llama_gqa_tied", model)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copyfile(DEMO_DIRECTORY / name, model / name)
