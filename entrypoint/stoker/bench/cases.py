@@ -15,11 +15,13 @@ from stoker.plan.nearest import did_you_mean
 from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.torch.catalogue import KIND as TORCH
 from stoker.plan.torch.catalogue import load_torch
-from stoker.plan.types import Plan
+from stoker.plan.types import EMBEDDING, Plan
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
 from stoker.settings.origin import Origin, Sourced
 from stoker.settings.spec import PRECISIONS
+
+_KINDS = tuple(kind for kind in KINDS if kind != EMBEDDING)  # what is measured is text
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ def parse_kinds(kinds: str | None, precisions: str | None) -> tuple[Asked, ...]:
     Without `kinds` all. Raises UsageError for names that nothing here knows.
     """
     common = _listed(precisions) or ("",)
-    asked = [entry for text in _listed(kinds) or tuple(KINDS) for entry in _asked(text, common)]
+    asked = [entry for text in _listed(kinds) or _KINDS for entry in _asked(text, common)]
     for entry in asked:
-        _check(entry.kind, "engine kind", tuple(KINDS))
+        _check(entry.kind, "engine kind", _KINDS)
         _check(entry.precision, "precision", ("", *PRECISIONS))
     return tuple(dict.fromkeys(asked))
 

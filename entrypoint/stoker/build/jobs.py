@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.plan.types import Chosen
-from stoker.resolve.model import Architecture, Model, Quantization, Weights
+from stoker.resolve.model import Architecture, Model, Pooling, Quantization, Weights
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def model_as_json(model: Model) -> dict[str, Any]:
 
 
 def model_from(document: Mapping[str, Any]) -> Model:
-    quantization = document["quantization"]
+    quantization, pooling = document["quantization"], document.get("pooling")
     weights = {**document["weights"], "files": tuple(document["weights"]["files"])}
     return Model(
         **{
@@ -72,5 +72,6 @@ def model_from(document: Mapping[str, Any]) -> Model:
             "directory": Path(document["directory"]) if document["directory"] else None,
             "files": tuple(document["files"]),
             "quantization": Quantization(**quantization) if quantization else None,
+            "pooling": Pooling(**pooling) if pooling else None,
         }
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from stoker.build.openvino.families import check_config
 from stoker.errors import BuildError, UnsupportedModelError, UsageError
+from stoker.plan.types import EMBEDDING
 
 # Raised whenever our own builder writes a different engine from the same inputs.
 OPENVINO_BUILDER = "3"
@@ -59,7 +60,10 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("openvino", "stoker.build.openvino.worker", ("openvino", "nncf"), OPENVINO_BUILDER, needs="openvino"),
+        *(
+            Kind(name, "stoker.build.openvino.worker", ("openvino", "nncf"), OPENVINO_BUILDER, needs="openvino")
+            for name in ("openvino", EMBEDDING)
+        ),
         Kind(
             "tensorrt_llm",
             "stoker.build.tensorrt_llm.worker",

@@ -78,7 +78,11 @@ def _runner(settings: Settings) -> Runner:
     progress = listener(resolved_format(settings.log_format))
     cancel = threading.Event()
     before = [signal.signal(number, lambda *_: cancel.set()) for number in (signal.SIGTERM, signal.SIGINT)]
-    plan, engine = obtain_planned(make_plan_for(settings, progress), settings, progress, cancel)
+    planned = make_plan_for(settings, progress)
+    if planned.model.pooling is not None:
+        name = planned.model.served_name
+        raise UsageError(f"{name} gives no text", why="it is made for vectors or scores", remedy=f"stoker serve {name}")
+    plan, engine = obtain_planned(planned, settings, progress, cancel)
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGINT, before[1])
     progress.phase("loading")

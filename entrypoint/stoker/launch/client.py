@@ -154,11 +154,12 @@ class TritonClient:
             if message.error_message:
                 raise _error(message.error_message)
             outputs = _outputs(message.infer_response)
-            if outputs.ids:
+            given = outputs.ids or outputs.embedding is not None
+            if given:
                 produced = True
                 self.last_token = time.monotonic()
-            if outputs.ids or outputs.told:
-                yield Delta(outputs.ids, outputs.log_probs, _perf_metrics(outputs.told))
+            if given or outputs.told:
+                yield Delta(outputs.ids, outputs.log_probs, _perf_metrics(outputs.told), outputs.embedding)
             if outputs.exhausted and not produced:
                 raise RequestRefusedError("the prompt does not fit", why="no KV cache is free for it")
             if message.infer_response.parameters["triton_final_response"].bool_param:
@@ -177,12 +178,14 @@ class TritonClient:
 
 @dataclass
 class _Outputs:
-    """Token ids, their log probabilities if given, whether the KV cache ran out, and what is told at the end."""
+    """Token ids, their log probabilities if given, whether the KV cache ran out, what is told at the end, or instead of
+    ids the embedding."""
 
     ids: Sequence[int] = ()
     log_probs: list[float] | None = None
     exhausted: bool = False
     told: dict[str, int] | None = None
+    embedding: Sequence[float] | None = None
 
 
 def _outputs(response: Any) -> _Outputs:
@@ -195,6 +198,8 @@ def _outputs(response: Any) -> _Outputs:
             found.log_probs = list(memoryview(raw).cast("f"))
         elif name == "out_of_memory":
             found.exhausted = any(raw)
+        elif name == "embedding":
+            found.embedding = array("f", raw)
         elif name in _TOLD_ONCE:
             found.told = {**(found.told or {}), name: int.from_bytes(raw, "little", signed=True)}
     return found
@@ -265,6 +270,8 @@ def _inputs(generation: Generation) -> Iterator[tuple[str, Any]]:
         others = generation.end_ids[1:]
         if others:
             yield "stop_words_list", (*others, *range(1, len(others) + 1))
+    if generation.token_types:
+        yield "token_type_ids", generation.token_types
     yield from _sampling(generation)
 
 

@@ -57,6 +57,8 @@ INPUTS: tuple[TensorSpec, ...] = (
     *_scalars(UINT64, "lora_task_id"),
     *_scalars(STRING, "guided_decoding_guide_type", "guided_decoding_guide"),
     *_scalars(FP32, "min_p", ours=True),
+    # Which of two texts each token belongs to, 0 or 1; for models that were trained to be told.
+    TensorSpec("token_type_ids", INT32, VECTOR, ours=True),
 )
 
 OUTPUTS: tuple[TensorSpec, ...] = (
@@ -69,6 +71,8 @@ OUTPUTS: tuple[TensorSpec, ...] = (
     *_scalars(INT64, "arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns"),
     # 1 in the final response of a sequence that the engine gave up for lack of KV cache; absent otherwise.
     TensorSpec("out_of_memory", INT32, SCALAR, ours=True),
+    # Instead of ids, of a model that gives a vector for the whole input, or one number.
+    TensorSpec("embedding", FP32, VECTOR, optional=True, ours=True),
 )
 
 OPENVINO_INPUTS = (
@@ -102,6 +106,9 @@ _NOT_TORCH = (
     *("guided_decoding_guide_type", "guided_decoding_guide"),
 )
 TORCH_INPUTS = tuple(name for name in OPENVINO_INPUTS if name not in _NOT_TORCH)
+
+EMBEDDING_INPUTS = ("input_ids", "input_lengths", "request_output_len", "stop", "streaming", "token_type_ids")
+EMBEDDING_OUTPUTS = ("embedding",)
 
 REQUESTS_METRIC = "nv_trt_llm_request_metrics"
 KV_BLOCKS_METRIC = "nv_trt_llm_kv_cache_block_metrics"

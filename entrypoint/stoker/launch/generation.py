@@ -28,6 +28,7 @@ class Generation:
 
     `end_ids` end the sequence and are the last id given; empty to ignore end-of-sequence. `temperature` 0 is greedy.
     `embedding_bias`: f32, added to the logits, one for each.
+    A model that gives a vector heeds `input_ids` and `token_types` alone (which of two texts each id belongs to).
     """
 
     request_id: str
@@ -47,6 +48,7 @@ class Generation:
     guide: Guide | None = None
     embedding_bias: array[float] | None = None
     perf_metrics: bool = False
+    token_types: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,13 @@ class PerfMetrics:
 @dataclass(frozen=True)
 class Delta:
     """The ids that one engine step (or a few, under load) added, or none with `perf_metrics`, which come last, when
-    asked for; `log_probs` runs parallel to `ids` when asked for."""
+    asked for; `log_probs` runs parallel to `ids` when asked for. Of a model that gives no text there is one, without
+    ids: the `embedding`."""
 
     ids: Sequence[int]
     log_probs: Sequence[float] | None = None
     perf_metrics: PerfMetrics | None = None
+    embedding: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)

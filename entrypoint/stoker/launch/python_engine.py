@@ -19,19 +19,21 @@ from stoker.launch.settings import EngineSettings
 @dataclass(frozen=True)
 class PythonEngine:
     """`settings.run_directory` is filled in for each run. `weights` are the files that it reads while it loads, by
-    pattern; `environment` is the server's beside this process's own; `inputs` are those of the contract that the
-    runtime takes."""
+    pattern; `environment` is the server's beside this process's own; `inputs` and `outputs` are those of the contract
+    that the runtime takes and gives."""
 
     settings: EngineSettings
     weights: str = "*.bin"
     find: Callable[[], Installation] = find_installation
     environment: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = contract.OPENVINO_INPUTS
+    outputs: tuple[str, ...] = contract.PYTHON_OUTPUTS
 
     @property
     def limits(self) -> Limits:
         settings = self.settings
-        longest = min(settings.max_seq_len, settings.kv_blocks * settings.kv_block_tokens)
+        cached = settings.kv_blocks * settings.kv_block_tokens
+        longest = min(settings.max_seq_len, cached) if cached else settings.max_seq_len
         return Limits(settings.max_num_tokens, longest, settings.max_batch_size)
 
     @property
@@ -44,7 +46,9 @@ class PythonEngine:
         return Command(
             installation,
             backends=assemble_backends(installation, run.backends),
-            repository=write_repository(run.repository, settings.write(), settings.max_batch_size, self.inputs),
+            repository=write_repository(
+                run.repository, settings.write(), settings.max_batch_size, self.inputs, self.outputs
+            ),
             run_directory=run.path,
             shm_prefix=shared_memory.new_prefix(),
             environment={**self.environment, "TMPDIR": str(run.path)},

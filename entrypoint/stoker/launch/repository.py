@@ -24,12 +24,16 @@ from stoker.launch.stub.model import TritonPythonModel
 
 
 def write_repository(
-    directory: Path, settings_file: Path, max_batch_size: int, inputs: tuple[str, ...] = contract.OPENVINO_INPUTS
+    directory: Path,
+    settings_file: Path,
+    max_batch_size: int,
+    inputs: tuple[str, ...] = contract.OPENVINO_INPUTS,
+    outputs: tuple[str, ...] = contract.PYTHON_OUTPUTS,
 ) -> Path:
     """Writes `<directory>/tensorrt_llm/{config.pbtxt,1/model.py}` and returns `directory`."""
     model = directory / contract.MODEL_NAME
     (model / "1").mkdir(parents=True)
-    (model / "config.pbtxt").write_text(model_config(settings_file, max_batch_size, inputs))
+    (model / "config.pbtxt").write_text(model_config(settings_file, max_batch_size, inputs, outputs))
     (model / "1" / "model.py").write_text(_MODEL_FILE.format(module_path=_module_path(), executable=sys.executable))
     return directory
 
@@ -38,9 +42,13 @@ def _module_path() -> list[str]:
     return theirs_first([path for path in sys.path if path and Path(path).exists()])
 
 
-def model_config(settings_file: Path, max_batch_size: int, inputs: tuple[str, ...] = contract.OPENVINO_INPUTS) -> str:
-    """config.pbtxt of a Python kind's model, which takes `inputs` of the contract."""
-    outputs = contract.select(contract.OUTPUTS, contract.PYTHON_OUTPUTS)
+def model_config(
+    settings_file: Path,
+    max_batch_size: int,
+    inputs: tuple[str, ...] = contract.OPENVINO_INPUTS,
+    outputs: tuple[str, ...] = contract.PYTHON_OUTPUTS,
+) -> str:
+    """config.pbtxt of a Python kind's model, which takes `inputs` of the contract and gives `outputs`."""
     return "\n".join(
         (
             f'name: "{contract.MODEL_NAME}"',
@@ -50,7 +58,7 @@ def model_config(settings_file: Path, max_batch_size: int, inputs: tuple[str, ..
             "instance_group [ { count: 1 kind: KIND_CPU } ]",
             parameter("settings", str(settings_file)),
             *tensors("input", contract.select(contract.INPUTS, inputs)),
-            *tensors("output", outputs),
+            *tensors("output", contract.select(contract.OUTPUTS, outputs)),
             "",
         )
     )

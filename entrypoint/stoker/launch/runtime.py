@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stoker.errors import EngineError
+from stoker.launch import contract
 from stoker.launch.python_engine import PythonEngine
 from stoker.launch.servable import Servable
 from stoker.launch.settings import settings_for
@@ -12,7 +13,7 @@ from stoker.launch.supervisor import Patience, Supervisor
 from stoker.launch.tensorrt_llm.compiled import compiled_engine
 from stoker.launch.tensorrt_llm_pytorch.engine import pytorch_engine
 from stoker.launch.torch.engine import torch_engine
-from stoker.plan.types import Chosen
+from stoker.plan.types import EMBEDDING, Chosen
 from stoker.progress import Progress
 from stoker.store.engine import Engine
 
@@ -37,6 +38,9 @@ def servable_for(engine: Engine, chosen: Chosen, kv_blocks: int, gpus: Sequence[
     """EngineError for a kind that cannot be launched."""
     if chosen.engine == "openvino":
         return PythonEngine(settings_for(engine, chosen, kv_blocks))
+    if chosen.engine == EMBEDDING:
+        settings = settings_for(engine, chosen, kv_blocks)
+        return PythonEngine(settings, inputs=contract.EMBEDDING_INPUTS, outputs=contract.EMBEDDING_OUTPUTS)
     if chosen.engine == "tensorrt_llm":
         return compiled_engine(engine, chosen, kv_blocks, tuple(gpus))
     if chosen.engine == "tensorrt_llm_pytorch":

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stoker.plan.types import Chosen
+from stoker.plan.types import EMBEDDING, Chosen
 from stoker.store.engine import Engine
 
 FILE_NAME = "engine-settings.json"
@@ -59,6 +59,9 @@ RUNTIMES = {
 }
 
 
+ENCODER_RUNTIME = "stoker.launch.openvino.encoder:EncoderRuntime"
+
+
 def settings_for(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettings:
     """Activations that meet compressed weights are quantised in groups too; OpenVINO's own groups are of 32.
 
@@ -67,7 +70,9 @@ def settings_for(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettin
     """
     compressed = chosen.precision.startswith(("int4", "int8"))
     return replace(
-        planned_settings(engine, chosen, kv_blocks, RUNTIMES[chosen.engine]),
+        planned_settings(
+            engine, chosen, kv_blocks, ENCODER_RUNTIME if chosen.engine == EMBEDDING else RUNTIMES[chosen.engine]
+        ),
         dynamic_quantization=(chosen.group_size or _ACTIVATION_GROUP) if compressed else 0,
     )
 
@@ -92,8 +97,9 @@ def compile_properties(settings: EngineSettings) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": settings.threads,
         "INFERENCE_PRECISION_HINT": settings.activation_precision,
-        "KV_CACHE_PRECISION": settings.kv_precision,
     }
+    if settings.kv_precision != "none":
+        properties["KV_CACHE_PRECISION"] = settings.kv_precision
     if settings.dynamic_quantization:
         properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = settings.dynamic_quantization
     return properties

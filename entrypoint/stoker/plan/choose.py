@@ -14,6 +14,7 @@ from stoker.plan.nvidia.planner import Refused, check_parallel, plan_gpus
 from stoker.plan.nvidia.rules import CACHES, WEIGHTS
 from stoker.plan.planner import check_context, longest_context, make_plan
 from stoker.plan.profile import Profile
+from stoker.plan.purpose import suitable
 from stoker.plan.types import Plan, Rejection, Wishes
 from stoker.plan.wishes import asked, check_agreement, check_names, check_numbers
 from stoker.probe.machine import Machine
@@ -32,6 +33,9 @@ def choose_plan(
 
     `available` are the engine kinds that can be built here; None plans as if all could. Raises what make_plan raises.
     """
+    if model.pooling is not None:
+        return _cpu_plan(machine, model, profiles, wishes)
+    profiles = suitable(profiles, model, wishes)
     names = [*(one.name for one in profiles), *(one.name for one in nvidia.profiles)]
     _check_profile_name(wishes, names)
     if not machine.gpus:

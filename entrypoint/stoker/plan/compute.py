@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stoker.errors import DoesNotFitError, UsageError
 from stoker.plan.profile import Profile
-from stoker.plan.types import Wishes
+from stoker.plan.types import EMBEDDING, Wishes
 from stoker.plan.wishes import asked
 from stoker.probe.machine import Cpu
 from stoker.resolve.model import Model
@@ -43,7 +43,7 @@ def compute_for(profile: Profile, cpu: Cpu, model: Model, wishes: Wishes) -> Com
     """Raises UsageError or DoesNotFitError for a wished cache type that cannot be had."""
     activation, reason = _activation(profile, cpu)
     dense = attention_cannot_be_paged(model)
-    types = {name: (name,) for name in CACHE_TYPES} if dense else CACHE_TYPES
+    types = _types(profile, dense)
     wish = wishes.kv_precision
     if wish is None:
         default = activation if dense else profile.kv_precision
@@ -54,6 +54,12 @@ def compute_for(profile: Profile, cpu: Cpu, model: Model, wishes: Wishes) -> Com
         slower = f"computes in f32: a {wish.value} cache cannot go with {activation} kernels; slower than {activation}"
         return Compute("f32", wish.value, dense, slower, forced=True)
     raise _refused(profile, wish.value, asked(wish, "kv-precision"), activation, dense)
+
+
+def _types(profile: Profile, dense: bool) -> Mapping[str, tuple[str, ...]]:
+    if profile.engine == EMBEDDING:
+        return dict.fromkeys(CACHE_TYPES, profile.kv_precisions)
+    return {name: (name,) for name in CACHE_TYPES} if dense else CACHE_TYPES
 
 
 def _activation(profile: Profile, cpu: Cpu) -> tuple[str, str]:

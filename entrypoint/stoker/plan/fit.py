@@ -22,7 +22,7 @@ from stoker.plan.budget import (
 )
 from stoker.plan.compute import Compute
 from stoker.plan.profile import Profile
-from stoker.plan.types import MemoryBudget, Wishes
+from stoker.plan.types import EMBEDDING, MemoryBudget, Wishes
 from stoker.probe.machine import Cpu
 from stoker.resolve.model import Model
 
@@ -100,6 +100,8 @@ def _fixed(value: int) -> Span:
 def budget_for(setting: Setting, batch: int, step: int, context: int) -> MemoryBudget:
     """`step` as in Range.tokens. The total is above the limit where this does not fit."""
     profile, architecture, compute = setting.profile, setting.model.architecture, setting.compute
+    if profile.engine == EMBEDDING:
+        step = max(step, context)  # a text is encoded whole, however long
     load = Load(batch, max(step, batch), context, setting.cpu.cores, compute.activation_precision, compute.dense)
     fixed = MemoryBudget(
         weights=weight_bytes(architecture, setting.model.weights, profile.precision, setting.group_size),
@@ -111,7 +113,7 @@ def budget_for(setting: Setting, batch: int, step: int, context: int) -> MemoryB
         kv_blocks=0,
         limit=memory_limit(setting.cpu, profile),
     )
-    return with_cache(fixed, _demand(setting, batch, context))
+    return fixed if profile.engine == EMBEDDING else with_cache(fixed, _demand(setting, batch, context))
 
 
 def _demand(setting: Setting, batch: int, context: int) -> CacheDemand:

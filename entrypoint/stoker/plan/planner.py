@@ -9,6 +9,7 @@ from stoker.plan.compute import compute_for
 from stoker.plan.fit import Fit, Range, Setting, fit, least_budget, range_of
 from stoker.plan.outcome import Outcome
 from stoker.plan.profile import Profile
+from stoker.plan.purpose import suitable
 from stoker.plan.reasons import reasons_for
 from stoker.plan.refusal import Tried, refusal, short_by
 from stoker.plan.selection import Selection, select
@@ -28,6 +29,7 @@ def make_plan(machine: Machine, model: Model, profiles: Sequence[Profile], wishe
     Raises UsageError for wishes that make no sense or contradict each other, and DoesNotFitError, naming the largest
     value that would do, for wishes or a model that this machine cannot hold.
     """
+    profiles = suitable(profiles, model, wishes)
     check_wishes(wishes, profiles, machine)
     longest = longest_context(model)
     check_context(wishes, longest, model)
@@ -45,8 +47,10 @@ def make_plan(machine: Machine, model: Model, profiles: Sequence[Profile], wishe
 def longest_context(model: Model) -> int:
     """What the configuration allows: `max_position_embeddings`, or with yarn the original context times the factor.
 
-    Other rope variants' `max_position_embeddings` is the scaled context already.
+    Other rope variants' `max_position_embeddings` is the scaled context already. A model that pools says it itself.
     """
+    if model.pooling is not None:
+        return model.pooling.max_length
     text = model.config.get("text_config")
     config = text if isinstance(text, Mapping) else model.config
     stated = model.architecture.max_position_embeddings

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ENGINES = ("openvino", "tensorrt_llm", "tensorrt_llm_pytorch", "torch")
+from stoker.plan.types import EMBEDDING
+
+ENGINES = ("openvino", EMBEDDING, "tensorrt_llm", "tensorrt_llm_pytorch", "torch")
 PRECISIONS = (
     *("f32", "f16", "bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"),
     *("int8_wo", "int4_wo", "fp8", "fp8_block", "nvfp4", "w4a8_awq"),
 )
-KV_PRECISIONS = ("u8", "bf16", "f16", "f32", "fp8", "int8")
+KV_PRECISIONS = ("u8", "bf16", "f16", "f32", "fp8", "int8", "none")
 ACTIVATION_PRECISIONS = ("bf16", "f16", "f32")
 GOALS = ("throughput", "latency")
 DEVICES = ("cpu", "gpu")

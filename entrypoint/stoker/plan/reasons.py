@@ -9,7 +9,7 @@ from stoker.plan.budget import kv_bytes_per_token
 from stoker.plan.outcome import Outcome
 from stoker.plan.selection import checkpoint_kind
 from stoker.plan.sources import source_text
-from stoker.plan.types import Chosen
+from stoker.plan.types import EMBEDDING, Chosen
 from stoker.plan.units import count_text, size_text
 from stoker.probe.machine import Machine
 
@@ -70,8 +70,21 @@ def _activation(case: _Case) -> str:
     return case.outcome.setting.compute.reason
 
 
+def _pooling(case: _Case) -> str:
+    pooling = case.outcome.setting.model.pooling
+    if pooling is None:
+        return ""
+    if pooling.method == "score":
+        return "one score for two texts, from the head that the checkpoint has: POST /v1/rerank"
+    lengths = "of length 1" if pooling.normalized else "as long as they come"
+    named = f"; prompts for {', '.join(pooling.prompts)}" if pooling.prompts else ""
+    return f"vectors pooled by {pooling.method}, {lengths}{named} ({pooling.source}): POST /v1/embeddings"
+
+
 def _cache_type(case: _Case) -> str:
     outcome = case.outcome
+    if case.chosen.engine == EMBEDDING:
+        return "no KV cache: each text is encoded whole, several at once"
     if outcome.setting.compute.dense:
         return (
             "soft-capped attention scores cannot be paged in OpenVINO: each sequence keeps its own "
@@ -119,6 +132,8 @@ def _cores(case: _Case) -> str:
 
 def _pool(case: _Case) -> str:
     budget = case.outcome.found.budget
+    if not budget.kv_blocks:
+        return ""
     tokens = budget.kv_blocks * budget.kv_block_tokens
     return (
         f"KV cache of {count_text(tokens)} tokens ({size_text(budget.kv_cache)}): "
@@ -167,6 +182,7 @@ def _estimate(case: _Case) -> str:
 
 
 _LINES: tuple[Callable[[_Case], str], ...] = (
+    _pooling,
     _precision,
     _calibration,
     _goal,

@@ -59,6 +59,8 @@ def _limits_refused(tried: Sequence[Tried], wishes: Wishes) -> DoesNotFitError |
 
 def _why(setting: Setting, span: Range) -> str:
     budget = least_budget(setting, span)
+    if not budget.kv_blocks:
+        return f"{setting.profile.name} {short_by(budget)}"
     cache = f"{size_text(budget.kv_cache)} of it for {count_text(budget.kv_blocks * budget.kv_block_tokens)} tokens"
     return f"{setting.profile.name} {short_by(budget)}, {cache} of KV cache"
 

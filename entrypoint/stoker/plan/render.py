@@ -95,7 +95,8 @@ def _memory_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
             yield "communication", size_text(memory.communication), "NCCL and all-reduce buffers"
     else:
         yield "runtime", size_text(memory.runtime), "API process, Triton, engine, tokenizer"
-    yield "KV cache", size_text(memory.kv_cache), f"{tokens} tokens of {each} bytes, in {blocks}"
+    if memory.kv_blocks:
+        yield "KV cache", size_text(memory.kv_cache), f"{tokens} tokens of {each} bytes, in {blocks}"
     yield "total", size_text(memory.total), ""
     yield "limit", size_text(memory.limit), f"{size_text(max(memory.limit - memory.total, 0))} free"
 
@@ -144,6 +145,7 @@ def _model(model: Model) -> dict[str, Any]:
         "parameters": model.weights.parameters,
         "weight_bytes": model.weights.total_bytes,
         "weights_measured": model.weights.measured,
+        "pooling": None if model.pooling is None else asdict(model.pooling),
         "quantization": None
         if quantization is None
         else {"method": quantization.method, "bits": quantization.bits, "group_size": quantization.group_size},

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from stoker.plan.types import Chosen, MemoryBudget, Rejection
 from stoker.probe.machine import Machine
-from stoker.resolve.model import Architecture
+from stoker.resolve.model import Architecture, Pooling
 
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _TEXT = {"type": "string"}
@@ -48,6 +49,7 @@ def _sources() -> dict[str, Any]:
 
 def _model_schema() -> dict[str, Any]:
     quantization = _object({"method": _TEXT, "bits": _WHOLE, "group_size": _WHOLE})
+    pooling = schema_of(Pooling)
     return _object(
         {
             "reference": _TEXT,
@@ -57,6 +59,7 @@ def _model_schema() -> dict[str, Any]:
             "parameters": _WHOLE,
             "weight_bytes": _WHOLE,
             "weights_measured": {"type": "boolean"},
+            "pooling": {"anyOf": [pooling, {"type": "null"}]},
             "quantization": {"anyOf": [quantization, {"type": "null"}]},
         }
     )
@@ -67,7 +70,7 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def schema_of(kind: Any) -> dict[str, Any]:
-    """Of a scalar, a tuple, a union or a dataclass of those."""
+    """Of a scalar, a tuple, a mapping of texts, a union or a dataclass of those."""
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         return _object({field.name: schema_of(hints[field.name]) for field in fields(kind)})
@@ -75,6 +78,8 @@ def schema_of(kind: Any) -> dict[str, Any]:
         return {"type": _SCALARS[kind]}
     if get_origin(kind) in (Union, UnionType):
         return {"anyOf": [schema_of(choice) for choice in get_args(kind)]}
+    if get_origin(kind) is Mapping:
+        return {"type": "object", "additionalProperties": schema_of(get_args(kind)[1])}
     return _array(get_args(kind))
 
 

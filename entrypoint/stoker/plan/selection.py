@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
 from stoker.plan.profile import CHECKPOINTS, ON_REQUEST, Profile
-from stoker.plan.types import Rejection, Wishes
+from stoker.plan.types import EMBEDDING, Rejection, Wishes
 from stoker.plan.wishes import asked, wished_goal
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model, Quantization
 
-BUILT_ENGINES = ("openvino",)
+BUILT_ENGINES = ("openvino", EMBEDDING)
 """Engine kinds that this version can build."""
 
 _FOUR_BITS = 4

@@ -8,6 +8,9 @@ from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
 from stoker.settings.origin import Sourced
 
+EMBEDDING = "openvino_embedding"
+"""The kind of engine that gives vectors and scores, and has no KV cache."""
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -28,9 +31,9 @@ class Wishes:
 class Chosen:
     """How the engine is built and run.
 
-    `engine`: openvino | tensorrt_llm | tensorrt_llm_pytorch | torch. `precision`: f32 f16 bf16 int8 int4 int4_awq
-    int4_gptq int8_sq (on GPUs also int8_wo int4_wo fp8 fp8_block nvfp4 w4a8_awq). `kv_precision`: u8 bf16 f16 f32 (fp8,
-    int8 on GPUs).
+    `engine`: openvino | openvino_embedding | tensorrt_llm | tensorrt_llm_pytorch | torch. `precision`: f32 f16 bf16
+    int8 int4 int4_awq int4_gptq int8_sq (on GPUs also int8_wo int4_wo fp8 fp8_block nvfp4 w4a8_awq). `kv_precision`: u8
+    bf16 f16 f32 (fp8, int8 on GPUs), none for an engine without a cache.
     `activation_precision`: what the kernels compute in (bf16, f16, f32). `max_num_tokens`: tokens in one engine step.
     `devices`: GPU indices, empty on a CPU. `threads`: CPU threads the engine may use.
     """

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stoker.build.kinds import check_known
 from stoker.errors import DamagedModelError, ModelError, NoSafetensorsError
 from stoker.resolve.facts import Config, architecture_facts, quantization_facts
+from stoker.resolve.json_files import read_json, read_optional_json
 from stoker.resolve.model import Architecture, Model, Quantization, Weights
 from stoker.resolve.parameters import count_parameters
+from stoker.resolve.pooling import POOLING_FILES, pooling_facts
 from stoker.resolve.safetensors_header import Header, read_header
 from stoker.resolve.weights import (
     check_index,
@@ -30,7 +32,7 @@ HF_QUANT_CONFIG = "hf_quant_config.json"
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 # What planning reads, and what serving needs besides.
-PLANNING_FILES = (CONFIG, HF_QUANT_CONFIG, INDEX, TOKENIZER_CONFIG, *TEMPLATES)
+PLANNING_FILES = (CONFIG, HF_QUANT_CONFIG, INDEX, TOKENIZER_CONFIG, *TEMPLATES, *POOLING_FILES)
 SMALL_FILES = (
     *PLANNING_FILES,
     "generation_config.json",
@@ -46,6 +48,12 @@ _CONVERT_TOKENIZER = (
     "in a copy of the model, make one with transformers: "
     "AutoTokenizer.from_pretrained({0!r}).save_pretrained(the copy's directory)"
 )
+
+
+def file_names(directory: Path) -> frozenset[str]:
+    """What of the directory may belong to a model, a link without its file left out."""
+    top = {path.name for path in directory.iterdir() if path.is_file()}
+    return frozenset(top | {name for name in SMALL_FILES if "/" in name and (directory / name).is_file()})
 
 
 def weight_files(names: Iterable[str], index: Config | None) -> tuple[str, ...]:
@@ -72,23 +80,6 @@ def refuse_other_formats(place: str, names: Iterable[str], remedy: str) -> NoSaf
     shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
     why = f"it holds only {shown}; pickles can run code and other formats are not read" if others else ""
     return NoSafetensorsError(f"{place} has no safetensors weights", why=why, remedy=remedy)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises DamagedModelError that names the file."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise DamagedModelError(
-            f"{path} is damaged", why=f"it is not JSON ({error})", remedy="fetch or copy the file again"
-        ) from error
-    if not isinstance(value, dict):
-        raise DamagedModelError(f"{path} is damaged", why="it is not a JSON object")
-    return value
-
-
-def read_optional_json(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.is_file() else None
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -147,7 +138,9 @@ def describe(
 
     The result has neither revision nor directory: the caller knows them.
     """
-    architecture = architecture_facts(config)
+    architecture, pooling = architecture_facts(config), pooling_facts(directory, config)
+    if pooling is not None:  # no output matrix is used, whatever the config says of one
+        architecture = replace(architecture, tied_embeddings=True)
     quantization = quantization_facts(config, read_optional_json(directory / HF_QUANT_CONFIG))
     return Model(
         reference=reference,
@@ -158,6 +151,7 @@ def describe(
         config=config,
         quantization=quantization,
         chat_template=has_chat_template(directory),
+        pooling=pooling,
     )
 
 

@@ -20,9 +20,9 @@ from stoker.resolve.checkpoint import (
     check_missing,
     check_tokenizer,
     describe,
+    file_names,
     read_config,
     read_headers,
-    read_optional_json,
     refuse_other_formats,
     weight_files,
 )
@@ -30,6 +30,7 @@ from stoker.resolve.download import Download, storage_error
 from stoker.resolve.facts import Config, architecture_facts
 from stoker.resolve.hub_cache import RepositoryCache, is_commit
 from stoker.resolve.hub_verify import remember_weights, verify_small_files, verify_weights
+from stoker.resolve.json_files import read_optional_json
 from stoker.resolve.model import Model
 from stoker.resolve.reference import HubRepository
 from stoker.resolve.safetensors_header import Header
@@ -105,7 +106,7 @@ class HubModels:
         """Weights are fetched last, so where they are, everything is, save for what was deleted since."""
         directory = self._cache.snapshot(commit)
         names = _file_names(directory)
-        if CONFIG not in names or len(names) < len(list(directory.iterdir())):
+        if CONFIG not in names or not _whole(directory):
             return False
         files = weight_files(names, read_optional_json(directory / INDEX))
         return bool(files) and names.issuperset(files)
@@ -195,9 +196,12 @@ class HubModels:
 
 def _file_names(directory: Path) -> frozenset[str]:
     """Names whose contents are there; a link without its blob counts as absent."""
-    if not directory.is_dir():
-        return frozenset()
-    return frozenset(path.name for path in directory.iterdir() if path.is_file())
+    return file_names(directory) if directory.is_dir() else frozenset()
+
+
+def _whole(directory: Path) -> bool:
+    """Whether every link, those of sub-folders too, has its blob."""
+    return all(path.exists() for path in directory.rglob("*"))
 
 
 def _index_suffices(directory: Path, index: Config | None, config: Config) -> bool:

@@ -16,13 +16,14 @@ from stoker.resolve.checkpoint import (
     check_missing,
     check_tokenizer,
     describe,
+    file_names,
     read_config,
     read_headers,
-    read_optional_json,
     refuse_other_formats,
     weight_files,
 )
 from stoker.resolve.digests import DIGESTS, DigestCache, directory_revision
+from stoker.resolve.json_files import read_optional_json
 from stoker.resolve.model import Model
 from stoker.resolve.nemo import refuse_foreign
 
@@ -47,7 +48,7 @@ def resolve_directory(
 
 def _file_names(directory: Path) -> frozenset[str]:
     if directory.is_dir():
-        return frozenset(path.name for path in directory.iterdir() if path.is_file())
+        return file_names(directory)
     if directory.exists():
         raise UsageError(
             f"{directory} is a file", why="a model is a directory", remedy=f"name its directory: {directory.parent}"

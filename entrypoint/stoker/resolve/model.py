@@ -64,11 +64,29 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Pooling:
+    """What becomes of the last hidden states of a model that generates no text.
+
+    `method`: cls, mean or last give a vector for each input, score (a cross-encoder's head) one number for two texts.
+    `prompts` are texts that go before an input, by what the input is ("query"); `default_prompt` names the one that
+    does where nothing is said. `max_length` in tokens. `source` names the files that say so.
+    """
+
+    method: str
+    normalized: bool
+    max_length: int
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class Model:
     """`served_name` is the API's name for it: `demo`, the repository id, or the directory's name.
 
     `revision` is a commit for hub models, a digest over the files for directories (empty when only planned).
-    `directory` is None when only the facts were fetched (planning needs no weights).
+    `directory` is None when only the facts were fetched (planning needs no weights). `pooling`: of embedding models and
+    rerankers; None for those that generate text.
     """
 
     reference: str
@@ -81,3 +99,4 @@ class Model:
     files: tuple[str, ...] = ()
     quantization: Quantization | None = None
     chat_template: bool = False
+    pooling: Pooling | None = None

@@ -17,9 +17,10 @@ import yaml
 
 from stoker.errors import DamagedModelError, ModelError, UnsupportedModelError
 from stoker.progress import Progress
-from stoker.resolve.checkpoint import SMALL_FILES, TOKENIZER, check_tokenizer, has_chat_template, read_json
+from stoker.resolve.checkpoint import SMALL_FILES, TOKENIZER, check_tokenizer, has_chat_template
 from stoker.resolve.digests import DIGESTS, DigestCache, directory_revision
 from stoker.resolve.facts import number
+from stoker.resolve.json_files import read_json
 from stoker.resolve.model import Architecture, Model, Weights
 
 SUFFIX = ".nemo"

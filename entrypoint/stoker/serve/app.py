@@ -22,12 +22,19 @@ from stoker.serve.observation import add_description, add_health, add_metrics
 from stoker.serve.openai_responses.endpoints import Responses, add_kept
 from stoker.serve.openapi import describe
 from stoker.serve.page import add_page
+from stoker.serve.pooled.embeddings import prepare_embeddings
+from stoker.serve.pooled.endpoints import Encoding
+from stoker.serve.pooled.reranking import prepare_ranking, prepare_rerank
 from stoker.serve.preparation import prepare_chat, prepare_completion
+from stoker.serve.purpose import SCORES, VECTORS
 from stoker.serve.replies import json_response, on_api_error, on_fault, on_http_exception
 from stoker.serve.service import Service
 from stoker.serve.tokenization import detokenize, tokenize
 
-INFERENCE_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages")
+INFERENCE_PATHS = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"),
+    *("/v1/embeddings", "/v1/rerank", "/rerank", "/v1/ranking"),
+)
 OTHER_PATHS = (
     "/",
     "/v1/messages/count_tokens",
@@ -66,6 +73,9 @@ def _add_inference(app: FastAPI, service: Service) -> None:
         "/v1/completions": Inference(without_call(prepare_completion), service),
         "/v1/responses": Inference(responses.prepare, service),
         "/v1/messages": Inference(prepare_message, service),
+        "/v1/embeddings": Encoding(prepare_embeddings, service, VECTORS),
+        **dict.fromkeys(("/v1/rerank", "/rerank"), Encoding(prepare_rerank, service, SCORES)),
+        "/v1/ranking": Encoding(prepare_ranking, service, SCORES),
         "/v1/messages/count_tokens": Lookup(count_tokens, service),
         "/tokenize": Lookup(tokenize, service),
         "/detokenize": Lookup(detokenize, service),

@@ -29,6 +29,7 @@ CODES = {
     "context_length_exceeded": "400: prompt and completion together do not fit the context",
     "chat_template_missing": "400: the model has no chat template",
     "request_refused": "400: the engine refused this request",
+    "wrong_endpoint": "400: the model is not for this; the message says what it is for",
     "invalid_api_key": "401: no API key, or one that is not known here",
     "model_not_found": "404: no such model; the message lists those served",
     "response_not_found": "404: no such response is stored for this client",

@@ -6,12 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 from stoker.launch.generation import EngineClient, Generation, PerfMetrics
 from stoker.serve.admission import Visit
 from stoker.serve.budget import Budget, within_budget
 from stoker.serve.measurement import EngineRun, Measurement
 from stoker.serve.sequence import Sequence as Choice
+
+_T = TypeVar("_T")
 
 
 async def pieces(
@@ -49,14 +52,14 @@ def _tell(perf_metrics: PerfMetrics, asked: float, choice: Choice, measurement: 
         choice.reused_blocks = perf_metrics.reused_blocks
 
 
-async def interleave(sources: Sequence[AsyncGenerator[str, None]]) -> AsyncGenerator[tuple[int, str], None]:
+async def interleave(sources: Sequence[AsyncGenerator[_T, None]]) -> AsyncGenerator[tuple[int, _T], None]:
     """(which, piece). Each source is at most one piece ahead of the others' turn."""
     if len(sources) == 1:
         async with aclosing(sources[0]) as only:
             async for piece in only:
                 yield 0, piece
         return
-    queue: asyncio.Queue[tuple[int, str | BaseException | None]] = asyncio.Queue(len(sources))
+    queue: asyncio.Queue[tuple[int, _T | BaseException | None]] = asyncio.Queue(len(sources))
     tasks = [asyncio.create_task(_pump(index, source, queue)) for index, source in enumerate(sources)]
     try:
         async for event in _drain(queue, len(sources)):
@@ -68,7 +71,7 @@ async def interleave(sources: Sequence[AsyncGenerator[str, None]]) -> AsyncGener
 
 
 async def _pump(
-    index: int, source: AsyncGenerator[str, None], queue: asyncio.Queue[tuple[int, str | BaseException | None]]
+    index: int, source: AsyncGenerator[_T, None], queue: asyncio.Queue[tuple[int, _T | BaseException | None]]
 ) -> None:
     try:
         async with aclosing(source) as texts:
@@ -81,8 +84,8 @@ async def _pump(
 
 
 async def _drain(
-    queue: asyncio.Queue[tuple[int, str | BaseException | None]], open_sources: int
-) -> AsyncGenerator[tuple[int, str], None]:
+    queue: asyncio.Queue[tuple[int, _T | BaseException | None]], open_sources: int
+) -> AsyncGenerator[tuple[int, _T], None]:
     while open_sources:
         index, piece = await queue.get()
         if isinstance(piece, BaseException):

@@ -11,6 +11,7 @@ from typing import Any
 
 from stoker.errors import DamagedModelError
 from stoker.launch.capabilities import TELL_REUSE, lacks
+from stoker.resolve.model import Pooling
 from stoker.serve.admission import Capacity
 from stoker.serve.chat_template import ChatTemplate, TemplateMissingError, load_chat_template, read_json
 from stoker.serve.limits import Limits
@@ -26,6 +27,7 @@ from stoker.store.engine import Engine
 class Frontend:
     """`names`: all are served, the first is shown first. `chat_template` is the reason where there is none.
 
+    `pooling`: of a model that gives vectors of so many `dimensions`, or scores, and no text.
     `shown`: the control tokens that mark calls and thinking, which are text to those who look for them.
     """
 
@@ -42,6 +44,8 @@ class Frontend:
     limits: Limits = field(default_factory=Limits)
     capacity: Capacity = field(default_factory=Capacity)
     build_seconds: float | None = None
+    pooling: Pooling | None = None
+    dimensions: int = 0
     created: int = field(default_factory=lambda: int(time.time()))
 
 
@@ -90,6 +94,8 @@ def load_frontend(
         limits=limits,
         capacity=capacity,
         build_seconds=_build_seconds(manifest.build.get("seconds")),
+        pooling=Pooling(**manifest.model["pooling"]) if manifest.model.get("pooling") else None,
+        dimensions=int(manifest.model.get("architecture", {}).get("hidden_size", 0)),
     )
 
 

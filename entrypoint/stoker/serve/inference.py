@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from stoker.serve.limits import Call, call_of, read_body_in_time
 from stoker.serve.measurement import Measurement
 from stoker.serve.middleware import RequestRecord
 from stoker.serve.outbox import outbox
+from stoker.serve.purpose import TEXT, check_purpose
 from stoker.serve.service import Service
 
 logger = logging.getLogger(__name__)
@@ -47,10 +48,14 @@ class Exchange:
 
 
 class Endpoint:
-    """What endpoints with a body share: they need an engine, end with their client, and tell errors in their form."""
+    """What endpoints with a body share: they need an engine, end with their client, and tell errors in their form.
 
-    def __init__(self, service: Service) -> None:
+    `purpose`: what the model must be for (stoker.serve.purpose); empty for any.
+    """
+
+    def __init__(self, service: Service, purpose: str = "") -> None:
         self._service = service
+        self._purpose = purpose
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record: RequestRecord = scope["state"]["record"]
@@ -66,6 +71,8 @@ class Endpoint:
 
     async def _serve(self, receive: Receive, exchange: Exchange) -> None:
         body = await read_body_in_time(receive)
+        if self._purpose:
+            check_purpose(exchange.serving.frontend, self._purpose)
         aborted, call = self._service.lifecycle.aborted, exchange.call
         try:
             if await while_connected(receive, aborted, self._answer(body, exchange), call.left):
@@ -75,6 +82,21 @@ class Endpoint:
 
     async def _answer(self, body: bytes, exchange: Exchange) -> None:
         raise NotImplementedError
+
+    @contextmanager
+    def _measured(self, model: str, prompt_tokens: int, exchange: Exchange) -> Iterator[Measurement]:
+        """Counts a request that was understood, as a failure unless the block ends in peace."""
+        metrics, call = self._service.metrics, exchange.call
+        measurement = metrics.begin(model, call.started)
+        measurement.prompt_tokens = prompt_tokens
+        measurement.prepared_seconds = time.perf_counter() - call.started
+        complete = False
+        try:
+            yield measurement
+            complete = True
+        finally:
+            metrics.end(model, measurement, time.perf_counter() - call.started, success=complete)
+            exchange.record.measurement = measurement
 
 
 class Lookup(Endpoint):
@@ -93,7 +115,7 @@ class Inference(Endpoint):
     """Generates. The answer begins with the first token, so that whatever goes wrong before has its own status."""
 
     def __init__(self, prepare: Prepare, service: Service) -> None:
-        super().__init__(service)
+        super().__init__(service, TEXT)
         self._prepare = prepare
 
     async def _answer(self, body: bytes, exchange: Exchange) -> None:
@@ -101,20 +123,13 @@ class Inference(Endpoint):
         job = await self._prepare(body, serving.frontend, call)
         if self._service.tracer is not None:
             job = replace(job, generations=[replace(each, perf_metrics=True) for each in job.generations])
-        metrics = self._service.metrics
-        measurement = metrics.begin(job.identity.model, call.started)
-        measurement.prompt_tokens = job.prompt_tokens
-        measurement.prepared_seconds = time.perf_counter() - call.started
-        complete = False
         tokens = [len(each.input_ids) + each.max_tokens for each in job.generations]
-        try:
-            with self._service.admission.enter(call.client, tokens, call.left) as visit:
-                await _generate(serving, job, visit, measurement, exchange.reply)
-            complete = True
-        finally:
-            measurement.finish_reasons = [choice.finish_reason for choice in job.choices if choice.finish_reason]
-            metrics.end(job.identity.model, measurement, time.perf_counter() - call.started, success=complete)
-            exchange.record.measurement = measurement
+        with self._measured(job.identity.model, job.prompt_tokens, exchange) as measurement:
+            try:
+                with self._service.admission.enter(call.client, tokens, call.left) as visit:
+                    await _generate(serving, job, visit, measurement, exchange.reply)
+            finally:
+                measurement.finish_reasons = [choice.finish_reason for choice in job.choices if choice.finish_reason]
 
 
 async def _generate(serving: Serving, job: Job, visit: Visit, measurement: Measurement, reply: _Reply) -> None:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from stoker.serve.anthropic.requests import CountRequest, MessagesRequest
 from stoker.serve.openai_responses.requests import ResponsesRequest
+from stoker.serve.pooled.requests import EmbeddingRequest, RankingRequest, RerankRequest
 from stoker.serve.requests import ChatRequest, CompletionRequest
 from stoker.serve.tokenization import DetokenizeRequest, TokenizeRequest
 
@@ -63,6 +64,10 @@ _BODIES: dict[str, tuple[type, str]] = {
     "/v1/completions": (CompletionRequest, "Continue a text"),
     "/v1/responses": (ResponsesRequest, "Answer a conversation, in OpenAI's newer form"),
     "/v1/messages": (MessagesRequest, "Answer a conversation, in Anthropic's form"),
+    "/v1/embeddings": (EmbeddingRequest, "The vectors of texts"),
+    "/v1/rerank": (RerankRequest, "How well documents answer a query"),
+    "/v1/ranking": (RankingRequest, "The same in NIM's form"),
+    "/rerank": (RerankRequest, "The same, where Jina's clients look for it"),
     "/v1/messages/count_tokens": (CountRequest, "How many tokens a conversation has"),
     "/tokenize": (TokenizeRequest, "The tokens of a text or a conversation"),
     "/detokenize": (DetokenizeRequest, "The text of tokens"),

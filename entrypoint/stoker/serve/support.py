@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from stoker.launch.capabilities import GUIDES, lacks
+from stoker.serve.pooled.requests import EmbeddingRequest, RankingRequest, RerankRequest, Truncating
 from stoker.serve.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 
 ENGINES = ("openvino", "tensorrt_llm", "tensorrt_llm_pytorch", "torch")
@@ -19,6 +22,17 @@ PARTLY = {
     "tools": "functions, where the model's chat template shows them; `strict` with `tool_choice` auto: see api.md",
     "best_of": "not with `stream`",
     "echo": "not with `logprobs`",
+}
+POOLED: Mapping[str, type[Truncating]] = {
+    "`/v1/embeddings`": EmbeddingRequest,
+    "`/v1/rerank`": RerankRequest,
+    "`/v1/ranking`": RankingRequest,
+}
+_POOLED_NOTES = {
+    "dimensions": "up to the model's own; of length 1 again where the model's vectors are",
+    "input_type": "query, passage or document: the model's own prompt of that name, if it has one, goes before texts",
+    "truncate": "NONE, START or END, as NIM has it",
+    "truncate_prompt_tokens": "as vLLM has it; -1 for as many as there may be",
 }
 _GUIDED = ("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs")
 YES, NO, PART, IDLE = "yes", "400", "in part", "no effect"
@@ -43,8 +57,24 @@ def parameters() -> list[str]:
 
 def document() -> str:
     rows = [_row(parameter) for parameter in sorted(parameters())]
-    head = f"| parameter | {' | '.join(ENGINES)} | |\n|---|{'---|' * len(ENGINES)}---|"
-    return "\n".join([*_INTRODUCTION, head, *rows, ""])
+    pooled = [_pooled_row(parameter) for parameter in sorted(pooled_parameters())]
+    return "\n".join([*_INTRODUCTION, _head(ENGINES), *rows, *_POOLED_INTRODUCTION, _head(POOLED), *pooled, ""])
+
+
+def _head(columns: Iterable[str]) -> str:
+    names = tuple(columns)
+    return f"| parameter | {' | '.join(names)} | |\n|---|{'---|' * len(names)}---|"
+
+
+def pooled_parameters() -> list[str]:
+    """Of the endpoints for vectors and scores."""
+    return list(dict.fromkeys(name for request in POOLED.values() for name in request.__struct_fields__))
+
+
+def _pooled_row(parameter: str) -> str:
+    taken = IDLE if parameter == "user" else YES
+    cells = " | ".join(taken if parameter in request.__struct_fields__ else NO for request in POOLED.values())
+    return f"| `{parameter}` | {cells} | {_POOLED_NOTES.get(parameter, '')} |"
 
 
 def _row(parameter: str) -> str:
@@ -63,6 +93,14 @@ _INTRODUCTION = (
     "",
     "Made by `make docs`; a test walks the request types of the installed openai SDK and fails on a parameter that is",
     "neither supported nor refused by name.",
+    "",
+)
+
+_POOLED_INTRODUCTION = (
+    "",
+    "## Vectors and scores",
+    "",
+    "Of the `openvino_embedding` kind; the other endpoints are a 400 there that says what the model is for.",
     "",
 )
 

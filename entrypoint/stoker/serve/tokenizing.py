@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +15,24 @@ from stoker.errors import DamagedModelError
 from stoker.vocabulary import Vocabulary
 
 _INLINE_CHARACTERS = 4096  # about a millisecond
+
+
+@dataclass(frozen=True)
+class Cut:
+    """`most` tokens of an input are kept, control tokens among them; `left`: what is cut off is its beginning."""
+
+    most: int
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class Input:
+    """A text, or two as one, for a model that reads it whole. `token_types` are 0 for the first and 1 for the second;
+    `length` counts the tokens before any were cut off."""
+
+    ids: list[int]
+    token_types: list[int]
+    length: int
 
 
 class Tokenizer:
@@ -40,6 +59,21 @@ class Tokenizer:
     def encode_now(self, text: str, *, add_special_tokens: bool) -> list[int]:
         ids: list[int] = self._rust.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
+
+    async def encode_inputs(self, texts: Sequence[tuple[str, str | None]], cut: Cut) -> list[Input]:
+        """With control tokens. Of two texts the second is cut, and where that is not enough `ids` are too many."""
+        if sum(len(text) + len(other or "") for text, other in texts) <= _INLINE_CHARACTERS:
+            return [self._input(text, other, cut) for text, other in texts]
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, lambda: [self._input(*each, cut) for each in texts])
+
+    def _input(self, text: str, other: str | None, cut: Cut) -> Input:
+        parts = [self._rust.encode(each, add_special_tokens=False) for each in (text, other) if each is not None]
+        room = cut.most - self._rust.num_special_tokens_to_add(other is not None)
+        length = sum(map(len, parts)) + cut.most - room
+        parts[-1].truncate(max(0, room - sum(map(len, parts[:-1]))), direction="left" if cut.left else "right")
+        whole = self._rust.post_process(parts[0], parts[1] if len(parts) > 1 else None, add_special_tokens=True)
+        return Input(whole.ids, whole.type_ids, length)
 
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._rust.decode(ids)

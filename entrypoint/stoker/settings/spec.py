@@ -16,7 +16,7 @@ PRECISIONS = (
 )
 TOOL_PARSERS = ("auto", "none", "hermes", "mistral", "granite", "phi4", "pythonic", "llama", "gemma")
 REASONING_PARSERS = ("auto", "none", "think", "magistral", "granite")
-KV_PRECISIONS = ("u8", "bf16", "f16", "f32", "int8", "fp8")
+KV_PRECISIONS = ("u8", "bf16", "f16", "f32", "int8", "fp8", "none")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from stoker.build.jobs import model_from
 from stoker.errors import DamagedEngineError, DoesNotFitError
-from stoker.plan.types import Plan, Wishes
+from stoker.plan.types import EMBEDDING, Plan, Wishes
 from stoker.progress import Progress
 from stoker.resolve.model import Model
 from stoker.resolve.reference import LocalDirectory, parse_reference
@@ -24,7 +24,7 @@ from stoker.store.remotes.fetch import check_signature
 from stoker.store.remotes.remote import Signed
 
 # An OpenVINO engine runs on any machine of its architecture; a compiled one only where its like was compiled.
-_PORTABLE = ("openvino",)
+_PORTABLE = ("openvino", EMBEDDING)
 _LIMITS = ("max_batch_size", "max_num_tokens", "max_seq_len", "tensor_parallel", "pipeline_parallel", "kv_precision")
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from stoker.plan.types import Chosen, Plan
+from stoker.plan.types import EMBEDDING, Chosen, Plan
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
 from stoker.store.engine import SCHEMA
@@ -19,18 +19,14 @@ _DIGEST_CHARACTERS = 16
 
 # These are given to the engine when it is launched; an OpenVINO graph is the same for every value of them. A compiled
 # TensorRT engine is not.
+_OPENVINO = (
+    *("activation_precision", "devices", "kv_precision", "max_batch_size"),
+    *("max_num_tokens", "max_seq_len", "profile", "threads"),
+)
 _LAUNCH_ONLY = {
     "tensorrt_llm": ("devices", "profile", "threads"),
-    "openvino": (
-        "activation_precision",
-        "devices",
-        "kv_precision",
-        "max_batch_size",
-        "max_num_tokens",
-        "max_seq_len",
-        "profile",
-        "threads",
-    ),
+    "openvino": _OPENVINO,
+    EMBEDDING: _OPENVINO,
     "torch": tuple(field.name for field in fields(Chosen) if field.name not in ("engine", "precision")),
 }
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from array import array
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
 
 import stoker.resolve
 from stoker.launch.generation import Delta, EngineState, Generation
+from stoker.resolve.model import Pooling
 from stoker.serve.app import create_app
 from stoker.serve.frontend import load_frontend
 from stoker.serve.server import HttpServer, bind
@@ -38,17 +43,25 @@ def cases() -> int:
     return int(os.environ.get("STOKER_FUZZ_CASES", "0"))
 
 
-@pytest.fixture(scope="session")
-def service() -> Service:
+class EncodingEngine(BriefEngine):
+    """A vector of two numbers for every input."""
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
+        await asyncio.sleep(0)
+        yield Delta((), embedding=array("f", (1, float(len(generation.input_ids)))))
+
+
+def made_service(engine: BriefEngine, pooling: dict[str, Any] | None = None) -> Service:
     demo = Path(stoker.resolve.__file__).parent / "demo"
     made = Service()
-    manifest = Manifest(1, "brief", "brief", "demo", "", {"max_seq_len": 512}, {}, {})
-    made.attach(BriefEngine(), load_frontend(Engine(demo, manifest)))
+    model = {"pooling": pooling, "architecture": {"hidden_size": 2}}
+    manifest = Manifest(1, "brief", "brief", "demo", "", {"max_seq_len": 512}, {}, {}, model=model)
+    made.attach(engine, load_frontend(Engine(demo, manifest)))
     return made
 
 
-@pytest.fixture(scope="session")
-def url(service: Service) -> Iterator[str]:
+@contextmanager
+def listening(service: Service) -> Iterator[str]:
     loop = uvloop.new_event_loop()
     server = HttpServer(create_app(service), bind("127.0.0.1", 0))
     thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(),))
@@ -57,3 +70,18 @@ def url(service: Service) -> Iterator[str]:
     asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
     thread.join(30)
     loop.close()
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    with listening(made_service(BriefEngine())) as address:
+        yield address
+
+
+@pytest.fixture(params=["mean", "score"])
+def pooled(request: pytest.FixtureRequest) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """A server of vectors or of scores, and the endpoints that it is for."""
+    own = ("/v1/embeddings",) if request.param == "mean" else ("/v1/rerank", "/rerank", "/v1/ranking")
+    pooling = asdict(Pooling(request.param, True, 512, {"query": "q: "}))
+    with listening(made_service(EncodingEngine(), pooling)) as address:
+        yield address, own

@@ -33,6 +33,15 @@ def test_every_answer_is_documented_and_no_fault(url: str, cases: int) -> None:
     assert tried >= (cases or IN_CI)
 
 
+def test_vectors_and_scores_are_documented_too(pooled: tuple[str, tuple[str, ...]], cases: int) -> None:
+    url, own = pooled
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    for operation in [result.ok() for result in schema.get_all_operations()]:
+        if operation.path in own:
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                assert attempts(operation, mode, cases // 20 or OF_A_GET, url)
+
+
 def attempts(operation, mode: GenerationMode, count: int, url: str) -> int:
     """How many were made: fewer than `count` where there is nothing to vary."""
     tried = 0

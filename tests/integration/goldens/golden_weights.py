@@ -17,7 +17,7 @@ def weight(name: str, shape: tuple[int, ...], embedding_gain: float) -> npt.NDAr
     """Scaled so that attention looks around, residuals do not drown the blocks, and logits spread."""
     random = np.random.RandomState(zlib.crc32(name.encode()))
     draw = random.standard_normal(shape)
-    if name.endswith("norm.weight"):
+    if name.lower().endswith("norm.weight"):
         return (1 + 0.2 * draw).astype(np.float32)
     if len(shape) == 1:
         return (0.3 * draw).astype(np.float32)

@@ -12,7 +12,7 @@ import pytest
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.planner import make_plan
 from stoker.plan.profile import Profile
-from stoker.plan.types import Plan, Wishes
+from stoker.plan.types import EMBEDDING, Plan, Wishes
 from stoker.probe.machine import Cpu, Gpu, Machine
 from stoker.resolve.facts import architecture_facts
 from stoker.resolve.model import Model, Quantization
@@ -46,7 +46,8 @@ def build_wishes(**values: Any) -> Wishes:
 
 @pytest.fixture(scope="session")
 def profiles() -> tuple[Profile, ...]:
-    return load_catalogue()
+    """Of text models on CPUs."""
+    return tuple(profile for profile in load_catalogue() if profile.engine != EMBEDDING)
 
 
 @pytest.fixture(scope="session")

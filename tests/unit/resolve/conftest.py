@@ -82,6 +82,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         directory = tmp_path / name
         directory.mkdir(exist_ok=True)
         for file, data in files.items():
+            (directory / file).parent.mkdir(exist_ok=True)
             (directory / file).write_bytes(data)
         return directory
 

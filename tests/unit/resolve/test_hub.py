@@ -188,7 +188,7 @@ def test_a_changed_byte_in_the_cache_is_found(
     model = resolve(NAME, tmp_path, progress)
     assert model.directory is not None
     blob = (model.directory / file).resolve()
-    blob.write_bytes(files[file][:-1] + b" ")
+    blob.write_bytes(files[file][:-1] + bytes([files[file][-1] ^ 1]))
     error = refusal(DamagedModelError, tmp_path, progress, offline=offline)
     assert file in error.what
     assert f"delete {blob}" in error.remedy

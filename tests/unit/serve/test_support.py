@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from openai.types import completion_create_params as plain
+from openai.types import embedding_create_params as embeddings
 from openai.types.chat import completion_create_params as chat
 
 from stoker.launch.capabilities import lacks
 from stoker.serve.chat_template import ChatTemplate
 from stoker.serve.parsers.reasoning import THINK
+from stoker.serve.pooled.requests import EmbeddingRequest
 from stoker.serve.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 from stoker.serve.support import ENGINES, IDLE, NO, document, parameters, support
 
@@ -115,6 +117,13 @@ def test_every_parameter_of_the_sdk_is_supported_or_refused_by_name(ask: Any, en
     answer = ask(path, {**body, parameter: ASKING.get(parameter, {"type": "anything"})})
     assert answer.status == 400, f"{parameter} of the SDK is passed over"
     assert str(answer.error["param"]).split(".")[0] == parameter
+
+
+def test_every_parameter_of_the_sdk_for_embeddings_is_in_the_table() -> None:
+    asked = set(typing.get_type_hints(embeddings.EmbeddingCreateParams))
+    assert asked <= set(EmbeddingRequest.__struct_fields__), "what the SDK can ask for would be refused"
+    table = document()[document().index("## Vectors") :]
+    assert all(f"| `{name}` | {'no effect' if name == 'user' else 'yes'} |" in table for name in asked)
 
 
 def test_the_table_has_every_parameter_and_every_refusal() -> None:

@@ -19,7 +19,8 @@ from stoker.build.openvino.weights import Weights, split
 
 @dataclass
 class Cache:
-    """The states of all layers. `batch` is the batch size as a vector of one element."""
+    """The states of all layers. `batch` is the batch size as a vector of one element. Without `beam_idx` nothing is
+    kept: the graph is given each sequence whole."""
 
     beam_idx: Any
     batch: Any
@@ -27,6 +28,8 @@ class Cache:
 
     def extended(self, layer: int, part: str, x: Any, heads: int, size: int) -> Any:
         """Past and present along axis 2. The variable's name is what OpenVINO's tools expect of a decoder."""
+        if self.beam_idx is None:
+            return x
         info = VariableInfo()
         info.data_shape = ov.PartialShape([-1, heads, -1, size])
         info.data_type = ov.Type.f32

@@ -51,8 +51,22 @@ def build_graph(
     return model
 
 
-def _root(decoder: Decoder, checkpoint: Checkpoint) -> str:
-    for prefix in decoder.prefixes:
+def hidden_states(
+    config: Mapping[str, Any], checkpoint: Checkpoint, encoding: Encoding, max_seq_len: int | None = None
+) -> tuple[Any, list[Any]]:
+    """The same decoder without state and without its output matrix: normalised last hidden states, and the parameters
+    `input_ids` and `attention_mask`."""
+    decoder = describe(config, max_seq_len)
+    weights = Weights(checkpoint, encoding, _root(decoder, checkpoint, bare=True))
+    graph = _Graph(decoder, weights, None, stateful=False)
+    hidden = graph.normed(graph.hidden()[0])
+    weights.refuse_leftovers((*decoder.ignored, "lm_head."))
+    return hidden, graph.parameters
+
+
+def _root(decoder: Decoder, checkpoint: Checkpoint, bare: bool = False) -> str:
+    """`bare`: the checkpoint may also be of the decoder alone."""
+    for prefix in (*decoder.prefixes, *([""] if bare else [])):
         if f"{prefix}embed_tokens.weight" in checkpoint:
             return prefix
     raise DamagedModelError(f"tensor {decoder.prefixes[0]}embed_tokens.weight is missing from the checkpoint")
@@ -61,25 +75,36 @@ def _root(decoder: Decoder, checkpoint: Checkpoint) -> str:
 class _Graph:
     """The graph in the making."""
 
-    def __init__(self, decoder: Decoder, weights: Weights, layer_pass: LayerPass | None) -> None:
+    def __init__(
+        self, decoder: Decoder, weights: Weights, layer_pass: LayerPass | None, *, stateful: bool = True
+    ) -> None:
         self.decoder, self.weights, self.layer_pass = decoder, weights, layer_pass
-        self.input_ids = _parameter("input_ids", [-1, -1])
-        self.attention_mask = _parameter("attention_mask", [-1, -1])
-        self.position_ids = _parameter("position_ids", [-1, -1])
-        self.beam_idx = _parameter("beam_idx", [-1], np.int32)
-        self.parameters = [self.input_ids, self.attention_mask, self.position_ids, self.beam_idx]
-        batch = ops.gather(ops.shape_of(self.input_ids), np.array([0], np.int64), np.int64(0))
-        self.cache = Cache(self.beam_idx, batch, [])
+        self.input_ids = parameter("input_ids", [-1, -1])
+        self.attention_mask = parameter("attention_mask", [-1, -1])
+        self.parameters = [self.input_ids, self.attention_mask]
+        self.cache = self._cache() if stateful else Cache(None, None, [])
+        self.position_ids = self.parameters[2] if stateful else counted(self.input_ids)
         self.masks = Masks(self.input_ids, self.attention_mask)
         self.turns: dict[Rope, Rotation] = {}
 
+    def _cache(self) -> Cache:
+        beam_idx = parameter("beam_idx", [-1], np.int32)
+        self.parameters += [parameter("position_ids", [-1, -1]), beam_idx]
+        batch = ops.gather(ops.shape_of(self.input_ids), np.array([0], np.int64), np.int64(0))
+        return Cache(beam_idx, batch, [])
+
     def model(self) -> ov.Model:
-        hidden, table = self._embedded()
-        for index, layer in enumerate(self.decoder.layers):
-            hidden = self._added(hidden, layer, index)
+        hidden, table = self.hidden()
         logits = self._ended(hidden, table)
         logits.output(0).get_tensor().set_names({"logits"})
         return ov.Model([ops.result(logits)], self.cache.sinks, self.parameters, "decoder")
+
+    def hidden(self) -> tuple[Any, Any]:
+        """The last layer's hidden states, and the table that the first came from."""
+        hidden, table = self._embedded()
+        for index, layer in enumerate(self.decoder.layers):
+            hidden = self._added(hidden, layer, index)
+        return hidden, table
 
     def _embedded(self) -> tuple[Any, Any]:
         """Hidden states and the table that they came from."""
@@ -134,10 +159,12 @@ class _Graph:
         weight = self.weights.vector(f"{full}.weight", self.decoder.hidden_size, self.decoder.norm_offset)
         return rms_norm(x, weight, self.decoder.norm_eps)
 
+    def normed(self, hidden: Any) -> Any:
+        return self._norm(hidden, f"{self.weights.root}norm")
+
     def _logits(self, hidden: Any, table: Any) -> Any:
         """The soft cap is written as OpenVINO GenAI looks for it."""
-        normed = self._norm(hidden, f"{self.weights.root}norm")
-        logits = self._head(table)(_scaled(normed, self.decoder.logits_scale))
+        logits = self._head(table)(_scaled(self.normed(hidden), self.decoder.logits_scale))
         if self.decoder.logits_softcap is None:
             return logits
         cap = np.float32(self.decoder.logits_softcap)
@@ -157,7 +184,13 @@ def _scaled(x: Any, factor: float) -> Any:
     return x if factor == 1.0 else ops.multiply(x, np.float32(factor))
 
 
-def _parameter(name: str, shape: list[int], kind: Any = np.int64) -> Any:
+def counted(ids: Any) -> Any:
+    """0, 1, 2... for each row of ids, [batch, tokens]."""
+    ones = ops.add(ops.multiply(ids, np.int64(0)), np.int64(1))
+    return ops.cum_sum(ones, np.int64(1), True, False)
+
+
+def parameter(name: str, shape: list[int], kind: Any = np.int64) -> Any:
     node = ops.parameter(shape, kind)
     node.set_friendly_name(name)
     node.output(0).get_tensor().set_names({name})

@@ -46,7 +46,7 @@ def mixture(x: Any, spec: Experts, weights: Weights, layer: str, hidden_size: in
 def routed(flat: Any, spec: Experts, weights: Weights, name: str, hidden_size: int) -> tuple[Any, Any]:
     """Each token's experts and their shares, both [tokens, active]. The router is never quantised: it is small, and a
     wrong choice costs more than a wrong weight."""
-    gate = weights.router(f"{name}.gate.weight", (spec.count, hidden_size))
+    gate = weights.uncompressed(f"{name}.gate.weight", (spec.count, hidden_size))
     chances = ops.softmax(ops.matmul(flat, gate, False, True), -1)
     best = ops.topk(chances, np.int64(spec.active), -1, "max", "value", index_element_type="i64")
     shares, chosen = best.outputs()

@@ -1,4 +1,4 @@
-"""Root mean square normalisation, in the form that OpenVINO fuses into one operation."""
+"""Normalisation, in the forms that OpenVINO has, or fuses into, one operation."""
 
 from __future__ import annotations
 
@@ -13,3 +13,9 @@ def rms_norm(x: Any, weight: Any, eps: float) -> Any:
     mean = ops.reduce_mean(ops.power(x, np.float32(2)), np.array([-1], np.int64), keep_dims=True)
     root = ops.sqrt(ops.add(mean, np.float32(eps)))
     return ops.multiply(ops.multiply(x, ops.divide(np.float32(1), root)), weight)
+
+
+def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis."""
+    normed = ops.mvn(x, np.array([-1], np.int64), True, eps, "inside_sqrt")
+    return ops.add(ops.multiply(normed, weight), bias)

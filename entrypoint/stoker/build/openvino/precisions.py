@@ -17,6 +17,7 @@ from stoker.build.openvino.blocks import usable_cores
 from stoker.build.openvino.builder import build_graph
 from stoker.build.openvino.calibrated import Calibration, CompressedEnds
 from stoker.build.openvino.checkpoint import open_checkpoint
+from stoker.build.openvino.encoder import build_pooled
 from stoker.build.openvino.encoding import Checkpoint, Encoding, Tensor
 from stoker.build.openvino.int4 import Int4
 from stoker.build.openvino.int8 import Int8
@@ -97,7 +98,7 @@ def build(
         layers = None
         if chosen.precision in CALIBRATED and not isinstance(encoding, Prequantized):
             layers = Calibration(model.directory, chosen, calibration, checkpoint)
-        graph = build_graph(model.config, checkpoint, encoding, chosen.max_seq_len, layers)
+        graph = _graph(model, chosen, checkpoint, encoding, layers)
     details = _details(encoding)
     if layers is not None:
         stages.split("graph", "calibrate", layers.seconds)
@@ -115,6 +116,14 @@ def build(
         "companions": files,
         "versions": recorded_versions(),
     }
+
+
+def _graph(
+    model: Model, chosen: Chosen, checkpoint: Checkpoint, encoding: Encoding, layers: Calibration | None
+) -> ov.Model:
+    if model.pooling is not None:
+        return build_pooled(model.config, checkpoint, encoding, model.pooling, chosen.max_seq_len)
+    return build_graph(model.config, checkpoint, encoding, chosen.max_seq_len, layers)
 
 
 def encoding_for(model: Model, chosen: Chosen) -> Encoding:

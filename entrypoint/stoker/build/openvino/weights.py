@@ -14,7 +14,10 @@ from stoker.build.openvino.encoding import Checkpoint, Encoding, Tensor
 from stoker.build.openvino.stacked import Stacked, stackable
 from stoker.errors import DamagedModelError, UnsupportedModelError
 
-RECOMPUTED = ("rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached")
+RECOMPUTED = (
+    *("rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached"),
+    *("embeddings.position_ids", "embeddings.token_type_ids"),
+)
 """Ends of names of tensors that old checkpoints carry and that follow from the config."""
 
 FLOATS = ("F32", "F16", "BF16")
@@ -105,8 +108,8 @@ class Weights:
         _check_shape(name, tuple(table.get_shape()), shape)
         return table
 
-    def router(self, name: str, shape: tuple[int, int]) -> Any:
-        """An f32 constant of a matrix that is never compressed."""
+    def uncompressed(self, name: str, shape: tuple[int, int]) -> Any:
+        """An f32 constant of a matrix that stays exact at every precision."""
         tensor = self.checkpoint.tensor(name)
         _check_shape(name, tensor.shape, shape)
         return ops.constant(tensor.as_f32())

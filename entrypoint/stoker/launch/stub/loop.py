@@ -19,7 +19,7 @@ from stoker.launch import contract
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.stub.pacing import AskingBudget, Pacer
 from stoker.launch.stub.runtime import Output, RunningSequence, Runtime
-from stoker.launch.stub.wire import FINAL, Sender, error_response, token_response
+from stoker.launch.stub.wire import FINAL, Sender, embedding_response, error_response, token_response
 
 logger = logging.getLogger(__name__)
 
@@ -226,6 +226,10 @@ class EngineLoop:
         if output.refused:
             self._running.remove(ticket)
             ticket.sender.send(error_response(output.refused, refused=True), flags=FINAL)
+            return True
+        if output.embedding is not None:
+            self._running.remove(ticket)
+            ticket.sender.send(embedding_response(output.embedding), flags=FINAL)
             return True
         if output.ended:
             self._running.remove(ticket)

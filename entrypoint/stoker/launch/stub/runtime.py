@@ -15,7 +15,7 @@ from stoker.launch.settings import EngineSettings
 class Output:
     """What a sequence gained since it was last read. `out_of_memory`: it ended early, its KV cache did not fit.
     `refused`: why the engine will not go on with it; it has ended then. `reused_blocks`: of its prompt, in the cache
-    before it came, where the engine tells."""
+    before it came, where the engine tells. `embedding`: all that a model gives whose output is no text."""
 
     ids: Sequence[int]
     log_probs: Sequence[float]
@@ -23,6 +23,7 @@ class Output:
     out_of_memory: bool = False
     refused: str = ""
     reused_blocks: int | None = None
+    embedding: Sequence[float] | None = None
 
 
 class RunningSequence(Protocol):

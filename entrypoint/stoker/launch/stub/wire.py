@@ -52,6 +52,7 @@ def read_generation(request: Any) -> Generation:
         guide=_guide(request),
         embedding_bias=_bias(request),
         perf_metrics=bool(_scalar(request, "return_perf_metrics")),
+        token_types=_vector(request, "token_type_ids")[:length],
     )
 
 
@@ -65,6 +66,11 @@ def _guide(request: Any) -> Guide | None:
     if (kind is None) != (text is None):
         raise RequestRefusedError("guided_decoding_guide and guided_decoding_guide_type go together")
     return None if kind is None or text is None else Guide(kind, text)
+
+
+def _vector(request: Any, name: str) -> Any:
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return () if tensor is None else tensor.as_numpy().reshape(-1)
 
 
 def _text(request: Any, name: str) -> str | None:
@@ -122,6 +128,10 @@ def token_response(
         kind = np.int32 if name == contract.REUSED_BLOCKS else np.int64
         tensors.append(pb_utils.Tensor(name, np.array([[value]], kind)))
     return pb_utils.InferenceResponse(output_tensors=tensors)
+
+
+def embedding_response(embedding: Sequence[float]) -> Any:
+    return pb_utils.InferenceResponse([pb_utils.Tensor("embedding", np.asarray(embedding, np.float32)[None])])
 
 
 REFUSED = "refused: "

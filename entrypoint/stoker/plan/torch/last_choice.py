@@ -13,7 +13,7 @@ from stoker.plan.nvidia.host import is_invented
 from stoker.plan.profile import Profile
 from stoker.plan.torch.catalogue import KIND, TorchCatalogue
 from stoker.plan.torch.planner import plan_torch
-from stoker.plan.types import Plan, Rejection, Wishes
+from stoker.plan.types import EMBEDDING, Plan, Rejection, Wishes
 from stoker.plan.wishes import asked
 from stoker.probe.machine import NVIDIA, Machine
 from stoker.resolve.model import Model
@@ -35,6 +35,10 @@ def plan_any(
 
     `available` as in choose_plan. Raises what the compiled engines' planners raise where PyTorch would not do either.
     """
+    if model.pooling is not None and available is not None and EMBEDDING not in available:
+        raise _no_openvino()
+    if model.pooling is not None:
+        return choose_plan(machine, model, profiles, nvidia, wishes, available)
     installed = available is None or KIND in available
     if _is_wished(wishes, torch):
         return _as_wished(machine, model, torch, wishes, installed)
@@ -91,7 +95,7 @@ def _as_wished(machine: Machine, model: Model, torch: TorchCatalogue, wishes: Wi
 def _no_builder(model: Model, available: Set[str] | None) -> StokerError | None:
     """Why OpenVINO's builder cannot make an engine of it; of a damaged model it says so itself."""
     if available is not None and _CPU_KIND not in available:
-        return DoesNotFitError("OpenVINO is not installed", remedy="pip install 'stoker[cpu]'")
+        return _no_openvino()
     try:
         check_config(model.config)
     except UnsupportedModelError as error:
@@ -99,6 +103,10 @@ def _no_builder(model: Model, available: Set[str] | None) -> StokerError | None:
     except ModelError:
         pass
     return None
+
+
+def _no_openvino() -> StokerError:
+    return DoesNotFitError("OpenVINO is not installed", remedy="pip install 'stoker[cpu]'")
 
 
 def _instead(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from stoker.build.openvino.families import rotary
 from stoker.build.openvino.families.keys import flag, number, positive, refuse_unknown, require, unsupported
@@ -22,19 +22,22 @@ ACTIVATIONS = {
 }
 
 
+Spec = TypeVar("Spec")
+
+
 @dataclass(frozen=True)
-class Family:
+class Family(Generic[Spec]):
     """`reads`: config keys that `describe` looks at beyond those that all families share; `fixed`: keys accepted
     with these values only; `defaults`: what a missing key means, where the family differs from the shared readers.
-    `describe(config, context)` gives the decoder for sequences of up to `context` tokens."""
+    `describe(config, context)` gives the model's spec for sequences of up to `context` tokens."""
 
     architectures: tuple[str, ...]
-    describe: Callable[[Config, int], Decoder]
+    describe: Callable[[Config, int], Spec]
     reads: frozenset[str] = frozenset()
     fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
-    def decoder(self, config: Config, context: int) -> Decoder:
+    def spec(self, config: Config, context: int) -> Spec:
         """Raises UnsupportedModelError for anything in the config that would be silently ignored."""
         refuse_unknown(config, self.reads, self.fixed)
         return self.describe({**self.defaults, **config}, context)

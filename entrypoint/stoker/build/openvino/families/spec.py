@@ -1,4 +1,5 @@
-"""What a decoder is made of: the data that a family module distils from config.json and the graph is built from.
+"""What a decoder, or an encoder, is made of: the data that a family module distils from config.json and the graph is
+built from.
 
 Nothing here imports openvino or numpy, so that a config can be checked in milliseconds.
 """
@@ -103,3 +104,26 @@ class Decoder:
     def dense(self) -> bool:
         """Whether some layer's attention cannot be expressed by OpenVINO's paged attention operation."""
         return any(layer.attention.softcap is not None for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Layers in which every token sees every other, each block normalised after its residual.
+
+    `padding` is the id after which positions are counted, past tokens of that id; None counts all from 0. `head`, of
+    a cross-encoder: "pooler" (BERT's, with a classifier after it) or "classifier" (RoBERTa's, of two layers); empty
+    without. `prefix` is what the tensors' names begin with where there is a head.
+    """
+
+    layers: int
+    heads: int
+    hidden_size: int
+    intermediate_size: int
+    vocabulary_size: int
+    positions: int
+    token_types: int
+    norm_eps: float
+    activation: str
+    prefix: str
+    padding: int | None = None
+    head: str = ""

@@ -1,0 +1,122 @@
+"""What the files of sentence-transformers say of an embedding model: modules.json, and the configs that it points at.
+
+Their form is that of sentence_transformers/models/{Transformer,Pooling,Normalize}.py and SentenceTransformer.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stoker.build.openvino.families import ENCODERS, architecture_of
+from stoker.build.openvino.families.bert import CLASSIFIER
+from stoker.errors import DamagedModelError, UnsupportedModelError
+from stoker.resolve.facts import Config, number
+from stoker.resolve.json_files import read_optional_json, read_optional_list
+from stoker.resolve.model import Pooling
+
+MODULES = "modules.json"
+PROMPTS = "config_sentence_transformers.json"
+LENGTHS = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_xlm-roberta_config.json")
+POOLING = "1_Pooling/config.json"
+POOLING_FILES = (MODULES, POOLING, PROMPTS, *LENGTHS)
+
+_DECODERS = ("Qwen3ForCausalLM",)  # that are known to be published as embedding models
+_METHODS: Mapping[str, str] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+}
+_NAMES: Mapping[str, str] = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
+_ABSURD_LENGTH = 1 << 30  # what tokenizers say that know no limit
+
+
+def pooling_facts(directory: Path, config: Config) -> Pooling | None:
+    """None for a model that generates text. Raises UnsupportedModelError for a way of pooling that is not implemented,
+    naming the key, and DamagedModelError for a file that is not what it should be."""
+    architecture = architecture_of(config)
+    if architecture.endswith(CLASSIFIER) and architecture in ENCODERS:
+        return Pooling("score", False, _max_length(directory, config), source="config.json")
+    modules = read_optional_list(directory / MODULES)
+    if modules is None:
+        return _plain_encoder(directory, config) if architecture in ENCODERS else None
+    if architecture not in (*ENCODERS, *_DECODERS):
+        raise _unsupported(MODULES, f"an embedding model of the architecture {architecture} is not supported")
+    return _described(directory, config, modules)
+
+
+def _plain_encoder(directory: Path, config: Config) -> Pooling:
+    """As sentence-transformers takes a model that is none of its own."""
+    if architecture_of(config).endswith("ForMaskedLM"):
+        raise _unsupported("config.json", f"{architecture_of(config)} without {MODULES} fills gaps in texts")
+    return Pooling("mean", False, _max_length(directory, config), source="default of sentence-transformers")
+
+
+def _described(directory: Path, config: Config, modules: list[dict[str, Any]]) -> Pooling:
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise _unsupported(MODULES, f"its modules are {', '.join(kinds)}, not Transformer, Pooling and maybe Normalize")
+    if f"{modules[1].get('path')}/config.json" != POOLING:
+        raise _unsupported(MODULES, f"its Pooling lies in {modules[1].get('path')!r}, not in 1_Pooling")
+    said = read_optional_json(directory / PROMPTS) or {}
+    prompts = said.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+        raise DamagedModelError(f"{PROMPTS} is damaged", why="its prompts are not texts by name")
+    return Pooling(
+        method=_method(read_optional_json(directory / POOLING)),
+        normalized=len(kinds) > 2,
+        max_length=_max_length(directory, config),
+        prompts=prompts,
+        default_prompt=_default_prompt(said, prompts),
+        source=f"{MODULES} and {POOLING}",
+    )
+
+
+def _default_prompt(said: Mapping[str, Any], prompts: Mapping[str, str]) -> str:
+    name = said.get("default_prompt_name")
+    if name is None:
+        return ""
+    if name not in prompts:
+        raise DamagedModelError(f"{PROMPTS} is damaged", why=f"default_prompt_name {name!r} is none of its prompts")
+    return str(name)
+
+
+def _method(settings: Mapping[str, Any] | None) -> str:
+    if settings is None:
+        raise DamagedModelError(f"{POOLING} is missing", why=f"{MODULES} names it", remedy="copy it too")
+    if settings.get("include_prompt") is False:
+        raise _unsupported(POOLING, "include_prompt is false: prompts would have to be left out of the pooling")
+    named = settings.get("pooling_mode")
+    modes = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
+    method = _NAMES.get(str(named)) if named else _METHODS.get(modes[0]) if len(modes) == 1 else None
+    if method is None:
+        raise _unsupported(POOLING, f"it pools by {named or ' and '.join(modes) or 'nothing'}, and not by {_known()}")
+    return method
+
+
+def _known() -> str:
+    return f"one of {', '.join(_METHODS)}"
+
+
+def _max_length(directory: Path, config: Config) -> int:
+    """In tokens: the shortest of what the positions, the tokenizer and sentence-transformers' own config allow."""
+    said = next(filter(None, (read_optional_json(directory / name) for name in LENGTHS)), {})
+    if said.get("do_lower_case"):
+        raise _unsupported(LENGTHS[0], "do_lower_case is true, and texts are not lowered before the tokenizer does it")
+    tokenizer = read_optional_json(directory / "tokenizer_config.json") or {}
+    stated = (said.get("max_seq_length"), tokenizer.get("model_max_length"))
+    lengths = [value for value in stated if isinstance(value, int) and 0 < value < _ABSURD_LENGTH]
+    return min([_positions(config), *lengths])
+
+
+def _positions(config: Config) -> int:
+    encoder = ENCODERS.get(architecture_of(config))
+    spec = encoder.spec(config, 0) if encoder else None
+    if spec is None:
+        return number(config, "max_position_embeddings")
+    return spec.positions if spec.padding is None else spec.positions - spec.padding - 1
+
+
+def _unsupported(file: str, why: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"this embedding model cannot be served: {file}", why=why, remedy="use another model")

@@ -1,0 +1,1 @@
+"""The endpoints of models that give no text: embeddings and reranking."""

@@ -1,0 +1,129 @@
+"""From a directory to vectors and scores over HTTP: plan, build, store, real Triton, the SDK."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openai
+from tests.embedding_models import character_tokenizer, make_embedding_model
+
+PARALLEL = 200
+
+
+def client_of(server: Any) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60)
+
+
+def post(server: Any, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    request = urllib.request.Request(server.url + path, json.dumps(body).encode())
+    request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def embed(server: Any, model: str, given: Any, **more: Any) -> np.ndarray:
+    with client_of(server) as client:
+        answer = client.embeddings.create(model=model, input=given, **more)
+    return np.array([each.embedding for each in answer.data])
+
+
+def leftovers() -> set[str]:
+    return {path.name for path in Path("/dev/shm").iterdir() if "stoker" in path.name}
+
+
+def test_the_plan_says_how_the_vectors_are_made_and_has_no_cache(tmp_path: Path) -> None:
+    model = make_embedding_model(tmp_path / "bert", "bert_cls", prompts={"query": "q: "})
+    command = [sys.executable, "-m", "stoker", "plan", str(model)]
+    page = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "vectors pooled by cls, of length 1; prompts for query (modules.json and 1_Pooling/config.json)" in page
+    assert "no KV cache" in page
+    assert "openvino_embedding-int8-throughput" in page
+    assert "KV cache " not in page.split("Memory")[1].split("Left aside")[0]
+
+
+def test_the_sdk_gets_the_same_vectors_in_both_encodings_and_from_ids(embedder: Any) -> None:
+    texts = ["Hello", "a longer text, with some words in it"]
+    ids = [character_tokenizer().encode(text).ids for text in texts]
+    with client_of(embedder) as client:
+        usual = client.embeddings.create(model="qwen3_last", input=texts)
+        plain = client.embeddings.create(model="qwen3_last", input=texts, encoding_format="float")
+        coded = client.embeddings.create(model="qwen3_last", input=ids, encoding_format="base64")
+    assert [each.embedding for each in usual.data] == [each.embedding for each in plain.data]
+    decoded = [np.frombuffer(base64.b64decode(str(each.embedding)), "<f4").tolist() for each in coded.data]
+    assert np.allclose(decoded, [each.embedding for each in plain.data], atol=1e-6)
+    assert usual.usage.prompt_tokens == usual.usage.total_tokens == sum(map(len, ids))
+    assert np.allclose(np.linalg.norm([each.embedding for each in plain.data], axis=1), 1, atol=1e-5)
+
+
+def test_dimensions_prompts_and_long_texts(embedder: Any) -> None:
+    whole, short = (embed(embedder, "qwen3_last", "Hello", **more)[0] for more in ({}, {"dimensions": 16}))
+    assert np.allclose(short, whole[:16] / np.linalg.norm(whole[:16]), atol=1e-6)
+    asked = {"extra_body": {"input_type": "query"}}
+    query, spelled = embed(embedder, "qwen3_last", "x", **asked), embed(embedder, "qwen3_last", "Find: x")
+    assert np.allclose(query, spelled, atol=1e-6)
+    status, answer = post(embedder, "/v1/embeddings", {"model": "qwen3_last", "input": "x" * 600})
+    assert status == 400
+    assert "512 tokens" in answer["error"]["message"]
+    cut = {"model": "qwen3_last", "input": "x" * 600, "truncate": "END"}
+    assert post(embedder, "/v1/embeddings", cut)[1]["usage"]["prompt_tokens"] == 512
+
+
+def test_many_at_once_get_what_each_gets_alone(embedder: Any) -> None:
+    texts = [f"{'text ' * (number % 7)}number {number}" for number in range(PARALLEL)]
+    together = embed(embedder, "qwen3_last", texts)
+    with client_of(embedder) as client, ThreadPoolExecutor(32) as pool:
+        answers = pool.map(lambda text: client.embeddings.create(model="qwen3_last", input=text), texts)
+        found = np.array([answer.data[0].embedding for answer in answers])
+    cosines = np.sum(found * together, axis=1)
+    assert cosines.min() > 0.999
+    assert np.argmax(found @ together.T, axis=1).tolist() == list(range(PARALLEL))
+
+
+def test_an_embedding_server_generates_no_text_and_says_so(embedder: Any) -> None:
+    body = {"model": "qwen3_last", "messages": [{"role": "user", "content": "Hello"}]}
+    status, answer = post(embedder, "/v1/chat/completions", body)
+    assert (status, answer["error"]["code"]) == (400, "wrong_endpoint")
+    assert "/v1/embeddings" in answer["error"]["message"]
+
+
+def test_documents_are_ranked_alike_in_every_form(reranker: Any) -> None:
+    documents = ["alpha", "beta and gamma", "something else that is quite long", "z"]
+    body = {"model": "bert_score", "query": "which one?", "documents": documents}
+    (status, answer), (_, alias) = post(reranker, "/v1/rerank", body), post(reranker, "/rerank", body)
+    assert status == 200
+    results = answer["results"]
+    assert results == alias["results"]
+    scores = [each["relevance_score"] for each in results]
+    assert scores == sorted(scores, reverse=True)
+    assert sorted(each["index"] for each in results) == [0, 1, 2, 3]
+    nims = {"model": "bert_score", "query": {"text": "which one?"}, "passages": [{"text": text} for text in documents]}
+    rankings = post(reranker, "/v1/ranking", nims)[1]["rankings"]
+    assert [each["index"] for each in rankings] == [each["index"] for each in results]
+    assert np.allclose(1 / (1 + np.exp([-each["logit"] for each in rankings])), scores)
+    assert len({round(score, 6) for score in scores}) == len(scores)
+
+
+def test_a_killed_stub_comes_back_and_sigterm_leaves_nothing(bert: Any) -> None:
+    before = embed(bert, "bert_cls", ["Hello", "there"])
+    os.kill(bert.stub(), signal.SIGKILL)
+    bert.wait_until(lambda: "restarting" in bert.output, "restarted")
+    bert.wait_ready()
+    assert np.allclose(embed(bert, "bert_cls", ["Hello", "there"]), before, atol=1e-6)
+    children, shared = bert.children(), leftovers()
+    assert bert.stop() == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+    assert shared - leftovers()
