@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator
 from typing import Any
 
-import torch.distributed as dist
-
-from stoker.errors import EngineError
 from stoker.launch.generation import Generation
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Runtime
-from stoker.launch.torch.group import join
-from stoker.launch.torch.loading import check_divisible, load_model
+from stoker.launch.torch.loading import load_model
 from stoker.launch.torch.paged import PagedRuntime
-from stoker.launch.torch.ranks import RankedRuntime, Ranks
 from stoker.launch.torch.rope import is_dynamic, settle
 from stoker.launch.torch.turns import ContiguousRuntime
 
 logger = logging.getLogger(__name__)
 
 _TRIAL = Generation("trial", (1, 2, 3), max_tokens=2)
-_ALONE = "use --tensor-parallel 1"
 
 
 def open_runtime(settings: EngineSettings) -> Runtime:
@@ -31,43 +24,22 @@ def open_runtime(settings: EngineSettings) -> Runtime:
 
     Nothing else tells beforehand: some families' attention knows nothing of transformers' paged cache.
     """
-    if settings.ranks > 1:
-        return _open_with_ranks(settings)
-    model = _loaded(settings)
-    failure = _unfit(model) or _failure_of_trial(model, settings)
+    model = loaded(settings)
+    failure = unfit(model) or _failure_of_trial(model, settings)
     if not failure:
         return PagedRuntime(model, settings)
     logger.warning("%s cannot be batched continuously (%s): its sequences take turns", type(model).__name__, failure)
     return ContiguousRuntime(model, settings)
 
 
-def _loaded(settings: EngineSettings) -> Any:
+def loaded(settings: EngineSettings) -> Any:
+    """The model, or this rank's share of it, with rotary frequencies that a batch can share where they can be."""
     model = load_model(settings)
     settle(model, settings.max_seq_len)
     return model
 
 
-def _open_with_ranks(settings: EngineSettings) -> Runtime:
-    """Rank 0's runtime, with the others started. Only continuous batching keeps ranks in step: EngineError without."""
-    if dist.is_initialized():  # by a runtime that broke, whose ranks may be anywhere in a step
-        raise EngineError("an engine of several ranks cannot be opened twice in one process")
-    check_divisible(settings)
-    ranks = Ranks(settings)
-    try:
-        join(settings, 0, ranks.rendezvous)
-        model = _loaded(settings)
-        if failure := _unfit(model):
-            raise EngineError(f"{type(model).__name__} cannot be served by several ranks", why=failure, remedy=_ALONE)
-        runtime = RankedRuntime(model, settings, ranks)
-        for _ in _tokens(runtime):
-            pass
-    except BaseException:
-        ranks.close()
-        raise
-    return runtime
-
-
-def _unfit(model: Any) -> str:
+def unfit(model: Any) -> str:
     """What the paged attention without flash kernels passes over in silence; empty for nothing."""
     config = model.config.get_text_config()
     if getattr(config, "attn_logit_softcapping", None) and "flash" not in config._attn_implementation:
@@ -81,8 +53,7 @@ def _failure_of_trial(model: Any, settings: EngineSettings) -> str:
     logging.getLogger("ContinuousBatchingLogger").setLevel(logging.CRITICAL)  # of a failure we say the essence
     try:
         runtime = PagedRuntime(model, settings)
-        for _ in _tokens(runtime):
-            pass
+        try_out(runtime)
     except Exception as error:  # whatever its forward raises
         return str(error) or type(error).__name__
     finally:
@@ -93,11 +64,8 @@ def _failure_of_trial(model: Any, settings: EngineSettings) -> str:
     return ""
 
 
-def _tokens(runtime: PagedRuntime) -> Iterator[int]:
+def try_out(runtime: PagedRuntime) -> None:
+    """A few tokens; raises whatever the model's forward raises."""
     sequence = runtime.add(_TRIAL)
-    ended = False
-    while not ended:
+    while not sequence.read().ended:
         runtime.step()
-        output = sequence.read()
-        ended = output.ended
-        yield from output.ids

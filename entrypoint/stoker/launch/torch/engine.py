@@ -11,7 +11,7 @@ from stoker.plan.types import Chosen
 from stoker.probe.visible_devices import visible_to_pytorch
 from stoker.store.engine import Engine
 
-RUNTIME = "stoker.launch.torch.choice:open_runtime"
+RUNTIME = "stoker.launch.torch.opening:open_runtime"
 CPU_PAGE_TOKENS = 32
 GPU_PAGE_TOKENS = 256  # flash attention reads its cache in pages of a multiple of it
 

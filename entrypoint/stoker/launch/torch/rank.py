@@ -41,15 +41,12 @@ def _end_with_the_first() -> None:
 
 def follow(settings: EngineSettings, rank: int, rendezvous: Path) -> None:
     """Returns when rank 0 has stopped; raises what ended the work of this rank."""
+    from stoker.launch.torch.choice import loaded
     from stoker.launch.torch.group import join
-    from stoker.launch.torch.loading import load_model
     from stoker.launch.torch.paged import open_manager
-    from stoker.launch.torch.rope import settle
 
     join(settings, rank, rendezvous)
-    model = load_model(settings)
-    settle(model, settings.max_seq_len)
-    manager = open_manager(model, settings)
+    manager = open_manager(loaded(settings), settings)
     manager.start()
     while manager.is_running():
         _discard_results(manager)

@@ -1,4 +1,4 @@
-"""Tensor parallelism as rank 0 has it: the other ranks are its child processes, and all live and die together."""
+"""The ranks of tensor parallelism but the first: its child processes. All live and die together. Imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ import tempfile
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from stoker.launch.settings import EngineSettings
-from stoker.launch.torch.paged import PagedRuntime
 
 logger = logging.getLogger(__name__)
 
@@ -71,16 +69,3 @@ class Ranks:
             child.kill()
             child.wait()
         self._folder.cleanup()
-
-
-class RankedRuntime(PagedRuntime):
-    """Rank 0's: its manager tells the others' what comes and goes, and each computes its share of every step."""
-
-    def __init__(self, model: Any, settings: EngineSettings, ranks: Ranks) -> None:
-        self._ranks = ranks
-        super().__init__(model, settings)
-
-    def close(self) -> None:
-        self._ranks.expect_end()
-        super().close()
-        self._ranks.close()
