@@ -16,6 +16,7 @@ from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
+from stoker.resolve.model import Model
 from stoker.settings.layers import Settings
 
 if TYPE_CHECKING:
@@ -79,9 +80,7 @@ def _runner(settings: Settings) -> Runner:
     cancel = threading.Event()
     before = [signal.signal(number, lambda *_: cancel.set()) for number in (signal.SIGTERM, signal.SIGINT)]
     planned = make_plan_for(settings, progress)
-    if planned.model.pooling is not None:
-        name = planned.model.served_name
-        raise UsageError(f"{name} gives no text", why="it is made for vectors or scores", remedy=f"stoker serve {name}")
+    _check_gives_text(planned.model)
     plan, engine = obtain_planned(planned, settings, progress, cancel)
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGINT, before[1])
@@ -89,6 +88,12 @@ def _runner(settings: Settings) -> Runner:
     runner = Runner(engine, plan.chosen, plan.memory.kv_blocks, plan.device_uuids)
     progress.phase("ready")
     return runner
+
+
+def _check_gives_text(model: Model) -> None:
+    if model.pooling is not None:
+        why = "it is made for vectors or scores"
+        raise UsageError(f"{model.served_name} gives no text", why=why, remedy=f"stoker serve {model.reference}")
 
 
 def _interrupted(*_: object) -> None:

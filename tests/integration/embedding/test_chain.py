@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 import openai
 from tests.embedding_models import character_tokenizer, make_embedding_model
+from tests.loading import load
 
 PARALLEL = 200
+Server = load("chain_conftest", Path(__file__).parents[1] / "chain" / "conftest.py").Server
 
 
 def client_of(server: Any) -> openai.OpenAI:
@@ -53,6 +55,24 @@ def test_the_plan_says_how_the_vectors_are_made_and_has_no_cache(tmp_path: Path)
     assert "no KV cache" in page
     assert "openvino_embedding-int8-throughput" in page
     assert "KV cache " not in page.split("Memory")[1].split("Left aside")[0]
+
+
+def test_generate_refuses_a_model_that_gives_no_text(tmp_path: Path) -> None:
+    model = make_embedding_model(tmp_path / "bert", "bert_cls")
+    command = [sys.executable, "-m", "stoker", "generate", str(model), "--prompt", "Once", "--cache", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 64
+    assert f"stoker serve {model}" in ended.stderr
+
+
+def test_an_exported_engine_serves_the_same_vectors(embedder: Any, cache: Path, tmp_path: Path) -> None:
+    engine = next(path for path in (cache / "engines").iterdir() if path.name.startswith("qwen3_last"))
+    served = Server(tmp_path / "server.log", [str(engine), "--cache", str(tmp_path / "cache")], {})
+    try:
+        served.wait_ready()
+        assert np.allclose(embed(served, "qwen3_last", "Hello"), embed(embedder, "qwen3_last", "Hello"), atol=1e-6)
+    finally:
+        served.stop()
 
 
 def test_the_sdk_gets_the_same_vectors_in_both_encodings_and_from_ids(embedder: Any) -> None:
