@@ -18,6 +18,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/messages/count_tokens": {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]},
     "/tokenize": {"prompt": "Once"},
 }
+POOLED_BODIES: dict[str, dict[str, Any]] = {
+    "/v1/embeddings": {"model": "demo", "input": ["Hello"]},
+    "/v1/rerank": {"model": "demo", "query": "Hello", "documents": ["Once"]},
+    "/rerank": {"model": "demo", "query": "Hello", "documents": ["Once"]},
+    "/v1/ranking": {"model": "demo", "query": {"text": "Hello"}, "passages": [{"text": "Once"}]},
+}
 IN_CI = 10_000
 HUGE = 50 << 20
 
@@ -107,22 +113,31 @@ class Sender:
         self._connection.close()
 
 
-def test_hostile_bodies_are_refused_and_the_server_goes_on(url: str, cases: int) -> None:
+def check_refused(url: str, bodies: dict[str, dict[str, Any]], count: int) -> None:
+    """Each is a 4xx, and afterwards the bodies themselves are answered."""
     chance = random.Random(5)
     sender = Sender(url)
     seen: Counter[int] = Counter()
-    for number in range(cases or IN_CI):
-        path = chance.choice(list(BODIES))
+    for number in range(count):
+        path = chance.choice(list(bodies))
         make = HOSTILE[number % len(HOSTILE)]
-        body = make(chance, BODIES[path])
+        body = make(chance, bodies[path])
         status = sender.post(path, body)
         seen[status] += 1
         assert 400 <= status < 500, (make.__name__, path, status, body[:300])
-    assert {path: sender.post(path, json.dumps(body).encode()) for path, body in BODIES.items()} == dict.fromkeys(
-        BODIES, 200
-    )
+    statuses = {path: sender.post(path, json.dumps(body).encode()) for path, body in bodies.items()}
+    assert statuses == dict.fromkeys(bodies, 200)
     sender.close()
-    print(f"{cases or IN_CI} hostile bodies: {dict(seen)}")
+    print(f"{count} hostile bodies: {dict(seen)}")
+
+
+def test_hostile_bodies_are_refused_and_the_server_goes_on(url: str, cases: int) -> None:
+    check_refused(url, BODIES, cases or IN_CI)
+
+
+def test_hostile_bodies_for_vectors_and_scores_are_refused(pooled: tuple[str, tuple[str, ...]], cases: int) -> None:
+    url, own = pooled
+    check_refused(url, {path: POOLED_BODIES[path] for path in own}, (cases or IN_CI) // 20)
 
 
 def test_fifty_megabytes_are_refused_before_they_are_read(url: str) -> None:
