@@ -1,7 +1,7 @@
 """The process group of tensor parallelism: one process for each rank, all on one machine.
 
-They meet through a file of the run's own directory and talk over the loopback interface, so that no port is open to
-anybody else.
+They meet through a file of the run's own directory and talk over the loopback interface, so that nothing of theirs
+listens to other machines.
 """
 
 from __future__ import annotations

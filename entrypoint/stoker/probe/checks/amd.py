@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stoker.probe.checks.check import Check
 from stoker.probe.machine import AMD, Machine
 
-ROCM_INDEX = "https://download.pytorch.org/whl/rocm6.4"
+ROCM_INDEX = "https://download.pytorch.org/whl/rocmX.Y"
 
 
 def check_amd(machine: Machine, built_for: str) -> Iterator[Check]:
