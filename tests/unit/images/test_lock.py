@@ -14,16 +14,17 @@ else:
 
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = ("cpu", "torch")  # each an image's name too
+EXTRAS = {"cpu": ("cpu", "remotes", "otel"), "torch": ("torch",)}  # by image
 WANTED = {
-    extra: [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"][extra]]
-    for extra in EXTRAS
+    image: [Requirement(line) for line in PROJECT["dependencies"]]
+    + [Requirement(line) for extra in extras for line in PROJECT["optional-dependencies"][extra]]
+    for image, extras in EXTRAS.items()
 }
 ENTRIES = {
-    extra: re.findall(
-        r"^(\S+)==(\S+)(.*(?:\n[ ].*)*)", (ROOT / f"images/{extra}/requirements.lock").read_text(), re.MULTILINE
+    image: re.findall(
+        r"^(\S+)==(\S+)(.*(?:\n[ ].*)*)", (ROOT / f"images/{image}/requirements.lock").read_text(), re.MULTILINE
     )
-    for extra in EXTRAS
+    for image in EXTRAS
 }
 
 
