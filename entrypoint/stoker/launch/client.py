@@ -159,7 +159,8 @@ class TritonClient:
                 produced = True
                 self.last_token = time.monotonic()
             if given or outputs.told:
-                yield Delta(outputs.ids, outputs.log_probs, _perf_metrics(outputs.told), outputs.embedding)
+                told = _perf_metrics(outputs.told) if outputs.told else None
+                yield Delta(outputs.ids, outputs.log_probs, told, outputs.embedding)
             if outputs.exhausted and not produced:
                 raise RequestRefusedError("the prompt does not fit", why="no KV cache is free for it")
             if message.infer_response.parameters["triton_final_response"].bool_param:
@@ -176,7 +177,7 @@ class TritonClient:
             raise _died(str(error) or "its metrics page does not answer") from error
 
 
-@dataclass
+@dataclass(slots=True)
 class _Outputs:
     """Token ids, their log probabilities if given, whether the KV cache ran out, what is told at the end, or instead of
     ids the embedding."""
@@ -205,9 +206,9 @@ def _outputs(response: Any) -> _Outputs:
     return found
 
 
-def _perf_metrics(told: dict[str, int] | None) -> PerfMetrics | None:
-    """None also where only a part is told."""
-    if told is None or not all(name in told for name in contract.TIMES):
+def _perf_metrics(told: dict[str, int]) -> PerfMetrics | None:
+    """None where only a part is told."""
+    if not all(name in told for name in contract.TIMES):
         return None
     moments = [told[name] for name in contract.TIMES]
     queue, prefill, decode = (max(0, end - begin) / 1e9 for begin, end in itertools.pairwise(moments))
