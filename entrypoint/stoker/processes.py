@@ -10,6 +10,7 @@ from pathlib import Path
 
 _GROUP, _SESSION = 2, 3  # positions in stat_fields
 _ENDING_SECONDS = 5.0
+_TIDYING_SECONDS = 1.0
 
 
 def stat_fields(pid: int) -> list[str]:
@@ -43,12 +44,25 @@ def process_lives(pid: int) -> bool:
 
 
 def kill_session(leader: int) -> None:
-    """SIGKILL for every process of the session, those that are forked meanwhile included; returns when none lives."""
-    deadline = time.monotonic() + _ENDING_SECONDS
+    """SIGKILL for every process of the session, those that are forked meanwhile included; returns when none lives.
+
+    But for multiprocessing's resource trackers, which end by themselves once nobody is left to track, and remove from
+    /dev/shm the semaphores of those that were killed; they have a second for it.
+    """
+    began = time.monotonic()
     while living := [pid for pid in session_members(leader) if process_lives(pid)]:
+        spent = time.monotonic() - began
         for pid in living:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if time.monotonic() > deadline:  # held up inside the kernel: it dies when that lets go of it
+            if spent > _TIDYING_SECONDS or not _tracks_resources(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        if spent > _ENDING_SECONDS:  # held up inside the kernel: it dies when that lets go of it
             return
         time.sleep(0.01)
+
+
+def _tracks_resources(pid: int) -> bool:
+    try:
+        return b"multiprocessing.resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
