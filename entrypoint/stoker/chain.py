@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Set
+import time
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from stoker.build.jobs import Site, model_as_json
 from stoker.build.kinds import buildable_kinds, compiler_versions
 from stoker.build.space import check_space, weights_bytes
 from stoker.build.worker import BuildCancelledError, run_build
-from stoker.errors import BuildError, OutOfMemoryError, StoppedError
+from stoker.errors import BuildError, OutOfMemoryError, StokerError, StoppedError
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.nvidia.host import ranks_at_once
@@ -36,6 +37,7 @@ from stoker.store.key import engine_key, key_inputs
 from stoker.store.obtain import Wanted, obtain
 from stoker.store.policy import StorePolicy
 from stoker.store.store import Store
+from stoker.store.timings import Timing, Timings
 
 DEFAULT_MODEL = "demo"
 _COMPANION_BYTES = 64 << 20  # of the tokenizer and the graph, on the disk beside the weights
@@ -48,10 +50,11 @@ def make_plan_for(
     weights: bool = True,
     machine: Machine | None = None,
     buildable: bool = True,
+    given_up: Mapping[str, str] | None = None,
 ) -> Plan:
     """Probes (unless a machine is given), resolves and plans. Without `weights` no weights are fetched.
 
-    `buildable`: choose only engines that this installation can build.
+    `buildable`: choose only engines that this installation can build. `given_up`: profiles to do without, and why.
     """
     progress.phase("probing")
     here = machine or probe_machine()
@@ -62,7 +65,9 @@ def make_plan_for(
     if finished := finished_engine(model.directory):
         wishes = engine_wishes(finished, settings.wishes())
         return _planned(here, model, wishes, frozenset({finished.manifest.kind}))
-    return _planned(here, model, settings.wishes(), buildable_kinds() if buildable else None)
+    without = given_up or {}
+    plan = _planned(here, model, settings.wishes(), buildable_kinds() if buildable else None, without)
+    return replace(plan, reasons=(*without.values(), *plan.reasons))
 
 
 def _drivable(machine: Machine) -> Machine:
@@ -74,9 +79,31 @@ def _drivable(machine: Machine) -> Machine:
     return replace(machine, gpus=tuple(gpu for gpu in machine.gpus if gpu not in theirs), notes=(*machine.notes, note))
 
 
-def _planned(machine: Machine, model: Model, wishes: Wishes, available: Set[str] | None) -> Plan:
-    """By the profiles of this installation."""
-    return plan_any(machine, model, load_catalogue(), load_nvidia(), load_torch(), wishes, available)
+def following_plan(plan: Plan, settings: Settings, given_up: Iterable[str]) -> Plan | None:
+    """What the same wishes come to without these profiles; None where nothing is left, or for GPUs only the CPU."""
+    if finished_engine(plan.model.directory):
+        return None
+    try:
+        second = _planned(plan.machine, plan.model, settings.wishes(), buildable_kinds(), given_up)
+    except StokerError:
+        return None
+    return second if bool(second.chosen.devices) == bool(plan.chosen.devices) else None
+
+
+def _planned(
+    machine: Machine, model: Model, wishes: Wishes, available: Set[str] | None, without: Iterable[str] = ()
+) -> Plan:
+    """By the profiles of this installation, but for some."""
+    nvidia, torch, gone = load_nvidia(), load_torch(), frozenset(without)
+    return plan_any(
+        machine,
+        model,
+        tuple(one for one in load_catalogue() if one.name not in gone),
+        replace(nvidia, profiles=tuple(one for one in nvidia.profiles if one.name not in gone)),
+        replace(torch, profiles=tuple(one for one in torch.profiles if one.name not in gone)),
+        wishes,
+        available,
+    )
 
 
 def resolve_model(settings: Settings, progress: Progress, *, weights: bool = True) -> Model:
@@ -143,13 +170,21 @@ def obtain_engine(
 
     def make(workspace: Path, shared: Progress) -> Manifest:
         check_space(plan, workspace)
+        began = time.monotonic()
         record = run_build(plan.model, plan.chosen, workspace, shared, calibration, stop, build_site(plan, cache, key))
         if stop.is_set():
             raise StoppedError("stopped while building", remedy="nothing half-built was kept")
+        Timings(cache).record([timing(plan, "building", time.monotonic() - began)])
         return replace(manifest, build={**record, "kv_blocks": plan.memory.kv_blocks})
 
     wanted = Wanted(key, weights_bytes(plan) + _COMPANION_BYTES)
     return obtain(Store(cache), wanted, policy or StorePolicy(), progress, make, stop)
+
+
+def timing(plan: Plan, phase: str, seconds: float = 0.0) -> Timing:
+    """What a phase of this plan's engine took, or is to be compared by."""
+    chosen = plan.chosen
+    return Timing(phase, chosen.engine, chosen.precision, weights_bytes(plan), seconds)
 
 
 def build_site(plan: Plan, cache: Path, key: str) -> Site:

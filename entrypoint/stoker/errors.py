@@ -17,8 +17,9 @@
     ├── BuildError                 70  a compiler failed
     │   └── OutOfMemoryError       70  the host's memory does not hold what it needs
     ├── EngineError                70  the engine could not be started, or died
-    ├── ContainerError             69  no container engine, no image, or a container ended (with its exit code)
+    │   ├── EngineMemoryError      70  the kernel killed it for lack of memory
     │   └── UnstableEngineError    70  the engine died again and again
+    ├── ContainerError             69  no container engine, no image, or a container ended (with its exit code)
     └── StoppedError              130  the user stopped Stoker before it was ready
 
 Exit codes follow sysexits(3).
@@ -124,6 +125,10 @@ class EngineError(StokerError):
 class ContainerError(StokerError):
     exit_code = 69
     code = "container_failed"
+
+
+class EngineMemoryError(EngineError):
+    code = "engine_out_of_memory"
 
 
 class UnstableEngineError(EngineError):

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("stoker")
 _QUIET_SECONDS = 5.0
+_OVER = {
+    "starting": "started",
+    "probing": "probed",
+    "resolving": "resolved",
+    "downloading": "downloaded",
+    "planning": "planned",
+    "building": "built",
+    "loading": "loaded",
+    "warming": "warmed up",
+}
 
 
 def listener(log_format: str) -> Progress:
@@ -25,15 +35,25 @@ def listener(log_format: str) -> Progress:
 
 
 class LogProgress:
-    """A line when a phase begins, one every few seconds while it advances, and every note."""
+    """A line when a phase begins and one when it is over, one every few seconds while it advances, and every note."""
 
     def __init__(self) -> None:
         self._phase = "starting"
+        self._began = time.monotonic()
         self._spoke = 0.0
 
     def phase(self, name: str, detail: str = "") -> None:
+        """One that is open already goes on."""
+        if name != self._phase:
+            self._close(name)
         self._phase, self._spoke = name, time.monotonic()
         _LOG.info("%s%s", name, f" {detail}" if detail else "", extra={"fields": {"phase": name}})
+
+    def _close(self, following: str) -> None:
+        now = time.monotonic()
+        seconds, self._began = now - self._began, now
+        fields = {"phase": self._phase, "seconds": round(seconds, 3)}
+        _LOG.info("%s %.1f s", ended(self._phase, following), seconds, extra={"fields": fields})
 
     def advance(self, done: int, total: int, unit: str = "bytes") -> None:
         if time.monotonic() - self._spoke < _QUIET_SECONDS:
@@ -103,6 +123,17 @@ class Tee:
     def note(self, text: str) -> None:
         for each in self._listeners:
             each.note(text)
+
+
+def ended(phase: str, following: str) -> str:
+    """What to say of a phase, before its seconds, when another follows it."""
+    if phase == "ready":
+        return "was ready for"
+    if following == "failed":
+        return f"{phase} failed after"
+    if following == "draining":
+        return f"{phase} was stopped after"
+    return f"{_OVER.get(phase, phase)} in"
 
 
 def _bar(console: Console) -> Bar:

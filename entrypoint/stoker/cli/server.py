@@ -9,15 +9,23 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from stoker.chain import make_plan_for, obtain_planned
+from stoker.chain import following_plan, make_plan_for, obtain_planned, timing
 from stoker.cli.listeners import Listeners
 from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import Tee, listener
 from stoker.cli.service import capacity_of, service_of
-from stoker.errors import DamagedEngineError, EngineError, StokerError, StoppedError, UnstableEngineError
+from stoker.errors import (
+    DamagedEngineError,
+    EngineError,
+    EngineMemoryError,
+    StokerError,
+    StoppedError,
+    UnstableEngineError,
+)
 from stoker.launch.runtime import supervisor_for
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.plan.render import plan_document
@@ -25,11 +33,13 @@ from stoker.plan.step_down import stepped_down
 from stoker.plan.types import Plan
 from stoker.serve.frontend import Frontend, load_frontend
 from stoker.serve.service import Service
+from stoker.serve.watched import WatchedFiles
 from stoker.settings.layers import Settings
 from stoker.store.engine import Engine
 from stoker.store.integrity import damage_of
 from stoker.store.obtain import put_aside
 from stoker.store.store import Store
+from stoker.store.timings import Timings
 
 _LOG = logging.getLogger("stoker")
 _T = TypeVar("_T")
@@ -57,11 +67,13 @@ class _Serving:
     ) -> None:
         self.settings = settings
         self.reread = reread
-        self.steps_down = 0
+        self.steps_down: list[str] = []
+        self.given_up: dict[str, str] = {}
         self.service = service
         self.lifecycle = service.lifecycle
         self.server = listeners
-        self.progress = Tee(self.lifecycle, listener(resolved_format(settings.log_format)))
+        self.told = listener(resolved_format(settings.log_format))
+        self.progress = Tee(self.lifecycle, self.told)
         self.stopping = asyncio.Event()
         self.cancel = threading.Event()
         self.signal = 0
@@ -87,21 +99,31 @@ class _Serving:
             plan, engine = await _in_thread(self._prepare)
             try:
                 fault = await self._serve_engine(plan, engine)
-            except UnstableEngineError as error:
+            except (UnstableEngineError, EngineMemoryError) as error:
                 await self._step_down(plan, error)
             else:
                 await self._replace(engine, fault)
 
-    async def _step_down(self, plan: Plan, error: UnstableEngineError) -> None:
-        """Lets the next round drive the engine less hard; raises the error where that is not possible any more."""
-        smaller = stepped_down(plan)
-        if smaller is None:
-            raise error
-        _LOG.error("%s; trying again with smaller limits: %s", error, smaller.reasons[-1])
-        self.lifecycle.forget(smaller.reasons[-1])
+    async def _step_down(self, plan: Plan, error: EngineError) -> None:
+        """Lets the next round drive the engine less hard, or take the plan's next profile where that is not possible
+        any more; raises the error where there is none."""
+        if smaller := stepped_down(plan, error.what):
+            _LOG.error("%s; trying again with smaller limits: %s", error, smaller.reasons[-1])
+            self.lifecycle.forget(smaller.reasons[-1])
+            self.steps_down.append(error.what)
+        else:
+            await self._give_up_profile(plan, error)
         assert self.supervisor is not None
         await self.supervisor.stop()
-        self.steps_down += 1
+
+    async def _give_up_profile(self, plan: Plan, error: EngineError) -> None:
+        given_up = {**self.given_up, plan.chosen.profile: f"{plan.chosen.profile} was given up: {error}"}
+        following = await _in_thread(lambda: following_plan(plan, self.settings, given_up))
+        if following is None:
+            raise error
+        _LOG.error("%s; nothing is left to halve, so the next profile is taken: %s", error, following.chosen.profile)
+        self.lifecycle.forget(f"{plan.chosen.profile} was given up, {following.chosen.profile} takes its place")
+        self.given_up, self.steps_down = given_up, []
 
     async def _serve_engine(self, plan: Plan, engine: Engine) -> str:
         """Returns what is damaged in the engine; raises why it was given up."""
@@ -116,7 +138,7 @@ class _Serving:
                 heartbeat=min(5.0, self.settings.engine_timeout / 4),
                 deaths=self.settings.restart_limit,
             ),
-            on_state=self.lifecycle.engine_state,
+            on_state=self._follow,
         )
         damage = asyncio.ensure_future(self._damage(engine))
         try:
@@ -131,10 +153,12 @@ class _Serving:
     async def _until_given_up(
         self, supervisor: Supervisor, plan: Plan, engine: Engine, damage: asyncio.Future[str]
     ) -> str:
+        before = self.lifecycle.phase_seconds()
         await supervisor.start(self.progress)
         frontend = await asyncio.to_thread(self._frontend, engine, plan)
         self.service.attach(supervisor.client, frontend)
         self.progress.phase("ready")
+        self._record(plan, before)
         self._announce(plan)
         failed = asyncio.ensure_future(supervisor.wait_failed())
         try:
@@ -144,6 +168,20 @@ class _Serving:
             raise await failed
         finally:
             failed.cancel()
+
+    def _follow(self, state: str) -> None:
+        """The engine's states, once it serves: those of a restart are told like those of a start."""
+        before = self.lifecycle.current
+        self.lifecycle.engine_state(state)
+        if self.lifecycle.current != before:
+            self.told.phase(self.lifecycle.current, self.lifecycle.detail)
+
+    def _record(self, plan: Plan, before: Mapping[str, float]) -> None:
+        """What its phases took, for the estimates of later starts; `before`: what they had taken in earlier rounds."""
+        took = self.lifecycle.phase_seconds()
+        Timings(self.settings.cache).record(
+            timing(plan, phase, took[phase] - before.get(phase, 0.0)) for phase in ("loading", "warming")
+        )
 
     async def _damage(self, engine: Engine) -> str:
         """Hashes the engine beside serving, where that is wished; empty when all is right."""
@@ -162,15 +200,29 @@ class _Serving:
         put_aside(store, engine.manifest.key, fault, self.progress)
 
     def _prepare(self) -> tuple[Plan, Engine]:
-        plan = make_plan_for(self.settings, self.progress)
-        self.service.plan = plan_document(plan)
-        for reason in plan.reasons:
+        first = make_plan_for(self.settings, self.progress, given_up=self.given_up)
+        self.service.plan = plan_document(first)
+        for reason in first.reasons:
             self.progress.note(reason)
-        plan, engine = obtain_planned(plan, self.settings, self.progress, self.cancel)
-        self.service.plan = plan_document(plan)  # another one where the first failed to build
-        for _ in range(self.steps_down):  # only now: the key is of the plan that the engine was built for
-            plan = stepped_down(plan) or plan
+        self._expect(first)
+        plan, engine = obtain_planned(first, self.settings, self.progress, self.cancel)
+        if plan is not first:
+            self.given_up[first.chosen.profile] = plan.reasons[0]
+            self._expect(plan)
+        for why in self.steps_down:  # only now: the key is of the plan that the engine was built for
+            plan = stepped_down(plan, why) or plan
+        self.service.plan = plan_document(plan)
         return plan, engine
+
+    def _expect(self, plan: Plan) -> None:
+        """Tells how long phases will take, as far as this cache remembers engines like this one."""
+        timings = Timings(self.settings.cache)
+        known = {phase: timings.expected(timing(plan, phase)) for phase in ("building", "loading", "warming")}
+        seconds = {phase: expected for phase, expected in known.items() if expected is not None}
+        self.lifecycle.expect(seconds)
+        if seconds:
+            told = ", ".join(f"{phase} {expected:.1f} s" for phase, expected in seconds.items())
+            self.progress.note(f"engines like this one took, for {told}")
 
     def _frontend(self, engine: Engine, plan: Plan) -> Frontend:
         return load_frontend(
@@ -198,7 +250,7 @@ class _Serving:
         if task.done():
             return self._failed(task)
         was_ready = self.lifecycle.serving is not None
-        self.lifecycle.drain()
+        self.progress.phase("draining", f"{self.lifecycle.in_flight} requests in flight" if was_ready else "")
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, StoppedError):
             await task
@@ -215,8 +267,9 @@ class _Serving:
 
     async def _drain(self) -> int:
         """0 when every request in flight could finish in time, else as the signal says."""
-        self.progress.phase("draining", f"{self.lifecycle.in_flight} requests in flight")
+        began = time.monotonic()
         if await self.lifecycle.drained(self.settings.drain_timeout):
+            _LOG.info("drained in %.1f s", time.monotonic() - began)
             return 0
         _LOG.warning("%d requests did not finish in %g s", self.lifecycle.in_flight, self.settings.drain_timeout)
         self.lifecycle.abort()
@@ -230,7 +283,9 @@ class _Serving:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _reload(self) -> None:
-        """SIGHUP: the settings are read again, and the log level is that of now. A bad file changes nothing."""
+        """SIGHUP: API keys, certificates and settings are read again; of the settings the log level takes effect. A bad
+        file changes nothing."""
+        WatchedFiles.look_again()
         try:
             settings = self.reread()
         except StokerError as error:

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-from stoker.errors import EngineError
+from stoker.errors import EngineError, EngineMemoryError
 from stoker.launch.server import TritonServer
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -23,7 +23,7 @@ _LONGEST = 600
 def cause_of_death(server: TritonServer, kills_before: int) -> EngineError:
     code = server.process.returncode
     if out_of_memory_kills() > kills_before:
-        return EngineError(
+        return EngineMemoryError(
             "the engine was killed for lack of memory",
             why="the container's memory limit was reached",
             remedy="raise the limit, or choose a smaller --max-seq-len, --max-batch-size or --precision",

@@ -7,11 +7,11 @@ from dataclasses import replace
 from stoker.plan.types import Plan
 
 
-def stepped_down(plan: Plan) -> Plan | None:
+def stepped_down(plan: Plan, why: str) -> Plan | None:
     """Half as many sequences at once and half the KV cache, but never less than one longest sequence needs.
 
-    Both are launch limits for every kind: a compiled engine runs with fewer sequences than it was built for. None
-    where nothing is left to halve.
+    `why` goes into the plan's reasons. Both are launch limits for every kind: a compiled engine runs with fewer
+    sequences than it was built for. None where nothing is left to halve.
     """
     chosen, memory = plan.chosen, plan.memory
     least = -(-chosen.max_seq_len // max(1, memory.kv_block_tokens))
@@ -22,5 +22,5 @@ def stepped_down(plan: Plan) -> Plan | None:
     bytes_per_block = memory.kv_block_tokens * memory.kv_bytes_per_token
     smaller = replace(memory, kv_blocks=blocks, kv_cache=blocks * bytes_per_block)
     less = f"{batch} sequences at once instead of {chosen.max_batch_size}, {blocks} KV blocks"
-    why = f"the engine died repeatedly: {less}"
-    return replace(plan, chosen=replace(chosen, max_batch_size=batch), memory=smaller, reasons=(*plan.reasons, why))
+    reasons = (*plan.reasons, f"{why}: {less}")
+    return replace(plan, chosen=replace(chosen, max_batch_size=batch), memory=smaller, reasons=reasons)

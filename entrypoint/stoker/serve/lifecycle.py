@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +40,7 @@ class Lifecycle:
         self._unit = "bytes"
         self._began = self._created = time.monotonic()
         self._elapsed: dict[str, float] = {}
+        self._expected: Mapping[str, float] = {}
         self._error: StokerError | None = None
         self._serving: Serving | None = None
         self._in_flight = 0
@@ -67,6 +68,10 @@ class Lifecycle:
     def note(self, text: str) -> None:
         with self._lock:
             self._detail = text
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """How long phases are likely to take, by what they took before."""
+        self._expected = seconds
 
     # Readiness
 
@@ -110,6 +115,10 @@ class Lifecycle:
     @property
     def current(self) -> str:
         return self._phase
+
+    @property
+    def detail(self) -> str:
+        return self._detail
 
     @property
     def ready(self) -> bool:
@@ -192,11 +201,23 @@ class Lifecycle:
                 "ready": self.ready,
                 "percent": round(min(100.0, 100.0 * done / total), 1) if known else None,
                 "progress": {"done": done, "total": total, "unit": self._unit} if known else None,
-                "eta_seconds": round(spent * (total - done) / done, 1) if known and 0 < done <= total else None,
+                "eta_seconds": _seconds_left(spent, done, total, self._expected.get(self._phase)),
                 "elapsed_seconds": round(time.monotonic() - self._created, 3),
                 "phases": [{"name": name, "seconds": round(value, 3)} for name, value in seconds.items()],
                 "error": _told(self._error),
             }
+
+
+def _seconds_left(spent: float, done: int, total: int, expected: float | None) -> float | None:
+    """By the throughput so far, which counts the more the further it has come, and by what the phase took before, for
+    as long as it has not taken longer. None where neither is known."""
+    measured = spent * (total - done) / done if 0 < done <= total else None
+    before = expected - spent if expected is not None and expected > spent else None
+    if measured is None or before is None:
+        known = before if measured is None else measured
+        return None if known is None else round(known, 1)
+    share = done / total
+    return round(share * measured + (1 - share) * before, 1)
 
 
 def _told(error: StokerError | None) -> dict[str, str] | None:

@@ -10,19 +10,27 @@ CHECK_SECONDS = 1.0
 
 
 class WatchedFiles:
-    """`changed` is asked often, and looks at most once a second."""
+    """`changed` is asked often, and looks at most once a second, or when told to."""
+
+    _told = 0
+
+    @classmethod
+    def look_again(cls) -> None:
+        """All of them look when they are next asked."""
+        cls._told += 1
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
         self._seen = self._look()
         self._looked = time.monotonic()
+        self._heard = self._told
 
     def changed(self) -> bool:
         """Whether any is another file than when this last said so (or than at the beginning)."""
         now = time.monotonic()
-        if now - self._looked < CHECK_SECONDS:
+        if now - self._looked < CHECK_SECONDS and self._heard == self._told:
             return False
-        self._looked = now
+        self._looked, self._heard = now, self._told
         found = self._look()
         if found == self._seen:
             return False

@@ -60,6 +60,23 @@ def test_startup_tells_phase_progress_and_times(unready: Service, ask: Any) -> N
     assert (report["percent"], report["progress"], report["eta_seconds"]) == (None, None, None)
 
 
+def test_the_time_left_is_told_by_what_the_phase_took_before_until_its_own_throughput_tells(
+    unready: Service, ask: Any
+) -> None:
+    lifecycle = unready.lifecycle
+    lifecycle.expect({"building": 1000.0, "warming": 0.0})
+    lifecycle.phase("building")
+    before = ask("/v1/health/startup").json["eta_seconds"]
+    lifecycle.advance(1, 4)  # its own throughput tells of next to nothing left
+    begun = ask("/v1/health/startup").json["eta_seconds"]
+    lifecycle.advance(3, 4)
+    further = ask("/v1/health/startup").json["eta_seconds"]
+    assert 990 < before <= 1000
+    assert (begun, further) == (pytest.approx(0.75 * before, abs=5), pytest.approx(0.25 * before, abs=5))
+    lifecycle.phase("warming")  # it has taken longer than ever before
+    assert ask("/v1/health/startup").json["eta_seconds"] is None
+
+
 def test_a_failure_is_told_and_final(unready: Service, ask: Any) -> None:
     unready.lifecycle.fail(BuildError("the compiler failed", why="no memory", remedy="use --precision int4"))
     unready.lifecycle.phase("building")

@@ -1,0 +1,78 @@
+"""What building, loading and warming engines took, so that the next start can tell how long it has left.
+
+`timings.json` beside the engines: hints, on which no engine, no key and no decision depends. What cannot be read or
+written is left alone, and of two processes that write at once the later one wins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from stoker.store.owner import this_process
+
+_NAME = "timings.json"
+_KEPT = 5
+_ALIKE = 0.1  # engines whose sizes differ by no more have taken as long
+
+
+@dataclass(frozen=True)
+class Timing:
+    """`bytes`: of the engine's weights."""
+
+    phase: str
+    kind: str
+    precision: str
+    bytes: int
+    seconds: float
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        return self.phase, self.kind, self.precision
+
+
+class Timings:
+    """Of the engines under one cache directory; the last few of each kind, precision and phase."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._path = cache / _NAME
+
+    def record(self, timings: Iterable[Timing]) -> None:
+        known = sorted([*self._read(), *timings], key=lambda each: each.group)
+        kept = [one for _, group in groupby(known, key=lambda each: each.group) for one in [*group][-_KEPT:]]
+        with contextlib.suppress(OSError):
+            self._write(json.dumps([asdict(each) for each in kept], indent=1))
+
+    def expected(self, wanted: Timing) -> float | None:
+        """Seconds for an engine such as this one, whose own are not looked at: the median of those of its size, else
+        of all of its kind in proportion to their sizes. None without any."""
+        known = [each for each in self._read() if each.group == wanted.group and each.bytes > 0]
+        alike = [each.seconds for each in known if abs(each.bytes - wanted.bytes) <= _ALIKE * wanted.bytes]
+        if found := alike or [each.seconds * wanted.bytes / each.bytes for each in known]:
+            return statistics.median(found)
+        return None
+
+    def _read(self) -> list[Timing]:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            return [_timing(each) for each in json.loads(self._path.read_bytes())]
+        return []
+
+    def _write(self, text: str) -> None:
+        """Whole or not at all; what a kill leaves is swept with the rest of `tmp/`."""
+        with tempfile.TemporaryDirectory(dir=self._cache / "tmp", prefix=f"timings-{this_process()}-") as folder:
+            file = Path(folder) / _NAME
+            file.write_text(text)
+            file.replace(self._path)
+
+
+def _timing(document: dict[str, Any]) -> Timing:
+    phase, kind, precision = (str(document[name]) for name in ("phase", "kind", "precision"))
+    return Timing(phase, kind, precision, int(document["bytes"]), float(document["seconds"]))

@@ -1,0 +1,42 @@
+"""What the log says of phases."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+from stoker.cli.progress import LogProgress
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [re.sub(r"\d+\.\d s$", "N s", record.getMessage()) for record in caplog.records]
+
+
+def test_each_phase_is_told_when_it_begins_and_with_its_seconds_when_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "stoker")
+    progress = LogProgress()
+    for name in ("building", "building", "loading", "warming", "ready", "loading", "ready", "draining"):
+        progress.phase(name)
+    told = ["started in N s", "building", "building", "built in N s", "loading", "loaded in N s", "warming"]
+    told += ["warmed up in N s", "ready", "was ready for N s", "loading", "loaded in N s", "ready"]
+    assert lines(caplog) == [*told, "was ready for N s", "draining"]
+    closing = caplog.records[3]
+    assert closing.fields["phase"] == "building"
+    assert closing.fields["seconds"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("following", "said"), [("failed", "building failed after N s"), ("draining", "building was stopped after N s")]
+)
+def test_a_phase_that_did_not_end_well_is_not_called_over(
+    caplog: pytest.LogCaptureFixture, following: str, said: str
+) -> None:
+    caplog.set_level(logging.INFO, "stoker")
+    progress = LogProgress()
+    progress.phase("building")
+    progress.phase(following)
+    assert said in lines(caplog)
