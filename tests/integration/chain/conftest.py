@@ -21,8 +21,8 @@ READY_SECONDS = 120
 class Server:
     """`output` is everything it said so far."""
 
-    def __init__(self, log: Path, arguments: list[str], environment: dict[str, str]) -> None:
-        self.port = free_port()
+    def __init__(self, log: Path, arguments: list[str], environment: dict[str, str], port: int | None = None) -> None:
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
         command = [sys.executable, "-m", "stoker", "serve", *arguments, "--port", str(self.port)]
@@ -70,6 +70,9 @@ class Server:
 
     def stub(self) -> int:
         return next(pid for pid, name in self.children().items() if name.startswith("triton_python"))
+
+    def triton(self) -> int:
+        return next(pid for pid, name in self.children().items() if name.startswith("tritonserver"))
 
 
 def _children(parent: int) -> dict[int, str]:

@@ -23,6 +23,11 @@ def load() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def growth() -> ModuleType:
+    return load_module("faults_growth", HERE / "growth.py")
+
+
+@pytest.fixture(scope="session")
 def hub_server() -> ModuleType:
     return load_module("faults_hub_server", HERE.parents[1] / "hub_server.py")
 
@@ -43,9 +48,9 @@ def start(tmp_path: Path, cache: Path) -> Iterator[Callable[..., object]]:
     """Starts servers and sees to it that none is left."""
     servers: list[chain.Server] = []
 
-    def begin(*arguments: str, cache: Path = cache, **environment: str) -> chain.Server:
+    def begin(*arguments: str, cache: Path = cache, port: int | None = None, **environment: str) -> chain.Server:
         log = tmp_path / f"server-{len(servers)}.log"
-        servers.append(chain.Server(log, [*arguments, "--cache", str(cache)], environment))
+        servers.append(chain.Server(log, [*arguments, "--cache", str(cache)], environment, port))
         return servers[-1]
 
     yield begin
