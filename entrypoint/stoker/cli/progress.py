@@ -43,7 +43,9 @@ class LogProgress:
         self._spoke = 0.0
 
     def phase(self, name: str, detail: str = "") -> None:
-        """One that is open already goes on."""
+        """One that is open already goes on, and after draining comes no other but failed."""
+        if self._phase == "draining" and name != "failed":
+            return
         if name != self._phase:
             self._close(name)
         self._phase, self._spoke = name, time.monotonic()

@@ -43,6 +43,8 @@ from stoker.store.timings import Timings
 
 _LOG = logging.getLogger("stoker")
 _T = TypeVar("_T")
+_BUILD_ENDS_SECONDS = 10.0  # its processes are killed and what it wrote is deleted
+_PREPARATION_ENDS_SECONDS = 1.0  # what takes longer, as a download under way, is left to the process's end
 
 
 def run_server(settings: Settings, reread: Callable[[], Settings]) -> int:
@@ -51,12 +53,24 @@ def run_server(settings: Settings, reread: Callable[[], Settings]) -> int:
 
     service = service_of(settings)
     with Listeners(settings, service) as listeners:
-        code: int = uvloop.run(_serve(settings, service, listeners, reread))
-        return code
+        code, at_rest = uvloop.run(_serve(settings, service, listeners, reread))
+    if not at_rest:
+        _leave(code)
+    return int(code)
 
 
-async def _serve(settings: Settings, service: Service, listeners: Listeners, reread: Callable[[], Settings]) -> int:
-    return await _Serving(settings, service, listeners, reread).run()
+async def _serve(
+    settings: Settings, service: Service, listeners: Listeners, reread: Callable[[], Settings]
+) -> tuple[int, bool]:
+    """The exit code, and whether no thread is left at work."""
+    serving = _Serving(settings, service, listeners, reread)
+    return await serving.run(), serving.prepared.is_set()
+
+
+def _leave(code: int) -> None:
+    """Ends the process at once: at a regular end Python waits for the threads of a download under way."""
+    logging.shutdown()
+    os._exit(code)
 
 
 class _Serving:
@@ -76,6 +90,8 @@ class _Serving:
         self.progress = Tee(self.lifecycle, self.told)
         self.stopping = asyncio.Event()
         self.cancel = threading.Event()
+        self.prepared = threading.Event()
+        self.prepared.set()
         self.signal = 0
         self.supervisor: Supervisor | None = None
 
@@ -96,7 +112,7 @@ class _Serving:
     async def _serve(self) -> int:
         """Until the engine is given up, which is raised. One that turns out to be damaged is replaced."""
         while True:
-            plan, engine = await _in_thread(self._prepare)
+            plan, engine = await _in_thread(self._preparation)
             try:
                 fault = await self._serve_engine(plan, engine)
             except (UnstableEngineError, EngineMemoryError) as error:
@@ -199,6 +215,13 @@ class _Serving:
             raise DamagedEngineError(f"the engine {engine.directory} is damaged", why=fault, remedy="export it again")
         put_aside(store, engine.manifest.key, fault, self.progress)
 
+    def _preparation(self) -> tuple[Plan, Engine]:
+        self.prepared.clear()
+        try:
+            return self._prepare()
+        finally:
+            self.prepared.set()
+
     def _prepare(self) -> tuple[Plan, Engine]:
         first = make_plan_for(self.settings, self.progress, given_up=self.given_up)
         self.service.plan = plan_document(first)
@@ -249,11 +272,14 @@ class _Serving:
         told.cancel()
         if task.done():
             return self._failed(task)
-        was_ready = self.lifecycle.serving is not None
+        was_ready, phase = self.lifecycle.serving is not None, self.lifecycle.current
         self.progress.phase("draining", f"{self.lifecycle.in_flight} requests in flight" if was_ready else "")
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, StoppedError):
             await task
+        await asyncio.to_thread(
+            self.prepared.wait, _BUILD_ENDS_SECONDS if phase == "building" else _PREPARATION_ENDS_SECONDS
+        )
         return None if was_ready else 128 + self.signal
 
     def _failed(self, task: asyncio.Future[int]) -> int:
