@@ -54,6 +54,8 @@ def _streamed(response: http.client.HTTPResponse, text: list[str], leave_after: 
     for line in response:
         if leave_after is not None and time.monotonic() - began > leave_after:
             return "left"
+        if not line.endswith(b"\n"):  # the connection broke in the middle of it
+            return "closed"
         if not line.startswith(b"data: "):
             continue
         if line == b"data: [DONE]\n":
@@ -70,7 +72,9 @@ def _text(document: dict[str, Any]) -> str:
     if not document["choices"]:
         return ""
     choice = document["choices"][0]
-    return str(choice["text"] if "text" in choice else (choice.get("delta") or choice["message"]).get("content") or "")
+    if "text" in choice:
+        return str(choice["text"])
+    return choice["delta" if "delta" in choice else "message"].get("content") or ""
 
 
 @cache
