@@ -193,7 +193,7 @@ NAMES = ("smollm2-135m", "qwen2.5-0.5b", "phi-3-mini", "gemma-2-9b", "llama-3.1-
 
 @given(
     name=st.sampled_from(NAMES),
-    memory=st.integers(30, 600),
+    memory=st.integers(64, 600),
     cores=st.integers(1, 200),
     context=st.none() | st.integers(1, 4096),
     batch=st.none() | st.integers(1, 8),
