@@ -164,6 +164,18 @@ def alone(port: int, known: Sequence[Any]) -> dict[str, str]:
     return {name: text for name, (_, text) in answers.items()}
 
 
+def every_step(port: int) -> None:
+    """Prompts of each number of tokens that a step may have, one after the other: OpenVINO keeps what it prepares for
+    each."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/plan", timeout=30) as answer:
+        most = int(json.load(answer)["chosen"]["max_num_tokens"])
+    chance = random.Random(2)
+    for count in range(1, most + 1):
+        body = {"prompt": [chance.randrange(100, 1000) for _ in range(count)], "max_tokens": 1, "temperature": 0}
+        outcome, _ = put(port, questions.Question(f"{count} tokens", "/v1/completions", body))
+        assert outcome == "done"
+
+
 def completions(tokens: int) -> list[Any]:
     return [questions.completion(prompt, tokens) for prompt in PROMPTS]
 

@@ -41,7 +41,10 @@ def test_clients_that_disconnect_leave_nothing_behind(start, rounds, load, recor
 
 @pytest.mark.skipif(not os.environ.get("SOAK"), reason="make soak")
 def test_memory_and_descriptors_stay_flat(start, load, growth, record_property) -> None:
-    """SOAK_SECONDS of mixed load, 1800 unless told; the first third is warm-up, in which the KV cache is touched.
+    """SOAK_SECONDS of mixed load, 1800 unless told; the first third is warm-up.
+
+    What fills up and then stays is filled in it: the KV cache, whose pages are resident once they have been used, and
+    what OpenVINO prepares for each size of a step.
 
     In f32 throughout, so that an answer is the same whatever else is in its batch: bf16 rounds by the batch, and where
     two tokens are as good as equally likely, the other one comes.
@@ -49,6 +52,7 @@ def test_memory_and_descriptors_stay_flat(start, load, growth, record_property) 
     seconds = float(os.environ.get("SOAK_SECONDS", "1800"))
     server = start("demo", "--precision", "f32", "--kv-precision", "f32")
     server.wait_ready()
+    load.every_step(server.port)
     known = load.questions.mixed()
     answers = load.Answers(server.port, known, load.alone(server.port, known))
     samples = growth.Samples({"api": server.process.pid, "stub": server.stub(), "triton": server.triton()})
