@@ -9,6 +9,7 @@ import os
 import struct
 import time
 from array import array
+from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +64,50 @@ class _Link:
     over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+class _Messages:
+    """Those of a call, which are read to its end by a task of their own, whoever waits for them meanwhile.
+
+    A stream is left to end by itself: Triton 2.51 never frees what it keeps of one, some kilobytes, when that is
+    cancelled between its last response and its end; and grpc.aio, which cancels a call with the task that waits for its
+    next message, never frees that message.
+    """
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._read: deque[Any] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: BaseException | None = None
+        self.ended = asyncio.get_running_loop().create_future()
+
+    async def next(self) -> Any:
+        """grpc.aio.EOF at the end. Raises what reading raised."""
+        if not self._read:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        message = self._read[0]
+        if message is not grpc.aio.EOF:
+            self._read.popleft()
+        elif self._failure is not None:
+            raise self._failure
+        return message
+
+    async def read(self) -> None:
+        """Until the end, which comes when the request is over, was stopped, or its call is cancelled."""
+        try:
+            while (message := await self._call.read()) is not grpc.aio.EOF:
+                self._put(message)
+            await self._call.code()
+        except _ENDS as error:
+            self._failure = error
+        self._put(grpc.aio.EOF)
+        self.ended.set_result(None)
+
+    def _put(self, message: Any) -> None:
+        self._read.append(message)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
 class TritonClient:
     """An EngineClient whose server may be replaced under it: `attach` to a new one, `detach` when it died.
 
@@ -113,12 +158,14 @@ class TritonClient:
         if link is None:
             raise _died(self._reason)
         call = link.stub.ModelStreamInfer()
+        messages = _Messages(call)
         link.calls.add(call)
         wire_id = f"{generation.request_id}/{next(self._serial)}"
         over = False
         try:
             await _write(link, call, encode_request(generation, wire_id))
-            async for delta in self._deltas(call):
+            self._beside(messages.read())
+            async for delta in self._deltas(messages):
                 yield delta
             over = True
         except (asyncio.CancelledError, asyncio.InvalidStateError):
@@ -134,10 +181,8 @@ class TritonClient:
             link.calls.discard(call)
             if link.failure:
                 call.cancel()
-            elif over:
-                self._beside(_read_out(call))
-            else:
-                self._beside(_stop(link, call, wire_id))
+            elif not over:
+                self._beside(_stop(link, call, messages, wire_id))
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Lets it go on when nobody waits for the request any more."""
@@ -145,10 +190,10 @@ class TritonClient:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _deltas(self, call: Any) -> AsyncGenerator[Delta, None]:
+    async def _deltas(self, messages: _Messages) -> AsyncGenerator[Delta, None]:
         produced = False
         while True:
-            message = await call.read()
+            message = await messages.next()
             if message is grpc.aio.EOF:
                 raise _died("its stream ended early")
             if message.error_message:
@@ -235,14 +280,15 @@ async def _write_all(call: Any, request: Any) -> None:
     await call.done_writing()
 
 
-async def _stop(link: _Link, call: Any, wire_id: str) -> None:
+async def _stop(link: _Link, call: Any, messages: _Messages, wire_id: str) -> None:
     """Ends a request before the engine's next step.
 
     A cancelled call would tell Triton the same, but to hear of it the model would have to ask about each of its
-    requests in each step, and Triton would keep the call's state.
+    requests in each step.
     """
     await _send_stop(link, wire_id)
-    await _read_out(call)
+    await asyncio.wait({messages.ended}, timeout=_STOP_SECONDS)
+    call.cancel()
 
 
 async def _send_stop(link: _Link, wire_id: str) -> None:
@@ -253,25 +299,9 @@ async def _send_stop(link: _Link, wire_id: str) -> None:
     link.calls.add(call)
     with contextlib.suppress(*_ENDS):
         await _write(link, call, _encoded(wire_id, _STOP_INPUTS))
-    await _read_out(call)
-    link.calls.discard(call)
-
-
-async def _read_out(call: Any) -> None:
-    """To the stream's own end, and only one that does not come to it is cancelled.
-
-    Triton 2.51 never frees what it keeps of a stream, some kilobytes, when that is cancelled between its last response
-    and its end.
-    """
-    with contextlib.suppress(*_ENDS, asyncio.TimeoutError):
-        await asyncio.wait_for(_to_the_end(call), _STOP_SECONDS)
+        await _Messages(call).read()
     call.cancel()
-
-
-async def _to_the_end(call: Any) -> None:
-    while await call.read() is not grpc.aio.EOF:
-        pass
-    await call.code()
+    link.calls.discard(call)
 
 
 def encode_request(generation: Generation, wire_id: str) -> Any:

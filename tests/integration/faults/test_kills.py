@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.loading import load as load_module
 
+from stoker.processes import process_lives
 from stoker.resolve.local import DEMO_DIRECTORY
 
 chain_life = load_module("faults_chain_life", Path(__file__).parents[1] / "chain" / "test_life.py")
@@ -152,6 +153,7 @@ def test_processes_killed_and_stopped_under_load(start, cache: Path, rounds, loa
             began, closed = time.monotonic(), clients.outcomes["closed"]
             run.suffer(kind)
             recovery[kind].append(time.monotonic() - began)
+            print(f"{number + 1} {kind} {recovery[kind][-1]:.1f} s", flush=True)
             wait_for_answers(run.server, clients)
             assert kind == "api" or clients.outcomes["closed"] == closed, "a client was hung up on by a living server"
     figures = {kind: (round(min(seen), 1), round(max(seen), 1), len(seen)) for kind, seen in recovery.items() if seen}
@@ -181,12 +183,12 @@ class Run:
             fault(self.server, pid, signal.SIGSTOP if kind == "wedge" else signal.SIGKILL)
 
     def _begin_again(self) -> None:
-        killed, children = self.server, list(self.server.children())
+        killed, children = self.server, self.server.children()
         killed.process.kill()
         killed.process.wait()
         self.server = self._start(killed.port)
         self.server.wait_ready()
-        assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+        self.server.wait_until(lambda: not any(map(process_lives, children)), f"alone, without one of {children}", 10)
         assert shared_memory(killed) == []
         assert "found the engine" in self.server.output
 
