@@ -10,7 +10,7 @@ from pathlib import Path
 
 _GROUP, _SESSION = 2, 3  # positions in stat_fields
 _ENDING_SECONDS = 5.0
-_TIDYING_SECONDS = 1.0
+_TIDYING_SECONDS = 3.0
 
 
 def stat_fields(pid: int) -> list[str]:
@@ -47,7 +47,7 @@ def kill_session(leader: int) -> None:
     """SIGKILL for every process of the session, those that are forked meanwhile included; returns when none lives.
 
     But for multiprocessing's resource trackers, which end by themselves once nobody is left to track, and remove from
-    /dev/shm the semaphores of those that were killed; they have a second for it.
+    /dev/shm the semaphores of those that were killed; they have a few seconds for it.
     """
     began = time.monotonic()
     while living := [pid for pid in session_members(leader) if process_lives(pid)]:
