@@ -16,7 +16,8 @@ from stoker.probe.probe import probe_machine
 from stoker.progress import Progress
 from stoker.settings.layers import Settings
 from stoker.settings.origin import Origin
-from stoker.settings.spec import SETTINGS, Setting
+from stoker.settings.setting import Setting
+from stoker.settings.spec import SETTINGS
 
 _OTHERWISE = ("model", "cache", "log-format")
 """What `stoker.bench.run` and `stoker.bench.server` give the children themselves."""

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 from stoker.errors import UsageError
 from stoker.settings.layers import Settings, load_settings
-from stoker.settings.spec import SETTINGS, Setting
+from stoker.settings.setting import Setting
+from stoker.settings.spec import SETTINGS
 
 
 class Parser(argparse.ArgumentParser):

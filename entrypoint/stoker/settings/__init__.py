@@ -2,6 +2,7 @@
 
 from stoker.settings.layers import Settings, load_settings
 from stoker.settings.origin import Origin, Sourced
-from stoker.settings.spec import SETTINGS, Setting
+from stoker.settings.setting import Setting
+from stoker.settings.spec import SETTINGS
 
 __all__ = ["SETTINGS", "Origin", "Setting", "Settings", "Sourced", "load_settings"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from stoker.settings.spec import SETTINGS, Setting
+from stoker.settings.setting import Setting
+from stoker.settings.spec import SETTINGS
 
 BEGIN = "<!-- begin: written by `python -m stoker.settings.docs` -->"
 END = "<!-- end -->"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stoker.errors import UsageError
-from stoker.settings.spec import BY_NAME, SETTINGS, Setting, canonical
+from stoker.settings.setting import Setting
+from stoker.settings.spec import BY_NAME, SETTINGS, canonical
 from stoker.settings.value import nearest
 
 if TYPE_CHECKING:

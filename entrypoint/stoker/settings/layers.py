@@ -12,7 +12,8 @@ from stoker.errors import UsageError
 from stoker.settings import environment
 from stoker.settings.file import read_file
 from stoker.settings.origin import Origin, Sourced
-from stoker.settings.spec import BY_NAME, SETTINGS, Setting, Value, canonical, default_of
+from stoker.settings.setting import Setting, Value
+from stoker.settings.spec import BY_NAME, SETTINGS, canonical, default_of
 from stoker.settings.value import nearest, parse_value
 
 if TYPE_CHECKING:

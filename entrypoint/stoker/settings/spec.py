@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-Kind = Literal["text", "path", "whole", "tokens", "seconds", "switch", "bytes", "places"]
-Value = str | int | float | bool | Path | tuple[str, ...] | None
+from stoker.settings.setting import Setting, Value
 
 PRECISIONS = (
     *("f32", "f16", "bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"),
@@ -17,37 +14,6 @@ PRECISIONS = (
 TOOL_PARSERS = ("auto", "none", "hermes", "mistral", "granite", "phi4", "pythonic", "llama", "gemma")
 REASONING_PARSERS = ("auto", "none", "think", "magistral", "granite")
 KV_PRECISIONS = ("u8", "bf16", "f16", "f32", "int8", "fp8", "none")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting. `type` says how its text is read; `tokens` takes k and m, the powers of 1024, as in `32k`.
-
-    `default` None leaves the choice to Stoker or means none; `shown_default` is its text for people. `minimum` and
-    `maximum` are inclusive. `applies_to` names the commands that have the flag.
-    """
-
-    name: str
-    type: Kind
-    help: str
-    default: Value = None
-    shown_default: str = ""
-    choices: tuple[str, ...] = ()
-    metavar: str = ""
-    applies_to: tuple[str, ...] = ("serve", "plan", "build", "export", "bench", "generate", "manifest", "up")
-    minimum: float | None = None
-    maximum: float | None = None
-    positional: bool = False
-    in_file: bool = True
-
-    @property
-    def flag(self) -> str:
-        return self.metavar if self.positional else f"--{self.name}"
-
-    @property
-    def variable(self) -> str:
-        return f"STOKER_{self.name.replace('-', '_').upper()}"
-
 
 _ENGINES = ("serve", "build", "engines", "export", "bench", "generate")
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from stoker.errors import UsageError
-from stoker.settings.spec import Kind, Setting, Value
+from stoker.settings.setting import Kind, Setting, Value
 
 _SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _EXPECTED: dict[Kind, str] = {
