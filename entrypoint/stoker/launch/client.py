@@ -59,6 +59,7 @@ class _Link:
     channel: Any
     stub: Any
     metrics_port: int
+    identity: str
     calls: set[Any] = field(default_factory=set)
     failure: str = ""
     over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -125,9 +126,10 @@ class TritonClient:
     def in_flight(self) -> int:
         return len(self._link.calls) if self._link else 0
 
-    def attach(self, address: str, metrics_port: int) -> None:
+    def attach(self, address: str, metrics_port: int, identity: str) -> None:
+        """`identity`: the name that the server at this address was given, by which it is told from any other there."""
         channel = grpc.aio.insecure_channel(address, options=_CHANNEL)
-        self._link = _Link(channel, service_pb2_grpc.GRPCInferenceServiceStub(channel), metrics_port)
+        self._link = _Link(channel, service_pb2_grpc.GRPCInferenceServiceStub(channel), metrics_port, identity)
 
     async def detach(self, reason: str) -> None:
         """Every request in flight ends with EngineDiedError at once, and so does every new one until `attach`."""
@@ -141,16 +143,17 @@ class TritonClient:
         await link.channel.close()
 
     async def model_ready(self) -> bool:
-        """Whether the server has loaded the model; False while it does not answer."""
-        if self._link is None:
+        """Whether the server has loaded the model; False while it does not answer, or another does in its place: a
+        server listens only once its model is loaded, and somebody else's may have taken the port by then."""
+        link = self._link
+        if link is None:
             return False
         try:
-            answer = await self._link.stub.ModelReady(
-                service_pb2.ModelReadyRequest(name=contract.MODEL_NAME), timeout=5
-            )
+            server = await link.stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=5)
+            model = service_pb2.ModelReadyRequest(name=contract.MODEL_NAME)
+            return server.name == link.identity and bool((await link.stub.ModelReady(model, timeout=5)).ready)
         except grpc.aio.AioRpcError:
             return False
-        return bool(answer.ready)
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
         """Closing it early cancels the request. RequestRefusedError, or EngineDiedError if the engine goes away."""

@@ -71,6 +71,11 @@ class TritonServer:
         return f"{LOOPBACK}:{self.grpc_port}"
 
     @property
+    def identity(self) -> str:
+        """Its name in its own metadata, which no other server has."""
+        return self.command.shm_prefix
+
+    @property
     def port_was_taken(self) -> bool:
         return any(words in line.lower() for line in self.lines for words in _PORT_TAKEN)
 
@@ -152,6 +157,7 @@ async def start_server(command: Command) -> TritonServer:
 def server_arguments(command: Command, grpc_port: int, metrics_port: int) -> list[str]:
     return [
         str(command.installation.server),
+        f"--id={command.shm_prefix}",
         f"--model-repository={command.repository}",
         f"--backend-directory={command.backends}",
         "--model-control-mode=none",

@@ -20,7 +20,7 @@ from stoker.launch.life_signs import LifeSigns
 from stoker.launch.run_directory import RunDirectory, make_run_directory, remove_stale_run_directories
 from stoker.launch.servable import Servable
 from stoker.launch.server import TritonServer, start_server
-from stoker.launch.warm_up import warm_up, warm_up_rounds
+from stoker.launch.warm_up import unlikely_prompt, warm_up, warm_up_rounds
 from stoker.processes import process_lives
 from stoker.progress import Progress, Silent
 
@@ -147,7 +147,7 @@ class Supervisor:
             self._kills = out_of_memory_kills()
             self._run = make_run_directory()
             self._server = await start_server(self._engine.command(self._run))
-            self.client.attach(self._server.address, self._server.metrics_port)
+            self.client.attach(self._server.address, self._server.metrics_port, self._server.identity)
             try:
                 return await self._unless_dead(self._loaded(progress))
             except EngineError:
@@ -280,5 +280,5 @@ class Supervisor:
 
     async def _heartbeat(self) -> None:
         with contextlib.suppress(StokerError):
-            async for _ in self.client.generate(Generation("heartbeat", (1,), max_tokens=1)):
+            async for _ in self.client.generate(Generation("heartbeat", unlikely_prompt(), max_tokens=1)):
                 pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator, Sequence
 
 from stoker.launch.generation import EngineClient, Generation
@@ -33,6 +34,11 @@ async def warm_up(client: EngineClient, rounds: Sequence[Sequence[int]], progres
 
 def _serial_numbers() -> Iterator[int]:
     return iter(range(1_000_000))
+
+
+def unlikely_prompt() -> tuple[int, ...]:
+    """Three ids with which no prompt begins, but by chance: so that nobody's prompt finds them in the prefix cache."""
+    return tuple(random.sample(range(_LOW_IDS), 3))
 
 
 async def _generate(client: EngineClient, serial: int, length: int) -> None:

@@ -16,6 +16,7 @@ import openvino_genai
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.openvino.grammars import Grammars, reason, structure
 from stoker.launch.openvino.guided import GuidedQueue
+from stoker.launch.openvino.partial_blocks import Alone
 from stoker.launch.openvino.vocabulary import FILE as TOKENIZER_FILE
 from stoker.launch.openvino.vocabulary import genai_tokenizer
 from stoker.launch.settings import EngineSettings, compile_properties
@@ -52,7 +53,8 @@ class PagedRuntime:
         self._numbers = itertools.count()
         self._settings = settings
         self._capacity = min(settings.kv_blocks * settings.kv_block_tokens, settings.max_seq_len)
-        self._guided = GuidedQueue(self._begin)
+        self._alone = Alone(self._begin, settings.kv_block_tokens, settings.kv_blocks)
+        self._guided = GuidedQueue(self._alone.add)
         self._open()
 
     def _open(self) -> None:
@@ -75,7 +77,7 @@ class PagedRuntime:
                 why=f"prompt and answer together may have {self._capacity}",
             )
         if generation.guide is None:
-            return self._begin(generation)
+            return self._alone.add(generation)
         structure(generation.guide)
         return self._guided.add(generation)
 
@@ -88,6 +90,7 @@ class PagedRuntime:
 
     def step(self) -> bool:
         self._guided.move()
+        self._alone.move()
         if self._guided.waiting and not self._pipeline.has_non_finished_requests():
             if self._guided.full:
                 self.close()

@@ -1,0 +1,87 @@
+"""Sequences that find the same half-filled block in the prefix cache: each must get what it gets alone."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from stoker.launch.generation import Generation
+from stoker.launch.openvino.paged import PagedRuntime
+
+BEGINNING = (5, 17, 99)
+
+
+@pytest.fixture
+def open_runtime(settings_of, tiny_engine):
+    runtimes = []
+
+    def begin() -> PagedRuntime:
+        runtimes.append(PagedRuntime(settings_of(tiny_engine)))
+        return runtimes[-1]
+
+    yield begin
+    for runtime in runtimes:
+        runtime.close()
+
+
+def answers(runtime: PagedRuntime, prompts, tokens: int = 24) -> list[list[int]]:
+    """To all of them at once."""
+    sequences = [runtime.add(Generation(f"{number}", prompt, tokens)) for number, prompt in enumerate(prompts)]
+    found: list[list[int]] = [[] for _ in sequences]
+    running = set(range(len(sequences)))
+    while running:
+        runtime.step()
+        for number in sorted(running):
+            output = sequences[number].read()
+            found[number] += output.ids
+            if output.ended:
+                running.discard(number)
+    return found
+
+
+def leave(runtime: PagedRuntime, prompt, after: int) -> list[int]:
+    """A sequence that is cancelled after so many tokens; what it gave."""
+    sequence, ids = runtime.add(Generation("left", prompt, 40)), []
+    while len(ids) < after:
+        runtime.step()
+        ids += sequence.read().ids
+    sequence.cancel()
+    runtime.step()
+    return ids
+
+
+def prompts_after(beginning, count: int = 6) -> list[tuple[int, ...]]:
+    chance = random.Random(3)
+    return [(*beginning, *(chance.randrange(200) for _ in range(4))) for _ in range(count)]
+
+
+def test_prompts_that_go_on_from_one_that_has_ended(open_runtime):
+    reference, runtime = open_runtime(), open_runtime()
+    prompts = prompts_after(BEGINNING)
+    expected = [answers(reference, [prompt])[0] for prompt in prompts]
+    answers(runtime, [BEGINNING], 1)
+    assert answers(runtime, prompts) == expected
+
+
+def test_prompts_that_go_on_from_one_that_was_cancelled(open_runtime):
+    reference, runtime = open_runtime(), open_runtime()
+    for after in range(1, 9):
+        given = leave(runtime, (*BEGINNING, after), after)
+        prompts = [each for each in prompts_after((*BEGINNING, after, *given)) for _ in range(2)]
+        assert answers(runtime, prompts) == [answers(reference, [prompt])[0] for prompt in prompts]
+
+
+def test_one_that_waits_for_its_turn_can_be_cancelled(open_runtime):
+    runtime = open_runtime()
+    answers(runtime, [BEGINNING], 1)
+    first, second, third = (
+        runtime.add(Generation(f"{n}", prompt, 8)) for n, prompt in enumerate(prompts_after(BEGINNING, 3))
+    )
+    second.cancel()
+    counted = {first: 0, third: 0}
+    while min(counted.values()) < 8:
+        runtime.step()
+        for sequence in counted:
+            counted[sequence] += len(sequence.read().ids)
+    assert second.read().ended
