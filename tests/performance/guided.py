@@ -7,7 +7,9 @@ either way, so that the second rate over the first is what guiding costs the oth
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import random
 import statistics
 import sys
 import time
@@ -15,7 +17,7 @@ from typing import Any
 
 import openai
 
-FREE, OTHERS, TOKENS, ROUNDS = 8, 8, 120, 5
+FREE, OTHERS, TOKENS, ROUNDS = 8, 8, 120, 20
 MESSAGES: list[Any] = [{"role": "user", "content": "Tell me a long story."}]
 
 
@@ -48,10 +50,10 @@ async def measure(url: str, *, fresh: bool) -> dict[str, float]:
             return _ask(client, [], response_format=form)
 
         await asyncio.gather(*(guided(number) for number in range(OTHERS)), free([]))
-        for round_ in range(ROUNDS):
+        new = itertools.count(random.randrange(OTHERS, 10**9))  # also to a server that has seen this command before
+        for _ in range(ROUNDS):
             await asyncio.gather(*(free(beside_free) for _ in range(FREE)), *(free([]) for _ in range(OTHERS)))
-            first = (round_ + 1) * OTHERS if fresh else 0
-            numbers = range(first, first + OTHERS)
+            numbers = list(itertools.islice(new, OTHERS)) if fresh else list(range(OTHERS))
             await asyncio.gather(*(free(beside_guided) for _ in range(FREE)), *(guided(number) for number in numbers))
     alone, beside = statistics.median(beside_free), statistics.median(beside_guided)
     return {"beside_free": alone, "beside_guided": beside, "ratio": beside / alone}

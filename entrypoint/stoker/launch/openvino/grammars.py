@@ -9,7 +9,8 @@ through a second pipeline, over a model of no size, in a thread of its own; the 
 from __future__ import annotations
 
 import tempfile
-from collections import deque
+import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from stoker.launch.generation import EBNF_GRAMMAR, Guide, RequestRefusedError
 from stoker.launch.openvino.stand_in import write_stand_in
 
 MAX_COMPILED = 1000  # about a megabyte each with a large vocabulary; the store cannot be emptied but with the engine
+TURN_SECONDS = 0.05  # for as long the next ones follow at once: what is ready together begins in one step of the engine
 _END = 0
 
 
@@ -39,9 +41,9 @@ class Grammars:
                 str(directory), tokenizer, _scheduler(), "CPU", INFERENCE_NUM_THREADS=1
             )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="grammars")
-        self._asked: deque[str] = deque()
+        self._asked: dict[str, None] = {}
         self._outcomes: dict[str, str] = {}
-        self._current: tuple[str, Future[str]] | None = None
+        self._turn: Future[dict[str, str]] | None = None
 
     @property
     def full(self) -> bool:
@@ -49,12 +51,12 @@ class Grammars:
 
     @property
     def busy(self) -> bool:
-        """Whether one is being compiled."""
-        if self._current is not None and self._current[1].done():
-            grammar, outcome = self._current
-            self._outcomes[grammar] = outcome.result()
-            self._current = None
-        return self._current is not None
+        """Whether some are being compiled."""
+        if self._turn is not None and self._turn.done():
+            self._outcomes |= self._turn.result()
+            self._asked = {each: None for each in self._asked if each not in self._outcomes}
+            self._turn = None
+        return self._turn is not None
 
     @property
     def asked(self) -> bool:
@@ -63,13 +65,12 @@ class Grammars:
 
     def ask(self, guide: Guide) -> None:
         """To have it compiled, unless it is."""
-        if guide.text not in self._outcomes and guide.text not in self._asked:
-            self._asked.append(guide.text)
+        if guide.text not in self._outcomes:
+            self._asked[guide.text] = None
 
     def start(self) -> None:
-        """Begins with the next one."""
-        grammar = self._asked.popleft()
-        self._current = grammar, self._thread.submit(self._compile, grammar)
+        """Begins with the next ones."""
+        self._turn = self._thread.submit(self._compile_some, tuple(self._asked))
 
     def outcome(self, guide: Guide) -> str | None:
         """Empty when it is compiled, else why it cannot be; None while that is not known."""
@@ -78,6 +79,15 @@ class Grammars:
     def close(self) -> None:
         self._thread.shutdown(cancel_futures=True)
         self._pipeline = None
+
+    def _compile_some(self, grammars: Sequence[str]) -> dict[str, str]:
+        outcomes: dict[str, str] = {}
+        until = time.monotonic() + TURN_SECONDS
+        for grammar in grammars:
+            if outcomes and time.monotonic() > until:
+                break
+            outcomes[grammar] = self._compile(grammar)
+        return outcomes
 
     def _compile(self, grammar: str) -> str:
         config = openvino_genai.GenerationConfig()
