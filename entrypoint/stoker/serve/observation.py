@@ -15,6 +15,7 @@ from stoker.launch.generation import EngineState
 from stoker.serve.errors import ApiError
 from stoker.serve.lifecycle import Lifecycle
 from stoker.serve.metrics import CONTENT_TYPE
+from stoker.serve.purpose import purpose_of
 from stoker.serve.replies import json_response
 from stoker.serve.service import Service
 
@@ -90,6 +91,7 @@ def _status(service: Service, state: EngineState | None) -> dict[str, Any]:
     return {
         "phase": lifecycle.current,
         "ready": lifecycle.ready,
+        "gives": purpose_of(lifecycle.serving.frontend) if lifecycle.serving else None,
         "requests_in_flight": lifecycle.in_flight,
         "sequences_running": state.running if state else 0,
         "sequences_waiting": admission.waiting + (state.waiting if state else 0),

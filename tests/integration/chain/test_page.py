@@ -12,13 +12,16 @@ import threading
 import time
 import urllib.request
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stoker.launch.generation import Delta, EngineState
+from stoker.resolve.model import Pooling
 from stoker.serve.app import create_app
-from stoker.serve.frontend import load_frontend
+from stoker.serve.frontend import Frontend, load_frontend
 from stoker.serve.keys import Keys
 from stoker.serve.server import HttpServer, bind
 from stoker.serve.service import Exposure, Service
@@ -130,18 +133,27 @@ class SlowEngine:
 @pytest.fixture
 def slow() -> Iterator[tuple[str, SlowEngine]]:
     """The application over such an engine, behind the API key "sesame"."""
-    import stoker.resolve
-
     engine = SlowEngine()
     service = Service(exposure=Exposure(keys=Keys("sesame")))
+    service.attach(engine, _frontend_of_the_demo())
+    with _answering(service) as url:
+        yield url, engine
+
+
+def _frontend_of_the_demo() -> Frontend:
+    import stoker.resolve
+
     demo = Path(stoker.resolve.__file__).parent / "demo"
-    frontend = load_frontend(Engine(demo, Manifest(1, "slow", "slow", "demo", "", {"max_seq_len": 4096}, {}, {})))
-    service.attach(engine, frontend)
+    return load_frontend(Engine(demo, Manifest(1, "slow", "slow", "demo", "", {"max_seq_len": 4096}, {}, {})))
+
+
+@contextmanager
+def _answering(service: Service) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     server = HttpServer(create_app(service), bind("127.0.0.1", 0))
     thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(),))
     thread.start()
-    yield f"http://127.0.0.1:{server.port}", engine
+    yield f"http://127.0.0.1:{server.port}"
     asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
     thread.join(30)
     loop.close()
@@ -233,6 +245,19 @@ def test_the_curl_command_says_what_the_page_would_and_works(page: Page, demo) -
     sent = json.loads(command.split("-d '")[1].rstrip("'").replace("'\\''", "'"))
     assert (sent["temperature"], sent["max_tokens"], sent["seed"]) == (0, 7, 3)
     assert [message["content"] for message in sent["messages"]] == ["It's short", "Who's there?"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("mean", "/v1/embeddings"), ("score", "/v1/rerank")])
+def test_a_model_without_a_chat_shows_the_command_that_asks_it(page: Page, method: str, path: str) -> None:
+    service = Service()
+    service.attach(SlowEngine(), replace(_frontend_of_the_demo(), pooling=Pooling(method, True, 128)))
+    with _answering(service) as url:
+        page.open(url)
+        page.until(lambda: page.shown("asking"), "the command")
+        assert not page.shown("chat")
+        assert page.text("asking-command").startswith(f"curl {url}{path} ")
+        page.press(Press.TAB, Press.ENTER)
+        page.until(lambda: page.focused == "asking-command", "the focus")
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -274,6 +274,13 @@ def test_every_other_endpoint_says_what_the_model_is_for(ask: Any, pooled: Any, 
             assert ask(path, body).status == 200
 
 
+@pytest.mark.parametrize(("method", "gives"), [("", "text"), ("mean", "embeddings"), ("score", "relevance scores")])
+def test_the_status_says_what_the_model_gives(ask: Any, pooled: Any, method: str, gives: str) -> None:
+    if method:
+        pooled(method)
+    assert ask("/v1/status").json["gives"] == gives
+
+
 def test_what_was_encoded_is_counted(ask: Any, pooled: Any) -> None:
     pooled()
     tokens = embed(ask, [TEXT, TEXT]).json["usage"]["prompt_tokens"]

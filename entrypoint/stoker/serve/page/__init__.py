@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from fastapi import FastAPI, Response
 
-FILES = ("page.css", "page.js", "chat.js", "plan.js", "server.js")
+FILES = ("page.css", "page.js", "chat.js", "asking.js", "plan.js", "server.js")
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _HEADERS = {
     "content-security-policy": "default-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'",

@@ -1,6 +1,6 @@
 // The chat box: streams answers of /v1/chat/completions, and can be stopped at any token.
 
-import { element, headers, make } from "./server.js";
+import { curl, element, headers, make } from "./server.js";
 
 const PATH = "v1/chat/completions";
 const conversation = [];
@@ -122,10 +122,7 @@ async function copyAsCurl() {
   const request = body();
   if (draft) request.messages.push({ role: "user", content: draft });
   if (request.messages.length === 0) request.messages.push({ role: "user", content: "Hello" });
-  const quoted = JSON.stringify(request, null, 1).replaceAll("'", "'\\''");
-  const key = headers().Authorization ? " \\\n  -H \"Authorization: Bearer $STOKER_API_KEY\"" : "";
-  const url = new URL(PATH, location.href);
-  await copy(`curl ${url} \\\n  -H 'Content-Type: application/json'${key} \\\n  -d '${quoted}'`);
+  await copy(curl(PATH, request));
   say("copied");
 }
 

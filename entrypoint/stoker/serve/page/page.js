@@ -3,6 +3,7 @@
 import { startChat } from "./chat.js";
 import { element, get, make, setKey } from "./server.js";
 import { showPlan } from "./plan.js";
+import { showPurpose } from "./asking.js";
 
 const POLL_MS = 1000;
 const HISTORY = 120;
@@ -80,6 +81,7 @@ async function showReady() {
     element("model").textContent = models.data[0].id;
     element("version").textContent = `Stoker ${(await get("version")).version}`;
     known.models = true;
+    showPurpose((await get("v1/status")).gives, models.data[0].id);
     showPhase("ready", "ready");
   }
   showStatus(await get("v1/status"));

@@ -25,6 +25,13 @@ export async function get(path) {
   return answer.json();
 }
 
+/** The shell command that sends a request; of a key only the variable's name is in it. */
+export function curl(path, request) {
+  const quoted = JSON.stringify(request, null, 1).replaceAll("'", "'\\''");
+  const authorization = key ? " \\\n  -H \"Authorization: Bearer $STOKER_API_KEY\"" : "";
+  return `curl ${new URL(path, location.href)} \\\n  -H 'Content-Type: application/json'${authorization} \\\n  -d '${quoted}'`;
+}
+
 export function make(tag, text, className) {
   const made = document.createElement(tag);
   made.textContent = text;
