@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
+from stoker.build.openvino.rows import SAMPLED
 from stoker.plan.types import Chosen
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0", "KV_CACHE_PRECISION": "f32"}
@@ -28,7 +29,10 @@ def log_probabilities(directory: Path, ids: np.ndarray) -> np.ndarray:
     batch, tokens = ids.shape
     positions = np.broadcast_to(np.arange(tokens), ids.shape).copy()
     inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": positions}
-    outputs = compiled(directory).create_infer_request().infer({**inputs, "beam_idx": np.arange(batch, dtype=np.int32)})
+    model, rows = compiled(directory), np.arange(batch)
+    if any(SAMPLED in given.get_names() for given in model.inputs):
+        inputs[SAMPLED] = rows
+    outputs = model.create_infer_request().infer({**inputs, "beam_idx": rows.astype(np.int32)})
     return _log_softmax(outputs["logits"])
 
 

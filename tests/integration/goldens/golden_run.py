@@ -17,6 +17,7 @@ from golden_weights import write_model
 from stoker.build.openvino.builder import build_graph
 from stoker.build.openvino.checkpoint import open_checkpoint
 from stoker.build.openvino.plain import PlainEncoding
+from stoker.build.openvino.rows import SAMPLED
 
 REFERENCE = Path(__file__).parent / "reference"
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
@@ -64,14 +65,20 @@ def load(name: str) -> Golden:
     return Golden(name, facts, prompts)
 
 
-def build(golden: Golden, directory: Path, precision: str = "f32") -> ov.Model:
+def build(golden: Golden, directory: Path, precision: str = "f32", *, few_rows: bool = False) -> ov.Model:
     write_model(directory, golden.facts["config"], golden.facts["shapes"], golden.facts["embedding_gain"])
     checkpoint = open_checkpoint(directory)
-    return build_graph(golden.facts["config"], checkpoint, PlainEncoding(precision), golden.facts["max_seq_len"])
+    config, encoding, length = golden.facts["config"], PlainEncoding(precision), golden.facts["max_seq_len"]
+    return build_graph(config, checkpoint, encoding, length, few_rows=few_rows)
 
 
 def is_dense(model: ov.Model) -> bool:
     return bool(model.get_rt_info(["stoker", "attention"]).value == "dense")
+
+
+def is_filled(model: ov.Model) -> bool:
+    """Whether it was built for few rows."""
+    return any(SAMPLED in given.get_names() for given in model.inputs)
 
 
 class Stateful:

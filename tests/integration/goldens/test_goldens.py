@@ -10,6 +10,8 @@ import pytest
 from golden_run import Golden, Paged, Stateful
 
 TOLERANCE = 1e-3
+UNFILLED = ("gemma2", "mixtral", "qwen3_moe", "qwen3_moe_sparse_step")
+"""Those with dense attention, and those of experts."""
 
 
 @pytest.mark.parametrize("name", golden_run.names())
@@ -33,6 +35,20 @@ def test_greedy_tokens_agree_alone_and_in_a_batch(name: str, tmp_path: Path) -> 
         paged = Paged(model, tmp_path)
         assert [paged.greedy([prompt], 64)[0] for prompt in golden.inputs] == golden.continuations
         assert paged.greedy(golden.inputs, 64) == golden.continuations
+
+
+@pytest.mark.parametrize("name", golden_run.names())
+def test_the_tokens_are_the_same_where_few_rows_are_filled_up(name: str, tmp_path: Path) -> None:
+    """The prompts are read in parts, one of which wants no logits."""
+    golden = golden_run.load(name)
+    model = golden_run.build(golden, tmp_path, few_rows=True)
+    if name in UNFILLED:
+        assert not golden_run.is_filled(model)
+        return
+    assert golden_run.is_filled(model)
+    paged = Paged(model, tmp_path, max_num_batched_tokens=32)
+    assert [paged.greedy([prompt], 64)[0] for prompt in golden.inputs] == golden.continuations
+    assert paged.greedy(golden.inputs, 64) == golden.continuations
 
 
 def test_only_soft_capped_attention_is_dense(tmp_path: Path) -> None:

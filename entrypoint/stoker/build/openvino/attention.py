@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from openvino.op.util import Variable, VariableInfo
 from stoker.build.openvino.families.spec import Attention
 from stoker.build.openvino.norms import rms_norm
 from stoker.build.openvino.rope import Rotation, rotate
+from stoker.build.openvino.rows import AsTheyAre, Rows
 from stoker.build.openvino.weights import Weights, split
 
 
@@ -51,6 +52,7 @@ class Step:
     mask: Any
     eps: float
     norm_offset: float
+    rows: Rows = field(default_factory=AsTheyAre)
 
 
 def attend(x: Any, spec: Attention, weights: Weights, name: str, hidden_size: int, layer: int, step: Step) -> Any:
@@ -63,7 +65,7 @@ def attend(x: Any, spec: Attention, weights: Weights, name: str, hidden_size: in
     mixed = _mixed(query, key, value, step.mask, spec)
     width = spec.heads * spec.head_size
     joined = ops.reshape(_swapped(mixed), np.array([0, 0, width], np.int64), True)
-    return weights.linear(f"{name}.o_proj", (hidden_size, width), spec.output_bias)(joined)
+    return weights.linear(f"{name}.o_proj", (hidden_size, width), spec.output_bias)(step.rows.filled(joined))
 
 
 def _projected(
@@ -77,6 +79,7 @@ def _projected(
     else:
         names = ("q_proj", "k_proj", "v_proj")
         parts = weights.linears(x, name, dict(zip(names, widths, strict=True)), hidden_size, spec.input_bias)
+    parts = [step.rows.own(part) for part in parts]
     parts = [_normed(x, part, spec, weights, f"{name}.{part}_norm", step) for x, part in zip(parts, "qkv", strict=True)]
     return tuple(_swapped(part) for part in parts)
 

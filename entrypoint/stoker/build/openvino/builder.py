@@ -23,6 +23,7 @@ from stoker.build.openvino.mlp import feed_forward
 from stoker.build.openvino.moe import mixture
 from stoker.build.openvino.norms import rms_norm
 from stoker.build.openvino.rope import Rotation, rotation
+from stoker.build.openvino.rows import SAMPLED, AsTheyAre, FilledUp, Rows
 from stoker.build.openvino.weights import Linear, Weights
 from stoker.errors import DamagedModelError
 
@@ -33,18 +34,21 @@ def build_graph(
     encoding: Encoding,
     max_seq_len: int | None = None,
     layer_pass: LayerPass | None = None,
+    *,
+    few_rows: bool = False,
 ) -> ov.Model:
     """The decoder's graph, its constants shared with the checkpoint's memory map where the encoding allows it.
 
     `max_seq_len`, in tokens (the config's `max_position_embeddings` if None), chooses between longrope's short and
-    long factors. `layer_pass` remakes each layer before the next is built. The graph's rt_info has under "stoker":
-    `attention`, "paged" or, where paged attention cannot express the model's, "dense". What is compiled from the graph
-    without saving it must not outlive it.
+    long factors. `layer_pass` remakes each layer before the next is built. `few_rows`: for matrix
+    products that want more rows than a step has (see `rows`); no dense decoder is changed by it, nor one of experts.
+    The graph's rt_info has under "stoker": `attention`, "paged" or, where paged attention cannot express the model's,
+    "dense". What is compiled from the graph without saving it must not outlive it.
     Raises UnsupportedModelError and DamagedModelError.
     """
     decoder = describe(config, max_seq_len)
     weights = Weights(checkpoint, encoding, _root(decoder, checkpoint))
-    model = _Graph(decoder, weights, layer_pass).model()
+    model = _Graph(decoder, weights, layer_pass, few_rows=few_rows).model()
     weights.refuse_leftovers(decoder.ignored)
     model.set_rt_info("dense" if decoder.dense else "paged", ["stoker", "attention"])
     model.memory = (checkpoint, encoding)  # shared constants do not keep their memory alive
@@ -76,7 +80,13 @@ class _Graph:
     """The graph in the making."""
 
     def __init__(
-        self, decoder: Decoder, weights: Weights, layer_pass: LayerPass | None, *, stateful: bool = True
+        self,
+        decoder: Decoder,
+        weights: Weights,
+        layer_pass: LayerPass | None,
+        *,
+        stateful: bool = True,
+        few_rows: bool = False,
     ) -> None:
         self.decoder, self.weights, self.layer_pass = decoder, weights, layer_pass
         self.input_ids = parameter("input_ids", [-1, -1])
@@ -84,8 +94,13 @@ class _Graph:
         self.parameters = [self.input_ids, self.attention_mask]
         self.cache = self._cache() if stateful else Cache(None, None, [])
         self.position_ids = self.parameters[2] if stateful else counted(self.input_ids)
+        self.rows = self._filled_up() if few_rows and not (decoder.dense or decoder.of_experts) else AsTheyAre()
         self.masks = Masks(self.input_ids, self.attention_mask)
         self.turns: dict[Rope, Rotation] = {}
+
+    def _filled_up(self) -> Rows:
+        self.parameters.append(parameter(SAMPLED, [-1]))
+        return FilledUp(self.input_ids, self.parameters[-1])
 
     def _cache(self) -> Cache:
         beam_idx = parameter("beam_idx", [-1], np.int32)
@@ -111,7 +126,8 @@ class _Graph:
         shape = (self.decoder.vocabulary_size, self.decoder.hidden_size)
         table = self.weights.embedding(f"{self.weights.root}embed_tokens.weight", shape)
         indices = ops.convert(self.input_ids, "i32")
-        return _scaled(ops.gather(table, indices, np.int32(0)), self.decoder.embedding_scale), table
+        found = self.rows.filled(ops.gather(table, indices, np.int32(0)))
+        return _scaled(found, self.decoder.embedding_scale), table
 
     def _added(self, hidden: Any, layer: Layer, index: int) -> Any:
         step = self._step(layer)
@@ -143,7 +159,8 @@ class _Graph:
 
     def _step(self, layer: Layer) -> Step:
         mask = self.masks.mask(layer.attention.window)
-        return Step(self.cache, self._turn(layer.attention.rope), mask, self.decoder.norm_eps, self.decoder.norm_offset)
+        turn, decoder = self._turn(layer.attention.rope), self.decoder
+        return Step(self.cache, turn, mask, decoder.norm_eps, decoder.norm_offset, self.rows)
 
     def _turn(self, rope: Rope | None) -> Rotation | None:
         if rope is None:
@@ -164,7 +181,8 @@ class _Graph:
 
     def _logits(self, hidden: Any, table: Any) -> Any:
         """The soft cap is written as OpenVINO GenAI looks for it."""
-        logits = self._head(table)(_scaled(self.normed(hidden), self.decoder.logits_scale))
+        normed = _scaled(self.normed(hidden), self.decoder.logits_scale)
+        logits = self.rows.ended(normed, self._head(table))
         if self.decoder.logits_softcap is None:
             return logits
         cap = np.float32(self.decoder.logits_softcap)

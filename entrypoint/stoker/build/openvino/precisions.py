@@ -123,7 +123,8 @@ def _graph(
 ) -> ov.Model:
     if model.pooling is not None:
         return build_pooled(model.config, checkpoint, encoding, model.pooling, chosen.max_seq_len)
-    return build_graph(model.config, checkpoint, encoding, chosen.max_seq_len, layers)
+    few_rows = chosen.precision == "bf16"
+    return build_graph(model.config, checkpoint, encoding, chosen.max_seq_len, layers, few_rows=few_rows)
 
 
 def encoding_for(model: Model, chosen: Chosen) -> Encoding:

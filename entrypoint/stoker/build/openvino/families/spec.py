@@ -105,6 +105,10 @@ class Decoder:
         """Whether some layer's attention cannot be expressed by OpenVINO's paged attention operation."""
         return any(layer.attention.softcap is not None for layer in self.layers)
 
+    @property
+    def of_experts(self) -> bool:
+        return any(isinstance(layer.mlp, Experts) for layer in self.layers)
+
 
 @dataclass(frozen=True)
 class Encoder:
