@@ -41,6 +41,7 @@ fuzz: setup-test  # 20,000 cases from our OpenAPI document, and as many hostile 
 
 bench: setup-test
 	.venv/bin/python -m tests.performance
+	@$(MAKE) bench-torch
 
 .PHONY: soak
 soak: setup-test  # the long variants of the tests of faults, about an hour
