@@ -24,13 +24,18 @@ def compiled(directory: Path) -> ov.CompiledModel:
     return core.compile_model(core.read_model(directory / "openvino_model.xml"), "CPU", EXACT)
 
 
+def is_filled(model: ov.CompiledModel) -> bool:
+    """Whether it was built for few rows, and wants to be told of which there are to be logits."""
+    return any(SAMPLED in given.get_names() for given in model.inputs)
+
+
 def log_probabilities(directory: Path, ids: np.ndarray) -> np.ndarray:
     """[batch, tokens, vocabulary] of one prefill of `ids`, [batch, tokens]."""
     batch, tokens = ids.shape
     positions = np.broadcast_to(np.arange(tokens), ids.shape).copy()
     inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": positions}
     model, rows = compiled(directory), np.arange(batch)
-    if any(SAMPLED in given.get_names() for given in model.inputs):
+    if is_filled(model):
         inputs[SAMPLED] = rows
     outputs = model.create_infer_request().infer({**inputs, "beam_idx": rows.astype(np.int32)})
     return _log_softmax(outputs["logits"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import openvino as ov
 import pytest
-from built_engines import chosen, divergence, log_probabilities, matrix_types
+from built_engines import chosen, compiled, divergence, is_filled, log_probabilities, matrix_types
 from openvino._offline_transformations import paged_attention_transformation
 
 from stoker.build.worker import run_build
@@ -51,13 +51,18 @@ def test_the_cpu_plugin_keeps_the_weights_compressed(precision, types, demo_engi
     assert matrix_types(demo_engine(precision)[0]) == types
 
 
-@pytest.mark.parametrize("precision", ["int8", "int4", "int4_awq", "int4_gptq", "int8_sq"])
+@pytest.mark.parametrize("precision", ["bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"])
 def test_paged_attention_accepts_the_graph(precision, demo_engine):
     graph = ov.Core().read_model(demo_engine(precision)[0] / "openvino_model.xml")
     paged_attention_transformation(graph)
     operations = [node.get_type_name() for node in graph.get_ops()]
     assert operations.count("PagedAttentionExtension") == 6
     assert "ReadValue" not in operations
+
+
+def test_only_bf16_is_built_for_few_rows(demo_engine):
+    engines = {precision: compiled(demo_engine(precision)[0]) for precision in ("bf16", "f16", "int8", "int4")}
+    assert [precision for precision, model in engines.items() if is_filled(model)] == ["bf16"]
 
 
 def test_the_record_says_how_the_engine_was_made(demo_engine):

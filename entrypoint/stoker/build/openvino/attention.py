@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from openvino.op.util import Variable, VariableInfo
 from stoker.build.openvino.families.spec import Attention
 from stoker.build.openvino.norms import rms_norm
 from stoker.build.openvino.rope import Rotation, rotate
-from stoker.build.openvino.rows import AsTheyAre, Rows
+from stoker.build.openvino.rows import Rows
 from stoker.build.openvino.weights import Weights, split
 
 
@@ -52,7 +52,7 @@ class Step:
     mask: Any
     eps: float
     norm_offset: float
-    rows: Rows = field(default_factory=AsTheyAre)
+    rows: Rows
 
 
 def attend(x: Any, spec: Attention, weights: Weights, name: str, hidden_size: int, layer: int, step: Step) -> Any:

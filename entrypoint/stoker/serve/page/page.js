@@ -76,15 +76,16 @@ async function showPlanOnce() {
 }
 
 async function showReady() {
+  const status = await get("v1/status");
   if (!known.models) {
     const models = await get("v1/models");
     element("model").textContent = models.data[0].id;
     element("version").textContent = `Stoker ${(await get("version")).version}`;
     known.models = true;
-    showPurpose((await get("v1/status")).gives, models.data[0].id);
+    showPurpose(status.gives, models.data[0].id);
     showPhase("ready", "ready");
   }
-  showStatus(await get("v1/status"));
+  showStatus(status);
 }
 
 function showStatus(status) {
