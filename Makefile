@@ -62,7 +62,7 @@ bench-torch: setup-torch  # openvino against torch on a model of the 0.5B shape;
 docs: setup-test
 	.venv/bin/python -m stoker.settings.docs
 	.venv/bin/python tools/write_docs.py
-	.venv/bin/python -m stoker.serve.support > docs/support.md
+	.venv/bin/python -m stoker.serve.operate.support > docs/support.md
 	.venv/bin/python tools/write_manifests.py
 
 .PHONY: image image-test image-test-nvidia lock

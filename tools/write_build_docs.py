@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stoker.build.tensorrt_llm.commands import Step, steps
+from stoker.kinds.tensorrt_llm.build.commands import Step, steps
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "nvidia-build.md"

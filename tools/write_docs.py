@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stoker import errors
 from stoker.errors import StokerError
-from stoker.plan.nvidia.support import support_tables
+from stoker.kinds.tensorrt_llm.plan.support import support_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- begin: written by `python tools/write_docs.py` -->\n"

@@ -13,9 +13,9 @@ from stoker.deploy.deployment import make_deployment
 from stoker.deploy.kubernetes import kubernetes_documents
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
-from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.types import Wishes
 from stoker.probe.description import load_description
 from stoker.progress import Silent

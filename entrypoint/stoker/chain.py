@@ -17,11 +17,11 @@ from stoker.build.kinds import buildable_kinds, compiler_versions
 from stoker.build.space import check_space, weights_bytes
 from stoker.build.worker import BuildCancelledError, run_build
 from stoker.errors import BuildError, OutOfMemoryError, StokerError, StoppedError
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.tensorrt_llm.plan.host import ranks_at_once
+from stoker.kinds.torch.plan.catalogue import load_torch
+from stoker.kinds.torch.plan.last_choice import plan_any
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.nvidia.catalogue import load_nvidia
-from stoker.plan.nvidia.host import ranks_at_once
-from stoker.plan.torch.catalogue import load_torch
-from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.machine import AMD, Machine
 from stoker.probe.probe import probe_machine

@@ -52,7 +52,7 @@ def test_what_imports_tensorrt_llm_sees_the_bases_packages_first(image: str) -> 
     script = """
 import json, os, subprocess, sys
 from stoker.launch.repository import _module_path
-from stoker.launch.tensorrt_llm_pytorch.engine import gpu_environment
+from stoker.kinds.tensorrt_llm_pytorch.runtime.engine import gpu_environment
 wanted = "import tensorrt_llm, stoker"
 child = subprocess.run([sys.executable, "-c", wanted], env={**os.environ, **gpu_environment(())})
 stub = f"import sys; sys.path[:0] = {_module_path()!r}; {wanted}"

@@ -21,9 +21,9 @@ import uvloop
 
 import stoker.resolve
 from stoker.launch.generation import Delta, EngineState, Generation
-from stoker.serve.app import Service, create_app
-from stoker.serve.frontend import load_frontend
-from stoker.serve.server import bind, serve
+from stoker.serve.http.app import Service, create_app
+from stoker.serve.http.server import bind, serve
+from stoker.serve.operate.frontend import load_frontend
 from stoker.store.engine import Engine, Manifest
 
 DEMO = Path(stoker.resolve.__file__).parent / "demo"

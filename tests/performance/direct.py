@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from stoker.kinds.openvino.runtime.paged import PagedRuntime
 from stoker.launch.generation import Generation
-from stoker.launch.openvino.paged import PagedRuntime
 from stoker.launch.settings import EngineSettings
 from stoker.launch.warm_up import warm_up_rounds
 

@@ -52,9 +52,9 @@ async def serve() -> None:
     from stoker.launch.settings import EngineSettings
     from stoker.launch.supervisor import Supervisor
     from stoker.resolve.local import DEMO_DIRECTORY
-    from stoker.serve.app import Service, create_app
-    from stoker.serve.frontend import load_frontend
-    from stoker.serve.server import HttpServer, bind
+    from stoker.serve.http.app import Service, create_app
+    from stoker.serve.http.server import HttpServer, bind
+    from stoker.serve.operate.frontend import load_frontend
     from stoker.store.engine import Engine, Manifest
 
     with tempfile.TemporaryDirectory() as folder:

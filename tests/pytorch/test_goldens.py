@@ -7,9 +7,9 @@ from pathlib import Path
 import engines
 import pytest
 
+from stoker.kinds.torch.runtime.choice import open_runtime
+from stoker.kinds.torch.runtime.paged import PagedRuntime
 from stoker.launch.generation import Generation
-from stoker.launch.torch.choice import open_runtime
-from stoker.launch.torch.paged import PagedRuntime
 
 TAKE_TURNS = ("gemma2",)  # soft-capped attention
 

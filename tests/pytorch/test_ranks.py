@@ -19,9 +19,9 @@ from test_serving import post, stream
 from stoker.direct.messages import add_message
 from stoker.direct.process import EngineProcess
 from stoker.errors import EngineError
+from stoker.kinds.torch.runtime.engine import RUNTIME
 from stoker.launch.generation import Generation
 from stoker.launch.settings import EngineSettings
-from stoker.launch.torch.engine import RUNTIME
 from stoker.resolve.local import DEMO_DIRECTORY
 
 TWO_RANKS = ("--profile", "torch-f32-throughput", "--tensor-parallel", "2")
@@ -70,7 +70,7 @@ def test_a_family_without_a_plan_is_refused_before_anything_is_loaded(stablelm: 
 def ranks(server) -> list[int]:
     """The processes of ranks other than the first."""
     lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in server.children()}
-    return [pid for pid, line in lines.items() if b"stoker.launch.torch.rank" in line]
+    return [pid for pid, line in lines.items() if b"stoker.kinds.torch.runtime.rank" in line]
 
 
 def test_served_over_two_ranks_which_live_and_die_together(start, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import engines
 import pytest
 
+from stoker.kinds.torch.runtime.choice import open_runtime
+from stoker.kinds.torch.runtime.paged import PagedRuntime
+from stoker.kinds.torch.runtime.turns import ContiguousRuntime
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.stub.runtime import Runtime
-from stoker.launch.torch.choice import open_runtime
-from stoker.launch.torch.paged import PagedRuntime
-from stoker.launch.torch.turns import ContiguousRuntime
 
 PROMPT = tuple(range(5, 45))
 

@@ -105,8 +105,8 @@ def test_a_client_that_leaves_a_drain_and_a_killed_stub(start, llama: Path) -> N
 
 @pytest.mark.parametrize("kind", ["gpt_neox", "falcon"])
 def test_other_families(kind: str, tmp_path: Path) -> None:
+    from stoker.kinds.torch.runtime.choice import open_runtime
     from stoker.launch.generation import Generation
-    from stoker.launch.torch.choice import open_runtime
 
     directory = engines.tiny(kind, tmp_path / kind)
     runtime = open_runtime(engines.settings(directory))

@@ -10,11 +10,11 @@ from stoker.bench.types import Case, NotRun, Workload
 from stoker.build.kinds import KINDS
 from stoker.chain import make_plan_for
 from stoker.errors import DoesNotFitError, StokerError, UsageError
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.torch.plan.catalogue import KIND as TORCH
+from stoker.kinds.torch.plan.catalogue import load_torch
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.nearest import did_you_mean
-from stoker.plan.nvidia.catalogue import load_nvidia
-from stoker.plan.torch.catalogue import KIND as TORCH
-from stoker.plan.torch.catalogue import load_torch
 from stoker.plan.types import EMBEDDING, Plan
 from stoker.progress import Silent
 from stoker.settings.layers import Settings

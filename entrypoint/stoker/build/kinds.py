@@ -9,8 +9,8 @@ from importlib.metadata import distributions
 from importlib.util import find_spec
 from typing import Any
 
-from stoker.build.openvino.families import check_config
 from stoker.errors import BuildError, UnsupportedModelError, UsageError
+from stoker.kinds.openvino.build.families import check_config
 from stoker.plan.types import EMBEDDING
 
 # Raised whenever our own builder writes a different engine from the same inputs.
@@ -22,7 +22,7 @@ TORCH_LAYOUT = "1"
 
 
 def _tensorrt_llm_tools() -> tuple[str, ...]:
-    from stoker.build.tensorrt_llm.tools import find_tools
+    from stoker.kinds.tensorrt_llm.build.tools import find_tools
 
     return find_tools().packages
 
@@ -61,24 +61,24 @@ KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         *(
-            Kind(name, "stoker.build.openvino.worker", ("openvino", "nncf"), OPENVINO_BUILDER, needs="openvino")
+            Kind(name, "stoker.kinds.openvino.build.worker", ("openvino", "nncf"), OPENVINO_BUILDER, needs="openvino")
             for name in ("openvino", EMBEDDING)
         ),
         Kind(
             "tensorrt_llm",
-            "stoker.build.tensorrt_llm.worker",
+            "stoker.kinds.tensorrt_llm.build.worker",
             ("tensorrt-llm", "tensorrt", "nvidia-modelopt"),
             TENSORRT_LLM_BUILDER,
             tools=_tensorrt_llm_tools,
         ),
         Kind(
             "tensorrt_llm_pytorch",
-            "stoker.build.tensorrt_llm_pytorch.worker",
+            "stoker.kinds.tensorrt_llm_pytorch.build.worker",
             ("tensorrt-llm", "nvidia-modelopt"),
             TENSORRT_LLM_PYTORCH_BUILDER,
             needs="tensorrt_llm",
         ),
-        Kind("torch", "stoker.build.torch.worker", (), TORCH_LAYOUT, needs="torch"),
+        Kind("torch", "stoker.kinds.torch.build.worker", (), TORCH_LAYOUT, needs="torch"),
     )
 }
 

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from stoker.errors import StorageError
-from stoker.plan.nvidia.catalogue import load_nvidia
-from stoker.plan.nvidia.host import source_weights
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.tensorrt_llm.plan.host import source_weights
 from stoker.plan.types import Plan
 from stoker.plan.units import size_text
 

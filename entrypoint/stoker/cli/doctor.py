@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from stoker.cli.arguments import command_parser, parse
-from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.probe.doctor import Wanted, render_checks, run_checks
 
 

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 
 from stoker.cli.service import tls_of
-from stoker.serve.app import create_app, create_management_app
-from stoker.serve.server import HttpServer, bind
-from stoker.serve.service import Service
+from stoker.serve.http.app import create_app, create_management_app
+from stoker.serve.http.server import HttpServer, bind
+from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings
 
 

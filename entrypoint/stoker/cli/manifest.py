@@ -15,8 +15,8 @@ from stoker.deploy.given import given_flags
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
 from stoker.errors import UsageError
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.render import pinned
 from stoker.probe.description import load_description
 from stoker.progress import Silent

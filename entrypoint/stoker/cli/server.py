@@ -31,9 +31,9 @@ from stoker.launch.supervisor import Patience, Supervisor
 from stoker.plan.render import plan_document
 from stoker.plan.step_down import stepped_down
 from stoker.plan.types import Plan
-from stoker.serve.frontend import Frontend, load_frontend
-from stoker.serve.service import Service
-from stoker.serve.watched import WatchedFiles
+from stoker.serve.http.watched import WatchedFiles
+from stoker.serve.operate.frontend import Frontend, load_frontend
+from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings
 from stoker.store.engine import Engine
 from stoker.store.integrity import damage_of

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from stoker.errors import UsageError
 from stoker.plan.types import Plan
-from stoker.serve.admission import Capacity
-from stoker.serve.keys import Keys
-from stoker.serve.limits import Limits
-from stoker.serve.openai_responses.store import ResponseStore, store_of
-from stoker.serve.service import Exposure, Service
-from stoker.serve.tls import TlsFiles, reloading_context
-from stoker.serve.tracing import Tracer, open_tracer
+from stoker.serve.apis.openai_responses.store import ResponseStore, store_of
+from stoker.serve.generate.admission import Capacity
+from stoker.serve.http.keys import Keys
+from stoker.serve.http.limits import Limits
+from stoker.serve.http.tls import TlsFiles, reloading_context
+from stoker.serve.operate.service import Exposure, Service
+from stoker.serve.operate.tracing import Tracer, open_tracer
 from stoker.settings.layers import Settings
 
 

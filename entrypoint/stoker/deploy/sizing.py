@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from stoker.deploy.startup import startup
 from stoker.deploy.types import Sized, Sizing
-from stoker.plan.nvidia.catalogue import Catalogue, Host
-from stoker.plan.nvidia.host import available, is_invented, source_weights
+from stoker.kinds.tensorrt_llm.plan.catalogue import Catalogue, Host
+from stoker.kinds.tensorrt_llm.plan.host import available, is_invented, source_weights
 from stoker.plan.profile import Profile
 from stoker.plan.types import Plan
 from stoker.plan.units import size_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stoker.deploy.types import Sized
-from stoker.plan.nvidia.host import source_weights
+from stoker.kinds.tensorrt_llm.plan.host import source_weights
 from stoker.plan.types import EMBEDDING, Plan
 
 _DOWNLOAD = 50e6  # bytes a second: 400 Mbit/s, a slow line for a data centre

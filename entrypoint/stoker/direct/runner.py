@@ -12,16 +12,16 @@ from typing import Any
 from stoker.direct.messages import add_message
 from stoker.direct.process import EngineProcess
 from stoker.errors import EngineError, UsageError
+from stoker.kinds.tensorrt_llm.runtime.ranks import under_mpirun
+from stoker.kinds.tensorrt_llm_pytorch.runtime.engine import gpu_environment
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.server import alone
 from stoker.launch.settings import KV_BLOCK_TOKENS, RUNTIMES, settings_for
-from stoker.launch.tensorrt_llm.ranks import under_mpirun
-from stoker.launch.tensorrt_llm_pytorch.engine import gpu_environment
 from stoker.plan.types import Chosen
-from stoker.serve.chat_template import TemplateMissingError, TemplateRefusedError
-from stoker.serve.detokenizing import Detokenizer
-from stoker.serve.frontend import load_frontend
-from stoker.serve.stops import StopMatcher
+from stoker.serve.generate.detokenizing import Detokenizer
+from stoker.serve.generate.stops import StopMatcher
+from stoker.serve.operate.frontend import load_frontend
+from stoker.serve.request.chat_template import TemplateMissingError, TemplateRefusedError
 from stoker.store.engine import Engine
 from stoker.store.manifest import UnusableEngineError, check_sizes, read_manifest
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from stoker.kinds.tensorrt_llm_pytorch.runtime.packages import theirs_first
 from stoker.launch import contract
 from stoker.launch.contract import TensorSpec
-from stoker.launch.tensorrt_llm_pytorch.packages import theirs_first
 
 # The stub's Python is isolated: it heeds neither PYTHONPATH nor a virtual environment, so that the model says itself
 # where its modules are, and which program a runtime is to start worker processes with. This file is the first that it

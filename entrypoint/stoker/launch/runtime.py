@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stoker.errors import EngineError
+from stoker.kinds.tensorrt_llm.runtime.compiled import compiled_engine
+from stoker.kinds.tensorrt_llm_pytorch.runtime.engine import pytorch_engine
+from stoker.kinds.torch.runtime.engine import torch_engine
 from stoker.launch import contract
 from stoker.launch.python_engine import PythonEngine
 from stoker.launch.servable import Servable
 from stoker.launch.settings import settings_for
 from stoker.launch.supervisor import Patience, Supervisor
-from stoker.launch.tensorrt_llm.compiled import compiled_engine
-from stoker.launch.tensorrt_llm_pytorch.engine import pytorch_engine
-from stoker.launch.torch.engine import torch_engine
 from stoker.plan.types import EMBEDDING, Chosen
 from stoker.progress import Progress
 from stoker.store.engine import Engine

@@ -35,7 +35,7 @@ class EngineSettings:
     dynamic_quantization: int = 0
     run_directory: str = ""
     kv_block_tokens: int = KV_BLOCK_TOKENS
-    runtime: str = "stoker.launch.openvino.choice:open_runtime"
+    runtime: str = "stoker.kinds.openvino.runtime.choice:open_runtime"
     precision: str = ""
     group_size: int = 0
     device: str = "cpu"
@@ -53,13 +53,13 @@ class EngineSettings:
 
 # Of each kind that a child process of ours can run; a server may have another way.
 RUNTIMES = {
-    "openvino": "stoker.launch.openvino.choice:open_runtime",
-    "tensorrt_llm": "stoker.launch.tensorrt_llm.executor:ExecutorRuntime",
-    "tensorrt_llm_pytorch": "stoker.launch.tensorrt_llm_pytorch.runtime:LlmRuntime",
+    "openvino": "stoker.kinds.openvino.runtime.choice:open_runtime",
+    "tensorrt_llm": "stoker.kinds.tensorrt_llm.runtime.executor:ExecutorRuntime",
+    "tensorrt_llm_pytorch": "stoker.kinds.tensorrt_llm_pytorch.runtime.runtime:LlmRuntime",
 }
 
 
-ENCODER_RUNTIME = "stoker.launch.openvino.encoder:EncoderRuntime"
+ENCODER_RUNTIME = "stoker.kinds.openvino.runtime.encoder:EncoderRuntime"
 
 
 def settings_for(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettings:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stoker.build.openvino.families import ENCODERS, architecture_of
-from stoker.build.openvino.families.bert import CLASSIFIER
 from stoker.errors import DamagedModelError, UnsupportedModelError
+from stoker.kinds.openvino.build.families import ENCODERS, architecture_of
+from stoker.kinds.openvino.build.families.bert import CLASSIFIER
 from stoker.resolve.facts import Config, number
 from stoker.resolve.json_files import read_optional_json, read_optional_list
 from stoker.resolve.model import Pooling

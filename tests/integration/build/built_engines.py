@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from stoker.build.openvino.rows import SAMPLED
+from stoker.kinds.openvino.build.rows import SAMPLED
 from stoker.plan.types import Chosen
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0", "KV_CACHE_PRECISION": "f32"}

@@ -6,8 +6,8 @@ import openvino as ov
 import pytest
 from openvino import opset13 as ops
 
-from stoker.build.openvino.marks import mark_decompression
-from stoker.build.openvino.plain import constant, widened
+from stoker.kinds.openvino.build.marks import mark_decompression
+from stoker.kinds.openvino.build.plain import constant, widened
 
 
 def graph(kind: str) -> ov.Model:

@@ -12,9 +12,9 @@ from built_engines import chosen, log_probabilities
 from safetensors.numpy import save_file
 
 import stoker
-from stoker.build.openvino.checkpoint import open_checkpoint
 from stoker.build.worker import run_build
 from stoker.errors import UnsupportedModelError
+from stoker.kinds.openvino.build.checkpoint import open_checkpoint
 from stoker.progress import Silent
 from stoker.resolve.resolve import resolve
 

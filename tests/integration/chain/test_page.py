@@ -20,11 +20,11 @@ import pytest
 
 from stoker.launch.generation import Delta, EngineState
 from stoker.resolve.model import Pooling
-from stoker.serve.app import create_app
-from stoker.serve.frontend import Frontend, load_frontend
-from stoker.serve.keys import Keys
-from stoker.serve.server import HttpServer, bind
-from stoker.serve.service import Exposure, Service
+from stoker.serve.http.app import create_app
+from stoker.serve.http.keys import Keys
+from stoker.serve.http.server import HttpServer, bind
+from stoker.serve.operate.frontend import Frontend, load_frontend
+from stoker.serve.operate.service import Exposure, Service
 from stoker.store.engine import Engine, Manifest
 
 webdriver = pytest.importorskip("selenium.webdriver")

@@ -18,10 +18,10 @@ import uvloop
 import stoker.resolve
 from stoker.launch.generation import Delta, EngineState, Generation
 from stoker.resolve.model import Pooling
-from stoker.serve.app import create_app
-from stoker.serve.frontend import load_frontend
-from stoker.serve.server import HttpServer, bind
-from stoker.serve.service import Service
+from stoker.serve.http.app import create_app
+from stoker.serve.http.server import HttpServer, bind
+from stoker.serve.operate.frontend import load_frontend
+from stoker.serve.operate.service import Service
 from stoker.store.engine import Engine, Manifest
 
 

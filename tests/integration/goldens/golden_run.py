@@ -14,10 +14,10 @@ import openvino as ov
 import openvino_genai as genai
 from golden_weights import write_model
 
-from stoker.build.openvino.builder import build_graph
-from stoker.build.openvino.checkpoint import open_checkpoint
-from stoker.build.openvino.plain import PlainEncoding
-from stoker.build.openvino.rows import SAMPLED
+from stoker.kinds.openvino.build.builder import build_graph
+from stoker.kinds.openvino.build.checkpoint import open_checkpoint
+from stoker.kinds.openvino.build.plain import PlainEncoding
+from stoker.kinds.openvino.build.rows import SAMPLED
 
 REFERENCE = Path(__file__).parent / "reference"
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}

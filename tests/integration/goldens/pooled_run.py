@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from golden_weights import write_model
 
-from stoker.build.openvino.checkpoint import open_checkpoint
-from stoker.build.openvino.encoder import build_pooled
-from stoker.build.openvino.encoding import Encoding
-from stoker.build.openvino.int8 import Int8
-from stoker.build.openvino.plain import PlainEncoding
-from stoker.build.openvino.save import save_graph
+from stoker.kinds.openvino.build.checkpoint import open_checkpoint
+from stoker.kinds.openvino.build.encoder import build_pooled
+from stoker.kinds.openvino.build.encoding import Encoding
+from stoker.kinds.openvino.build.int8 import Int8
+from stoker.kinds.openvino.build.plain import PlainEncoding
+from stoker.kinds.openvino.build.save import save_graph
+from stoker.kinds.openvino.runtime.encoder import EncoderRuntime
 from stoker.launch.generation import Generation
-from stoker.launch.openvino.encoder import EncoderRuntime
 from stoker.launch.settings import EngineSettings
 from stoker.resolve.model import Pooling
 

@@ -12,11 +12,11 @@ import pytest
 from golden_run import Stateful
 from golden_weights import weight, write_safetensors
 
-from stoker.build.openvino.builder import build_graph
-from stoker.build.openvino.checkpoint import open_checkpoint
-from stoker.build.openvino.layerwise import Joint
-from stoker.build.openvino.plain import PlainEncoding, stored
 from stoker.errors import DamagedModelError, UnsupportedModelError
+from stoker.kinds.openvino.build.builder import build_graph
+from stoker.kinds.openvino.build.checkpoint import open_checkpoint
+from stoker.kinds.openvino.build.layerwise import Joint
+from stoker.kinds.openvino.build.plain import PlainEncoding, stored
 
 
 def graph_of(name: str, directory: Path, changes: dict[str, Any]) -> ov.Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stoker.launch.openvino.paged import PagedRuntime, PagedSequence
+from stoker.kinds.openvino.runtime.paged import PagedRuntime, PagedSequence
 
 POISON = 251
 

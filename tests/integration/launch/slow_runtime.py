@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from stoker.launch.openvino.paged import PagedRuntime
+from stoker.kinds.openvino.runtime.paged import PagedRuntime
 
 
 class SlowRuntime(PagedRuntime):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from stoker.kinds.openvino.runtime.choice import open_runtime
+from stoker.kinds.openvino.runtime.dense import DenseRuntime
+from stoker.kinds.openvino.runtime.paged import PagedRuntime
 from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.openvino.choice import open_runtime
-from stoker.launch.openvino.dense import DenseRuntime
-from stoker.launch.openvino.paged import PagedRuntime
 
 GENERATIONS = (
     Generation("short", (1, 2, 3), 12, log_probs=True),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from stoker.kinds.openvino.runtime.paged import PagedRuntime
 from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.openvino.paged import PagedRuntime
 
 PROMPT = (5, 17, 99, 3)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from stoker.errors import EngineError
+from stoker.kinds.openvino.runtime.paged import PagedRuntime
 from stoker.launch import shared_memory
 from stoker.launch.generation import Generation
-from stoker.launch.openvino.paged import PagedRuntime
 from stoker.launch.run_directory import remove_stale_run_directories
 from stoker.launch.runtime import launch
 from stoker.launch.settings import STUB_PID_FILE, settings_for
@@ -59,10 +59,10 @@ class Recorder:
 def demo_engine(tmp_path_factory) -> Engine:
     import stoker.resolve
     from stoker.build.companions import copy_companions
-    from stoker.build.openvino.builder import build_graph
-    from stoker.build.openvino.checkpoint import open_checkpoint
-    from stoker.build.openvino.int8 import Int8
-    from stoker.build.openvino.save import save_graph
+    from stoker.kinds.openvino.build.builder import build_graph
+    from stoker.kinds.openvino.build.checkpoint import open_checkpoint
+    from stoker.kinds.openvino.build.int8 import Int8
+    from stoker.kinds.openvino.build.save import save_graph
 
     demo = Path(stoker.resolve.__file__).parent / "demo"
     directory = tmp_path_factory.mktemp("demo-int8")

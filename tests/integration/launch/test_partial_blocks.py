@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from stoker.kinds.openvino.runtime.paged import PagedRuntime
 from stoker.launch.generation import Generation
-from stoker.launch.openvino.paged import PagedRuntime
 
 BEGINNING = (5, 17, 99)
 

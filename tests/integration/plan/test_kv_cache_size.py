@@ -11,9 +11,9 @@ import openvino
 import openvino_genai
 import pytest
 
-from stoker.build.openvino.builder import build_graph
-from stoker.build.openvino.encoding import Tensor
-from stoker.build.openvino.plain import PlainEncoding
+from stoker.kinds.openvino.build.builder import build_graph
+from stoker.kinds.openvino.build.encoding import Tensor
+from stoker.kinds.openvino.build.plain import PlainEncoding
 from stoker.plan.budget import KV_BLOCK_TOKENS, kv_bytes_per_token
 from stoker.plan.compute import CACHE_TYPES
 from stoker.resolve.facts import architecture_facts

@@ -309,7 +309,7 @@ def halt_build() -> Callable[[int], int]:
         def halted() -> bool:
             for each in below(pid):
                 with contextlib.suppress(OSError):
-                    if b"build.openvino.worker" in Path(f"/proc/{each}/cmdline").read_bytes():
+                    if b"openvino.build.worker" in Path(f"/proc/{each}/cmdline").read_bytes():
                         os.kill(each, signal.SIGSTOP)
                         found.append(each)
             return bool(found)

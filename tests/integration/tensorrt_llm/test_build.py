@@ -194,7 +194,8 @@ def test_the_tools_end_when_the_server_is_killed(tools, workspace, tmp_path, mon
     job = Job(model, chosen(ranks=2), str(workspace), "", Site(GPUS, 2))
     program = (
         "import os, subprocess, sys\n"
-        "worker = subprocess.Popen([sys.executable, '-m', 'stoker.build.tensorrt_llm.worker', str(os.getpid())],\n"
+        "module = 'stoker.kinds.tensorrt_llm.build.worker'\n"
+        "worker = subprocess.Popen([sys.executable, '-m', module, str(os.getpid())],\n"
         "    stdin=subprocess.PIPE, start_new_session=True)\n"
         f"worker.communicate({json.dumps(as_json(job)).encode()!r})\n"
     )

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from stoker.build.tensorrt_llm.vocabulary import write_vocabulary
 from stoker.errors import EngineError
+from stoker.kinds.tensorrt_llm.build.vocabulary import write_vocabulary
 from stoker.launch.generation import EngineDiedError, Generation, Guide, RequestRefusedError
 from stoker.launch.runtime import supervisor_for
 from stoker.launch.supervisor import Patience, Supervisor

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stoker.build.openvino.checkpoint import open_checkpoint
 from stoker.errors import DamagedModelError
+from stoker.kinds.openvino.build.checkpoint import open_checkpoint
 
 
 def write(path: Path, header: Any, data: bytes = b"", padding: int = 0) -> None:

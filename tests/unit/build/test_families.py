@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from stoker.build.openvino.families import SUPPORTED, check_config, describe
-from stoker.build.openvino.families.spec import Experts
 from stoker.errors import DamagedModelError, StokerError, UnsupportedModelError
+from stoker.kinds.openvino.build.families import SUPPORTED, check_config, describe
+from stoker.kinds.openvino.build.families.spec import Experts
 
 PUBLISHED = sorted((Path(__file__).parents[1] / "configs").glob("*.json"))
 
@@ -174,6 +174,7 @@ def rope_of(decoder: Any) -> Any:
 
 
 def test_checking_a_config_imports_no_engine() -> None:
-    code = "import sys, stoker.build.openvino.families;print(sorted({'openvino', 'numpy', 'torch'} & set(sys.modules)))"
+    module = "stoker.kinds.openvino.build.families"
+    code = f"import sys, {module};print(sorted({{'openvino', 'numpy', 'torch'}} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"

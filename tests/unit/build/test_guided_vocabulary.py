@@ -4,7 +4,7 @@ import json
 
 from tokenizers import Tokenizer
 
-from stoker.build.tensorrt_llm.vocabulary import FILE_NAME, write_vocabulary
+from stoker.kinds.tensorrt_llm.build.vocabulary import FILE_NAME, write_vocabulary
 from stoker.resolve.local import DEMO_DIRECTORY
 
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from stoker.build.openvino import blocks, int4, int8
-from stoker.build.openvino.encoding import Tensor
 from stoker.errors import DamagedModelError, UnsupportedModelError
+from stoker.kinds.openvino.build import blocks, int4, int8
+from stoker.kinds.openvino.build.encoding import Tensor
 
 MATRICES = arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 40)), elements=st.floats(-100, 100, width=32))
 

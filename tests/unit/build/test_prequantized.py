@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stoker.build.openvino.encoding import Tensor
-from stoker.build.openvino.prequantized import Packing, Prequantized, packing_of
 from stoker.errors import DamagedModelError, UnsupportedModelError
+from stoker.kinds.openvino.build.encoding import Tensor
+from stoker.kinds.openvino.build.prequantized import Packing, Prequantized, packing_of
 from stoker.resolve.model import Quantization
 
 AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]

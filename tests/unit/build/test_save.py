@@ -10,8 +10,8 @@ import pytest
 from openvino import opset13 as ops
 
 from stoker.build.companions import copy_companions
-from stoker.build.openvino.save import save_graph
 from stoker.errors import StorageError
+from stoker.kinds.openvino.build.save import save_graph
 
 
 def graph() -> ov.Model:

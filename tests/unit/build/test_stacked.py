@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from stoker.build.openvino.encoding import Tensor
-from stoker.build.openvino.stacked import Stacked, stackable
 from stoker.errors import DamagedModelError
+from stoker.kinds.openvino.build.encoding import Tensor
+from stoker.kinds.openvino.build.stacked import Stacked, stackable
 
 
 class Tensors(dict):

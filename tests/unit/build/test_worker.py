@@ -16,10 +16,10 @@ import pytest
 
 from stoker.build import kinds, worker
 from stoker.build.jobs import Job, as_json, job_from
-from stoker.build.openvino.precisions import encoding_for
-from stoker.build.openvino.prequantized import Prequantized
 from stoker.build.worker import BuildCancelledError, run_build
 from stoker.errors import BuildError, DamagedModelError, UnsupportedModelError, UsageError
+from stoker.kinds.openvino.build.precisions import encoding_for
+from stoker.kinds.openvino.build.prequantized import Prequantized
 from stoker.plan.types import Chosen
 from stoker.progress import Silent
 from stoker.resolve.model import Architecture, Model, Quantization, Weights
@@ -155,7 +155,7 @@ def test_the_real_worker_dies_with_its_parent():
     reading, writing = os.pipe()  # held open here, so that the end of stdin is not what ends the worker
     program = (
         "import os, subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-m', 'stoker.build.openvino.worker', str(os.getpid())])\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'stoker.kinds.openvino.build.worker', str(os.getpid())])\n"
         "print(child.pid, flush=True)\n"
         "child.wait()\n"
     )

@@ -8,9 +8,9 @@ from stoker.containers.start import check_port
 from stoker.containers.wanted import Place, container_options, gpu_options, volume_or_directory
 from stoker.deploy.types import Deployment, Sized, Sizing
 from stoker.errors import ContainerError, UsageError
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
-from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.types import Wishes
 from stoker.probe.description import load_description
 from stoker.progress import Silent

@@ -1,7 +1,7 @@
 """From the health reports and the log of a server in a container."""
 
 from stoker.containers.watch import Follower, last_words
-from stoker.serve.lifecycle import Lifecycle
+from stoker.serve.operate.lifecycle import Lifecycle
 
 
 class Listener:

@@ -13,10 +13,10 @@ import pytest
 from stoker.deploy.deployment import make_deployment
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.torch.plan.catalogue import load_torch
+from stoker.kinds.torch.plan.last_choice import plan_any
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.nvidia.catalogue import load_nvidia
-from stoker.plan.torch.catalogue import load_torch
-from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts

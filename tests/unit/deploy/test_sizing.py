@@ -7,9 +7,9 @@ import pytest
 from stoker.deploy.deployment import image_for
 from stoker.deploy.sizing import size
 from stoker.errors import UsageError
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
-from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.types import Wishes
 from stoker.settings.origin import Origin, Sourced
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from stoker.kinds.openvino.runtime.guided import GuidedQueue
 from stoker.launch.generation import EBNF_GRAMMAR, Generation, Guide
-from stoker.launch.openvino.guided import GuidedQueue
 from stoker.launch.stub.runtime import Output
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from stoker.build.tensorrt_llm_pytorch.arguments import CHECKPOINT, FILE_NAME, llm_arguments
 from stoker.errors import EngineError
+from stoker.kinds.tensorrt_llm_pytorch.build.arguments import CHECKPOINT, FILE_NAME, llm_arguments
+from stoker.kinds.tensorrt_llm_pytorch.runtime.runtime import LlmRuntime
 from stoker.launch.generation import Generation, Guide, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output
-from stoker.launch.tensorrt_llm_pytorch.runtime import LlmRuntime
 from stoker.plan.types import Chosen
 
 FAKE = Path(__file__).parents[2] / "fake_tensorrt_llm"

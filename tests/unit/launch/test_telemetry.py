@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["stoker.build.openvino.calibrated, nncf", "stoker.launch.openvino.paged", "stoker.launch.openvino.dense"]
+MODULES = [
+    "stoker.kinds.openvino.build.calibrated, nncf",
+    "stoker.kinds.openvino.runtime.paged",
+    "stoker.kinds.openvino.runtime.dense",
+]
 
 
 @pytest.mark.parametrize("modules", MODULES)

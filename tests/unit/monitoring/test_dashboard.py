@@ -3,8 +3,8 @@
 import pytest
 from tests.dashboard import DASHBOARD, alert_queries, panel_queries, selectors
 
-from stoker.serve.lifecycle import Lifecycle
-from stoker.serve.metrics import Metrics
+from stoker.serve.operate.lifecycle import Lifecycle
+from stoker.serve.operate.metrics import Metrics
 
 
 def exported() -> dict[str, set[str]]:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import StokerError
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
-from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts, quantization_facts

@@ -11,12 +11,12 @@ import pytest
 
 from stoker.build.jobs import Job, as_json, job_from, model_as_json, model_from
 from stoker.errors import DoesNotFitError, UsageError
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.torch.plan.catalogue import load_torch
+from stoker.kinds.torch.plan.last_choice import plan_any
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.render import plan_document, render_plan
 from stoker.plan.schema import plan_schema
-from stoker.plan.torch.catalogue import load_torch
-from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import EMBEDDING, Plan
 from stoker.probe.description import load_description
 from stoker.resolve.model import Architecture, Model, Pooling, Weights

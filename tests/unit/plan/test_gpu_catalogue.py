@@ -3,9 +3,9 @@
 import pytest
 
 from stoker.errors import UsageError
+from stoker.kinds.tensorrt_llm.plan.catalogue import Support, load_nvidia
+from stoker.kinds.tensorrt_llm.plan.rules import WEIGHTS
 from stoker.plan.catalogue import catalogue_directory
-from stoker.plan.nvidia.catalogue import Support, load_nvidia
-from stoker.plan.nvidia.rules import WEIGHTS
 
 NVIDIA = load_nvidia()
 

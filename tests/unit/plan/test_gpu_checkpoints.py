@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
-from stoker.plan.nvidia.catalogue import load_nvidia
 from stoker.plan.types import Wishes
 from stoker.probe.description import load_description
 from stoker.progress import Silent

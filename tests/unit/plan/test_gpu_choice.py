@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from stoker.build.kinds import buildable_kinds
 from stoker.chain import make_plan_for
 from stoker.errors import DoesNotFitError, UnsupportedModelError, UsageError
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.tensorrt_llm.plan.checkpoint import checkpoint_kind
 from stoker.plan.choose import choose_plan
-from stoker.plan.nvidia.catalogue import load_nvidia
-from stoker.plan.nvidia.checkpoint import checkpoint_kind
 from stoker.plan.render import command_line, plan_document, render_plan
 from stoker.probe.description import load_description
 from stoker.probe.machine import Machine

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stoker.plan.nvidia.catalogue import load_nvidia
-from stoker.plan.nvidia.memory import Load, Split, budget, kv_bytes_per_token, weight_bytes
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.tensorrt_llm.plan.memory import Load, Split, budget, kv_bytes_per_token, weight_bytes
 from stoker.resolve.facts import architecture_facts
 from stoker.resolve.model import Model
 from stoker.resolve.weights import computed_weights

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from stoker.plan.nvidia.catalogue import load_nvidia
-from stoker.plan.nvidia.devices import pools
-from stoker.plan.nvidia.rules import WEIGHTS
-from stoker.plan.nvidia.selection import Question, judge
-from stoker.plan.nvidia.support import support_tables
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.tensorrt_llm.plan.devices import pools
+from stoker.kinds.tensorrt_llm.plan.rules import WEIGHTS
+from stoker.kinds.tensorrt_llm.plan.selection import Question, judge
+from stoker.kinds.tensorrt_llm.plan.support import support_tables
 from stoker.plan.types import Wishes
 from stoker.probe.description import load_description
 from stoker.resolve.model import Model, Quantization

@@ -10,10 +10,10 @@ import pytest
 
 from stoker.chain import build_site
 from stoker.errors import DoesNotFitError
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.torch.plan.catalogue import load_torch
+from stoker.kinds.torch.plan.last_choice import plan_any
 from stoker.plan.choose import choose_plan
-from stoker.plan.nvidia.catalogue import load_nvidia
-from stoker.plan.torch.catalogue import load_torch
-from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.description import load_description
 from stoker.probe.machine import Machine

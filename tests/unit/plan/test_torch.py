@@ -12,11 +12,11 @@ import pytest
 from tests.arithmetic import check_arithmetic
 
 from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
-from stoker.launch.torch.engine import CPU_PAGE_TOKENS, GPU_PAGE_TOKENS
-from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.torch.plan.catalogue import Limits, Place, load_torch, read_torch
+from stoker.kinds.torch.plan.last_choice import plan_any
+from stoker.kinds.torch.runtime.engine import CPU_PAGE_TOKENS, GPU_PAGE_TOKENS
 from stoker.plan.render import pinned
-from stoker.plan.torch.catalogue import Limits, Place, load_torch, read_torch
-from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan
 from stoker.probe.description import load_description
 from stoker.resolve.model import Model, Quantization

@@ -7,7 +7,7 @@ import resource
 import pynvml
 import pytest
 
-from stoker.plan.nvidia.catalogue import load_nvidia
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.probe.checks.nvidia import check_memory_lock, check_nvidia, check_peers
 from stoker.probe.checks.storage import check_shared_memory
 from stoker.probe.doctor import Wanted, run_checks

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from stoker.build.tensorrt_llm.commands import Order, steps
 from stoker.errors import DamagedModelError, ModelError, StokerError, UnsupportedModelError
+from stoker.kinds.tensorrt_llm.build.commands import Order, steps
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.torch.plan.catalogue import load_torch
+from stoker.kinds.torch.plan.last_choice import plan_any
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.nvidia.catalogue import load_nvidia
-from stoker.plan.torch.catalogue import load_torch
-from stoker.plan.torch.last_choice import plan_any
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.description import load_description
 from stoker.progress import Silent

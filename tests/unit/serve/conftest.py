@@ -15,9 +15,9 @@ from httpx import ASGITransport
 from tests.loading import load
 
 import stoker.resolve
-from stoker.serve.app import Service, create_app
-from stoker.serve.frontend import Frontend, load_frontend
-from stoker.serve.server import HttpServer, bind
+from stoker.serve.http.app import Service, create_app
+from stoker.serve.http.server import HttpServer, bind
+from stoker.serve.operate.frontend import Frontend, load_frontend
 from stoker.store.engine import Engine, Manifest
 
 DEMO = Path(stoker.resolve.__file__).parent / "demo"

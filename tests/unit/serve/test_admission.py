@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stoker.serve.admission import Admission, Capacity
-from stoker.serve.errors import ApiError
+from stoker.serve.generate.admission import Admission, Capacity
+from stoker.serve.http.errors import ApiError
 
 
 class Room:

@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from stoker.errors import DamagedModelError
-from stoker.serve.chat_template import ChatTemplate, TemplateMissingError, TemplateRefusedError, load_chat_template
-from stoker.serve.frontend import Frontend, end_ids
-from stoker.serve.messages import template_messages
-from stoker.serve.requests import ChatRequest, parse
-from stoker.serve.tokenizing import load_tokenizer
+from stoker.serve.operate.frontend import Frontend, end_ids
+from stoker.serve.request.chat_template import (
+    ChatTemplate,
+    TemplateMissingError,
+    TemplateRefusedError,
+    load_chat_template,
+)
+from stoker.serve.request.messages import template_messages
+from stoker.serve.request.requests import ChatRequest, parse
+from stoker.serve.request.tokenizing import load_tokenizer
 
 HELLO = [{"role": "user", "content": "Hello <b> é"}]
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import decoders, models, normalizers
 
-from stoker.serve.detokenizing import Detokenizer
-from stoker.serve.frontend import Frontend
-from stoker.serve.tokenizing import Tokenizer
+from stoker.serve.generate.detokenizing import Detokenizer
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.request.tokenizing import Tokenizer
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 SMILES = "a \N{GRINNING FACE}\N{GRINNING FACE} 안녕 \N{ZERO WIDTH JOINER}e\N{COMBINING ACUTE ACCENT} ok"

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from stoker.serve.app import INFERENCE_PATHS, OTHER_PATHS
-from stoker.serve.errors import CODES
-from stoker.serve.metrics_docs import document
-from stoker.serve.requests import ChatRequest, CompletionRequest
+from stoker.serve.http.app import INFERENCE_PATHS, OTHER_PATHS
+from stoker.serve.http.errors import CODES
+from stoker.serve.operate.metrics_docs import document
+from stoker.serve.request.requests import ChatRequest, CompletionRequest
 
 DOCS = Path(__file__).parents[3] / "docs"
 API = (DOCS / "api.md").read_text()
 
 
 def test_the_metrics_are_documented_as_they_are() -> None:
-    assert (DOCS / "metrics.md").read_text() == document(), "run python -m stoker.serve.metrics_docs > docs/metrics.md"
+    assert (DOCS / "metrics.md").read_text() == document(), (
+        "run python -m stoker.serve.operate.metrics_docs > docs/metrics.md"
+    )
 
 
 @pytest.mark.parametrize("request_type", [ChatRequest, CompletionRequest])

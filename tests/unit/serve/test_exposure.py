@@ -17,12 +17,12 @@ import uvloop
 from httpx import ASGITransport
 
 from stoker.errors import UsageError
-from stoker.serve import watched
-from stoker.serve.app import create_app, create_management_app
-from stoker.serve.keys import Keys
-from stoker.serve.server import HttpServer, bind
-from stoker.serve.service import Exposure
-from stoker.serve.tls import TlsFiles, reloading_context
+from stoker.serve.http import watched
+from stoker.serve.http.app import create_app, create_management_app
+from stoker.serve.http.keys import Keys
+from stoker.serve.http.server import HttpServer, bind
+from stoker.serve.http.tls import TlsFiles, reloading_context
+from stoker.serve.operate.service import Exposure
 
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "a secret", "max_tokens": 2}
 LIVE = "/v1/health/live"

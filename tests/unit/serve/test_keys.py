@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from stoker.errors import UsageError
-from stoker.serve import watched
-from stoker.serve.keys import Keys
-from stoker.serve.service import Exposure
+from stoker.serve.http import watched
+from stoker.serve.http.keys import Keys
+from stoker.serve.operate.service import Exposure
 
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once", "max_tokens": 2}
 

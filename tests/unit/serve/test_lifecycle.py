@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from stoker.errors import BuildError, UsageError
-from stoker.serve.app import Service
-from stoker.serve.lifecycle import Lifecycle
-from stoker.serve.metrics import Metrics
-from stoker.serve.server import bind
+from stoker.serve.http.app import Service
+from stoker.serve.http.server import bind
+from stoker.serve.operate.lifecycle import Lifecycle
+from stoker.serve.operate.metrics import Metrics
 
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once"}
 

@@ -10,14 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from stoker.serve.admission import Admission, Capacity
-from stoker.serve.asgi import ClientGoneError
-from stoker.serve.errors import ApiError
-from stoker.serve.frontend import load_frontend
-from stoker.serve.limits import Limits
-from stoker.serve.outbox import outbox
-from stoker.serve.requests import CompletionRequest
-from stoker.serve.sampling import completion_length
+from stoker.serve.generate.admission import Admission, Capacity
+from stoker.serve.http.asgi import ClientGoneError
+from stoker.serve.http.errors import ApiError
+from stoker.serve.http.limits import Limits
+from stoker.serve.http.outbox import outbox
+from stoker.serve.operate.frontend import load_frontend
+from stoker.serve.request.requests import CompletionRequest
+from stoker.serve.request.sampling import completion_length
 
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
 PATH = "/v1/chat/completions"

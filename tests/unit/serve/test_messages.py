@@ -13,10 +13,10 @@ from anthropic.types import MessageCountTokensParams
 from anthropic.types.message_create_params import MessageCreateParamsBase
 
 from stoker.launch.generation import EngineDiedError
-from stoker.serve.anthropic.requests import CountRequest, MessagesRequest
-from stoker.serve.keys import Keys
-from stoker.serve.parsers.reasoning import THINK
-from stoker.serve.service import Exposure
+from stoker.serve.answer.parsers.reasoning import THINK
+from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
+from stoker.serve.http.keys import Keys
+from stoker.serve.operate.service import Exposure
 
 WEATHER: Any = {
     "name": "weather",

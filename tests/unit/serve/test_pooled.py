@@ -16,7 +16,7 @@ import pytest
 
 from stoker.launch.generation import Delta, EngineState, Generation
 from stoker.resolve.model import Pooling
-from stoker.serve.pooled.requests import MOST_INPUTS
+from stoker.serve.apis.pooled.requests import MOST_INPUTS
 
 WIDTH = 8
 LENGTH = 24

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stoker.serve.limits import Limits
-from stoker.serve.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
+from stoker.serve.http.limits import Limits
+from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once upon a time", "max_tokens": 2}

@@ -13,11 +13,11 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
-from stoker.serve.keys import Keys
-from stoker.serve.openai_responses.requests import ResponsesRequest
-from stoker.serve.openai_responses.store import DirectoryStore, Kept, MemoryStore, ResponseStore
-from stoker.serve.parsers.reasoning import THINK
-from stoker.serve.service import Exposure
+from stoker.serve.answer.parsers.reasoning import THINK
+from stoker.serve.apis.openai_responses.requests import ResponsesRequest
+from stoker.serve.apis.openai_responses.store import DirectoryStore, Kept, MemoryStore, ResponseStore
+from stoker.serve.http.keys import Keys
+from stoker.serve.operate.service import Exposure
 
 TOOL: Any = {
     "type": "function",

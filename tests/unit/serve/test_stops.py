@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoker.serve.stops import StopMatcher
+from stoker.serve.generate.stops import StopMatcher
 
 
 def whole_text_search(text: str, stops: list[str]) -> tuple[str, bool]:

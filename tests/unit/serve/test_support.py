@@ -13,11 +13,11 @@ from openai.types import embedding_create_params as embeddings
 from openai.types.chat import completion_create_params as chat
 
 from stoker.launch.capabilities import lacks
-from stoker.serve.chat_template import ChatTemplate
-from stoker.serve.parsers.reasoning import THINK
-from stoker.serve.pooled.requests import EmbeddingRequest
-from stoker.serve.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
-from stoker.serve.support import ENGINES, IDLE, NO, document, parameters, support
+from stoker.serve.answer.parsers.reasoning import THINK
+from stoker.serve.apis.pooled.requests import EmbeddingRequest
+from stoker.serve.operate.support import ENGINES, IDLE, NO, document, parameters, support
+from stoker.serve.request.chat_template import ChatTemplate
+from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once upon a time", "max_tokens": 2}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stoker.serve.chat_template import ChatTemplate
-from stoker.serve.template_process import RenderingEndedError, TemplateProcess
+from stoker.serve.request.chat_template import ChatTemplate
+from stoker.serve.request.template_process import RenderingEndedError, TemplateProcess
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
 GREETING = "{% if messages[0].content == 'go' %}HERE{% else %}{{ messages[0].content }}{% endif %}"

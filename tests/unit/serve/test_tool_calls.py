@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from stoker.serve.parsers.families import FAMILIES
-from stoker.serve.parsers.reasoning import THINK
+from stoker.serve.answer.parsers.families import FAMILIES
+from stoker.serve.answer.parsers.reasoning import THINK
 
 TOOLS = [
     {"type": "function", "function": {"name": "weather", "parameters": {"properties": {"city": {"type": "string"}}}}},

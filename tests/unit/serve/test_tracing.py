@@ -9,7 +9,7 @@ import pytest
 from tests.otlp_collector import Collector, collecting
 
 from stoker.launch.generation import PerfMetrics
-from stoker.serve.tracing import open_tracer
+from stoker.serve.operate.tracing import open_tracer
 
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "a secret", "max_tokens": 5}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

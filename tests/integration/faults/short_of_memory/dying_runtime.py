@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from stoker.launch.openvino import choice
+from stoker.kinds.openvino.runtime import choice
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Runtime
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stoker.build.tensorrt_llm.commands import CALIBRATION, MODEL, Step, steps
+from stoker.kinds.tensorrt_llm.build.commands import CALIBRATION, MODEL, Step, steps
 from stoker.plan.types import Plan
 
 TOOLS = Path(__file__).parents[3] / "fake_tensorrt_llm_tools"

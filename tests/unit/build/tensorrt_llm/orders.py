@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stoker.build.tensorrt_llm.commands import Order
 from stoker.errors import DoesNotFitError
+from stoker.kinds.tensorrt_llm.build.commands import Order
+from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.tensorrt_llm.plan.host import ranks_at_once
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
-from stoker.plan.nvidia.catalogue import load_nvidia
-from stoker.plan.nvidia.host import ranks_at_once
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts, quantization_facts

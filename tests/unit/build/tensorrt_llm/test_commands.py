@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from stoker.build.tensorrt_llm.commands import Order, steps
 from stoker.errors import BuildError, StokerError
-from stoker.plan.nvidia.catalogue import Support
+from stoker.kinds.tensorrt_llm.build.commands import Order, steps
+from stoker.kinds.tensorrt_llm.plan.catalogue import Support
 
 _SPEC = importlib.util.spec_from_file_location("orders", Path(__file__).with_name("orders.py"))
 orders: Any = importlib.util.module_from_spec(_SPEC)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from stoker.build.tensorrt_llm.failure import failed
-from stoker.build.tensorrt_llm.output import MILESTONES, Reader
-from stoker.build.tensorrt_llm.process import Ran
 from stoker.errors import OutOfMemoryError
+from stoker.kinds.tensorrt_llm.build.failure import failed
+from stoker.kinds.tensorrt_llm.build.output import MILESTONES, Reader
+from stoker.kinds.tensorrt_llm.build.process import Ran
 
 # From TensorRT-LLM's issue 2324 (Gemma-2-9B, 0.13) and its own README of GPT.
 BUILD = """\

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stoker.build.kinds import buildable_kinds, compiler_versions, worker_module
-from stoker.build.tensorrt_llm.tools import find_tools
 from stoker.errors import BuildError
+from stoker.kinds.tensorrt_llm.build.tools import find_tools
 
 IMAGE = runpy.run_path(str(Path(__file__).parents[3] / "fake_tensorrt_llm_tools" / "image.py"))
 
@@ -29,7 +29,7 @@ def test_they_are_found_as_the_image_has_them(image):
     assert tools.quantize == image / "app/examples/quantization/quantize.py"
     assert tools.convert("llama") == image / "app/examples/models/core/llama/convert_checkpoint.py"
     assert "tensorrt_llm" in buildable_kinds()
-    assert worker_module("tensorrt_llm") == "stoker.build.tensorrt_llm.worker"
+    assert worker_module("tensorrt_llm") == "stoker.kinds.tensorrt_llm.build.worker"
 
 
 def test_versions_are_those_of_the_tools_interpreter(image):

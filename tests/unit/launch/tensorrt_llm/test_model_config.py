@@ -8,10 +8,10 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from stoker.kinds.tensorrt_llm.runtime.model_config import compiled_model_config, write_compiled_repository
+from stoker.kinds.tensorrt_llm.runtime.parameters import Served, as_mapping, paged_context
 from stoker.launch import contract
 from stoker.launch.repository import model_config
-from stoker.launch.tensorrt_llm.model_config import compiled_model_config, write_compiled_repository
-from stoker.launch.tensorrt_llm.parameters import Served, as_mapping, paged_context
 from stoker.plan.types import Chosen
 
 HERE = Path(__file__).parent

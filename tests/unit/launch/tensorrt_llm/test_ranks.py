@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from stoker.errors import EngineError
+from stoker.kinds.tensorrt_llm.runtime.ranks import under_mpirun
 from stoker.launch import death
-from stoker.launch.tensorrt_llm.ranks import under_mpirun
 
 ARGUMENTS = ["tritonserver", "--backend-config=python,shm-region-prefix-name=stoker-1-", "--grpc-port=1"]
 

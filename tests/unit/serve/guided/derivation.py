@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from stoker.serve.guided.grammar import Characters, Choice, Grammar, Node, Repeat, Rule, Sequence, Text
+from stoker.serve.request.guided.grammar import Characters, Choice, Grammar, Node, Repeat, Rule, Sequence, Text
 
 ENOUGH = 30
 

@@ -12,18 +12,18 @@ import jsonschema
 import pytest
 from tests.loading import load
 
-from stoker.serve.events import CallArguments, CallStart, Text, joined
-from stoker.serve.guided.calls import free_grammar
-from stoker.serve.guided.free_text import text_not_begun_with, text_without
-from stoker.serve.guided.grammar import Characters, Choice, Node, Repeat, Sequence
-from stoker.serve.guided.grammar import Text as Literal
-from stoker.serve.guided.json_schema import schema_grammar
-from stoker.serve.guided.notation import guide
-from stoker.serve.parsers.families import FAMILIES
-from stoker.serve.parsers.reasoning import FAMILIES as THINKING
-from stoker.serve.parsers.tools import ToolParser
-from stoker.serve.requests import FunctionDefinition, FunctionTool
-from stoker.serve.tool_use import ToolUse
+from stoker.serve.answer.events import CallArguments, CallStart, Text, joined
+from stoker.serve.answer.parsers.families import FAMILIES
+from stoker.serve.answer.parsers.reasoning import FAMILIES as THINKING
+from stoker.serve.answer.parsers.tools import ToolParser
+from stoker.serve.request.guided.calls import free_grammar
+from stoker.serve.request.guided.free_text import text_not_begun_with, text_without
+from stoker.serve.request.guided.grammar import Characters, Choice, Node, Repeat, Sequence
+from stoker.serve.request.guided.grammar import Text as Literal
+from stoker.serve.request.guided.json_schema import schema_grammar
+from stoker.serve.request.guided.notation import guide
+from stoker.serve.request.requests import FunctionDefinition, FunctionTool
+from stoker.serve.request.tool_use import ToolUse
 from stoker.vocabulary import MARKS as CONTROL_MARKS
 
 derivation = load("derivation", Path(__file__).with_name("derivation.py"))

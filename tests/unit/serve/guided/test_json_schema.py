@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoker.serve.guided.formats import FORMATS
-from stoker.serve.guided.grammar import GuideError
-from stoker.serve.guided.json_schema import schema_grammar
-from stoker.serve.guided.notation import guide
-from stoker.serve.guided.repetition import in_blocks
+from stoker.serve.request.guided.formats import FORMATS
+from stoker.serve.request.guided.grammar import GuideError
+from stoker.serve.request.guided.json_schema import schema_grammar
+from stoker.serve.request.guided.notation import guide
+from stoker.serve.request.guided.repetition import in_blocks
 
 _spec = importlib.util.spec_from_file_location("derivation", Path(__file__).with_name("derivation.py"))
 assert _spec is not None

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stoker.serve.guided.ebnf import parse_ebnf
-from stoker.serve.guided.grammar import Grammar, GuideError, Repeat, Rule, Text, characters, choice, sequence
-from stoker.serve.guided.notation import guide
-from stoker.serve.guided.regex import parse_regex
-from stoker.serve.guided.repetition import in_blocks
+from stoker.serve.request.guided.ebnf import parse_ebnf
+from stoker.serve.request.guided.grammar import Grammar, GuideError, Repeat, Rule, Text, characters, choice, sequence
+from stoker.serve.request.guided.notation import guide
+from stoker.serve.request.guided.regex import parse_regex
+from stoker.serve.request.guided.repetition import in_blocks
 
 _spec = importlib.util.spec_from_file_location("derivation", Path(__file__).with_name("derivation.py"))
 assert _spec is not None

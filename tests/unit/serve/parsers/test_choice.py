@@ -8,10 +8,10 @@ import pytest
 
 import stoker.resolve
 from stoker.errors import UsageError
-from stoker.serve.chat_template import ChatTemplate, load_chat_template
-from stoker.serve.parsers.choice import choose_family, choose_thinking
-from stoker.serve.parsers.families import FAMILIES
-from stoker.serve.parsers.reasoning import FAMILIES as THINKING
+from stoker.serve.answer.parsers.choice import choose_family, choose_thinking
+from stoker.serve.answer.parsers.families import FAMILIES
+from stoker.serve.answer.parsers.reasoning import FAMILIES as THINKING
+from stoker.serve.request.chat_template import ChatTemplate, load_chat_template
 from stoker.settings.spec import REASONING_PARSERS, TOOL_PARSERS
 
 _TOOLS = "{% if tools %}{{ tools | tojson }}{% endif %}"

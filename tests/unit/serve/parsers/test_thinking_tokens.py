@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from stoker.serve.parsers.reasoning import MAGISTRAL, THINK, Thinking, ThinkingTokens
+from stoker.serve.answer.parsers.reasoning import MAGISTRAL, THINK, Thinking, ThinkingTokens
 
 THOUGHT, ANSWER = "Hm <b>, </thin is 5 > 4.", " It is </think>ing."
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoker.serve.events import CallArguments, CallStart, Event, Reasoning, Text, joined
-from stoker.serve.parsers.json_forms import GRANITE, HERMES, LLAMA, PHI4
-from stoker.serve.parsers.mistral import MISTRAL
-from stoker.serve.parsers.pythonic import GEMMA, PYTHONIC
-from stoker.serve.parsers.reasoning import THINK, ReasoningParser
-from stoker.serve.parsers.tools import Form, ToolParser
+from stoker.serve.answer.events import CallArguments, CallStart, Event, Reasoning, Text, joined
+from stoker.serve.answer.parsers.json_forms import GRANITE, HERMES, LLAMA, PHI4
+from stoker.serve.answer.parsers.mistral import MISTRAL
+from stoker.serve.answer.parsers.pythonic import GEMMA, PYTHONIC
+from stoker.serve.answer.parsers.reasoning import THINK, ReasoningParser
+from stoker.serve.answer.parsers.tools import Form, ToolParser
 
 TOOLS = ("weather", "add", "note")
 FORMS = {"hermes": HERMES, "llama": LLAMA, "granite": GRANITE, "phi4": PHI4, "mistral": MISTRAL,

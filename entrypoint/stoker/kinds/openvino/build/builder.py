@@ -1,0 +1,215 @@
+"""From a config and a checkpoint to an OpenVINO graph: a stateful decoder.
+
+Inputs: `input_ids`, `attention_mask` (past and present), `position_ids`, all i64 [batch, tokens], and `beam_idx`, i32
+[batch]. Output: `logits`, f32 [batch, tokens, vocabulary].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+from stoker.errors import DamagedModelError
+from stoker.kinds.openvino.build.attention import Cache, Step, attend
+from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding
+from stoker.kinds.openvino.build.families import describe
+from stoker.kinds.openvino.build.families.spec import Decoder, Experts, Layer, Mlp, Rope
+from stoker.kinds.openvino.build.layerwise import Joint, LayerPass, apart, ending_apart, joined
+from stoker.kinds.openvino.build.masks import Masks
+from stoker.kinds.openvino.build.mlp import feed_forward
+from stoker.kinds.openvino.build.moe import mixture
+from stoker.kinds.openvino.build.norms import rms_norm
+from stoker.kinds.openvino.build.rope import Rotation, rotation
+from stoker.kinds.openvino.build.rows import SAMPLED, AsTheyAre, FilledUp, Rows
+from stoker.kinds.openvino.build.weights import Linear, Weights
+
+
+def build_graph(
+    config: Mapping[str, Any],
+    checkpoint: Checkpoint,
+    encoding: Encoding,
+    max_seq_len: int | None = None,
+    layer_pass: LayerPass | None = None,
+    *,
+    few_rows: bool = False,
+) -> ov.Model:
+    """The decoder's graph, its constants shared with the checkpoint's memory map where the encoding allows it.
+
+    `max_seq_len`, in tokens (the config's `max_position_embeddings` if None), chooses between longrope's short and
+    long factors. `layer_pass` remakes each layer before the next is built. `few_rows`: for matrix
+    products that want more rows than a step has (see `rows`); no dense decoder is changed by it, nor one of experts.
+    The graph's rt_info has under "stoker": `attention`, "paged" or, where paged attention cannot express the model's,
+    "dense". What is compiled from the graph without saving it must not outlive it.
+    Raises UnsupportedModelError and DamagedModelError.
+    """
+    decoder = describe(config, max_seq_len)
+    weights = Weights(checkpoint, encoding, _root(decoder, checkpoint))
+    model = _Graph(decoder, weights, layer_pass, few_rows=few_rows).model()
+    weights.refuse_leftovers(decoder.ignored)
+    model.set_rt_info("dense" if decoder.dense else "paged", ["stoker", "attention"])
+    model.memory = (checkpoint, encoding)  # shared constants do not keep their memory alive
+    return model
+
+
+def hidden_states(
+    config: Mapping[str, Any], checkpoint: Checkpoint, encoding: Encoding, max_seq_len: int | None = None
+) -> tuple[Any, list[Any]]:
+    """The same decoder without state and without its output matrix: normalised last hidden states, and the parameters
+    `input_ids` and `attention_mask`."""
+    decoder = describe(config, max_seq_len)
+    weights = Weights(checkpoint, encoding, _root(decoder, checkpoint, bare=True))
+    graph = _Graph(decoder, weights, None, stateful=False)
+    hidden = graph.normed(graph.hidden()[0])
+    weights.refuse_leftovers((*decoder.ignored, "lm_head."))
+    return hidden, graph.parameters
+
+
+def _root(decoder: Decoder, checkpoint: Checkpoint, bare: bool = False) -> str:
+    """`bare`: the checkpoint may also be of the decoder alone."""
+    for prefix in (*decoder.prefixes, *([""] if bare else [])):
+        if f"{prefix}embed_tokens.weight" in checkpoint:
+            return prefix
+    raise DamagedModelError(f"tensor {decoder.prefixes[0]}embed_tokens.weight is missing from the checkpoint")
+
+
+class _Graph:
+    """The graph in the making."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        weights: Weights,
+        layer_pass: LayerPass | None,
+        *,
+        stateful: bool = True,
+        few_rows: bool = False,
+    ) -> None:
+        self.decoder, self.weights, self.layer_pass = decoder, weights, layer_pass
+        self.input_ids = parameter("input_ids", [-1, -1])
+        self.attention_mask = parameter("attention_mask", [-1, -1])
+        self.parameters = [self.input_ids, self.attention_mask]
+        self.cache = self._cache() if stateful else Cache(None, None, [])
+        self.position_ids = self.parameters[2] if stateful else counted(self.input_ids)
+        self.rows = self._filled_up() if few_rows and not (decoder.dense or decoder.of_experts) else AsTheyAre()
+        self.masks = Masks(self.input_ids, self.attention_mask)
+        self.turns: dict[Rope, Rotation] = {}
+
+    def _filled_up(self) -> Rows:
+        self.parameters.append(parameter(SAMPLED, [-1]))
+        return FilledUp(self.input_ids, self.parameters[-1])
+
+    def _cache(self) -> Cache:
+        beam_idx = parameter("beam_idx", [-1], np.int32)
+        self.parameters += [parameter("position_ids", [-1, -1]), beam_idx]
+        batch = ops.gather(ops.shape_of(self.input_ids), np.array([0], np.int64), np.int64(0))
+        return Cache(beam_idx, batch, [])
+
+    def model(self) -> ov.Model:
+        hidden, table = self.hidden()
+        logits = self._ended(hidden, table)
+        logits.output(0).get_tensor().set_names({"logits"})
+        return ov.Model([ops.result(logits)], self.cache.sinks, self.parameters, "decoder")
+
+    def hidden(self) -> tuple[Any, Any]:
+        """The last layer's hidden states, and the table that the first came from."""
+        hidden, table = self._embedded()
+        for index, layer in enumerate(self.decoder.layers):
+            hidden = self._added(hidden, layer, index)
+        return hidden, table
+
+    def _embedded(self) -> tuple[Any, Any]:
+        """Hidden states and the table that they came from."""
+        shape = (self.decoder.vocabulary_size, self.decoder.hidden_size)
+        table = self.weights.embedding(f"{self.weights.root}embed_tokens.weight", shape)
+        indices = ops.convert(self.input_ids, "i32")
+        found = self.rows.filled(ops.gather(table, indices, np.int32(0)))
+        return _scaled(found, self.decoder.embedding_scale), table
+
+    def _added(self, hidden: Any, layer: Layer, index: int) -> Any:
+        step = self._step(layer)
+        if self.layer_pass is None:
+            return self._layer(hidden, layer, index, step)
+        graph, inputs = apart(hidden, step, lambda alone, its: self._layer(alone, layer, index, its))
+        return joined(self.layer_pass(graph, Joint(inputs, self.parameters)), inputs, self.cache)
+
+    def _ended(self, hidden: Any, table: Any) -> Any:
+        if self.layer_pass is None:
+            return self._logits(hidden, table)
+        graph, inputs = ending_apart(hidden, lambda alone: self._logits(alone, table))
+        return joined(self.layer_pass(graph, Joint(inputs, self.parameters, ending=True)), inputs, self.cache)
+
+    def _layer(self, hidden: Any, layer: Layer, index: int, step: Step) -> Any:
+        name, norms, width = f"{self.weights.root}layers.{index}", layer.norms, self.decoder.hidden_size
+        x = self._norm(hidden, name, norms.before_attention)
+        x = attend(x, layer.attention, self.weights, f"{name}.self_attn", width, index, step)
+        x = self._norm(x, name, norms.after_attention)
+        hidden = ops.add(hidden, _scaled(x, layer.residual_scale))
+        x = self._norm(hidden, name, norms.before_mlp)
+        x = self._norm(self._block(x, layer.mlp, name), name, norms.after_mlp)
+        return ops.add(hidden, _scaled(x, layer.residual_scale))
+
+    def _block(self, x: Any, spec: Mlp | Experts, layer: str) -> Any:
+        if isinstance(spec, Experts):
+            return mixture(x, spec, self.weights, layer, self.decoder.hidden_size)
+        return feed_forward(x, spec, self.weights, layer, self.decoder.hidden_size)
+
+    def _step(self, layer: Layer) -> Step:
+        mask = self.masks.mask(layer.attention.window)
+        turn, decoder = self._turn(layer.attention.rope), self.decoder
+        return Step(self.cache, turn, mask, decoder.norm_eps, decoder.norm_offset, self.rows)
+
+    def _turn(self, rope: Rope | None) -> Rotation | None:
+        if rope is None:
+            return None
+        if rope not in self.turns:
+            self.turns[rope] = rotation(rope, self.position_ids)
+        return self.turns[rope]
+
+    def _norm(self, x: Any, prefix: str, name: str | None = "") -> Any:
+        if name is None:
+            return x
+        full = f"{prefix}.{name}" if name else prefix
+        weight = self.weights.vector(f"{full}.weight", self.decoder.hidden_size, self.decoder.norm_offset)
+        return rms_norm(x, weight, self.decoder.norm_eps)
+
+    def normed(self, hidden: Any) -> Any:
+        return self._norm(hidden, f"{self.weights.root}norm")
+
+    def _logits(self, hidden: Any, table: Any) -> Any:
+        """The soft cap is written as OpenVINO GenAI looks for it."""
+        normed = _scaled(self.normed(hidden), self.decoder.logits_scale)
+        logits = self.rows.ended(normed, self._head(table))
+        if self.decoder.logits_softcap is None:
+            return logits
+        cap = np.float32(self.decoder.logits_softcap)
+        return ops.multiply(ops.tanh(ops.divide(logits, cap)), cap)
+
+    def _head(self, table: Any) -> Linear:
+        """A tied head is the embedding itself, unless the checkpoint has another one (as transformers 5 does it)."""
+        root = self.weights.root
+        beside = f"{root.removesuffix('model.')}lm_head"
+        name = beside if f"{beside}.weight" in self.weights.checkpoint else "lm_head"
+        if self.decoder.tied and self.weights.repeats(f"{name}.weight", f"{root}embed_tokens.weight"):
+            return Linear(table, None)
+        return self.weights.linear(name, (self.decoder.vocabulary_size, self.decoder.hidden_size))
+
+
+def _scaled(x: Any, factor: float) -> Any:
+    return x if factor == 1.0 else ops.multiply(x, np.float32(factor))
+
+
+def counted(ids: Any) -> Any:
+    """0, 1, 2... for each row of ids, [batch, tokens]."""
+    ones = ops.add(ops.multiply(ids, np.int64(0)), np.int64(1))
+    return ops.cum_sum(ones, np.int64(1), True, False)
+
+
+def parameter(name: str, shape: list[int], kind: Any = np.int64) -> Any:
+    node = ops.parameter(shape, kind)
+    node.set_friendly_name(name)
+    node.output(0).get_tensor().set_names({name})
+    return node

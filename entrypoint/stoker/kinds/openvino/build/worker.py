@@ -1,0 +1,21 @@
+"""Builds an engine of the kind `openvino`, in a process of its own (stoker.build.child)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from stoker.build.child import Lines, run_worker
+from stoker.build.jobs import Job
+
+
+def build_job(job: Job, lines: Lines) -> dict[str, Any]:
+    from stoker.kinds.openvino.build.precisions import build
+
+    calibration = Path(job.calibration) if job.calibration else None
+    return build(job.model, job.chosen, Path(job.directory), lines, calibration)
+
+
+if __name__ == "__main__":
+    sys.exit(run_worker(build_job))

@@ -1,0 +1,169 @@
+"""The usual runtime: OpenVINO GenAI's continuous batching with paged attention and prefix caching."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import openvino_genai
+
+from stoker.kinds.openvino.runtime.grammars import Grammars, reason, structure
+from stoker.kinds.openvino.runtime.guided import GuidedQueue
+from stoker.kinds.openvino.runtime.partial_blocks import Alone
+from stoker.kinds.openvino.runtime.vocabulary import FILE as TOKENIZER_FILE
+from stoker.kinds.openvino.runtime.vocabulary import genai_tokenizer
+from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.settings import EngineSettings, compile_properties
+from stoker.launch.stub.runtime import Output, RunningSequence
+
+_RUNNING = openvino_genai.GenerationStatus.RUNNING
+_IGNORED = openvino_genai.GenerationStatus.IGNORED
+_COMPILING_POLL_SECONDS = 0.002
+_UNSEEDED_BITS = 32  # the sampler's Mersenne twister takes 32 bits
+
+
+class PagedSequence:
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def read(self) -> Output:
+        """Never blocks: `read()` of the handle waits on an empty queue with the interpreter's lock held."""
+        handle = self._handle
+        ids: list[int] = []
+        log_probs: list[float] = []
+        while handle.can_read():
+            for output in handle.read().values():
+                ids += output.generated_ids
+                log_probs += output.generated_log_probs
+        status = handle.get_status()
+        return Output(ids, log_probs, ended=status != _RUNNING, out_of_memory=status == _IGNORED)
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+
+class PagedRuntime:
+    def __init__(self, settings: EngineSettings) -> None:
+        self._numbers = itertools.count()
+        self._settings = settings
+        self._capacity = min(settings.kv_blocks * settings.kv_block_tokens, settings.max_seq_len)
+        self._alone = Alone(self._begin, settings.kv_block_tokens, settings.kv_blocks)
+        self._guided = GuidedQueue(self._alone.add)
+        self._open()
+
+    def _open(self) -> None:
+        """With guided decoding if the engine's directory has a tokenizer."""
+        directory = Path(self._settings.engine_directory)
+        scheduler, properties = _scheduler(self._settings), _properties(self._settings)
+        open_pipeline = openvino_genai.ContinuousBatchingPipeline
+        if not (directory / TOKENIZER_FILE).is_file():
+            self._pipeline: Any = open_pipeline(str(directory), scheduler, "CPU", properties)
+            return
+        logits = _logits(directory)
+        tokenizer = genai_tokenizer(directory, logits)
+        self._guided.use(Grammars(tokenizer, logits))
+        self._pipeline = open_pipeline(str(directory), tokenizer, scheduler, "CPU", **properties)
+
+    def add(self, generation: Generation) -> RunningSequence:
+        if len(generation.input_ids) >= self._capacity:
+            raise RequestRefusedError(
+                f"the prompt of {len(generation.input_ids)} tokens is too long",
+                why=f"prompt and answer together may have {self._capacity}",
+            )
+        if generation.guide is None:
+            return self._alone.add(generation)
+        structure(generation.guide)
+        return self._guided.add(generation)
+
+    def _begin(self, generation: Generation) -> PagedSequence:
+        ids = openvino.Tensor(np.asarray(generation.input_ids, np.int64)[None])
+        try:
+            return PagedSequence(self._pipeline.add_request(next(self._numbers), ids, sampling_of(generation)))
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise RequestRefusedError("the engine refused the request", why=reason(error)) from error
+
+    def step(self) -> bool:
+        self._guided.move()
+        self._alone.move()
+        if self._guided.waiting and not self._pipeline.has_non_finished_requests():
+            if self._guided.full:
+                self.close()
+                self._open()
+            time.sleep(_COMPILING_POLL_SECONDS)
+            return False
+        self._pipeline.step()
+        return True
+
+    def close(self) -> None:
+        """Frees weights and cache, so that the next runtime finds room for its own."""
+        self._guided.close()
+        self._pipeline = None
+
+
+def _logits(directory: Path) -> int:
+    """How many ids the model gives probabilities for, as far as it says."""
+    config = json.loads((directory / "config.json").read_bytes())
+    size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
+    return size if isinstance(size, int) else 0
+
+
+def _scheduler(settings: EngineSettings) -> Any:
+    scheduler = openvino_genai.SchedulerConfig()
+    scheduler.num_kv_blocks = settings.kv_blocks
+    scheduler.max_num_seqs = settings.max_batch_size
+    scheduler.max_num_batched_tokens = settings.max_num_tokens
+    scheduler.dynamic_split_fuse = True
+    scheduler.enable_prefix_caching = True
+    return scheduler
+
+
+def _properties(settings: EngineSettings) -> dict[str, Any]:
+    return {**compile_properties(settings), "sampler_num_threads": settings.threads}
+
+
+def sampling_of(generation: Generation) -> Any:
+    """GenAI's GenerationConfig. An unset seed is drawn here: the engine's own default is the same for every request."""
+    config = openvino_genai.GenerationConfig()
+    config.apply_chat_template = False
+    config.max_new_tokens = generation.max_tokens
+    config.logprobs = int(generation.log_probs)
+    _set_ends(config, generation)
+    _set_penalties(config, generation)
+    if generation.temperature > 0:
+        _set_random(config, generation)
+    if generation.guide is not None:
+        config.structured_output_config = structure(generation.guide)
+    return config
+
+
+def _set_ends(config: Any, generation: Generation) -> None:
+    """With no end given, `ignore_eos` makes the engine pass over the one id that it insists on being told."""
+    ends = generation.end_ids or (0,)
+    config.ignore_eos = not generation.end_ids
+    config.eos_token_id = ends[0]
+    config.stop_token_ids = set(ends)
+    if generation.end_ids:
+        config.min_new_tokens = generation.min_tokens
+
+
+def _set_penalties(config: Any, generation: Generation) -> None:
+    for name in ("presence_penalty", "frequency_penalty", "repetition_penalty"):
+        value = getattr(generation, name)
+        if value is not None:
+            setattr(config, name, value)
+
+
+def _set_random(config: Any, generation: Generation) -> None:
+    config.do_sample = True
+    config.temperature = generation.temperature
+    config.rng_seed = random.getrandbits(_UNSEEDED_BITS) if generation.seed is None else generation.seed
+    for name in ("top_p", "top_k", "min_p"):
+        value = getattr(generation, name)
+        if value is not None:
+            setattr(config, name, value)

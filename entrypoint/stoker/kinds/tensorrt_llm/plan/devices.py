@@ -1,0 +1,106 @@
+"""Which GPUs are free, which of them can work together, and which are taken for a number of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from stoker.kinds.tensorrt_llm.plan.memory import Split
+from stoker.plan.units import size_text
+from stoker.probe.machine import Gpu, Machine
+
+# A desktop, or a runtime that is only loaded, leaves a GPU free; NIM too leaves out what is in use.
+_BUSY_SHARE = 0.1
+_BUSY_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Free GPUs of one model, in `islands`: sets that NVLink joins, or one set of all where there is no NVLink."""
+
+    gpus: tuple[Gpu, ...]
+    islands: tuple[tuple[Gpu, ...], ...]
+    nvlink: bool
+
+    @property
+    def name(self) -> str:
+        return self.gpus[0].name
+
+    @property
+    def capability(self) -> tuple[int, int]:
+        return self.gpus[0].compute_capability
+
+    @property
+    def widest(self) -> int:
+        """The most GPUs that may share a layer."""
+        return max(len(island) for island in self.islands)
+
+
+def busy_reason(gpu: Gpu) -> str:
+    """Why this GPU is left out; empty where it is free."""
+    if gpu.memory_total <= 0:
+        return "the driver does not tell how much memory it has"
+    used = gpu.memory_total - gpu.memory_free
+    if gpu.unified_memory or used <= max(gpu.memory_total * _BUSY_SHARE, _BUSY_BYTES):
+        return ""
+    return f"is busy: {size_text(used)} of {size_text(gpu.memory_total)} are in use"
+
+
+def busy(machine: Machine) -> tuple[tuple[Gpu, str], ...]:
+    judged = ((gpu, busy_reason(gpu)) for gpu in machine.gpus)
+    return tuple((gpu, reason) for gpu, reason in judged if reason)
+
+
+def pools(machine: Machine) -> tuple[Pool, ...]:
+    """One for each kind of free GPU, that with the most memory first. A MIG instance is a pool of its own: instances
+    cannot exchange data."""
+    kinds: dict[tuple[str, int, str], list[Gpu]] = {}
+    for gpu in machine.gpus:
+        if not busy_reason(gpu):
+            own = gpu.uuid if gpu.is_mig else ""
+            kinds.setdefault((gpu.name, gpu.memory_total, own), []).append(gpu)
+    found = (_pool(gpus) for gpus in kinds.values())
+    return tuple(sorted(found, key=lambda pool: (-sum(gpu.memory_free for gpu in pool.gpus), pool.gpus[0].index)))
+
+
+def _pool(gpus: Sequence[Gpu]) -> Pool:
+    islands = _islands(gpus)
+    nvlink = any(len(island) > 1 for island in islands)
+    return Pool(tuple(gpus), islands if nvlink else (tuple(gpus),), nvlink)
+
+
+def _islands(gpus: Sequence[Gpu]) -> tuple[tuple[Gpu, ...], ...]:
+    """Connected sets over NVLink."""
+    left, found = {gpu.index: gpu for gpu in gpus}, []
+    while left:
+        _, first = left.popitem()
+        island, waiting = [first], [first]
+        while waiting:
+            for peer in waiting.pop().nvlink_peers:
+                if peer in left:
+                    gpu = left.pop(peer)
+                    island.append(gpu)
+                    waiting.append(gpu)
+        found.append(tuple(sorted(island, key=lambda gpu: gpu.index)))
+    return tuple(sorted(found, key=lambda island: island[0].index))
+
+
+def take(pool: Pool, split: Split) -> tuple[Gpu, ...] | None:
+    """For each pipeline group GPUs of one island: the smallest with enough, in it those with most memory free."""
+    taken: list[Gpu] = []
+    for _ in range(split.pipeline):
+        group = _group(pool, split.tensor, {gpu.index for gpu in taken})
+        if group is None:
+            return None
+        taken.extend(group)
+    return tuple(taken)
+
+
+def _group(pool: Pool, count: int, taken: Iterable[int]) -> list[Gpu] | None:
+    free = [[gpu for gpu in island if gpu.index not in taken] for island in pool.islands]
+    enough = [island for island in free if len(island) >= count]
+    if not enough:
+        return None
+    smallest = min(enough, key=lambda island: (len(island), island[0].index))
+    best = sorted(smallest, key=lambda gpu: (-gpu.memory_free, gpu.index))[:count]
+    return sorted(best, key=lambda gpu: gpu.index)

@@ -1,0 +1,131 @@
+"""What a model takes of each GPU under TensorRT-LLM. docs/planning.md derives and checks every formula here.
+
+Everything is bytes on the GPU that holds most, unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stoker.kinds.tensorrt_llm.plan.catalogue import Constants, GpuProfile
+from stoker.plan.types import MemoryBudget
+from stoker.resolve.model import Architecture, Model
+from stoker.resolve.parameters import count_parameters
+
+KV_WIDTH: Mapping[str, int] = {"f16": 2, "bf16": 2, "int8": 1, "fp8": 1}
+_WIDTH = 2  # f16 and bf16: what everything that is not quantised is kept and computed in
+
+
+@dataclass(frozen=True)
+class Split:
+    """Tensor and pipeline parallel sizes; `tensor` GPUs share each layer, `pipeline` groups hold successive layers."""
+
+    tensor: int
+    pipeline: int
+
+    @property
+    def gpus(self) -> int:
+        return self.tensor * self.pipeline
+
+
+@dataclass(frozen=True)
+class Load:
+    batch: int
+    tokens: int
+    context: int
+
+
+def layers_per_gpu(architecture: Architecture, split: Split) -> int:
+    return -(-architecture.layers // split.pipeline)
+
+
+def kv_heads_per_gpu(architecture: Architecture, split: Split) -> int:
+    """Heads are repeated where there are fewer than GPUs."""
+    return -(-architecture.kv_heads // split.tensor)
+
+
+def kv_bytes_per_token(architecture: Architecture, kv_precision: str, split: Split) -> int:
+    """TensorRT-LLM's calculateCacheSizePerToken: keys and values of the GPU's heads in the GPU's layers."""
+    heads = kv_heads_per_gpu(architecture, split)
+    return layers_per_gpu(architecture, split) * heads * 2 * architecture.head_size * KV_WIDTH[kv_precision]
+
+
+def weight_bytes(model: Model, profile: GpuProfile, split: Split) -> int:
+    """One GPU's share of the layers and, whole, the embeddings, which TensorRT-LLM keeps on every GPU of the first
+    pipeline group unless told otherwise; or its share of the output matrix, on the last group. Tied ones are two.
+    """
+    return layer_bytes(model, profile, split) + _vocabulary(model, split)
+
+
+def layer_bytes(model: Model, profile: GpuProfile, split: Split) -> int:
+    """One GPU's share of the layers, without embeddings and output matrix."""
+    layers = layers_per_gpu(model.architecture, split)
+    return -(-_all_layers(model, profile, split) * layers // model.architecture.layers)
+
+
+def _all_layers(model: Model, profile: GpuProfile, split: Split) -> int:
+    """All layers, as one GPU of a tensor-parallel group holds them."""
+    architecture, count = model.architecture, count_parameters(model.config, model.architecture)
+    copies = 1 if architecture.tied_embeddings else 2
+    plain = count.other - copies * architecture.vocabulary_size * architecture.hidden_size
+    keys = 2 * architecture.layers * architecture.hidden_size * architecture.head_size
+    matrices = -(-(count.linear - keys * architecture.kv_heads) // split.tensor)
+    matrices += keys * kv_heads_per_gpu(architecture, split)
+    return _stored(matrices, profile, architecture.hidden_size) + plain * _WIDTH
+
+
+def _stored(elements: int, profile: GpuProfile, inputs: int) -> int:
+    """With a scale for each group, or for each output channel, taken to have as many inputs as the hidden width."""
+    scales = -(-elements // (profile.group_size or inputs)) if profile.scale_bytes else 0
+    return elements * profile.bits // 8 + scales * profile.scale_bytes
+
+
+def _vocabulary(model: Model, split: Split) -> int:
+    table = model.architecture.vocabulary_size * model.architecture.hidden_size * _WIDTH
+    output = -(-table // split.tensor)
+    return table + output if split.pipeline == 1 else max(table, output)
+
+
+def activation_bytes(architecture: Architecture, load: Load, constants: Constants, split: Split) -> int:
+    """Execution context memory: linear in the tokens of a step, one layer's worth, split by tensor parallelism but for
+    the hidden states."""
+    experts = architecture.experts_per_token * architecture.expert_intermediate_size
+    width = experts or architecture.intermediate_size
+    heads = -(-architecture.heads // split.tensor) + 2 * kv_heads_per_gpu(architecture, split)
+    elements = (
+        constants.per_intermediate * -(-width // split.tensor)
+        + constants.per_attention * heads * architecture.head_size
+        + constants.per_hidden * architecture.hidden_size
+    )
+    return load.tokens * elements * _WIDTH
+
+
+def runtime_bytes(architecture: Architecture, load: Load, constants: Constants) -> int:
+    """Runtime and decoder buffers, allocated for the largest batch of the longest sequences."""
+    vocabulary = int(constants.sequence_bytes_per_vocabulary_entry * architecture.vocabulary_size)
+    return load.batch * (vocabulary + constants.sequence_bytes_per_token * load.context)
+
+
+def budget(model: Model, profile: GpuProfile, kv_precision: str, load: Load, split: Split, limit: int) -> MemoryBudget:
+    """The cache takes its fraction of whatever the rest leaves, in whole blocks."""
+    constants = profile.kind.memory
+    fixed = MemoryBudget(
+        weights=weight_bytes(model, profile, split),
+        activations=activation_bytes(model.architecture, load, constants, split),
+        runtime=runtime_bytes(model.architecture, load, constants),
+        kv_cache=0,
+        kv_bytes_per_token=kv_bytes_per_token(model.architecture, kv_precision, split),
+        kv_block_tokens=constants.kv_block_tokens,
+        kv_blocks=0,
+        limit=limit,
+        context=constants.cuda_context,
+        communication=constants.communication if split.gpus > 1 else 0,
+    )
+    return _with_cache(fixed, constants.kv_fraction)
+
+
+def _with_cache(fixed: MemoryBudget, fraction: float) -> MemoryBudget:
+    block = fixed.kv_block_tokens * fixed.kv_bytes_per_token
+    blocks = int(max(fixed.limit - fixed.total, 0) * fraction) // block
+    return MemoryBudget(**{**vars(fixed), "kv_blocks": blocks, "kv_cache": blocks * block})

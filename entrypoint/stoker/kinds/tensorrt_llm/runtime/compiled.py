@@ -1,0 +1,84 @@
+"""An engine compiled by TensorRT-LLM, as the supervisor drives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stoker.errors import EngineError
+from stoker.kinds.tensorrt_llm.build.vocabulary import FILE_NAME as VOCABULARY
+from stoker.kinds.tensorrt_llm.runtime.model_config import write_compiled_repository
+from stoker.kinds.tensorrt_llm.runtime.parameters import Served, paged_context
+from stoker.kinds.tensorrt_llm.runtime.ranks import under_mpirun
+from stoker.launch import shared_memory
+from stoker.launch.installation import find_image
+from stoker.launch.loading import read_bytes
+from stoker.launch.run_directory import RunDirectory
+from stoker.launch.servable import Limits
+from stoker.launch.server import Command, TritonServer, alone
+from stoker.plan.types import Chosen
+from stoker.probe.visible_devices import visible_to_cuda
+from stoker.store.engine import Engine
+
+BACKEND = "tensorrtllm"
+KV_BLOCK_TOKENS = 32  # trtllm-build's --tokens_per_block
+FOLDER = "engine"  # of the store's directory: rankN.engine and TensorRT-LLM's config.json
+_EXIT_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class CompiledEngine:
+    """`directory` holds rankN.engine. `gpus`: what CUDA_VISIBLE_DEVICES is to name, rank by rank; empty to leave it."""
+
+    directory: Path
+    chosen: Chosen
+    kv_tokens: int
+    gpus: tuple[str, ...] = ()
+
+    @property
+    def ranks(self) -> int:
+        return self.chosen.tensor_parallel * self.chosen.pipeline_parallel
+
+    @property
+    def limits(self) -> Limits:
+        chosen = self.chosen
+        longest = min(chosen.max_seq_len, self.kv_tokens)
+        return Limits(chosen.max_num_tokens, longest, chosen.max_batch_size)
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.directory.glob("rank*.engine"))
+
+    def command(self, run: RunDirectory) -> Command:
+        installation = find_image(BACKEND)
+        backends = installation.backend.parent
+        worker = backends / BACKEND / "trtllmExecutorWorker"
+        vocabulary = self.directory.parent / VOCABULARY
+        guided = str(vocabulary) if vocabulary.is_file() else ""
+        served = Served(str(self.directory), str(worker), self.kv_tokens, paged_context(self.chosen), guided)
+        return Command(
+            installation,
+            backends=backends,
+            repository=write_compiled_repository(run.repository, served, self.chosen.max_batch_size),
+            run_directory=run.path,
+            shm_prefix=shared_memory.new_prefix(),
+            exit_seconds=_EXIT_SECONDS,
+            launcher=under_mpirun(self.ranks, _EXIT_SECONDS) if self.ranks > 1 else alone,
+            environment=self._environment(run),
+        )
+
+    def _environment(self, run: RunDirectory) -> dict[str, str]:
+        """mpirun's own files go into the run's directory, to be removed with it."""
+        return {**visible_to_cuda(self.gpus), "TMPDIR": str(run.path)}
+
+    def loaded_bytes(self, server: TritonServer) -> int:
+        return sum(read_bytes(pid) for pid in server.pids())
+
+
+def compiled_engine(engine: Engine, chosen: Chosen, kv_blocks: int, gpus: tuple[str, ...]) -> CompiledEngine:
+    """EngineError unless there is an engine for each rank."""
+    found = CompiledEngine(engine.directory / FOLDER, chosen, kv_blocks * KV_BLOCK_TOKENS, gpus)
+    missing = [rank for rank in range(found.ranks) if not (found.directory / f"rank{rank}.engine").is_file()]
+    if missing:
+        raise EngineError("the engine is not whole", why=f"no {found.directory / f'rank{missing[0]}.engine'}")
+    return found

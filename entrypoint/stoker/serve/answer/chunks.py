@@ -1,0 +1,142 @@
+"""Server-sent events of a streamed answer. All but the text is rendered once per request; a token costs only bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from stoker.serve.answer.deltas import delta
+from stoker.serve.generate.sequence import Sequence
+
+DONE = b"data: [DONE]\n\n"
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What every part of one answer carries. `created` in seconds since 1970."""
+
+    id: str
+    created: int
+    model: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a choice's piece of text is wrapped."""
+
+    object: str
+    chunk_object: str
+    before_text: bytes
+    after_text: bytes
+    opening: bytes
+    nothing: bytes
+
+
+CHAT = Shape(
+    object="chat.completion",
+    chunk_object="chat.completion.chunk",
+    before_text=b'"delta":{"content":',
+    after_text=b"}",
+    opening=b'"delta":{"role":"assistant","content":""}',
+    nothing=b'"delta":{}',
+)
+COMPLETION = Shape(
+    object="text_completion",
+    chunk_object="text_completion",
+    before_text=b'"text":',
+    after_text=b"",
+    opening=b"",
+    nothing=b'"text":""',
+)
+
+
+class Chunks:
+    """`log_probs` renders a choice's pending log probabilities; None when they were not asked for. `echoes`: what
+    each choice begins with."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        identity: Identity,
+        choices: list[Sequence],
+        *,
+        with_usage: bool,
+        log_probs: Callable[[Sequence], Any] | None = None,
+        echoes: list[str] | None = None,
+    ) -> None:
+        self._shape = shape
+        self._choices = choices
+        self._log_probs = log_probs
+        self._head = _head(shape, identity)
+        tail = b',"usage":null}\n\n' if with_usage else b"}\n\n"
+        self._tail = b"}]" + tail
+        self._heads = [self._head + b'"choices":[{"index":%d,' % index for index in range(len(choices))]
+        self._before = [head + shape.before_text for head in self._heads]
+        self._after = shape.after_text + b',"logprobs":null,"finish_reason":null' + self._tail
+        self._openings = [shape.opening] * len(choices)
+        if echoes is not None:
+            self._openings = [shape.before_text + _encode(text) + shape.after_text for text in echoes]
+        self._opened = [not opening for opening in self._openings]
+
+    def render(self, index: int, text: str) -> bytes:
+        """The events for one piece of a choice: its role before the first, its finish reason after the last."""
+        opening = b"" if self._opened[index] else self._open(index)
+        if self._choices[index].parsed:
+            return opening + self._render_events(index, text)
+        reason = self._choices[index].finish_reason
+        closing = b"" if reason is None else self._event(index, self._shape.nothing, reason=reason)
+        if self._log_probs is not None:
+            return opening + self._render_log_probs(index, text) + closing
+        if text:
+            return opening + self._before[index] + _encode(text) + self._after + closing
+        return opening + closing
+
+    def usage(self, usage: dict[str, Any]) -> bytes:
+        return self._head + b'"choices":[],"usage":' + _encode(usage) + b"}\n\n"
+
+    def _open(self, index: int) -> bytes:
+        self._opened[index] = True
+        return self._event(index, self._openings[index])
+
+    def _render_events(self, index: int, text: str) -> bytes:
+        """The log probabilities that are due go with the first event."""
+        choice = self._choices[index]
+        deltas = [delta(event) for event in choice.events(text)]
+        log_probs = self._log_probs(choice) if self._log_probs is not None else None
+        if log_probs is not None and not deltas:
+            deltas = [self._shape.nothing]
+        rendered = [self._event(index, each) for each in deltas[1:]]
+        if deltas:
+            rendered.insert(0, self._event(index, deltas[0], _encode(log_probs)))
+        if choice.reason is not None:
+            rendered.append(self._event(index, self._shape.nothing, reason=choice.reason))
+        return b"".join(rendered)
+
+    def _render_log_probs(self, index: int, text: str) -> bytes:
+        assert self._log_probs is not None
+        log_probs = self._log_probs(self._choices[index])
+        if not text and log_probs is None:
+            return b""
+        piece = self._shape.before_text + _encode(text) + self._shape.after_text
+        return self._event(index, piece, _encode(log_probs))
+
+    def _event(self, index: int, piece: bytes, log_probs: bytes = b"null", reason: str | None = None) -> bytes:
+        ending = b',"logprobs":' + log_probs + b',"finish_reason":' + _encode(reason)
+        return self._heads[index] + piece + ending + self._tail
+
+
+def _head(shape: Shape, identity: Identity) -> bytes:
+    fields = {
+        "id": identity.id,
+        "object": shape.chunk_object,
+        "created": identity.created,
+        "model": identity.model,
+        "system_fingerprint": identity.fingerprint,
+    }
+    return b"data: " + _encode(fields)[:-1] + b","

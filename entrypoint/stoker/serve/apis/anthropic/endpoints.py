@@ -1,0 +1,28 @@
+"""/v1/messages and /v1/messages/count_tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stoker.serve.apis.anthropic.answers import MessagesWriter
+from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
+from stoker.serve.apis.anthropic.translation import chat_request, parsed
+from stoker.serve.http.limits import Call
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.request.chat import conversation
+from stoker.serve.request.job import Job
+from stoker.serve.request.preparation import chat_job, check_model
+
+
+async def prepare_message(body: bytes, frontend: Frontend, _: Call) -> Job:
+    """Raises ApiError naming the parameter at fault."""
+    request = parsed(body, MessagesRequest)
+    return await chat_job(chat_request(request, frontend), frontend, MessagesWriter, "msg_")
+
+
+async def count_tokens(body: bytes, frontend: Frontend) -> dict[str, Any]:
+    """Raises ApiError naming the parameter at fault."""
+    request = parsed(body, CountRequest)
+    check_model(request.model, frontend)
+    said = await conversation(chat_request(request, frontend), frontend)
+    return {"input_tokens": len(said.prompt)}

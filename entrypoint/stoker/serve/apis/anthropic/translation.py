@@ -1,0 +1,147 @@
+"""From Anthropic's request to the chat request that means the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from stoker.serve.apis.anthropic.requests import (
+    UNSUPPORTED,
+    Message,
+    MessagesRequest,
+    Prompt,
+    Text,
+    Thinking,
+    ThinkingWish,
+    ToolChoice,
+    ToolResult,
+    ToolUse,
+)
+from stoker.serve.http.errors import invalid, unsupported
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.request.chat_template import ChatTemplate
+from stoker.serve.request.requests import ChatRequest, decoded
+
+_Request = TypeVar("_Request", bound=Prompt)
+
+
+def parsed(body: bytes, kind: type[_Request]) -> _Request:
+    """ApiError naming the parameter at fault."""
+    request = decoded(body, kind)
+    for name in UNSUPPORTED:
+        if getattr(request, name, None) is not None:
+            raise unsupported(name)
+    if request.messages[-1].role == "assistant":
+        text = "The last message is the assistant's: an answer that is begun cannot be continued here."
+        raise unsupported(f"messages[{len(request.messages) - 1}].role", text)
+    return request
+
+
+def chat_request(request: Prompt, frontend: Frontend) -> ChatRequest:
+    """ApiError naming the parameter at fault."""
+    document: dict[str, Any] = {"model": request.model, "messages": _messages(request)}
+    if request.tools:
+        document["tools"] = [_tool(tool) for tool in request.tools]
+    document |= _choice(request.tool_choice)
+    document |= _thinking(request.thinking, frontend)
+    if isinstance(request, MessagesRequest):
+        document |= _sampling(request)
+    return msgspec.convert(document, ChatRequest)
+
+
+def _sampling(request: MessagesRequest) -> dict[str, Any]:
+    given = {
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "top_k": request.top_k,
+        "stop": request.stop_sequences or None,
+        "stream": request.stream,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _messages(request: Prompt) -> list[dict[str, Any]]:
+    system = [{"role": "system", "content": _text(request.system)}] if request.system else []
+    return [*system, *(each for index, one in enumerate(request.messages) for each in _message(one, index))]
+
+
+def _message(message: Message, index: int) -> Iterator[dict[str, Any]]:
+    """One of theirs may be several of OpenAI's: results of tools are messages of their own, before the user's text."""
+    if isinstance(message.content, str):
+        yield {"role": message.role, "content": message.content}
+        return
+    _check_blocks(message, f"messages[{index}].content")
+    if message.role == "assistant":
+        yield _assistant(message.content)
+        return
+    results = [block for block in message.content if isinstance(block, ToolResult)]
+    for result in results:
+        yield {"role": "tool", "tool_call_id": result.tool_use_id, "content": _text(result.content)}
+    texts = [block for block in message.content if isinstance(block, Text)]
+    if texts or not results:
+        yield {"role": "user", "content": _text(texts)}
+
+
+def _check_blocks(message: Message, where: str) -> None:
+    allowed = (Text, ToolResult) if message.role == "user" else (Text, ToolUse, Thinking)
+    for index, block in enumerate(message.content):
+        if not isinstance(block, allowed):
+            kind = type(block).__struct_config__.tag if isinstance(block, msgspec.Struct) else "this"
+            raise invalid(f"A block of type '{kind}' cannot be the {message.role}'s.", f"{where}[{index}].type")
+
+
+def _assistant(blocks: Sequence[Any]) -> dict[str, Any]:
+    said: dict[str, Any] = {"role": "assistant", "content": _text([one for one in blocks if isinstance(one, Text)])}
+    calls = [_call(block) for block in blocks if isinstance(block, ToolUse)]
+    thoughts = "".join(block.thinking for block in blocks if isinstance(block, Thinking))
+    if calls:
+        said["tool_calls"] = calls
+    if thoughts:
+        said["reasoning_content"] = thoughts
+    return said
+
+
+def _call(block: ToolUse) -> dict[str, Any]:
+    return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": json.dumps(block.input)}}
+
+
+def _text(content: str | Sequence[Text] | None) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(block.text for block in content)
+
+
+def _tool(tool: Any) -> dict[str, Any]:
+    function = {"name": tool.name, "parameters": tool.input_schema}
+    given = {"description": tool.description, "strict": tool.strict}
+    return {
+        "type": "function",
+        "function": function | {name: value for name, value in given.items() if value is not None},
+    }
+
+
+def _choice(choice: ToolChoice | None) -> dict[str, Any]:
+    if choice is None:
+        return {}
+    if (choice.type == "tool") != (choice.name is not None):
+        raise invalid("'name' belongs to the tool choice 'tool', and must be given there.", "tool_choice.name")
+    named = {"type": "function", "function": {"name": choice.name}}
+    meant = {"auto": "auto", "any": "required", "none": "none", "tool": named}[choice.type]
+    parallel = {"parallel_tool_calls": False} if choice.disable_parallel_tool_use else {}
+    return {"tool_choice": meant, **parallel}
+
+
+def _thinking(wish: ThinkingWish | None, frontend: Frontend) -> dict[str, Any]:
+    """A template that can be told to think or not is told; another thinks as it does."""
+    template = frontend.chat_template
+    if wish is None or not isinstance(template, ChatTemplate):
+        return {}
+    if "enable_thinking" in template.source:
+        return {"chat_template_kwargs": {"enable_thinking": wish.type != "disabled"}}
+    if wish.type == "enabled" and frontend.thinking is None:
+        raise unsupported("thinking", "This model does not think aloud; leave 'thinking' out.")
+    return {}

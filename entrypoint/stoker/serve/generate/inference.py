@@ -1,0 +1,204 @@
+"""The endpoints that take a body, from it to the last byte of the answer. Raw ASGI: per token nothing but bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from stoker.errors import StokerError
+from stoker.serve.generate.admission import Visit
+from stoker.serve.generate.fan_out import interleave, pieces
+from stoker.serve.generate.measurement import Measurement
+from stoker.serve.http.asgi import ClientGoneError, Receive, Scope, Send, respond, while_connected
+from stoker.serve.http.error_forms import ErrorForm, error_form
+from stoker.serve.http.errors import ApiError, from_stoker, internal, too_slow, unavailable
+from stoker.serve.http.limits import Call, call_of, read_body_in_time
+from stoker.serve.http.middleware import RequestRecord
+from stoker.serve.http.outbox import outbox
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.lifecycle import Serving
+from stoker.serve.operate.service import Service
+from stoker.serve.request.job import Job, Prepare
+from stoker.serve.request.purpose import TEXT, check_purpose
+
+logger = logging.getLogger(__name__)
+
+_EVENT_STREAM = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request, and where its answer goes."""
+
+    serving: Serving
+    call: Call
+    record: RequestRecord
+    reply: _Reply
+
+
+class Endpoint:
+    """What endpoints with a body share: they need an engine, end with their client, and tell errors in their form.
+
+    `purpose`: what the model must be for (stoker.serve.request.purpose); empty for any.
+    """
+
+    def __init__(self, service: Service, purpose: str = "") -> None:
+        self._service = service
+        self._purpose = purpose
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record: RequestRecord = scope["state"]["record"]
+        reply = _Reply(send, error_form(scope["path"]), record.id)
+        try:
+            call = call_of(scope, self._service.limits)
+            with self._service.lifecycle.admit() as serving:
+                await self._serve(receive, Exchange(serving, call, record, reply))
+        except ClientGoneError:
+            pass  # nobody is left to answer
+        except Exception as error:
+            await reply.fail(_api_error(error))
+
+    async def _serve(self, receive: Receive, exchange: Exchange) -> None:
+        body = await read_body_in_time(receive)
+        if self._purpose:
+            check_purpose(exchange.serving.frontend, self._purpose)
+        aborted, call = self._service.lifecycle.aborted, exchange.call
+        try:
+            if await while_connected(receive, aborted, self._answer(body, exchange), call.left):
+                raise unavailable("The server is going down.", "draining")
+        except asyncio.TimeoutError:
+            raise too_slow(call.seconds) from None
+
+    async def _answer(self, body: bytes, exchange: Exchange) -> None:
+        raise NotImplementedError
+
+    @contextmanager
+    def _measured(self, model: str, prompt_tokens: int, exchange: Exchange) -> Iterator[Measurement]:
+        """Counts a request that was understood, as a failure unless the block ends in peace."""
+        metrics, call = self._service.metrics, exchange.call
+        measurement = metrics.begin(model, call.started)
+        measurement.prompt_tokens = prompt_tokens
+        measurement.prepared_seconds = time.perf_counter() - call.started
+        complete = False
+        try:
+            yield measurement
+            complete = True
+        finally:
+            metrics.end(model, measurement, time.perf_counter() - call.started, success=complete)
+            exchange.record.measurement = measurement
+
+
+class Lookup(Endpoint):
+    """Answers without the engine: from the model's tokenizer and template."""
+
+    def __init__(self, look_up: Callable[[bytes, Frontend], Awaitable[Any]], service: Service) -> None:
+        super().__init__(service)
+        self._look_up = look_up
+
+    async def _answer(self, body: bytes, exchange: Exchange) -> None:
+        found = await self._look_up(body, exchange.serving.frontend)
+        await exchange.reply.whole(200, msgspec.json.encode(found))
+
+
+class Inference(Endpoint):
+    """Generates. The answer begins with the first token, so that whatever goes wrong before has its own status."""
+
+    def __init__(self, prepare: Prepare, service: Service) -> None:
+        super().__init__(service, TEXT)
+        self._prepare = prepare
+
+    async def _answer(self, body: bytes, exchange: Exchange) -> None:
+        serving, call = exchange.serving, exchange.call
+        job = await self._prepare(body, serving.frontend, call)
+        if self._service.tracer is not None:
+            job = replace(job, generations=[replace(each, perf_metrics=True) for each in job.generations])
+        tokens = [len(each.input_ids) + each.max_tokens for each in job.generations]
+        with self._measured(job.identity.model, job.prompt_tokens, exchange) as measurement:
+            try:
+                with self._service.admission.enter(call.client, tokens, call.left) as visit:
+                    await _generate(serving, job, visit, measurement, exchange.reply)
+            finally:
+                measurement.finish_reasons = [choice.finish_reason for choice in job.choices if choice.finish_reason]
+
+
+async def _generate(serving: Serving, job: Job, visit: Visit, measurement: Measurement, reply: _Reply) -> None:
+    sources = [
+        pieces(serving.engine, generation, choice, visit, measurement, job.budget)
+        for generation, choice in zip(job.generations, job.choices, strict=True)
+    ]
+    async with aclosing(interleave(sources)) as events:
+        if job.stream:
+            await _stream(job, events, reply)
+        else:
+            await _collect(job, events, reply)
+
+
+async def _stream(job: Job, events: AsyncGenerator[tuple[int, str], None], reply: _Reply) -> None:
+    writer = job.writer(job)
+    async with outbox(reply.stream) as box:
+        async for index, text in events:
+            rendered = writer.render(index, text)
+            if rendered:
+                box.put(rendered)
+        box.put(writer.ending())
+    await reply.end()
+
+
+async def _collect(job: Job, events: AsyncGenerator[tuple[int, str], None], reply: _Reply) -> None:
+    texts: list[list[str]] = [[] for _ in job.choices]
+    async for index, text in events:
+        texts[index].append(text)
+    await reply.whole(200, job.writer(job).whole(["".join(parts) for parts in texts]))
+
+
+class _Reply:
+    """Remembers how far an answer has come, so that an error still finds its form."""
+
+    def __init__(self, send: Send, errors: ErrorForm, request_id: str) -> None:
+        self._send = send
+        self._errors = errors
+        self._request_id = request_id
+        self._begun = False
+
+    async def stream(self, body: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def whole(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        self._begun = True
+        await respond(self._send, status, body, headers=headers or ())
+
+    async def fail(self, error: ApiError) -> None:
+        if self._begun:
+            event = self._errors.event(error, self._request_id)
+            await self._send({"type": "http.response.body", "body": event, "more_body": True})
+            await self.end()
+        else:
+            await self.whole(error.status, self._errors.body(error, self._request_id), error.headers())
+
+
+def _api_error(error: Exception) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, StokerError):
+        known = from_stoker(error)
+        if known.status < 500 or known.code == "engine_died":
+            return known
+    logger.error("a request failed", exc_info=error)
+    return internal()

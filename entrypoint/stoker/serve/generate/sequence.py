@@ -1,0 +1,159 @@
+"""One choice of an answer while it is being generated: ids in, visible text out, and why it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Many
+from dataclasses import dataclass
+
+from stoker.launch.generation import Delta, Generation
+from stoker.serve.answer.events import CallStart, Event, Parser, Text
+from stoker.serve.answer.parsers.reasoning import ThinkingTokens
+from stoker.serve.generate.detokenizing import Detokenizer
+from stoker.serve.generate.stops import StopMatcher
+
+
+@dataclass(frozen=True)
+class TokenLogProb:
+    """`offset` is where the token begins in the choice's text, in characters."""
+
+    token_id: int
+    value: float
+    offset: int
+
+
+class Sequence:
+    """`finish_reason` is None while more may come. The end token counts as a token, but is no text.
+
+    `log_prob` is the sum over its tokens, where they are told; so is `reused_blocks`, of its prompt in the KV cache.
+    With a parser, the text is made into events by `events`; `called` once there is a call among them.
+    """
+
+    __slots__ = (
+        "_decoded",
+        "_detokenizer",
+        "_end_ids",
+        "_matcher",
+        "_min_tokens",
+        "_one_by_one",
+        "_parser",
+        "_pending",
+        "_thinking",
+        "_visible",
+        "called",
+        "called_reason",
+        "finish_reason",
+        "log_prob",
+        "reused_blocks",
+        "tokens",
+    )
+
+    def __init__(
+        self,
+        generation: Generation,
+        detokenizer: Detokenizer,
+        stops: Many[str] = (),
+        parser: Parser | None = None,
+        thinking: ThinkingTokens | None = None,
+    ) -> None:
+        self.called = False
+        self.called_reason = "tool_calls"
+        self._parser = parser
+        self._thinking = thinking
+        self.finish_reason: str | None = None
+        self.tokens = 0
+        self.log_prob = 0.0
+        self.reused_blocks: int | None = None
+        self._detokenizer = detokenizer
+        self._matcher = StopMatcher(stops) if stops else None
+        self._end_ids = frozenset(generation.end_ids)
+        self._min_tokens = generation.min_tokens
+        self._one_by_one = generation.log_probs or bool(stops and generation.min_tokens)
+        self._pending: list[TokenLogProb] = []
+        self._decoded = 0
+        self._visible = 0
+
+    def feed(self, delta: Delta) -> str:
+        """The text that these ids make visible."""
+        ids = delta.ids
+        ended = bool(ids) and ids[-1] in self._end_ids
+        texts = ids[:-1] if ended else ids
+        if self._one_by_one:
+            text = self._feed_each(texts, delta.log_probs)
+        else:
+            self.tokens += len(texts)
+            text = self._see(self._detokenizer.feed(texts))
+        if self._thinking is not None and not self._thinking.over:
+            self._thinking.feed(texts, text)
+        if ended and self.finish_reason is None:
+            self.tokens += 1
+            text += self.end("stop")
+        return text
+
+    @property
+    def reason(self) -> str | None:
+        """The finish reason that the API gives."""
+        return self.called_reason if self.called and self.finish_reason == "stop" else self.finish_reason
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """How many of its tokens were thinking; None of a model that does not think aloud."""
+        return None if self._thinking is None else self._thinking.count
+
+    @property
+    def stop(self) -> str | None:
+        """The stop string that ended it."""
+        return self._matcher.found if self._matcher else None
+
+    @property
+    def parsed(self) -> bool:
+        """Whether the text is more than text."""
+        return self._parser is not None
+
+    def events(self, text: str) -> list[Event]:
+        """What the next piece of `feed`'s text consists of; after the last piece, with what was held back."""
+        if self._parser is None:
+            return [Text(text)] if text else []
+        events = self._parser.feed(text)
+        if self.finish_reason is not None:
+            events += self._parser.end()
+        self.called = self.called or any(isinstance(event, CallStart) for event in events)
+        return events
+
+    def _feed_each(self, ids: Many[int], log_probs: Many[float] | None) -> str:
+        pieces = []
+        for index, token_id in enumerate(ids):
+            self.tokens += 1
+            if log_probs is not None:
+                self._pending.append(TokenLogProb(token_id, log_probs[index], self._decoded))
+                self.log_prob += log_probs[index]
+            pieces.append(self._see(self._detokenizer.feed((token_id,))))
+            if self.finish_reason is not None:
+                break
+        return "".join(pieces)
+
+    def _see(self, text: str) -> str:
+        """What of the text may be shown; within `min_tokens` nothing stops it."""
+        self._decoded += len(text)
+        if self._matcher is not None and self.tokens > self._min_tokens:
+            text, found = self._matcher.feed(text)
+            if found:
+                self.finish_reason = "stop"
+        self._visible += len(text)
+        return text
+
+    def end(self, reason: str = "length") -> str:
+        """The rest of the text, when no more ids come."""
+        text = self._see(self._detokenizer.flush())
+        if self.finish_reason is None:
+            self.finish_reason = reason
+            held = self._matcher.flush() if self._matcher else ""
+            self._visible += len(held)
+            text += held
+            self._visible = max(self._visible, self._decoded) + 1  # tokens without text count too
+        return text
+
+    def take_log_probs(self) -> list[TokenLogProb]:
+        """Of the tokens that have begun to show; those of a stop string never do."""
+        ready = [entry for entry in self._pending if entry.offset < self._visible]
+        del self._pending[: len(ready)]
+        return ready

@@ -1,0 +1,163 @@
+"""The HTTP application: it exists from the first second, long before there is an engine to serve."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from fastapi import FastAPI, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from stoker import __version__
+from stoker.serve.apis.anthropic.endpoints import count_tokens, prepare_message
+from stoker.serve.apis.openai_responses.endpoints import Responses, add_kept
+from stoker.serve.apis.pooled.embeddings import prepare_embeddings
+from stoker.serve.apis.pooled.endpoints import Encoding
+from stoker.serve.apis.pooled.reranking import prepare_ranking, prepare_rerank
+from stoker.serve.generate.inference import Inference, Lookup
+from stoker.serve.http.asgi import App
+from stoker.serve.http.errors import ApiError
+from stoker.serve.http.keys import KeyCheck
+from stoker.serve.http.middleware import Envelope
+from stoker.serve.http.openapi import describe
+from stoker.serve.http.replies import json_response, on_api_error, on_fault, on_http_exception
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.lifecycle import Lifecycle
+from stoker.serve.operate.observation import add_description, add_health, add_metrics
+from stoker.serve.operate.page import add_page
+from stoker.serve.operate.service import Service
+from stoker.serve.request.job import without_call
+from stoker.serve.request.preparation import prepare_chat, prepare_completion
+from stoker.serve.request.purpose import SCORES, VECTORS
+from stoker.serve.request.tokenization import detokenize, tokenize
+
+INFERENCE_PATHS = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"),
+    *("/v1/embeddings", "/v1/rerank", "/rerank", "/v1/ranking"),
+)
+OTHER_PATHS = (
+    "/",
+    "/v1/messages/count_tokens",
+    "/tokenize",
+    "/detokenize",
+    "/v1/models",
+    "/v1/health/live",
+    "/v1/health/ready",
+    "/v1/health/startup",
+    "/v1/metadata",
+    "/v1/plan",
+    "/v1/status",
+    "/metrics",
+    "/version",
+)
+_CORS_SECONDS = 600
+
+
+def create_app(service: Service) -> App:
+    app = _application()
+    _add_inference(app, service)
+    add_health(app, service.lifecycle)
+    _add_models(app, service.lifecycle)
+    add_description(app, service)
+    if not service.exposure.management_apart:
+        add_metrics(app, service)
+    add_page(app)
+    describe(app)
+    return _guarded(app, service)
+
+
+def _add_inference(app: FastAPI, service: Service) -> None:
+    responses = Responses(service.responses)
+    endpoints = {
+        "/v1/chat/completions": Inference(without_call(prepare_chat), service),
+        "/v1/completions": Inference(without_call(prepare_completion), service),
+        "/v1/responses": Inference(responses.prepare, service),
+        "/v1/messages": Inference(prepare_message, service),
+        "/v1/embeddings": Encoding(prepare_embeddings, service, VECTORS),
+        **dict.fromkeys(("/v1/rerank", "/rerank"), Encoding(prepare_rerank, service, SCORES)),
+        "/v1/ranking": Encoding(prepare_ranking, service, SCORES),
+        "/v1/messages/count_tokens": Lookup(count_tokens, service),
+        "/tokenize": Lookup(tokenize, service),
+        "/detokenize": Lookup(detokenize, service),
+    }
+    for path, endpoint in endpoints.items():
+        app.add_route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
+    add_kept(app, responses)
+
+
+def create_management_app(service: Service) -> App:
+    """Health and metrics, for a port that only operators reach: no key is asked for."""
+    app = _application(documented=False)
+    add_health(app, service.lifecycle)
+    add_metrics(app, service)
+    return _enveloped(app, service)
+
+
+def _application(*, documented: bool = True) -> FastAPI:
+    address = "/openapi.json" if documented else None
+    summary = "OpenAI-compatible inference"
+    app = FastAPI(title="Stoker", version=__version__, summary=summary, redoc_url=None, openapi_url=address)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(ApiError, on_api_error)
+    app.add_exception_handler(Exception, on_fault)
+    return app
+
+
+def _guarded(app: FastAPI, service: Service) -> App:
+    """Keys innermost, so that what they refuse is logged and counted too; CORS outermost, as browsers ask first."""
+    exposure = service.exposure
+    guarded = _enveloped(KeyCheck(cast(App, app), exposure.keys) if exposure.keys else cast(App, app), service)
+    if not exposure.cors_origins:
+        return guarded
+    return cast(
+        App,
+        CORSMiddleware(
+            cast(Any, guarded),
+            allow_origins=exposure.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            expose_headers=("x-request-id", "retry-after"),
+            max_age=_CORS_SECONDS,
+        ),
+    )
+
+
+def _enveloped(app: App, service: Service) -> App:
+    return Envelope(
+        app,
+        service.metrics,
+        max_body=service.limits.body_bytes,
+        endpoints=(*INFERENCE_PATHS, *OTHER_PATHS),
+        log_prompts=service.exposure.log_prompts,
+        tracer=service.tracer,
+    )
+
+
+def _add_models(app: FastAPI, lifecycle: Lifecycle) -> None:
+    @app.get("/v1/models", tags=["models"])
+    async def models() -> Response:
+        """The served model under each of its names; empty until it is ready."""
+        serving = lifecycle.serving
+        cards = [_card(name, serving.frontend) for name in serving.frontend.names] if serving else []
+        return json_response({"object": "list", "data": cards})
+
+    @app.get("/v1/models/{name:path}", tags=["models"], responses={404: {"description": "No such model"}})
+    async def model(name: str) -> Response:
+        """One model."""
+        serving = lifecycle.serving
+        names = serving.frontend.names if serving else ()
+        if serving is None or name not in names:
+            served = ", ".join(names) or "none yet"
+            text = f"The model '{name[:200]}' does not exist; served here: {served}."
+            raise ApiError(404, text, param="model", code="model_not_found")
+        return json_response(_card(name, serving.frontend))
+
+
+def _card(name: str, frontend: Frontend) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": frontend.created,
+        "owned_by": "stoker",
+        "max_model_len": frontend.context.length,
+    }

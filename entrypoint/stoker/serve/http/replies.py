@@ -1,0 +1,36 @@
+"""Answers of the endpoints that are asked seldom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import Request, Response
+from starlette.exceptions import HTTPException
+
+from stoker.serve.http.errors import RETRY_AFTER_SECONDS, ApiError, internal
+
+
+def json_response(document: Any, status: int = 200) -> Response:
+    headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    return Response(msgspec.json.encode(document), status, headers, "application/json")
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals: no such path, not this method."""
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_value")
+    text = f"{error.detail}: {request.method} {request.url.path[:200]}"
+    body = ApiError(error.status_code, text, code=code).body()
+    return Response(body, error.status_code, error.headers, "application/json")
+
+
+async def on_api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    headers = {name.decode(): value.decode() for name, value in error.headers()}
+    return Response(error.body(), error.status, headers, "application/json")
+
+
+async def on_fault(_: Request, __: Exception) -> Response:
+    """The exception goes on to the server, which logs it."""
+    return Response(internal().body(), 500, media_type="application/json")

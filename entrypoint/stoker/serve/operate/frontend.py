@@ -1,0 +1,142 @@
+"""What the API knows of one model: its names, its tokenizer, its chat template, and where its answers end."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stoker.errors import DamagedModelError
+from stoker.launch.capabilities import TELL_REUSE, lacks
+from stoker.resolve.model import Pooling
+from stoker.serve.answer.parsers.choice import AUTO, choose_family, choose_thinking
+from stoker.serve.answer.parsers.families import Family
+from stoker.serve.answer.parsers.reasoning import Thinking
+from stoker.serve.generate.admission import Capacity
+from stoker.serve.http.limits import Limits
+from stoker.serve.request.chat_template import ChatTemplate, TemplateMissingError, load_chat_template, read_json
+from stoker.serve.request.sampling import Context
+from stoker.serve.request.tokenizing import Tokenizer, load_tokenizer
+from stoker.store.engine import Engine
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """`names`: all are served, the first is shown first. `chat_template` is the reason where there is none.
+
+    `pooling`: of a model that gives vectors of so many `dimensions`, or scores, and no text.
+    `shown`: the control tokens that mark calls and thinking, which are text to those who look for them.
+    """
+
+    names: tuple[str, ...]
+    tokenizer: Tokenizer
+    chat_template: ChatTemplate | TemplateMissingError
+    context: Context
+    fingerprint: str
+    vocabulary_size: int
+    tool_family: Family | None = None
+    thinking: Thinking | None = None
+    shown: Mapping[int, str] = field(default_factory=dict)
+    max_batch_size: int = 0
+    limits: Limits = field(default_factory=Limits)
+    capacity: Capacity = field(default_factory=Capacity)
+    build_seconds: float | None = None
+    pooling: Pooling | None = None
+    dimensions: int = 0
+    created: int = field(default_factory=lambda: int(time.time()))
+
+
+def load_frontend(
+    engine: Engine,
+    *,
+    names: Sequence[str] = (),
+    max_seq_len: int | None = None,
+    capacity: Capacity | None = None,
+    limits: Limits | None = None,
+    tool_parser: str = AUTO,
+    reasoning_parser: str = AUTO,
+) -> Frontend:
+    """Reads the engine's directory; blocks for up to a second. DamagedModelError when a file is missing or broken,
+    UsageError for a parser that does not fit the model.
+
+    `max_seq_len`, `capacity`: what the engine was launched with, where that differs from what it was built for.
+    """
+    manifest = engine.manifest
+    tokenizer = load_tokenizer(engine.directory)
+    template = _chat_template(engine.directory)
+    family, thinking = None, None
+    if isinstance(template, ChatTemplate):
+        family, thinking = choose_family(template, tool_parser), choose_thinking(template, reasoning_parser)
+    capacity, limits = capacity or Capacity(), limits or Limits()
+    longest = int(max_seq_len or manifest.chosen["max_seq_len"])
+    length = min(longest, capacity.tokens or longest)
+    return Frontend(
+        names=tuple(names) or (manifest.served_name,),
+        tokenizer=tokenizer,
+        chat_template=template,
+        tool_family=family,
+        thinking=thinking,
+        shown=_shown(tokenizer, family, thinking),
+        context=Context(
+            length,
+            end_ids(engine.directory, tokenizer),
+            limits.prompt_tokens,
+            lacks(manifest.kind),
+            manifest.kind in TELL_REUSE,
+            _vocabulary_size(engine.directory) or tokenizer.size,
+        ),
+        fingerprint="fp_" + hashlib.sha256(manifest.key.encode()).hexdigest()[:10],
+        vocabulary_size=max(tokenizer.size, _vocabulary_size(engine.directory)),
+        max_batch_size=int(manifest.chosen.get("max_batch_size", 0)),
+        limits=limits,
+        capacity=capacity,
+        build_seconds=_build_seconds(manifest.build.get("seconds")),
+        pooling=Pooling(**manifest.model["pooling"]) if manifest.model.get("pooling") else None,
+        dimensions=int(manifest.model.get("architecture", {}).get("hidden_size", 0)),
+    )
+
+
+def _shown(tokenizer: Tokenizer, family: Family | None, thinking: Thinking | None) -> dict[int, str]:
+    marks = [*(family.form.marks if family else ()), *(family.form.ends if family else ())]
+    marks += [thinking.opening, thinking.closing] if thinking else []
+    found = {mark: tokenizer.special_id(mark) for mark in marks}
+    return {id_: mark for mark, id_ in found.items() if id_ is not None}
+
+
+def end_ids(directory: Path, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Every id that ends an answer: generation_config.json's, else config.json's, and tokenizer_config.json's."""
+    generation, config = read_json(directory / "generation_config.json"), read_json(directory / "config.json")
+    found = _ids(generation.get("eos_token_id")) or _ids(config.get("eos_token_id"))
+    token = read_json(directory / "tokenizer_config.json").get("eos_token")
+    text = token.get("content") if isinstance(token, dict) else token
+    own = tokenizer.id_of(text) if isinstance(text, str) else None
+    return tuple(dict.fromkeys([*found, *([] if own is None else [own])]))
+
+
+def _ids(value: Any) -> list[int]:
+    values = value if isinstance(value, list) else [value]
+    return [id_ for id_ in values if type(id_) is int]
+
+
+def _build_seconds(recorded: Any) -> float | None:
+    """A builder records one number, or one for each of its stages."""
+    if isinstance(recorded, dict):
+        return float(sum(recorded.values()))
+    return float(recorded) if isinstance(recorded, (int, float)) else None
+
+
+def _vocabulary_size(directory: Path) -> int:
+    size = read_json(directory / "config.json").get("vocab_size", 0)
+    return size if type(size) is int else 0
+
+
+def _chat_template(directory: Path) -> ChatTemplate | TemplateMissingError:
+    try:
+        return load_chat_template(directory)
+    except TemplateMissingError as error:
+        return error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedModelError("the chat template cannot be read", why=str(error)) from error

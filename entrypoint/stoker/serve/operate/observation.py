@@ -1,0 +1,116 @@
+"""What the server tells of itself: health, metrics, its plan and its state."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
+
+from stoker import __version__
+from stoker.errors import StokerError
+from stoker.launch.generation import EngineState
+from stoker.serve.http.errors import ApiError
+from stoker.serve.http.replies import json_response
+from stoker.serve.operate.lifecycle import Lifecycle
+from stoker.serve.operate.metrics import CONTENT_TYPE
+from stoker.serve.operate.service import Service
+from stoker.serve.request.purpose import purpose_of
+
+_STATE_PATIENCE_SECONDS = 1.0
+_JSON: dict[str, Any] = {"application/json": {}}
+
+
+def add_health(app: FastAPI, lifecycle: Lifecycle) -> None:
+    @app.get("/v1/health/live", tags=["health"])
+    async def live() -> Response:
+        """200 as long as the process answers."""
+        return json_response({"object": "health.response", "live": True})
+
+    @app.get("/v1/health/ready", tags=["health"], responses={503: {"description": "Not ready", "content": _JSON}})
+    async def ready() -> Response:
+        """200 when requests are taken, else 503 with the phase."""
+        is_ready = lifecycle.ready
+        body = {"object": "health.response", "ready": is_ready, "phase": lifecycle.current}
+        return json_response(body, 200 if is_ready else 503)
+
+    @app.get("/v1/health/startup", tags=["health"])
+    async def startup() -> Response:
+        """What the server is doing on its way to ready, how far it is, and why it failed if it did."""
+        return json_response(lifecycle.report())
+
+
+def add_metrics(app: FastAPI, service: Service) -> None:
+    @app.get("/metrics", tags=["observation"], response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Prometheus' text format; docs/metrics.md lists the names."""
+        await engine_state(service)
+        return Response(service.metrics.render(), headers={"content-type": CONTENT_TYPE.decode()})
+
+
+def add_description(app: FastAPI, service: Service) -> None:
+    @app.get("/version", tags=["observation"])
+    async def version() -> Response:
+        """The version of this server."""
+        return json_response({"version": __version__})
+
+    @app.get("/v1/metadata", tags=["observation"])
+    async def metadata() -> Response:
+        """Version, model and licence, in the form of NVIDIA NIM."""
+        return json_response(_metadata(service))
+
+    @app.get("/v1/plan", tags=["observation"], responses={404: {"description": "No plan yet", "content": _JSON}})
+    async def plan() -> Response:
+        """What was chosen for this machine, and why: the document of `stoker plan --json`. 404 before there is one."""
+        if service.plan is None:
+            raise ApiError(404, "There is no plan yet; see /v1/health/startup.", code="not_found")
+        return json_response(service.plan)
+
+    @app.get("/v1/status", tags=["observation"])
+    async def status() -> Response:
+        """What the server is doing now: sequences, KV blocks, tokens so far."""
+        return json_response(_status(service, await engine_state(service)))
+
+
+def _metadata(service: Service) -> dict[str, Any]:
+    model = (service.plan or {}).get("model", {})
+    name = model.get("served_name", "")
+    return {
+        "version": __version__,
+        "assetInfo": [],
+        "licenseInfo": {"name": "Apache-2.0", "path": "LICENSE", "type": "file"},
+        "modelInfo": [{"modelUrl": model.get("reference", ""), "shortName": name}] if name else [],
+        "repository_override": "",
+    }
+
+
+def _status(service: Service, state: EngineState | None) -> dict[str, Any]:
+    lifecycle, admission, metrics = service.lifecycle, service.admission, service.metrics
+    return {
+        "phase": lifecycle.current,
+        "ready": lifecycle.ready,
+        "gives": purpose_of(lifecycle.serving.frontend) if lifecycle.serving else None,
+        "requests_in_flight": lifecycle.in_flight,
+        "sequences_running": state.running if state else 0,
+        "sequences_waiting": admission.waiting + (state.waiting if state else 0),
+        "expected_wait_seconds": round(admission.expected_wait(), 3),
+        "kv_blocks_used": state.kv_blocks_used if state else 0,
+        "kv_blocks_reserved": admission.reserved_blocks,
+        "kv_blocks": state.kv_blocks_total if state else 0,
+        "tokens_generated": metrics.tokens_generated,
+        "uptime_seconds": lifecycle.report()["elapsed_seconds"],
+    }
+
+
+async def engine_state(service: Service) -> EngineState | None:
+    """Brings the engine's gauges up to date; leaves them as they are where it does not answer."""
+    serving = service.lifecycle.serving
+    if serving is None or not service.lifecycle.ready:
+        return None
+    with suppress(asyncio.TimeoutError, StokerError):
+        state = await asyncio.wait_for(serving.engine.state(), _STATE_PATIENCE_SECONDS)
+        service.metrics.engine(serving.frontend.names[0], state, serving.frontend.max_batch_size)
+        return state
+    return None

@@ -1,0 +1,53 @@
+"""What the application serves from: steps report to its lifecycle, and the engine is attached to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from stoker.launch.generation import EngineClient
+from stoker.serve.apis.openai_responses.store import ResponseStore
+from stoker.serve.generate.admission import Admission
+from stoker.serve.http.keys import Keys
+from stoker.serve.http.limits import Limits
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.lifecycle import Lifecycle
+from stoker.serve.operate.metrics import Metrics
+from stoker.serve.operate.tracing import Tracer
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Who may use the server, and what it shows. No `keys`: everybody. No `cors_origins`: no other site's pages.
+
+    `management_apart`: metrics are on a port of their own. `log_prompts`: the log shows what was asked.
+    """
+
+    keys: Keys = field(default_factory=Keys)
+    cors_origins: tuple[str, ...] = ()
+    management_apart: bool = False
+    log_prompts: bool = False
+
+
+@dataclass
+class Service:
+    """`plan` is the document that `stoker plan --json` prints, once there is a plan. `responses`: where those of
+    /v1/responses are kept."""
+
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    limits: Limits = field(default_factory=Limits)
+    exposure: Exposure = field(default_factory=Exposure)
+    plan: dict[str, Any] | None = None
+    responses: ResponseStore | None = None
+    tracer: Tracer | None = None
+    metrics: Metrics = field(init=False)
+    admission: Admission = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.admission = Admission(self.limits.queue)
+        self.metrics = Metrics(self.lifecycle, self.admission)
+
+    def attach(self, engine: EngineClient, frontend: Frontend) -> None:
+        """The engine is warm: from here on requests are taken, as many at once as it has room for."""
+        self.admission.resize(frontend.capacity)
+        self.lifecycle.attach(engine, frontend)

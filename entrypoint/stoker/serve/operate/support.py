@@ -1,0 +1,108 @@
+"""Which of OpenAI's parameters are supported, on which engine: the table in docs/support.md.
+
+`python -m stoker.serve.operate.support` prints the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from stoker.launch.capabilities import GUIDES, lacks
+from stoker.serve.apis.pooled.requests import EmbeddingRequest, RankingRequest, RerankRequest, Truncating
+from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
+
+ENGINES = ("openvino", "tensorrt_llm", "tensorrt_llm_pytorch", "torch")
+
+# Values of OpenAI's own parameters that are refused, where others are taken; and why.
+PARTLY = {
+    "top_logprobs": "0: the engines tell the chosen token's log probability only",
+    "logprobs": "chat: true or false; plain completions: 0 or 1, for the same reason",
+    "reasoning_effort": "where the model's chat template knows it",
+    "suffix": "where the model's tokenizer has marks for a gap",
+    "tools": "functions, where the model's chat template shows them; `strict` with `tool_choice` auto: see api.md",
+    "best_of": "not with `stream`",
+    "echo": "not with `logprobs`",
+}
+POOLED: Mapping[str, type[Truncating]] = {
+    "`/v1/embeddings`": EmbeddingRequest,
+    "`/v1/rerank`": RerankRequest,
+    "`/v1/ranking`": RankingRequest,
+}
+_POOLED_NOTES = {
+    "dimensions": "up to the model's own; of length 1 again where the model's vectors are",
+    "input_type": "query, passage or document: the model's own prompt of that name, if it has one, goes before texts",
+    "truncate": "NONE, START or END, as NIM has it",
+    "truncate_prompt_tokens": "as vLLM has it; -1 for as many as there may be",
+}
+_GUIDED = ("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs")
+YES, NO, PART, IDLE = "yes", "400", "in part", "no effect"
+
+
+def support(parameter: str, engine: str) -> str:
+    """One of the four words. A value of a parameter that is not supported is refused by name, never passed over."""
+    lacking = lacks(engine)
+    if parameter in lacking or (parameter in _GUIDED and GUIDES in lacking):
+        return NO
+    if parameter in HARMLESS:
+        return IDLE
+    if parameter in NO_EFFECT:
+        return IDLE if NO_EFFECT[parameter] and parameter in ("service_tier", "guided_decoding_backend") else NO
+    return PART if parameter in PARTLY else YES
+
+
+def parameters() -> list[str]:
+    """Of both endpoints, as they are declared."""
+    return list(dict.fromkeys([*ChatRequest.__struct_fields__, *CompletionRequest.__struct_fields__]))
+
+
+def document() -> str:
+    rows = [_row(parameter) for parameter in sorted(parameters())]
+    pooled = [_pooled_row(parameter) for parameter in sorted(pooled_parameters())]
+    return "\n".join([*_INTRODUCTION, _head(ENGINES), *rows, *_POOLED_INTRODUCTION, _head(POOLED), *pooled, ""])
+
+
+def _head(columns: Iterable[str]) -> str:
+    names = tuple(columns)
+    return f"| parameter | {' | '.join(names)} | |\n|---|{'---|' * len(names)}---|"
+
+
+def pooled_parameters() -> list[str]:
+    """Of the endpoints for vectors and scores."""
+    return list(dict.fromkeys(name for request in POOLED.values() for name in request.__struct_fields__))
+
+
+def _pooled_row(parameter: str) -> str:
+    taken = IDLE if parameter == "user" else YES
+    cells = " | ".join(taken if parameter in request.__struct_fields__ else NO for request in POOLED.values())
+    return f"| `{parameter}` | {cells} | {_POOLED_NOTES.get(parameter, '')} |"
+
+
+def _row(parameter: str) -> str:
+    cells = " | ".join(support(parameter, engine) for engine in ENGINES)
+    return f"| `{parameter}` | {cells} | {PARTLY.get(parameter, '')} |"
+
+
+_INTRODUCTION = (
+    "# Support",
+    "",
+    "Every parameter of `/v1/chat/completions` and `/v1/completions`, on each kind of engine. `400`: a value that asks",
+    "for something is refused by name; `no effect`: taken, and changes nothing; `in part`: see the last column. What",
+    "is not listed is refused. The `openvino` kind was tested with real engines; without paged attention (Gemma 2),",
+    "it refuses a text of a given form. `torch` was tested on a CPU, the others with stand-ins for the GPU.",
+    "`required` and named `tool_choice`, and `strict` tools, need what `response_format` needs.",
+    "",
+    "Made by `make docs`; a test walks the request types of the installed openai SDK and fails on a parameter that is",
+    "neither supported nor refused by name.",
+    "",
+)
+
+_POOLED_INTRODUCTION = (
+    "",
+    "## Vectors and scores",
+    "",
+    "Of the `openvino_embedding` kind; the other endpoints are a 400 there that says what the model is for.",
+    "",
+)
+
+if __name__ == "__main__":
+    print(document(), end="")  # noqa: T201

@@ -1,0 +1,183 @@
+"""What a chat request means for its model: the prompt, the form that the text must have, and how it is to be read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stoker.launch.capabilities import GUIDES
+from stoker.launch.generation import Guide
+from stoker.serve.answer.events import Parser, PlainText
+from stoker.serve.answer.parsers.families import BARE, Family, Held
+from stoker.serve.answer.parsers.reasoning import ReasoningParser, Thinking, ThinkingTokens
+from stoker.serve.answer.parsers.tools import Form, ToolParser
+from stoker.serve.generate.budget import Budget
+from stoker.serve.http.errors import invalid, unsupported
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.request.chat_template import RESERVED, ChatTemplate, TemplateMissingError, TemplateRefusedError
+from stoker.serve.request.guided.calls import calls_grammar, free_grammar
+from stoker.serve.request.guided.grammar import Grammar
+from stoker.serve.request.guided.thinking import after_thinking
+from stoker.serve.request.guided.wishes import Wish, guided, wish_of
+from stoker.serve.request.messages import template_messages
+from stoker.serve.request.requests import ChatRequest
+from stoker.serve.request.sampling import check_guides
+from stoker.serve.request.tool_use import ToolUse, tool_use
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """`parser` makes a parser for each choice, None where the text is nothing but text; `thinking` what counts each
+    one's tokens of thinking."""
+
+    prompt: list[int]
+    guide: Guide | None
+    parser: Callable[[], Parser] | None
+    use: ToolUse | None
+    budget: Budget | None
+    thinking: Callable[[], ThinkingTokens] | None
+
+
+async def conversation(request: ChatRequest, frontend: Frontend) -> Conversation:
+    """ApiError naming the parameter at fault."""
+    use = tool_use(request)
+    family = _family(frontend) if use is not None else None
+    rendered = await _render(request, use, frontend)
+    begun = frontend.thinking.begun_in(rendered) if frontend.thinking else False
+    held = _held(family, begun, frontend) if use is not None and use.must and family else None
+    prompt = await frontend.tokenizer.encode(rendered, add_special_tokens=False)
+    if not prompt:
+        raise invalid("The messages make an empty prompt.", "messages")
+    opening = _opening_id(held, frontend)
+    wish = _wish(request, frontend, use, family, held, opening=opening is None)
+    guide = await _guide(wish, frontend, begun)
+    form = held.form if held else family.form if family else None
+    budget = _budget(request, frontend, begun, guided=guide is not None)
+    parser = _parser(frontend.thinking, form, use, begun, within=opening is not None)
+    ids = [*prompt, *([] if opening is None else [opening])]
+    return Conversation(ids, guide, parser, use, budget, _thinking(frontend, begun))
+
+
+def _family(frontend: Frontend) -> Family:
+    if frontend.tool_family is None:
+        raise unsupported("tools", "This model's chat template has no place for tools.")
+    return frontend.tool_family
+
+
+def _held(family: Family, begun: bool | None, frontend: Frontend) -> Held:
+    """A grammar cannot write control tokens: one that opens calls ends the prompt, unless thinking comes first."""
+    special = frontend.tokenizer.special_id(family.held.opening) is not None
+    return BARE if special and begun is not False else family.held
+
+
+def _opening_id(held: Held | None, frontend: Frontend) -> int | None:
+    return None if held is None else frontend.tokenizer.special_id(held.opening)
+
+
+def _wish(
+    request: ChatRequest,
+    frontend: Frontend,
+    use: ToolUse | None,
+    family: Family | None,
+    held: Held | None,
+    *,
+    opening: bool,
+) -> Wish | None:
+    """What asks for a form of the text, be it a call that must be made or arguments that must fit."""
+    wish = wish_of(request)
+    if use is None or family is None:
+        return wish
+    if held is not None:
+        if wish is not None:
+            raise invalid(f"'{wish[0]}' contradicts the call that 'tool_choice' demands.", wish[0])
+        return "tools", lambda: calls_grammar(use, held, opening=opening)
+    _check_strict(use, family, frontend)
+    if not family.own or (wish is None and use.first_strict is None):
+        return wish
+    param, made = wish or (f"tools[{use.first_strict}].function.strict", None)
+    return param, lambda: free_grammar(use, family, made() if made else None)
+
+
+def _check_strict(use: ToolUse, family: Family, frontend: Frontend) -> None:
+    """ApiError where a model that is free to call could not be held to a strict tool's schema."""
+    if use.first_strict is None or (family.own and GUIDES not in frontend.context.lacks):
+        return
+    how = "leave 'strict' out" if GUIDES in frontend.context.lacks else "demand the call by 'tool_choice'"
+    text = f"A model that calls as this one does cannot be held to a strict tool's schema when it may choose; {how}."
+    raise unsupported(f"tools[{use.first_strict}].function.strict", text)
+
+
+async def _guide(wish: Wish | None, frontend: Frontend, begun: bool | None) -> Guide | None:
+    if wish is None:
+        return None
+    param, made = wish
+    check_guides(param, frontend.context)
+    return await asyncio.to_thread(guided, param, lambda: _with_thinking(made(), frontend, begun))
+
+
+def _with_thinking(grammar: Grammar, frontend: Frontend, begun: bool | None) -> Grammar:
+    return after_thinking(grammar, frontend.thinking, begun) if frontend.thinking else grammar
+
+
+def _budget(request: ChatRequest, frontend: Frontend, begun: bool | None, *, guided: bool) -> Budget | None:
+    if request.max_thinking_tokens is None:
+        return None
+    marks, tokenizer = frontend.thinking, frontend.tokenizer
+    if marks is None:
+        raise unsupported("max_thinking_tokens", "This model does not think aloud, as far as its chat template shows.")
+    if guided:
+        text = "A thinking budget and a form that the text must have do not go together."
+        raise unsupported("max_thinking_tokens", text)
+    closing = tokenizer.encode_now(f"\n{marks.closing}\n\n", add_special_tokens=False)
+    return Budget(request.max_thinking_tokens, marks, bool(begun), tuple(closing), tokenizer.decode_all)
+
+
+def _thinking(frontend: Frontend, begun: bool | None) -> Callable[[], ThinkingTokens] | None:
+    marks, decode = frontend.thinking, frontend.tokenizer.decode_all
+    return None if marks is None else lambda: ThinkingTokens(marks, begun, decode)
+
+
+def _parser(
+    thinking: Thinking | None, form: Form | None, use: ToolUse | None, begun: bool | None, *, within: bool
+) -> Callable[[], Parser] | None:
+    if form is None and thinking is None:
+        return None
+
+    def make() -> Parser:
+        answer = ToolParser(form, use.names, within=within) if form and use else PlainText()
+        return ReasoningParser(thinking, answer, begun) if thinking else answer
+
+    return make
+
+
+async def _render(request: ChatRequest, use: ToolUse | None, frontend: Frontend) -> str:
+    messages = template_messages(request.messages)
+    template = frontend.chat_template
+    if isinstance(template, TemplateMissingError):
+        raise invalid(str(template), "messages", "chat_template_missing")
+    arguments = _arguments(request, template)
+    try:
+        return await template.rendered(messages, arguments, None if use is None else use.for_template())
+    except TemplateRefusedError as error:
+        raise invalid(f"The model's chat template refused these messages: {error}", "messages") from error
+
+
+def _arguments(request: ChatRequest, template: ChatTemplate) -> Mapping[str, Any]:
+    """The template's own; reasoning_effort is one where the template knows it."""
+    arguments = dict(request.chat_template_kwargs or {})
+    for name in RESERVED:
+        if name in arguments:
+            raise unsupported(f"chat_template_kwargs.{name}")
+    if request.reasoning_effort is not None:
+        arguments.update(_effort(request.reasoning_effort, template.source))
+    return arguments
+
+
+def _effort(effort: str, source: str) -> dict[str, Any]:
+    if "reasoning_effort" in source:
+        return {"reasoning_effort": effort}
+    if "enable_thinking" in source and effort == "none":
+        return {"enable_thinking": False}
+    raise unsupported("reasoning_effort", "This model's chat template knows no such reasoning effort; leave it out.")

@@ -1,0 +1,51 @@
+"""One request, understood: what is to be generated, and how the answer is to look."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from stoker.launch.generation import Generation
+from stoker.serve.answer.chunks import Identity, Shape
+from stoker.serve.answer.writer import Writer
+from stoker.serve.generate.budget import Budget
+from stoker.serve.generate.sequence import Sequence
+from stoker.serve.http.limits import Call
+from stoker.serve.operate.frontend import Frontend
+
+
+@dataclass(frozen=True)
+class Job:
+    """`generations[i]` becomes choice i of the answer; `writer` makes what writes it.
+
+    With `best` (of how many for each prompt, how many), the likeliest are given. `echoes[i]` comes before choice i.
+    `block_tokens`: of a block of the KV cache. `prompts`: how many there are, each with as many choices.
+    """
+
+    shape: Shape
+    identity: Identity
+    generations: list[Generation]
+    choices: list[Sequence]
+    prompt_tokens: int
+    stream: bool
+    with_usage: bool
+    log_probs: Callable[[Sequence], Any] | None
+    writer: Callable[[Job], Writer]
+    best: tuple[int, int] | None = None
+    echoes: list[str] | None = None
+    budget: Budget | None = None
+    block_tokens: int = 1
+    prompts: int = 1
+
+
+Prepare: TypeAlias = Callable[[bytes, Frontend, Call], Awaitable[Job]]
+
+
+def without_call(prepare: Callable[[bytes, Frontend], Awaitable[Job]]) -> Prepare:
+    """Of an endpoint for which it does not matter whose request it is."""
+
+    async def prepared(body: bytes, frontend: Frontend, _: Call) -> Job:
+        return await prepare(body, frontend)
+
+    return prepared

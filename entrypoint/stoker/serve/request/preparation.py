@@ -1,0 +1,155 @@
+"""From a request's body to what is to be generated and how the answer is to look."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stoker.launch.generation import Generation, Guide
+from stoker.serve.answer.answers import ChunkWriter
+from stoker.serve.answer.chunks import CHAT, COMPLETION, Identity, Shape
+from stoker.serve.answer.events import Parser
+from stoker.serve.answer.log_probs import ChatLogProbs, CompletionLogProbs
+from stoker.serve.answer.parsers.reasoning import ThinkingTokens
+from stoker.serve.answer.writer import Writer
+from stoker.serve.generate.budget import Budget
+from stoker.serve.generate.detokenizing import Detokenizer
+from stoker.serve.generate.sequence import Sequence as Choice
+from stoker.serve.http.errors import ApiError, invalid, unsupported
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.request.chat import conversation
+from stoker.serve.request.guided.wishes import guide_of
+from stoker.serve.request.job import Job
+from stoker.serve.request.prompts import echoes, prompts_of
+from stoker.serve.request.requests import ChatRequest, CompletionRequest, Parameters, parse
+from stoker.serve.request.sampling import generations, stop_strings
+
+MAX_CHOICES_IN_ALL = 512
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """`count`: choices generated for each prompt, of which `keep` are given. `contexts`: the prompts that completions
+    continue in mid-text, empty where an answer begins afresh. `echoes`: said before each prompt's completions."""
+
+    shape: Shape
+    id_prefix: str
+    prompts: Sequence[Sequence[int]]
+    contexts: Sequence[Sequence[int]]
+    count: int
+    keep: int
+    guide: Guide | None = None
+    log_probs: Callable[[Choice], Any] | None = None
+    parser: Callable[[], Parser] | None = None
+    thinking: Callable[[], ThinkingTokens] | None = None
+    echoes: Sequence[str] | None = None
+    budget: Budget | None = None
+
+
+async def prepare_chat(body: bytes, frontend: Frontend) -> Job:
+    """Raises ApiError naming the parameter at fault."""
+    return await chat_job(parse(body, ChatRequest), frontend)
+
+
+async def chat_job(
+    request: ChatRequest,
+    frontend: Frontend,
+    writer: Callable[[Job], Writer] = ChunkWriter,
+    id_prefix: str = "chatcmpl-",
+) -> Job:
+    """`writer`: of another API whose request this means. Raises ApiError naming the parameter at fault."""
+    check_model(request.model, frontend)
+    if request.top_logprobs:
+        raise unsupported("top_logprobs", "The engine tells the chosen token's log probability only: top_logprobs 0.")
+    if request.top_logprobs is not None and not request.logprobs:
+        raise invalid("The 'top_logprobs' parameter is only allowed when 'logprobs' is true.", "top_logprobs")
+    if len(request.messages) > frontend.limits.messages:
+        raise invalid(f"More than {frontend.limits.messages} messages in one request.", "messages")
+    said = await conversation(request, frontend)
+    renderer = ChatLogProbs(frontend.tokenizer.token_bytes) if request.logprobs else None
+    count = request.n or 1
+    wish = _Wish(CHAT, id_prefix, [said.prompt], [()], count, count, said.guide, renderer, said.parser)
+    job = replace(_job(request, frontend, replace(wish, budget=said.budget, thinking=said.thinking)), writer=writer)
+    if said.use is not None and said.use.named:
+        for each in job.choices:  # as OpenAI has it: a call that was demanded by name is a plain end
+            each.called_reason = "stop"
+    return job
+
+
+async def prepare_completion(body: bytes, frontend: Frontend) -> Job:
+    """Raises ApiError naming the parameter at fault."""
+    request = parse(body, CompletionRequest)
+    check_model(request.model, frontend)
+    _check_completion(request)
+    guide = await guide_of(request, frontend.context)
+    prompts = await prompts_of(request, frontend)
+    keep = request.n or 1
+    count = request.best_of or keep
+    if len(prompts) * count > MAX_CHOICES_IN_ALL:
+        raise invalid(f"More than {MAX_CHOICES_IN_ALL} completions in one request.", "prompt")
+    renderer = None
+    if request.logprobs is not None:
+        renderer = CompletionLogProbs(frontend.tokenizer.token_bytes, top=request.logprobs > 0)
+    wish = _Wish(COMPLETION, "cmpl-", prompts, prompts, count, keep, guide, renderer)
+    return _job(request, frontend, replace(wish, echoes=echoes(request, prompts, frontend.tokenizer)))
+
+
+def _check_completion(request: CompletionRequest) -> None:
+    if (request.logprobs or 0) > 1:
+        raise unsupported("logprobs", "The engine tells the chosen token's log probability only: logprobs 0 or 1.")
+    if request.echo and request.logprobs is not None:
+        raise unsupported("echo", "The engine tells no log probabilities of the prompt; leave 'logprobs' out.")
+    if request.best_of is not None and request.best_of < (request.n or 1):
+        raise invalid("'best_of' is less than 'n'.", "best_of")
+    if request.best_of is not None and request.best_of > (request.n or 1) and request.stream:
+        raise invalid("Which completions are best is known at the end: 'best_of' cannot be streamed.", "best_of")
+
+
+def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
+    identity = Identity(wish.id_prefix + uuid.uuid4().hex, int(time.time()), request.model, frontend.fingerprint)
+    ranked = wish.count > wish.keep
+    log_probs = ranked or wish.log_probs is not None
+    wanted = generations(request, identity.id, wish.prompts, frontend.context, wish.count, log_probs, wish.guide)
+    options = request.stream_options
+    return Job(
+        shape=wish.shape,
+        identity=identity,
+        generations=wanted,
+        choices=_choices(request, frontend, wish, wanted),
+        prompt_tokens=sum(map(len, wish.prompts)),
+        stream=bool(request.stream),
+        with_usage=bool(options and options.include_usage),
+        log_probs=wish.log_probs,
+        best=(wish.count, wish.keep) if ranked else None,
+        echoes=[text for text in wish.echoes for _ in range(wish.count)] if wish.echoes else None,
+        budget=wish.budget,
+        block_tokens=frontend.capacity.block_tokens,
+        prompts=len(wish.prompts),
+        writer=ChunkWriter,
+    )
+
+
+def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Sequence[Generation]) -> list[Choice]:
+    stops = stop_strings(request)
+    shown = frontend.shown if wish.parser or wish.guide else None  # a grammar counts them as text
+    return [
+        Choice(
+            generation,
+            Detokenizer(frontend.tokenizer, wish.contexts[index // wish.count], shown),
+            stops,
+            wish.parser() if wish.parser else None,
+            wish.thinking() if wish.thinking else None,
+        )
+        for index, generation in enumerate(wanted)
+    ]
+
+
+def check_model(model: str, frontend: Frontend) -> None:
+    """ApiError, 404, for a name that is not served."""
+    if model not in frontend.names:
+        served = ", ".join(frontend.names)
+        text = f"The model '{model[:200]}' does not exist; served here: {served}."
+        raise ApiError(404, text, param="model", code="model_not_found")

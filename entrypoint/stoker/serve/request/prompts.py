@@ -1,0 +1,73 @@
+"""The prompts of plain completions: texts, token ids, and what stands before a gap that the model fills."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from stoker.serve.http.errors import invalid, unsupported
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.request.requests import CompletionRequest
+from stoker.serve.request.tokenizing import Tokenizer
+
+# What models that fill gaps were trained with: before, after, and the gap itself (Qwen, StarCoder, Code Llama;
+# Codestral has its own order and is not among them).
+_GAPS = (
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+    ("▁<PRE>", "▁<SUF>", "▁<MID>"),
+)
+
+
+async def prompts_of(request: CompletionRequest, frontend: Frontend) -> list[list[int]]:
+    """ApiError naming what is wrong. One list of ids for each prompt."""
+    prompt = request.prompt
+    if request.suffix:
+        return [await _around_gap(prompt, request.suffix, frontend.tokenizer)]
+    if isinstance(prompt, str) or isinstance(prompt[0], int):
+        return [await _prompt(prompt, "prompt", frontend)]
+    return await asyncio.gather(*(_prompt(entry, f"prompt[{index}]", frontend) for index, entry in enumerate(prompt)))
+
+
+async def _around_gap(prompt: Any, suffix: str, tokenizer: Tokenizer) -> list[int]:
+    if not isinstance(prompt, str):
+        raise invalid("With 'suffix', the prompt is one text.", "prompt", "invalid_type")
+    marks = next((ids for ids in map(tokenizer.ids_of, _GAPS) if ids is not None), None)
+    if marks is None:
+        raise unsupported("suffix", "This model was not trained to fill gaps: its tokenizer has no marks for them.")
+    before, after = [await tokenizer.encode(text, add_special_tokens=False) for text in (prompt, suffix)]
+    return [marks[0], *before, marks[1], *after, marks[2]]
+
+
+async def _prompt(entry: Any, where: str, frontend: Frontend) -> list[int]:
+    if isinstance(entry, str):
+        ids = await frontend.tokenizer.encode(entry, add_special_tokens=True)
+    elif isinstance(entry, list):
+        ids = checked_ids(entry, where, frontend)
+    else:
+        raise invalid("A prompt is a text, token ids, or a list of either, not mixed.", where, "invalid_type")
+    if not ids:
+        raise invalid("The prompt is empty.", where)
+    return ids
+
+
+def checked_ids(ids: list[Any], where: str, frontend: Frontend) -> list[int]:
+    """ApiError naming the one that is no token id."""
+    for index, token_id in enumerate(ids):
+        if not isinstance(token_id, int):
+            raise invalid("Token ids and texts cannot be mixed.", f"{where}[{index}]", "invalid_type")
+        if not 0 <= token_id < frontend.vocabulary_size:
+            text = f"Token ids are 0 to {frontend.vocabulary_size - 1}, not {token_id}."
+            raise invalid(text[:200], f"{where}[{index}]")
+    return ids
+
+
+def echoes(request: CompletionRequest, prompts: list[list[int]], tokenizer: Tokenizer) -> list[str] | None:
+    """What is said again of each prompt before its completion; None where nothing is."""
+    if not request.echo:
+        return None
+    given = request.prompt
+    if isinstance(given, str):
+        return [given]
+    texts = [given] if isinstance(given[0], int) else given
+    return [text if isinstance(text, str) else tokenizer.decode(ids) for text, ids in zip(texts, prompts, strict=True)]

@@ -1,0 +1,244 @@
+"""The bodies of requests, as OpenAI defines them: parsed strictly, every field declared, nothing silently ignored.
+
+Ranges are part of the types, so the parser's complaint is the API's. A field that is known but not supported yet is
+declared with the values that ask for nothing (`no_effect`); any other value is refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from stoker.serve.http.errors import ApiError, invalid, unsupported
+
+MAX_CHOICES = 128
+MAX_STOPS = 16
+
+_Penalty = Annotated[float, Meta(ge=-2, le=2)]
+_Length = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+_Stop = Annotated[str, Meta(min_length=1, max_length=1024)]
+_Stops = Annotated[list[_Stop], Meta(max_length=MAX_STOPS)]
+_TopK = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+_RepetitionPenalty = Annotated[float, Meta(gt=0, le=2)]
+_ThinkingTokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+_Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class Guided(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Forms that the text must have, as vLLM and NIM spell them."""
+
+    guided_json: dict[str, Any] | str | None = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
+    guided_decoding_backend: str | None = None
+    guided_whitespace_pattern: str | None = None
+
+
+class NvExt(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """NIM's own place for what OpenAI does not have."""
+
+    top_k: _TopK | None = None
+    repetition_penalty: _RepetitionPenalty | None = None
+    ignore_eos: bool | None = None
+    max_thinking_tokens: _ThinkingTokens | None = None
+
+
+class StructuredOutputs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same in newer vLLM."""
+
+    json: dict[str, Any] | str | None = None
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+
+
+class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What chat and plain completions share."""
+
+    model: str
+    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
+    max_tokens: _Length | None = None
+    min_tokens: Annotated[int, Meta(ge=0)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: _TopK | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    seed: _Seed | None = None
+    presence_penalty: _Penalty | None = None
+    frequency_penalty: _Penalty | None = None
+    repetition_penalty: _RepetitionPenalty | None = None
+    stop: _Stop | _Stops | None = None
+    ignore_eos: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    # change nothing
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    nvext: NvExt | None = None
+    structured_outputs: StructuredOutputs | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+
+
+class JsonSchema(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    name: str
+    description: str | None = None
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class Message(Struct, frozen=True, forbid_unknown_fields=True):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[dict[str, Any]] | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+
+
+class FunctionDefinition(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class FunctionTool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    max_completion_tokens: _Length | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    response_format: ResponseFormat | None = None
+    tools: list[FunctionTool] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    max_thinking_tokens: _ThinkingTokens | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    # not supported yet
+    store: bool | None = None
+    functions: list[Any] | None = None
+    function_call: Any = None
+    modalities: list[str] | None = None
+    audio: Any = None
+    prediction: Any = None
+    verbosity: Any = None
+    web_search_options: Any = None
+
+
+class CompletionRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    prompt: str | Annotated[list[str | int | list[int]], Meta(min_length=1)]
+    logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+    best_of: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
+
+
+HARMLESS = ("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
+
+# The values that ask for nothing; null always does.
+NO_EFFECT: dict[str, tuple[Any, ...]] = {
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "functions": ([],),
+    "function_call": ("none",),
+    "guided_decoding_backend": ("auto", "xgrammar"),
+    "guided_whitespace_pattern": (),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "verbosity": (),
+    "web_search_options": (),
+}
+
+_GUIDED_FIELDS = frozenset(Guided.__struct_fields__)
+
+_Request = TypeVar("_Request", ChatRequest, CompletionRequest)
+
+_AT = re.compile(r"^(?P<complaint>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"(?P<kind>unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
+_SHOWN = 200
+
+
+_Body = TypeVar("_Body", bound=Struct)
+
+
+def parse(body: bytes, kind: type[_Request]) -> _Request:
+    """Raises ApiError, 400, naming the parameter."""
+    request = decoded(body, kind)
+    _refuse_unsupported(request)
+    return _with_extensions(request)
+
+
+def decoded(body: bytes, kind: type[_Body]) -> _Body:
+    """Checked by the type alone. Raises ApiError, 400, naming the parameter."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise _translated(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid(f"The body is not valid JSON: {error}", code="invalid_json") from error
+
+
+def _with_extensions(request: _Request) -> _Request:
+    """What `nvext` says of sampling and thinking is as good as said at the top, unless that is said too."""
+    if request.nvext is None:
+        return request
+    said = {name: getattr(request.nvext, name) for name in NvExt.__struct_fields__}
+    lifted = {name: value for name, value in said.items() if value is not None and name not in _GUIDED_FIELDS}
+    for name in lifted:
+        if not hasattr(request, name):
+            raise invalid(f"'nvext.{name}' belongs to chat.", f"nvext.{name}")
+        if getattr(request, name) is not None:
+            raise invalid(f"'{name}' is given twice, once in nvext.", f"nvext.{name}")
+    return msgspec.structs.replace(request, **lifted)
+
+
+def _translated(complaint: str) -> ApiError:
+    """`Expected `float` <= 2.0 - at `$.temperature`` becomes an error whose parameter is temperature."""
+    match = _AT.match(complaint)
+    text, path = (match["complaint"], match["path"] or "") if match else (complaint, "")
+    field = _FIELD.search(text)
+    if field is None:
+        code = "invalid_type" if "got `" in text else "invalid_value"
+        where = f"'{path}'" if path else "the body"
+        return invalid(f"Invalid value for {where}: {text}."[:_SHOWN], path or None, code)
+    param = f"{path}.{field['name']}" if path else field["name"]
+    param = param[:_SHOWN]
+    if field["kind"] == "unknown":
+        return invalid(f"Unrecognized request argument supplied: {param}", param, "unknown_parameter")
+    return invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
+
+
+def _refuse_unsupported(request: Parameters) -> None:
+    for name, harmless in NO_EFFECT.items():
+        value = getattr(request, name, None)
+        if value is not None and value not in harmless:
+            raise unsupported(name)
+    if request.stream_options is not None and not request.stream:
+        raise invalid("The 'stream_options' parameter is only allowed when 'stream' is true.", "stream_options")
+    if request.stream_options is not None and request.stream_options.include_obfuscation:
+        raise unsupported("stream_options.include_obfuscation")

@@ -1,0 +1,169 @@
+"""From a request's parameters to what the engine is asked for.
+
+Where a parameter is absent, OpenAI's default holds (temperature 1, top_p 1, no penalties), not the model's
+generation_config.json: the same request means the same on every model.
+"""
+
+from __future__ import annotations
+
+import secrets
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stoker.launch.capabilities import GUIDES
+from stoker.launch.generation import Generation, Guide
+from stoker.serve.http.errors import invalid, unsupported
+from stoker.serve.request.requests import ChatRequest, Parameters
+
+# Below this, dividing logits by the temperature leaves only the greatest one, or overflows.
+_GREEDY_BELOW = 1e-4
+_SEEDS = 2**63
+_NO_EFFECT = {
+    "min_tokens": 0,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "repetition_penalty": 1,
+    "logit_bias": {},
+}
+
+
+@dataclass(frozen=True)
+class Context:
+    """`length` is what prompt and completion share, `longest_prompt` what of it a prompt may have (0: all).
+
+    `end_ids` end a completion. `lacks`: parameters that the engine's kind cannot sample with. `tells_reuse`: whether
+    it tells how much of a prompt it had in its cache. `logits`: how many ids the model gives probabilities for.
+    """
+
+    length: int
+    end_ids: tuple[int, ...]
+    longest_prompt: int = 0
+    lacks: frozenset[str] = frozenset()
+    tells_reuse: bool = False
+    logits: int = 0
+
+
+def wished_length(request: Parameters) -> int | None:
+    """max_completion_tokens and its older name max_tokens; None where the context decides."""
+    newer = request.max_completion_tokens if isinstance(request, ChatRequest) else None
+    if newer is not None and request.max_tokens not in (None, newer):
+        raise invalid("max_tokens and max_completion_tokens contradict each other.", "max_tokens")
+    return newer or request.max_tokens
+
+
+def completion_length(request: Parameters, prompt_tokens: int, context: Context) -> int:
+    """What the request asks for, or all that the context still holds. ApiError in OpenAI's words if it does not fit."""
+    wished = wished_length(request)
+    source, param = ("messages", "messages") if isinstance(request, ChatRequest) else ("prompt", "prompt")
+    if context.longest_prompt and prompt_tokens > context.longest_prompt:
+        text = f"Prompts may have {context.longest_prompt} tokens here; your {source} resulted in {prompt_tokens}."
+        raise invalid(text, param, "context_length_exceeded")
+    limit = f"This model's maximum context length is {context.length} tokens. However, "
+    if prompt_tokens >= context.length:
+        text = f"{limit}your {source} resulted in {prompt_tokens} tokens. Please reduce the length of the {source}."
+        raise invalid(text, param, "context_length_exceeded")
+    if wished is not None and prompt_tokens + wished > context.length:
+        text = (
+            f"{limit}you requested {prompt_tokens + wished} tokens ({prompt_tokens} in the {source}, {wished} in the "
+            f"completion). Please reduce the length of the {source} or completion."
+        )
+        raise invalid(text, param, "context_length_exceeded")
+    length = wished or context.length - prompt_tokens
+    if (request.min_tokens or 0) > length:
+        raise invalid(f"min_tokens is more than the {length} tokens of the completion.", "min_tokens")
+    return length
+
+
+def generations(
+    request: Parameters,
+    request_id: str,
+    prompts: Sequence[Sequence[int]],
+    context: Context,
+    count: int,
+    log_probs: bool,
+    guide: Guide | None = None,
+) -> list[Generation]:
+    """`count` for each prompt, in order, no two with the same seed."""
+    _check_lacking(request, context)
+    lengths = [completion_length(request, len(prompt), context) for prompt in prompts]
+    seed = secrets.randbits(31) if request.seed is None else request.seed
+    bias = embedding_bias(request.logit_bias or {}, context.logits)
+    return [
+        _generation(request, f"{request_id}-{index}", prompts[index // count], lengths[index // count], context,
+                    seed=(seed + index) % _SEEDS, log_probs=log_probs, guide=guide, bias=bias)
+        for index in range(count * len(prompts))
+    ]  # fmt: skip
+
+
+def _generation(
+    request: Parameters,
+    request_id: str,
+    prompt: Sequence[int],
+    length: int,
+    context: Context,
+    *,
+    seed: int,
+    log_probs: bool,
+    guide: Guide | None,
+    bias: array[float] | None,
+) -> Generation:
+    temperature = 1.0 if request.temperature is None else request.temperature
+    return Generation(
+        request_id=request_id,
+        input_ids=prompt,
+        max_tokens=length,
+        end_ids=() if request.ignore_eos else context.end_ids,
+        min_tokens=request.min_tokens or 0,
+        temperature=0.0 if temperature < _GREEDY_BELOW else temperature,
+        top_p=_unless(request.top_p, 1.0),
+        top_k=request.top_k if (request.top_k or 0) > 0 else None,
+        min_p=_unless(request.min_p, 0.0),
+        seed=seed,
+        presence_penalty=_unless(request.presence_penalty, 0.0),
+        frequency_penalty=_unless(request.frequency_penalty, 0.0),
+        repetition_penalty=_unless(request.repetition_penalty, 1.0),
+        log_probs=log_probs,
+        guide=guide,
+        embedding_bias=bias,
+        perf_metrics=context.tells_reuse,
+    )
+
+
+def embedding_bias(biases: Mapping[str, float], logits: int) -> array[float] | None:
+    """What is added to each logit, f32; None for nothing. ApiError for what is no id of a token."""
+    if not biases:
+        return None
+    added = array("f", bytes(4 * logits))
+    for written, bias in biases.items():
+        if not (written.isascii() and written.isdigit() and len(written) < 10 and int(written) < logits):
+            text = f"The keys of 'logit_bias' are ids of tokens, 0 to {logits - 1}, not '{written[:40]}'."
+            raise invalid(text, "logit_bias")
+        added[int(written)] = bias
+    return added
+
+
+def check_guides(param: str, context: Context) -> None:
+    """ApiError where `param` asks for a form of the text and the engine cannot be held to one."""
+    if GUIDES in context.lacks:
+        text = "The engine that serves this model cannot be guided by a schema, grammar or choice; leave it out."
+        raise unsupported(param, text)
+
+
+def _check_lacking(request: Parameters, context: Context) -> None:
+    """ApiError for a parameter that would change something, and that this engine would have to pass over."""
+    for name in sorted(context.lacks - {GUIDES}):
+        value = getattr(request, name)
+        if value is not None and value != _NO_EFFECT[name]:
+            raise unsupported(name, f"The engine that serves this model has no {name}; leave it out.")
+
+
+def _unless(value: float | None, no_effect: float) -> float | None:
+    """None for a value that changes nothing, so that the engine can take its shorter way."""
+    return None if value == no_effect else value
+
+
+def stop_strings(request: Parameters) -> tuple[str, ...]:
+    if request.stop is None:
+        return ()
+    return (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)

@@ -1,0 +1,67 @@
+"""/tokenize and /detokenize, in vLLM's form."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from stoker.serve.http.errors import invalid
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.request.chat import conversation
+from stoker.serve.request.preparation import check_model
+from stoker.serve.request.prompts import checked_ids
+from stoker.serve.request.requests import ChatRequest, FunctionTool, Message, decoded
+
+
+class TokenizeRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Either a `prompt` or `messages`, which are rendered by the chat template first."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: Annotated[list[Message], Meta(min_length=1)] | None = None
+    tools: list[FunctionTool] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    add_special_tokens: bool = True
+    return_token_strs: bool = False
+
+
+class DetokenizeRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: str | None = None
+    tokens: list[int]
+
+
+async def tokenize(body: bytes, frontend: Frontend) -> dict[str, Any]:
+    """ApiError naming the parameter at fault."""
+    request = decoded(body, TokenizeRequest)
+    check_model(request.model or frontend.names[0], frontend)
+    ids = await _ids(request, frontend)
+    texts = [frontend.tokenizer.token_bytes(id_).decode(errors="replace") for id_ in ids]
+    length = frontend.context.length
+    return {
+        "count": len(ids),
+        "max_model_len": length,
+        "tokens": ids,
+        "token_strs": texts if request.return_token_strs else None,
+    }
+
+
+async def _ids(request: TokenizeRequest, frontend: Frontend) -> list[int]:
+    if (request.prompt is None) == (request.messages is None):
+        raise invalid("Give one of 'prompt' and 'messages'.", "prompt")
+    if request.prompt is not None:
+        return await frontend.tokenizer.encode(request.prompt, add_special_tokens=request.add_special_tokens)
+    chat = ChatRequest(
+        model=frontend.names[0],
+        messages=request.messages or [],
+        tools=request.tools,
+        chat_template_kwargs=request.chat_template_kwargs,
+    )
+    return (await conversation(chat, frontend)).prompt
+
+
+async def detokenize(body: bytes, frontend: Frontend) -> dict[str, Any]:
+    """ApiError naming the parameter at fault."""
+    request = decoded(body, DetokenizeRequest)
+    check_model(request.model or frontend.names[0], frontend)
+    return {"prompt": frontend.tokenizer.decode(checked_ids(request.tokens, "tokens", frontend))}
