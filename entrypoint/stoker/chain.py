@@ -21,6 +21,7 @@ from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.tensorrt_llm.plan.host import ranks_at_once
 from stoker.kinds.torch.plan.catalogue import load_torch
 from stoker.kinds.torch.plan.last_choice import plan_any
+from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.machine import AMD, Machine
@@ -30,12 +31,11 @@ from stoker.progress import Progress
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
 from stoker.settings.layers import Settings
-from stoker.settings.origin import Origin, Sourced
 from stoker.store.engine import SCHEMA, Engine, Manifest
 from stoker.store.exported import admit, directory_of, engine_model, engine_wishes, finished_engine
 from stoker.store.key import engine_key, key_inputs
 from stoker.store.obtain import Wanted, obtain
-from stoker.store.policy import StorePolicy
+from stoker.store.policy import StorePolicy, policy_of
 from stoker.store.store import Store
 from stoker.store.timings import Timing, Timings
 
@@ -119,7 +119,7 @@ def obtain_planned(
     plan: Plan, settings: Settings, progress: Progress, cancel: threading.Event | None = None
 ) -> tuple[Plan, Engine]:
     """The plan's engine; should its build fail, that of the next profile, once. Raises what obtain_engine does."""
-    cache, calibration, policy = settings.cache, settings.calibration, settings.store_policy()
+    cache, calibration, policy = settings.cache, settings.calibration, policy_of(settings)
     try:
         return plan, obtain_engine(plan, cache, progress, calibration, cancel, policy)
     except BuildError as error:

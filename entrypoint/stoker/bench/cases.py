@@ -13,12 +13,12 @@ from stoker.errors import DoesNotFitError, StokerError, UsageError
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.torch.plan.catalogue import KIND as TORCH
 from stoker.kinds.torch.plan.catalogue import load_torch
+from stoker.nearest import did_you_mean
+from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.nearest import did_you_mean
 from stoker.plan.types import EMBEDDING, Plan
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
-from stoker.settings.origin import Origin, Sourced
 from stoker.settings.spec import PRECISIONS
 
 _KINDS = tuple(kind for kind in KINDS if kind != EMBEDDING)  # what is measured is text

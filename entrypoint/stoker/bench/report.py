@@ -11,11 +11,11 @@ from stoker.bench.statistics import baseline_of, ratios
 from stoker.bench.types import Case, Measured, NotRun, Report, Workload
 from stoker.chain import resolve_model
 from stoker.errors import DoesNotFitError
+from stoker.origin import Origin
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
 from stoker.progress import Progress
 from stoker.settings.layers import Settings
-from stoker.settings.origin import Origin
 from stoker.settings.setting import Setting
 from stoker.settings.spec import SETTINGS
 

@@ -14,10 +14,11 @@ from stoker.cli.arguments import command_parser, parse
 from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.errors import DamagedEngineError, UsageError
+from stoker.nearest import nearest
 from stoker.settings.layers import Settings
-from stoker.settings.value import nearest
 from stoker.store.engine import Engine
 from stoker.store.manifest import UnusableEngineError
+from stoker.store.policy import policy_of
 from stoker.store.store import Store
 
 _ACTIONS = """\
@@ -102,7 +103,7 @@ def _verify(asked: _Asked) -> int:
     from stoker.store.integrity import fault_of
 
     keys = asked.options.names or [key for key, _ in asked.store.list()]
-    faults = {key: fault_of(asked.store, _known(asked.store, key), asked.settings.store_policy()) for key in keys}
+    faults = {key: fault_of(asked.store, _known(asked.store, key), policy_of(asked.settings)) for key in keys}
     for key, fault in faults.items():
         sys.stdout.write(f"{key}  {fault or 'whole'}\n")
     damaged = [key for key, fault in faults.items() if fault]
@@ -118,7 +119,7 @@ def _verify(asked: _Asked) -> int:
 def _pull(asked: _Asked) -> int:
     from stoker.store.obtain import pull
 
-    policy, progress = asked.settings.store_policy(), listener("text")
+    policy, progress = policy_of(asked.settings), listener("text")
     _needs_remotes(asked.settings)
     for key in _given(asked.options.names):
         sys.stdout.write(f"{pull(asked.store, key, policy, progress).directory}\n")
@@ -129,7 +130,7 @@ def _push(asked: _Asked) -> int:
     from stoker.store.remotes.fetch import push
     from stoker.store.remotes.remote import RemoteError
 
-    policy, progress = asked.settings.store_policy(), listener("text")
+    policy, progress = policy_of(asked.settings), listener("text")
     _needs_remotes(asked.settings)
     for engine in _engines(asked.store, _given(asked.options.names)):
         for address in policy.remotes:
@@ -151,7 +152,7 @@ def _prune(asked: _Asked) -> int:
     from stoker.store.eviction import clear_remains, evict
 
     freed = clear_remains(asked.store)
-    limit = asked.settings.store_policy().limit
+    limit = policy_of(asked.settings).limit
     gone = [] if limit is None else evict(asked.store, limit)
     for each in gone:
         sys.stdout.write(f"{each.key}  {each.bytes / 1e6:,.1f} MB\n")
@@ -166,7 +167,7 @@ def _export(asked: _Asked) -> int:
     if len(asked.options.names) != 2:
         raise UsageError("export needs a key and a directory", remedy="stoker engines export KEY DIR")
     (engine,) = _engines(asked.store, asked.options.names[:1])
-    sys.stdout.write(f"{export_engine(engine, Path(asked.options.names[1]), asked.settings.store_policy())}\n")
+    sys.stdout.write(f"{export_engine(engine, Path(asked.options.names[1]), policy_of(asked.settings))}\n")
     return 0
 
 
@@ -174,7 +175,7 @@ def _import(asked: _Asked) -> int:
     from stoker.store.transport import import_engine
 
     for name in _given(asked.options.names):
-        engine = import_engine(asked.store, Path(name), asked.settings.store_policy(), listener("text"))
+        engine = import_engine(asked.store, Path(name), policy_of(asked.settings), listener("text"))
         sys.stdout.write(f"{engine.directory}\n")
     return 0
 
@@ -186,7 +187,7 @@ def _given(names: Sequence[str]) -> Sequence[str]:
 
 
 def _needs_remotes(settings: Settings) -> None:
-    if not settings.store_policy().remotes:
+    if not policy_of(settings).remotes:
         raise UsageError("no remote is given", remedy="name one with --remotes URL")
 
 

@@ -38,6 +38,7 @@ from stoker.settings.layers import Settings
 from stoker.store.engine import Engine
 from stoker.store.integrity import damage_of
 from stoker.store.obtain import put_aside
+from stoker.store.policy import policy_of
 from stoker.store.store import Store
 from stoker.store.timings import Timings
 
@@ -201,7 +202,7 @@ class _Serving:
 
     async def _damage(self, engine: Engine) -> str:
         """Hashes the engine beside serving, where that is wished; empty when all is right."""
-        if self.settings.store_policy().check != "background":
+        if policy_of(self.settings).check != "background":
             return ""
         return await _in_thread(lambda: damage_of(engine))
 

@@ -10,8 +10,8 @@ from stoker.kinds.tensorrt_llm.plan.catalogue import Catalogue, Kind
 from stoker.kinds.tensorrt_llm.plan.host import is_invented
 from stoker.kinds.tensorrt_llm.plan.planner import Refused, check_parallel, plan_gpus
 from stoker.kinds.tensorrt_llm.plan.rules import CACHES, WEIGHTS
+from stoker.nearest import did_you_mean
 from stoker.plan.archives import refuse_archive
-from stoker.plan.nearest import did_you_mean
 from stoker.plan.planner import check_context, longest_context, make_plan
 from stoker.plan.profile import Profile
 from stoker.plan.purpose import suitable

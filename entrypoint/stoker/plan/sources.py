@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from stoker.origin import Sourced
 from stoker.plan.outcome import Outcome
 from stoker.plan.types import Chosen, Wishes
-from stoker.settings.origin import Sourced
 
 PLANNER, MACHINE, MODEL = "planner", "machine", "model"
 

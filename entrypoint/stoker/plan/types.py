@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stoker.origin import Sourced
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
-from stoker.settings.origin import Sourced
 
 EMBEDDING = "openvino_embedding"
 """The kind of engine that gives vectors and scores, and has no KV cache."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from stoker.errors import UsageError
+from stoker.nearest import did_you_mean
 from stoker.plan.located import Located
-from stoker.plan.nearest import did_you_mean
 from stoker.plan.profile import (
     ACTIVATION_PRECISIONS,
     AUTOMATIC,

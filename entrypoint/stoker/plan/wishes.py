@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from stoker.errors import DoesNotFitError, UsageError
-from stoker.plan.nearest import did_you_mean
+from stoker.nearest import did_you_mean
+from stoker.origin import Origin, Sourced
 from stoker.plan.profile import GOALS, KV_PRECISIONS, PRECISIONS, Profile
 from stoker.plan.types import Wishes
 from stoker.probe.machine import Machine
-from stoker.settings.origin import Origin, Sourced
 
 DEFAULT_GOAL = "throughput"
 

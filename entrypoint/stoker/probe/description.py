@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import UsageError
+from stoker.nearest import nearest
 from stoker.probe.description_file import read_description
 from stoker.probe.machine import AMD, INVENTED_CPU, NVIDIA, Cpu, Gpu, Machine
-from stoker.settings.value import nearest
 
 GIB = 1 << 30
 # What is left to programs, rather a little less than more: the driver keeps about 0.5 % of a GPU's memory (an H100

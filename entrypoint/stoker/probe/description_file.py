@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stoker.errors import UsageError
+from stoker.nearest import nearest
 from stoker.probe.machine import Cpu, Gpu, Machine
-from stoker.settings.value import nearest
 
 T = TypeVar("T", Machine, Cpu, Gpu)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from stoker.nearest import nearest
 from stoker.settings.spec import SETTINGS
-from stoker.settings.value import nearest
 
 _PREFIX = "STOKER_"
 _VARIABLES = tuple(setting.variable for setting in SETTINGS)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stoker.errors import UsageError
+from stoker.nearest import nearest
 from stoker.settings.setting import Setting
 from stoker.settings.spec import BY_NAME, SETTINGS, canonical
-from stoker.settings.value import nearest
 
 if TYPE_CHECKING:
     import yaml

@@ -9,16 +9,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stoker.errors import UsageError
+from stoker.nearest import nearest
+from stoker.origin import Origin, Sourced
 from stoker.settings import environment
 from stoker.settings.file import read_file
-from stoker.settings.origin import Origin, Sourced
 from stoker.settings.setting import Setting, Value
 from stoker.settings.spec import BY_NAME, SETTINGS, canonical, default_of
-from stoker.settings.value import nearest, parse_value
+from stoker.settings.value import parse_value
 
 if TYPE_CHECKING:
     from stoker.plan.types import Wishes
-    from stoker.store.policy import StorePolicy
 
 
 @dataclass(frozen=True)
@@ -94,23 +94,6 @@ class Settings:
     def offline(self) -> bool:
         return bool(self["offline"].value)
 
-    def store_policy(self) -> StorePolicy:
-        """UsageError for a policy that needs a key which is not given."""
-        from stoker.store.policy import StorePolicy
-
-        public_key, signatures = self["public-key"].value, str(self["signatures"].value)
-        if signatures != "off" and public_key is None:
-            raise UsageError(f"signatures={signatures} needs a key", remedy="name it with --public-key FILE")
-        return StorePolicy(
-            remotes=tuple(place for place in self["remotes"].value or () if not self.offline or _is_local(place)),
-            push=bool(self["push"].value),
-            check=str(self["check"].value),
-            signatures=signatures,
-            public_key=public_key,
-            private_key=self["private-key"].value,
-            limit=self["cache-limit"].value,
-        )
-
     def _text_or_none(self, name: str) -> str | None:
         value: str | None = self[name].value
         return value
@@ -151,10 +134,6 @@ def _from_file(path: Path) -> Iterator[tuple[str, Sourced[Value]]]:
     for entry in read_file(path):
         value = parse_value(entry.setting, entry.text, entry.where)
         yield entry.setting.name, Sourced(value, Origin.FILE, entry.detail)
-
-
-def _is_local(place: str) -> bool:
-    return place.startswith("file://")
 
 
 def _setting(name: str) -> Setting:

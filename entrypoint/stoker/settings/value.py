@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 from pathlib import Path
 
 from stoker.errors import UsageError
+from stoker.nearest import nearest
+from stoker.remote_address import check_address
 from stoker.settings.setting import Kind, Setting, Value
 
 _SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -34,11 +35,6 @@ def parse_value(setting: Setting, text: str, where: str) -> Value:
     return value
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The name that was probably meant, or the empty string."""
-    return next(iter(get_close_matches(name, list(names), n=1, cutoff=0.6)), "")
-
-
 def _whole(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9][0-9_]*", text):
         raise ValueError(text)
@@ -59,8 +55,6 @@ def _bytes(text: str) -> int:
 
 def _places(text: str) -> tuple[str, ...]:
     """Each of them checked; UsageError says what is wrong with it."""
-    from stoker.store.remotes.address import check_address
-
     places = tuple(place for place in re.split(r"[,\s]+", text) if place)
     for place in places:
         check_address(place)

@@ -12,11 +12,11 @@ from typing import Any
 
 from stoker.build.jobs import model_from
 from stoker.errors import DamagedEngineError, DoesNotFitError
+from stoker.origin import Origin, Sourced
 from stoker.plan.types import EMBEDDING, Plan, Wishes
 from stoker.progress import Progress
 from stoker.resolve.model import Model
 from stoker.resolve.reference import LocalDirectory, parse_reference
-from stoker.settings.origin import Origin, Sourced
 from stoker.store.engine import Engine
 from stoker.store.manifest import NAME, SIGNATURE, UnusableEngineError, check_digests, check_sizes, read_manifest
 from stoker.store.policy import StorePolicy

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-CHECKS = ("sizes", "background", "full")
-SIGNATURES = ("off", "warn", "enforce")
+from stoker.errors import UsageError
+from stoker.settings.layers import Settings
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,20 @@ class StorePolicy:
     public_key: Path | None = None
     private_key: Path | None = None
     limit: int | None = None
+
+
+def policy_of(settings: Settings) -> StorePolicy:
+    """UsageError for a policy that needs a key which is not given."""
+    public_key, signatures = settings["public-key"].value, str(settings["signatures"].value)
+    if signatures != "off" and public_key is None:
+        raise UsageError(f"signatures={signatures} needs a key", remedy="name it with --public-key FILE")
+    places = settings["remotes"].value or ()
+    return StorePolicy(
+        remotes=tuple(place for place in places if not settings.offline or place.startswith("file://")),
+        push=bool(settings["push"].value),
+        check=str(settings["check"].value),
+        signatures=signatures,
+        public_key=public_key,
+        private_key=settings["private-key"].value,
+        limit=settings["cache-limit"].value,
+    )

@@ -9,7 +9,7 @@ from stoker import __version__, cli
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.report import failure_text, report_failure
 from stoker.errors import ModelGatedError, StokerError, UsageError
-from stoker.settings.origin import Origin
+from stoker.origin import Origin
 from stoker.settings.spec import SETTINGS
 
 

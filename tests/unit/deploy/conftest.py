@@ -16,13 +16,13 @@ from stoker.deploy.types import Deployment
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.torch.plan.catalogue import load_torch
 from stoker.kinds.torch.plan.last_choice import plan_any
+from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts
 from stoker.resolve.model import Model
 from stoker.resolve.weights import computed_weights
-from stoker.settings.origin import Origin, Sourced
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

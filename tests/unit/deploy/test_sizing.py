@@ -8,10 +8,10 @@ from stoker.deploy.deployment import image_for
 from stoker.deploy.sizing import size
 from stoker.errors import UsageError
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
 from stoker.plan.types import Wishes
-from stoker.settings.origin import Origin, Sourced
 
 MIB = 1 << 20
 HELD_AT_PROBE = 128 * MIB  # a little more than the API process has when it probes

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.planner import make_plan
 from stoker.plan.profile import Profile
@@ -17,7 +18,6 @@ from stoker.probe.machine import Cpu, Gpu, Machine
 from stoker.resolve.facts import architecture_facts
 from stoker.resolve.model import Model, Quantization
 from stoker.resolve.weights import computed_weights
-from stoker.settings.origin import Origin, Sourced
 
 GIB = 1024**3
 CONFIGS = Path(__file__).parents[1] / "configs"

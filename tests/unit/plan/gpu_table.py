@@ -6,6 +6,7 @@ from typing import Any
 
 from stoker.errors import StokerError
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
 from stoker.plan.types import Plan, Wishes
@@ -13,7 +14,6 @@ from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts, quantization_facts
 from stoker.resolve.model import Model
 from stoker.resolve.weights import computed_weights
-from stoker.settings.origin import Origin, Sourced
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 WISHES = ("goal", "precision", "kv_precision", "max_seq_len", "tensor_parallel")

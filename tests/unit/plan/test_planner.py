@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoker.origin import Origin, Sourced
 from stoker.plan.planner import longest_context, make_plan
 from stoker.plan.types import Wishes
 from stoker.resolve.model import Quantization
-from stoker.settings.origin import Origin, Sourced
 
 GIB = 1024**3
 AWQ = Quantization("awq", 4, 64)

@@ -13,11 +13,11 @@ from stoker.errors import DoesNotFitError
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.torch.plan.catalogue import load_torch
 from stoker.kinds.torch.plan.last_choice import plan_any
+from stoker.origin import Origin, Sourced
 from stoker.plan.choose import choose_plan
 from stoker.plan.types import Plan, Wishes
 from stoker.probe.description import load_description
 from stoker.probe.machine import Machine
-from stoker.settings.origin import Origin, Sourced
 
 MACHINES = Path(__file__).parents[2] / "machines"
 H200 = load_description(str(MACHINES / "h200.yaml"))

@@ -90,7 +90,7 @@ def test_elsewhere_it_says_that_it_takes_a_gpu_and_its_image_or_an_export(machin
 
 @pytest.mark.parametrize("wish", ["precision=fp8", "kv_precision=fp8"])
 def test_it_is_not_quantised(wish, tmp_path):
-    from stoker.settings.origin import Origin, Sourced
+    from stoker.origin import Origin, Sourced
 
     name, _, value = wish.partition("=")
     model = resolved(make_archive(tmp_path, files_of()), tmp_path)

@@ -9,21 +9,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from stoker.errors import UsageError
+from stoker.remote_address import check_address
 from stoker.store.remotes.remote import Remote
 from stoker.store.remotes.tree import TreeRemote
 
-FORMS = "oci://registry/repository, s3://bucket/prefix, https://server/path, file:///path or hf://org/name"
 _HUB = re.compile(r"(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?P<folder>/.*)?")
-
-
-def check_address(address: str) -> None:
-    """UsageError for what cannot be a remote."""
-    split = urlsplit(address)
-    if split.scheme not in ("oci", "s3", "https", "http", "file", "hf"):
-        raise UsageError(f"{address!r} is no place for engines", remedy=f"a remote is {FORMS}")
-    rest = split.path if split.scheme == "file" else split.netloc
-    if not rest or (split.scheme in ("oci", "hf") and not split.path.strip("/")):
-        raise UsageError(f"{address!r} is not complete", remedy=f"a remote is {FORMS}")
 
 
 def open_remote(address: str) -> Remote:

@@ -10,6 +10,7 @@ from stoker.errors import DoesNotFitError
 from stoker.kinds.tensorrt_llm.build.commands import Order
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.tensorrt_llm.plan.host import ranks_at_once
+from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
 from stoker.plan.types import Plan, Wishes
@@ -17,7 +18,6 @@ from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts, quantization_facts
 from stoker.resolve.model import Model
 from stoker.resolve.weights import computed_weights
-from stoker.settings.origin import Origin, Sourced
 
 NVIDIA, PROFILES = load_nvidia(), load_catalogue()
 CONFIGS = Path(__file__).parents[2] / "configs"

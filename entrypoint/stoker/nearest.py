@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
-from stoker.settings.value import nearest
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The name that was probably meant, or the empty string."""
+    return next(iter(get_close_matches(name, list(names), n=1, cutoff=0.6)), "")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
