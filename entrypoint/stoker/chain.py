@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 
-from stoker.build.jobs import Site, model_as_json
+from stoker.build.jobs import Site
 from stoker.build.kinds import buildable_kinds, compiler_versions
 from stoker.build.space import check_space, weights_bytes
 from stoker.build.worker import BuildCancelledError, run_build
@@ -28,6 +28,7 @@ from stoker.probe.machine import AMD, Machine
 from stoker.probe.probe import probe_machine
 from stoker.probe.pytorch import pytorch_vendor
 from stoker.progress import Progress
+from stoker.resolve.document import model_as_json
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
 from stoker.settings.layers import Settings

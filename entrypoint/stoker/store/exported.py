@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stoker.build.jobs import model_from
 from stoker.errors import DamagedEngineError, DoesNotFitError
 from stoker.origin import Origin, Sourced
 from stoker.plan.types import EMBEDDING, Plan, Wishes
 from stoker.progress import Progress
+from stoker.resolve.document import model_from
 from stoker.resolve.model import Model
 from stoker.resolve.reference import LocalDirectory, parse_reference
 from stoker.store.engine import Engine

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from stoker.build.jobs import Job, as_json, job_from, model_as_json, model_from
+from stoker.build.jobs import Job, as_json, job_from
 from stoker.errors import DoesNotFitError, UsageError
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.torch.plan.catalogue import load_torch
@@ -19,6 +19,7 @@ from stoker.plan.render import plan_document, render_plan
 from stoker.plan.schema import plan_schema
 from stoker.plan.types import EMBEDDING, Plan
 from stoker.probe.description import load_description
+from stoker.resolve.document import model_as_json, model_from
 from stoker.resolve.model import Architecture, Model, Pooling, Weights
 
 # BAAI/bge-small-en-v1.5
