@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["cpu", "nvidia", "torch"])
+@pytest.mark.parametrize("name", ["cpu", "nvidia", "torch", "vllm"])
 def test_hadolint_has_nothing_to_say(name: str) -> None:
     program = Path(sysconfig.get_path("scripts"), "hadolint")
     found = subprocess.run(

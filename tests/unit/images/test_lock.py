@@ -14,7 +14,7 @@ else:
 
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = {"cpu": ("cpu", "remotes", "otel"), "torch": ("torch",)}  # by image
+EXTRAS = {"cpu": ("cpu", "remotes", "otel"), "torch": ("torch",), "vllm": ("vllm", "remotes", "otel")}  # by image
 WANTED = {
     image: [Requirement(line) for line in PROJECT["dependencies"]]
     + [Requirement(line) for extra in extras for line in PROJECT["optional-dependencies"][extra]]
@@ -58,3 +58,13 @@ def test_the_image_s_pytorch_is_the_tests() -> None:
     """The version that `make test-torch` runs on."""
     pins = {name: version for name, version, _ in ENTRIES["torch"]}
     assert f'"torch=={pins["torch"]}"' in (ROOT / "tools" / "setup.py").read_text()
+
+
+def test_vllm_is_pinned_as_its_image_asks_and_with_hashes() -> None:
+    asked = re.search(r"^vllm==(\S+)$", (ROOT / "images/vllm/vllm.in").read_text(), re.MULTILINE)
+    entries = re.findall(
+        r"^(\S+)==(\S+)(.*(?:\n[ ].*)*)", (ROOT / "images/vllm/vllm.lock").read_text(), re.MULTILINE
+    )
+    assert asked is not None
+    assert dict((name, version) for name, version, _ in entries)["vllm"] == asked[1]
+    assert [name for name, _, rest in entries if "--hash=sha256:" not in rest] == []
