@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stoker.build.jobs import Site
-from stoker.build.kinds import buildable_kinds, compiler_versions
+from stoker.build.kinds import buildable_kinds, check_known, check_pooled, compiler_versions
 from stoker.build.space import check_space, weights_bytes
 from stoker.build.worker import BuildCancelledError, run_build
 from stoker.errors import BuildError, OutOfMemoryError, StokerError, StoppedError
@@ -112,7 +112,9 @@ def resolve_model(settings: Settings, progress: Progress, *, weights: bool = Tru
     if engine := finished_engine(directory_of(reference)):
         model = engine_model(engine)
     else:
-        model = resolve(reference, settings.cache, progress, offline=settings.offline, weights=weights)
+        offline = settings.offline
+        model = resolve(reference, settings.cache, progress, offline=offline, weights=weights, check=check_known)
+        check_pooled(model)
     return replace(model, served_name=settings.served_model_name or model.served_name)
 
 

@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from stoker.errors import BuildError, UnsupportedModelError, UsageError
-from stoker.kinds.openvino.build.families import check_config
+from stoker.kinds.openvino.build.families import POOLED, check_config
 from stoker.plan.types import EMBEDDING
+from stoker.resolve.model import Model
 
 # Raised whenever our own builder writes a different engine from the same inputs.
 OPENVINO_BUILDER = "3"
@@ -105,6 +106,14 @@ def check_known(config: Mapping[str, Any]) -> None:
             return
         remedy = f"{error.remedy}; or install PyTorch, which knows more: pip install 'stoker[torch]'"
         raise UnsupportedModelError(error.what, why=error.why, remedy=remedy.removeprefix("; or ")) from None
+
+
+def check_pooled(model: Model) -> None:
+    """Raises UnsupportedModelError for a model that gives no text and that no builder here makes an engine of."""
+    name = model.architecture.name
+    if model.pooling is not None and name not in POOLED:
+        why = f"an embedding model of the architecture {name} is not supported"
+        raise UnsupportedModelError("this embedding model cannot be served", why=why, remedy="use another model")
 
 
 def worker_module(name: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stoker.build.kinds import check_known
 from stoker.errors import DamagedModelError, ModelError, NoSafetensorsError
 from stoker.resolve.facts import Config, architecture_facts, quantization_facts
 from stoker.resolve.json_files import read_json, read_optional_json
@@ -23,6 +22,9 @@ from stoker.resolve.weights import (
     measured_weights,
     weight_map,
 )
+
+Check = Callable[[Config], None]
+"""Raises a ModelError for the config.json of a model that whoever resolves it has no use for."""
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -82,10 +84,14 @@ def refuse_other_formats(place: str, names: Iterable[str], remedy: str) -> NoSaf
     return NoSafetensorsError(f"{place} has no safetensors weights", why=why, remedy=remedy)
 
 
-def read_config(directory: Path) -> dict[str, Any]:
-    """config.json; raises UnsupportedModelError, with the list of what is supported, for what cannot be run."""
+def accept_any(_: Config) -> None:
+    """A Check that refuses nothing."""
+
+
+def read_config(directory: Path, check: Check) -> dict[str, Any]:
+    """config.json, once `check` has not refused it."""
     config = read_json(directory / CONFIG)
-    check_known(config)
+    check(config)
     return config
 
 

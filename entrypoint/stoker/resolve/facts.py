@@ -58,7 +58,7 @@ def architecture_facts(config: Config) -> Architecture:
     window, windowed_layers = sliding_window(text, layers)
     experts = _experts(text)
     return Architecture(
-        name=_architecture_name(config),
+        name=architecture_name(config),
         model_type=str(text.get("model_type", "")),
         layers=layers,
         hidden_size=number(text, "hidden_size"),
@@ -94,7 +94,8 @@ def number(config: Config, key: str, default: int | None = None) -> int:
     return value
 
 
-def _architecture_name(config: Config) -> str:
+def architecture_name(config: Config) -> str:
+    """The first of `architectures`; raises DamagedModelError where it names none."""
     names = config.get("architectures")
     if not isinstance(names, list) or not names or not isinstance(names[0], str):
         raise _bad_config("architectures", "names no architecture")

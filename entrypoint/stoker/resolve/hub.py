@@ -17,6 +17,7 @@ from stoker.resolve.checkpoint import (
     INDEX,
     PLANNING_FILES,
     SMALL_FILES,
+    Check,
     check_missing,
     check_tokenizer,
     describe,
@@ -55,12 +56,15 @@ def offline_by_environment() -> bool:
 class HubModels:
     """Finds one repository's model, in the cache or at the hub."""
 
-    def __init__(self, repository: HubRepository, reference: str, models: Path, progress: Progress) -> None:
+    def __init__(
+        self, repository: HubRepository, reference: str, models: Path, progress: Progress, check: Check
+    ) -> None:
         self._repository = repository
         self._reference = reference
         self._models = models
         self._cache = RepositoryCache(models, repository.id)
         self._progress = progress
+        self._check = check
 
     def resolve(self, *, offline: bool, weights: bool) -> Model:
         """Raises one of errors.ModelError's kinds, HubUnreachableError, CacheError or StorageError."""
@@ -149,7 +153,7 @@ class HubModels:
         """Only after everything that could make the download useless was looked at."""
         directory = self._cache.snapshot(listing.commit)
         verify_small_files(directory, listing.files)
-        read_config(directory)
+        read_config(directory, self._check)
         files = weight_files(listing.files, read_optional_json(directory / INDEX))
         if not files:
             raise refuse_other_formats(self._repository.id, listing.files, _NO_SAFETENSORS)
@@ -164,7 +168,7 @@ class HubModels:
         directory = self._cache.snapshot(listing.commit)
         index = read_optional_json(directory / INDEX)
         files = weight_files(listing.files, index)
-        if self._is_complete(listing.commit) or _index_suffices(directory, index, read_config(directory)):
+        if self._is_complete(listing.commit) or _index_suffices(directory, index, read_config(directory, self._check)):
             return None
         check_missing(self._repository.id, files, listing.files)
         with ThreadPoolExecutor(max_workers=8) as pool:
@@ -173,7 +177,7 @@ class HubModels:
 
     def _planned(self, commit: str, headers: Mapping[str, Header] | None) -> Model:
         directory = self._cache.snapshot(commit)
-        config = read_config(directory)
+        config = read_config(directory, self._check)
         if headers is None and self._is_complete(commit):
             index = read_optional_json(directory / INDEX)
             headers = read_headers(directory, weight_files(_file_names(directory), index), index)
@@ -187,7 +191,7 @@ class HubModels:
         selected = tuple(sorted({name for name in SMALL_FILES if (directory / name).is_file()} | {*files}))
         verify_small_files(directory, selected)
         verify_weights(directory, files, self._models, self._progress)
-        config = read_config(directory)
+        config = read_config(directory, self._check)
         headers = read_headers(directory, files, index)
         check_tokenizer(directory, selected, self._repository.id)
         model = describe(directory, config, self._reference, self._repository.id, headers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stoker.errors import DamagedModelError, ModelNotFoundError, StorageError, UsageError
@@ -13,6 +13,7 @@ from stoker.resolve.checkpoint import (
     CONFIG,
     INDEX,
     SMALL_FILES,
+    Check,
     check_missing,
     check_tokenizer,
     describe,
@@ -31,19 +32,51 @@ DEMO_DIRECTORY = Path(__file__).parent / "demo"
 
 
 def resolve_directory(
-    directory: Path, reference: str, served_name: str, models: Path, progress: Progress, *, weights: bool
+    directory: Path, reference: str, served_name: str, models: Path, progress: Progress, *, weights: bool, check: Check
 ) -> Model:
     """The model in `directory`. Its revision is a digest over its files, remembered under `models`."""
     directory = directory.absolute()
     try:
-        names = _file_names(directory)
-        if CONFIG not in names:
-            raise _no_config(directory, names)
+        found = _Found(directory, _file_names(directory), reference, served_name)
+        if CONFIG not in found.names:
+            raise _no_config(directory, found.names)
         if not weights:
-            return _plan(directory, names, reference, served_name)
-        return _measure(directory, names, reference, served_name, models, progress)
+            return found.plan(check)
+        return found.measure(check, DigestCache(models / DIGESTS), progress)
     except OSError as error:
         raise StorageError(f"{directory} could not be read", why=str(error)) from error
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A directory with a config.json, and the `names` of what may belong to the model in it."""
+
+    directory: Path
+    names: frozenset[str]
+    reference: str
+    served_name: str
+
+    def plan(self, check: Check) -> Model:
+        """Uses the headers of the weights if all are here; nothing is hashed."""
+        config = read_config(self.directory, check)
+        index = read_optional_json(self.directory / INDEX)
+        files = weight_files(self.names, index)
+        headers = read_headers(self.directory, files, index) if files and self.names.issuperset(files) else None
+        return describe(self.directory, config, self.reference, self.served_name, headers)
+
+    def measure(self, check: Check, digests: DigestCache, progress: Progress) -> Model:
+        directory, names = self.directory, self.names
+        index = read_optional_json(directory / INDEX)
+        files = weight_files(names, index)
+        if not names.intersection(files) and not index:
+            raise _no_safetensors(directory, names)
+        config = read_config(directory, check)
+        check_missing(str(directory), files, names)
+        model = describe(directory, config, self.reference, self.served_name, read_headers(directory, files, index))
+        check_tokenizer(directory, names, str(directory))
+        selected = tuple(sorted({*names.intersection(SMALL_FILES), *files}))
+        revision = directory_revision(directory, selected, digests, progress)
+        return replace(model, revision=revision, directory=directory, files=selected)
 
 
 def _file_names(directory: Path) -> frozenset[str]:
@@ -79,28 +112,3 @@ def _no_safetensors(directory: Path, names: Iterable[str]) -> Exception:
     convert = f"from transformers import AutoModelForCausalLM as M; M.from_pretrained('{directory}')"
     remedy = f"convert them where transformers and torch are installed: {convert}.save_pretrained('{directory}')"
     return refuse_other_formats(str(directory), names, remedy)
-
-
-def _plan(directory: Path, names: frozenset[str], reference: str, served_name: str) -> Model:
-    """Uses the headers of the weights if all are here; nothing is hashed."""
-    config = read_config(directory)
-    index = read_optional_json(directory / INDEX)
-    files = weight_files(names, index)
-    headers = read_headers(directory, files, index) if files and names.issuperset(files) else None
-    return describe(directory, config, reference, served_name, headers)
-
-
-def _measure(
-    directory: Path, names: frozenset[str], reference: str, served_name: str, models: Path, progress: Progress
-) -> Model:
-    index = read_optional_json(directory / INDEX)
-    files = weight_files(names, index)
-    if not names.intersection(files) and not index:
-        raise _no_safetensors(directory, names)
-    config = read_config(directory)
-    check_missing(str(directory), files, names)
-    model = describe(directory, config, reference, served_name, read_headers(directory, files, index))
-    check_tokenizer(directory, names, str(directory))
-    selected = tuple(sorted({*names.intersection(SMALL_FILES), *files}))
-    revision = directory_revision(directory, selected, DigestCache(models / DIGESTS), progress)
-    return replace(model, revision=revision, directory=directory, files=selected)

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import DamagedModelError, UnsupportedModelError
-from stoker.kinds.openvino.build.families import ENCODERS, architecture_of
-from stoker.kinds.openvino.build.families.bert import CLASSIFIER
-from stoker.resolve.facts import Config, number
+from stoker.resolve.facts import Config, architecture_name, number, with_defaults
 from stoker.resolve.json_files import read_optional_json, read_optional_list
 from stoker.resolve.model import Pooling
 
@@ -22,7 +20,16 @@ LENGTHS = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentenc
 POOLING = "1_Pooling/config.json"
 POOLING_FILES = (MODULES, POOLING, PROMPTS, *LENGTHS)
 
-_DECODERS = ("Qwen3ForCausalLM",)  # that are known to be published as embedding models
+_CLASSIFIER = "ForSequenceClassification"
+_GAPS = "ForMaskedLM"
+# What the names of encoders begin with, by whether they count positions from the padding id on
+# (transformers' create_position_ids_from_input_ids). A bare decoder, `LlamaModel`, is none of them.
+_ENCODERS: Mapping[str, bool] = {
+    **dict.fromkeys(("Bert", "DistilBert", "Albert", "Electra", "ModernBert", "NomicBert", "DebertaV2"), False),
+    **dict.fromkeys(("Roberta", "XLMRoberta", "Camembert", "MPNet"), True),
+}
+_ENDINGS = ("Model", _GAPS, _CLASSIFIER)
+_PADDING = 1  # transformers' default for those that count from it
 _METHODS: Mapping[str, str] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -35,21 +42,26 @@ _ABSURD_LENGTH = 1 << 30  # what tokenizers say that know no limit
 def pooling_facts(directory: Path, config: Config) -> Pooling | None:
     """None for a model that generates text. Raises UnsupportedModelError for a way of pooling that is not implemented,
     naming the key, and DamagedModelError for a file that is not what it should be."""
-    architecture = architecture_of(config)
-    if architecture.endswith(CLASSIFIER) and architecture in ENCODERS:
+    name = architecture_name(config)
+    if name.endswith(_CLASSIFIER):
         return Pooling("score", False, _max_length(directory, config), source="config.json")
     modules = read_optional_list(directory / MODULES)
     if modules is None:
-        return _plain_encoder(directory, config) if architecture in ENCODERS else None
-    if architecture not in (*ENCODERS, *_DECODERS):
-        raise _unsupported(MODULES, f"an embedding model of the architecture {architecture} is not supported")
+        return _plain_encoder(directory, config) if _family(name) else None
     return _described(directory, config, modules)
 
 
+def _family(name: str) -> str:
+    """The first part of an encoder's name, as "XLMRoberta"; empty for a decoder's."""
+    first = next((name.removesuffix(ending) for ending in _ENDINGS if name.endswith(ending)), "")
+    return first if first in _ENCODERS else ""
+
+
 def _plain_encoder(directory: Path, config: Config) -> Pooling:
-    """As sentence-transformers takes a model that is none of its own."""
-    if architecture_of(config).endswith("ForMaskedLM"):
-        raise _unsupported("config.json", f"{architecture_of(config)} without {MODULES} fills gaps in texts")
+    """As sentence-transformers treats a model without files of its own."""
+    name = architecture_name(config)
+    if name.endswith(_GAPS):
+        raise _unsupported("config.json", f"{name} without {MODULES} fills gaps in texts")
     return Pooling("mean", False, _max_length(directory, config), source="default of sentence-transformers")
 
 
@@ -111,11 +123,14 @@ def _max_length(directory: Path, config: Config) -> int:
 
 
 def _positions(config: Config) -> int:
-    encoder = ENCODERS.get(architecture_of(config))
-    spec = encoder.spec(config, 0) if encoder else None
-    if spec is None:
-        return number(config, "max_position_embeddings")
-    return spec.positions if spec.padding is None else spec.positions - spec.padding - 1
+    """In tokens; those that count positions from the padding id on lose the ones before it."""
+    positions = number(with_defaults(config), "max_position_embeddings")
+    if not _ENCODERS.get(_family(architecture_name(config)), False):
+        return positions
+    padding = config.get("pad_token_id", _PADDING)
+    if type(padding) is not int or not 0 <= padding < positions - 1:
+        raise DamagedModelError("config.json: pad_token_id must be a token id", why=f"it is {padding!r}")
+    return positions - padding - 1
 
 
 def _unsupported(file: str, why: str) -> UnsupportedModelError:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from stoker.progress import Progress
+from stoker.resolve.checkpoint import Check, accept_any
 from stoker.resolve.hub import HubModels
 from stoker.resolve.local import DEMO_DIRECTORY, resolve_directory
 from stoker.resolve.model import Model
@@ -13,21 +14,30 @@ from stoker.resolve.nemo import archive_in, resolve_archive
 from stoker.resolve.reference import Demo, LocalDirectory, parse_reference
 
 
-def resolve(reference: str, cache: Path, progress: Progress, *, offline: bool = False, weights: bool = True) -> Model:
+def resolve(
+    reference: str,
+    cache: Path,
+    progress: Progress,
+    *,
+    offline: bool = False,
+    weights: bool = True,
+    check: Check = accept_any,
+) -> Model:
     """The model that `reference` names, its files at hand and checked.
 
     Hub models are kept under `cache`/models. With `offline`, or HF_HUB_OFFLINE set, no connection is made.
     Without `weights` only the facts are fetched (config.json and the sizes of the weights), for planning: the result
-    has no directory. Raises UsageError, a ModelError, HubUnreachableError, CacheError or StorageError.
+    has no directory. `check` sees config.json before anything large is read, and may refuse it. Raises what that
+    raises, UsageError, a ModelError, HubUnreachableError, CacheError or StorageError.
     """
     progress.phase("resolving", reference)
     parsed = parse_reference(reference)
     models = cache / "models"
     if isinstance(parsed, Demo):
-        return resolve_directory(DEMO_DIRECTORY, reference, "demo", models, progress, weights=weights)
+        return resolve_directory(DEMO_DIRECTORY, reference, "demo", models, progress, weights=weights, check=check)
     if isinstance(parsed, LocalDirectory):
         if archive := archive_in(parsed.path):
             return resolve_archive(archive, reference, models, progress, weights=weights)
         name = Path(os.path.abspath(parsed.path)).name or "model"  # noqa: PTH100 (a link is called what it is called)
-        return resolve_directory(parsed.path, reference, name, models, progress, weights=weights)
-    return HubModels(parsed, reference, models, progress).resolve(offline=offline, weights=weights)
+        return resolve_directory(parsed.path, reference, name, models, progress, weights=weights, check=check)
+    return HubModels(parsed, reference, models, progress, check).resolve(offline=offline, weights=weights)

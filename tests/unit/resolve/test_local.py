@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from stoker.build.kinds import check_known
 from stoker.errors import StokerError
 from stoker.resolve.resolve import resolve
 
@@ -208,10 +209,19 @@ def test_an_unknown_architecture_is_refused_with_the_list(
     weights: bool, checkpoint: Make, write: Write, tmp_path: Path, progress: Any
 ) -> None:
     directory = write(checkpoint(architectures=["MambaForCausalLM"], model_type="mamba"))
-    error = refusal(directory, tmp_path / "cache", progress, weights=weights)
+    error = refusal(directory, tmp_path / "cache", progress, weights=weights, check=check_known)
     assert (error.exit_code, error.code) == (69, "unsupported_model")
     assert "MambaForCausalLM" in str(error)
     assert "LlamaForCausalLM" in str(error)
+
+
+def test_resolving_refuses_no_architecture_by_itself(
+    checkpoint: Make, write: Write, tmp_path: Path, progress: Any
+) -> None:
+    directory = write(checkpoint(architectures=["OfTomorrowForCausalLM"], model_type="of_tomorrow"))
+    for weights in (False, True):
+        model = resolve(str(directory), tmp_path / "cache", progress, weights=weights)
+        assert model.architecture.name == "OfTomorrowForCausalLM"
 
 
 def test_local_models_do_not_import_the_hub_s_library(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stoker.build.kinds import check_known, check_pooled
 from stoker.errors import DamagedModelError, StokerError, UnsupportedModelError
 from stoker.resolve.model import Pooling
 from stoker.resolve.resolve import resolve
@@ -32,6 +33,7 @@ MODULES = [
     {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
 ]
 PROMPTS = {"prompts": {"query": "Find: ", "document": ""}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+_LLAMA = {"model_type": "llama", "position_embedding_type": None}
 SOURCE = "modules.json and 1_Pooling/config.json"
 
 
@@ -55,9 +57,11 @@ def files(checkpoint: Callable[..., Files]) -> Callable[..., Files]:
 def pooling(files: Any, write: Any, tmp_path: Path, progress: Any) -> Callable[..., Pooling | None]:
     def of(config: Any = None, **documents: Any) -> Pooling | None:
         directory = write(files(config, **documents))
-        found = resolve(str(directory), tmp_path / "cache", progress).pooling
-        assert found == resolve(str(directory), tmp_path / "cache", progress, weights=False).pooling
-        return found
+        found = resolve(str(directory), tmp_path / "cache", progress, check=check_known)
+        planned = resolve(str(directory), tmp_path / "cache", progress, weights=False, check=check_known)
+        check_pooled(found)
+        assert found.pooling == planned.pooling
+        return found.pooling
 
     return of
 
@@ -136,6 +140,7 @@ def test_a_decoder_is_an_embedding_model_only_where_its_modules_say_so(pooling: 
         ({"architectures": ["BertForSequenceClassification"]}, {}, "one label, and this has 2"),
         ({"architectures": ["BertForMaskedLM"]}, {"modules_json": None}, "fills gaps"),
         ({"architectures": ["DistilBertModel"]}, {}, "DistilBertModel is not supported"),
+        ({**_LLAMA, "architectures": ["LlamaForCausalLM"]}, {}, "LlamaForCausalLM is not supported"),
     ],
 )
 def test_what_would_change_the_vectors_is_refused_by_name(
@@ -144,6 +149,34 @@ def test_what_would_change_the_vectors_is_refused_by_name(
     with pytest.raises(UnsupportedModelError) as caught:
         pooling({**BERT, **changes}, **documents)
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "length"),
+    [
+        ({"architectures": ["RobertaModel"], "model_type": "roberta", "pad_token_id": 1}, 126),
+        ({"architectures": ["XLMRobertaModel"], "model_type": "xlm-roberta", "pad_token_id": 3}, 124),
+        ({"architectures": ["MPNetModel"], "model_type": "mpnet"}, 126),
+        ({"architectures": ["DistilBertModel"], "model_type": "distilbert"}, 128),
+        ({"architectures": ["OfTomorrowForSequenceClassification"]}, 128),
+    ],
+)
+def test_encoders_that_nothing_serves_are_described_too(
+    files: Any, write: Any, tmp_path: Path, progress: Any, config: Any, length: int
+) -> None:
+    directory = write(files({**BERT, **config}, modules_json=None))
+    found = resolve(str(directory), tmp_path / "cache", progress, weights=False).pooling
+    assert found is not None
+    assert found.max_length == length
+
+
+@pytest.mark.parametrize("padding", [-1, "0", 127, True, 10**30])
+def test_a_padding_id_that_leaves_no_positions_is_named(
+    files: Any, write: Any, tmp_path: Path, progress: Any, padding: Any
+) -> None:
+    directory = write(files({**BERT, "architectures": ["RobertaModel"], "pad_token_id": padding}, modules_json=None))
+    with pytest.raises(DamagedModelError, match="pad_token_id"):
+        resolve(str(directory), tmp_path / "cache", progress, weights=False)
 
 
 @pytest.mark.parametrize(

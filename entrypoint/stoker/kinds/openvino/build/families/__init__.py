@@ -46,6 +46,9 @@ ENCODERS: Mapping[str, Family[Encoder]] = {
 }
 """The same for models that give no text, but a vector or a score."""
 
+POOLED = frozenset({*ENCODERS, "Qwen3ForCausalLM"})
+"""What vectors and scores are made by: encoders, and the decoders known to be published as embedding models."""
+
 _Spec = TypeVar("_Spec")
 
 
