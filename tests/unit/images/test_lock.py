@@ -66,5 +66,5 @@ def test_vllm_is_pinned_as_its_image_asks_and_with_hashes() -> None:
         r"^(\S+)==(\S+)(.*(?:\n[ ].*)*)", (ROOT / "images/vllm/vllm.lock").read_text(), re.MULTILINE
     )
     assert asked is not None
-    assert dict((name, version) for name, version, _ in entries)["vllm"] == asked[1]
+    assert {name: version for name, version, _ in entries}["vllm"] == asked[1]
     assert [name for name, _, rest in entries if "--hash=sha256:" not in rest] == []
