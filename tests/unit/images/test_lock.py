@@ -62,9 +62,7 @@ def test_the_image_s_pytorch_is_the_tests() -> None:
 
 def test_vllm_is_pinned_as_its_image_asks_and_with_hashes() -> None:
     asked = re.search(r"^vllm==(\S+)$", (ROOT / "images/vllm/vllm.in").read_text(), re.MULTILINE)
-    entries = re.findall(
-        r"^(\S+)==(\S+)(.*(?:\n[ ].*)*)", (ROOT / "images/vllm/vllm.lock").read_text(), re.MULTILINE
-    )
+    entries = re.findall(r"^(\S+)==(\S+)(.*(?:\n[ ].*)*)", (ROOT / "images/vllm/vllm.lock").read_text(), re.MULTILINE)
     assert asked is not None
     assert {name: version for name, version, _ in entries}["vllm"] == asked[1]
     assert [name for name, _, rest in entries if "--hash=sha256:" not in rest] == []
