@@ -7,35 +7,35 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
 from stoker.launch.contract import KV_BLOCKS_METRIC, REQUESTS_METRIC
 from stoker.launch.generation import EngineState
 
-_SAMPLE = re.compile(r"^(?P<name>\w+)\{(?P<labels>[^}]*)\} (?P<value>\S+)", re.MULTILINE)
 _LABELS = {REQUESTS_METRIC: "request_type", KV_BLOCKS_METRIC: "kv_cache_block_type"}
 
 
 def parse_state(text: str) -> EngineState:
-    """ValueError if a gauge is missing."""
-    values = dict(_samples(text))
+    """ValueError if a gauge is missing, or if the page is not Prometheus' text format."""
+    values = {(sample.name, sample.labels[_LABELS[sample.name]]): int(sample.value) for sample in _samples(text)}
     try:
         return EngineState(
-            running=values["active"],
-            waiting=values["waiting"],
-            kv_blocks_used=values["used"],
-            kv_blocks_total=values["kv_max"],
-            kv_block_tokens=values["tokens_per"],
+            running=values[REQUESTS_METRIC, "active"],
+            waiting=values[REQUESTS_METRIC, "waiting"],
+            kv_blocks_used=values[KV_BLOCKS_METRIC, "used"],
+            kv_blocks_total=values[KV_BLOCKS_METRIC, "max"],
+            kv_block_tokens=values[KV_BLOCKS_METRIC, "tokens_per"],
         )
     except KeyError as error:
         raise ValueError(f"Triton's metrics lack the engine's gauge {error}") from error
 
 
-def _samples(text: str) -> Iterator[tuple[str, int]]:
-    """`max` is a label value of both families: the blocks' is given as `kv_max`."""
-    for match in _SAMPLE.finditer(text):
-        label = _LABELS.get(match["name"])
-        if label and (kind := re.search(rf'{label}="(\w+)"', match["labels"])):
-            prefix = "kv_" if match["name"] == KV_BLOCKS_METRIC and kind[1] == "max" else ""
-            yield prefix + kind[1], int(float(match["value"]))
+def _samples(text: str) -> Iterator[Sample]:
+    """Of the gauges alone: Triton's page has many more lines, and this is asked several times a second."""
+    wanted = "".join(f"{line}\n" for line in text.splitlines() if line.startswith(tuple(_LABELS)))
+    for family in text_string_to_metric_families(wanted):
+        yield from (sample for sample in family.samples if _LABELS.get(sample.name) in sample.labels)
 
 
 async def fetch_metrics(host: str, port: int, timeout: float = 5.0) -> str:

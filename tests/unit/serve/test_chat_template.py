@@ -17,8 +17,9 @@ from stoker.serve.request.chat_template import (
     TemplateRefusedError,
     load_chat_template,
 )
+from stoker.serve.request.decoding import decoded
 from stoker.serve.request.messages import template_messages
-from stoker.serve.request.requests import ChatRequest, parse
+from stoker.serve.request.requests import ChatRequest
 from stoker.serve.request.tokenizing import load_tokenizer
 
 HELLO = [{"role": "user", "content": "Hello <b> é"}]
@@ -30,7 +31,7 @@ def render(source: str, messages: Any = HELLO, **arguments: Any) -> str:
 
 def messages_of(*messages: dict[str, Any]) -> list[dict[str, Any]]:
     body = json.dumps({"model": "m", "messages": messages}).encode()
-    return template_messages(parse(body, ChatRequest).messages)
+    return template_messages(decoded(body, ChatRequest).messages)
 
 
 def test_the_template_sees_what_transformers_shows_it() -> None:

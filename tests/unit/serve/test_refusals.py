@@ -67,8 +67,8 @@ def test_a_bad_value_names_its_parameter(ask: Any, endpoint: str, name: str, val
         ({"tools": [_TOOL] * 129}, "tools"),
         ({"tools": [_TOOL], "tool_choice": "some"}, "tool_choice"),
         ({"tools": [_TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
-        ({"tools": [_TOOL], "tool_choice": {"type": "function"}}, "tool_choice"),
-        ({"tools": [_TOOL], "tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
+        ({"tools": [_TOOL], "tool_choice": {"type": "function"}}, "tool_choice.function"),
+        ({"tools": [_TOOL], "tool_choice": {"type": "allowed_tools"}}, "tool_choice.allowed_tools"),
         ({"tools": [_TOOL], "tool_choice": "required", "guided_regex": "a"}, "guided_regex"),
         (
             {
@@ -107,7 +107,7 @@ def test_a_bad_value_names_its_parameter(ask: Any, endpoint: str, name: str, val
         ({"stream": True, "stream_options": {"include": True}}, "stream_options.include"),
         ({"max_completion_tokens": 3}, "max_tokens"),
         ({"min_tokens": 3}, "min_tokens"),
-        ({"no_such_thing": None}, "no_such_thing"),
+        ({"no_such_thing": 5}, "no_such_thing"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),

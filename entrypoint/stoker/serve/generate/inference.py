@@ -25,6 +25,7 @@ from stoker.serve.http.outbox import outbox
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Serving
 from stoker.serve.operate.service import Service
+from stoker.serve.request.decoding import decoded
 from stoker.serve.request.job import Job, Prepare
 from stoker.serve.request.purpose import TEXT, check_purpose
 
@@ -50,10 +51,11 @@ class Exchange:
 class Endpoint:
     """What endpoints with a body share: they need an engine, end with their client, and tell errors in their form.
 
-    `purpose`: what the model must be for (stoker.serve.request.purpose); empty for any.
+    `kind`: the type of the body. `purpose`: what the model must be for (stoker.serve.request.purpose); empty for any.
     """
 
-    def __init__(self, service: Service, purpose: str = "") -> None:
+    def __init__(self, kind: type[msgspec.Struct], service: Service, purpose: str = "") -> None:
+        self._kind = kind
         self._service = service
         self._purpose = purpose
 
@@ -75,12 +77,12 @@ class Endpoint:
             check_purpose(exchange.serving.frontend, self._purpose)
         aborted, call = self._service.lifecycle.aborted, exchange.call
         try:
-            if await while_connected(receive, aborted, self._answer(body, exchange), call.left):
+            if await while_connected(receive, aborted, self._answer(decoded(body, self._kind), exchange), call.left):
                 raise unavailable("The server is going down.", "draining")
         except asyncio.TimeoutError:
             raise too_slow(call.seconds) from None
 
-    async def _answer(self, body: bytes, exchange: Exchange) -> None:
+    async def _answer(self, request: Any, exchange: Exchange) -> None:
         raise NotImplementedError
 
     @contextmanager
@@ -102,25 +104,27 @@ class Endpoint:
 class Lookup(Endpoint):
     """Answers without the engine: from the model's tokenizer and template."""
 
-    def __init__(self, look_up: Callable[[bytes, Frontend], Awaitable[Any]], service: Service) -> None:
-        super().__init__(service)
+    def __init__(
+        self, kind: type[msgspec.Struct], look_up: Callable[[Any, Frontend], Awaitable[Any]], service: Service
+    ) -> None:
+        super().__init__(kind, service)
         self._look_up = look_up
 
-    async def _answer(self, body: bytes, exchange: Exchange) -> None:
-        found = await self._look_up(body, exchange.serving.frontend)
+    async def _answer(self, request: Any, exchange: Exchange) -> None:
+        found = await self._look_up(request, exchange.serving.frontend)
         await exchange.reply.whole(200, msgspec.json.encode(found))
 
 
 class Inference(Endpoint):
     """Generates. The answer begins with the first token, so that whatever goes wrong before has its own status."""
 
-    def __init__(self, prepare: Prepare, service: Service) -> None:
-        super().__init__(service, TEXT)
+    def __init__(self, kind: type[msgspec.Struct], prepare: Prepare, service: Service) -> None:
+        super().__init__(kind, service, TEXT)
         self._prepare = prepare
 
-    async def _answer(self, body: bytes, exchange: Exchange) -> None:
+    async def _answer(self, request: Any, exchange: Exchange) -> None:
         serving, call = exchange.serving, exchange.call
-        job = await self._prepare(body, serving.frontend, call)
+        job = await self._prepare(request, serving.frontend, call)
         if self._service.tracer is not None:
             job = replace(job, generations=[replace(each, perf_metrics=True) for each in job.generations])
         tokens = [len(each.input_ids) + each.max_tokens for each in job.generations]

@@ -10,9 +10,12 @@ from starlette.middleware.cors import CORSMiddleware
 
 from stoker import __version__
 from stoker.serve.apis.anthropic.endpoints import count_tokens, prepare_message
+from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
 from stoker.serve.apis.openai_responses.endpoints import Responses, add_kept
+from stoker.serve.apis.openai_responses.requests import ResponsesRequest
 from stoker.serve.apis.pooled.embeddings import prepare_embeddings
 from stoker.serve.apis.pooled.endpoints import Encoding
+from stoker.serve.apis.pooled.requests import EmbeddingRequest, RankingRequest, RerankRequest
 from stoker.serve.apis.pooled.reranking import prepare_ranking, prepare_rerank
 from stoker.serve.generate.inference import Inference, Lookup
 from stoker.serve.http.asgi import App
@@ -26,10 +29,10 @@ from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.serve.operate.observation import add_description, add_health, add_metrics
 from stoker.serve.operate.page import add_page
 from stoker.serve.operate.service import Service
-from stoker.serve.request.job import without_call
 from stoker.serve.request.preparation import prepare_chat, prepare_completion
 from stoker.serve.request.purpose import SCORES, VECTORS
-from stoker.serve.request.tokenization import detokenize, tokenize
+from stoker.serve.request.requests import ChatRequest, CompletionRequest
+from stoker.serve.request.tokenization import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
 
 INFERENCE_PATHS = (
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"),
@@ -69,16 +72,16 @@ def create_app(service: Service) -> App:
 def _add_inference(app: FastAPI, service: Service) -> None:
     responses = Responses(service.responses)
     endpoints = {
-        "/v1/chat/completions": Inference(without_call(prepare_chat), service),
-        "/v1/completions": Inference(without_call(prepare_completion), service),
-        "/v1/responses": Inference(responses.prepare, service),
-        "/v1/messages": Inference(prepare_message, service),
-        "/v1/embeddings": Encoding(prepare_embeddings, service, VECTORS),
-        **dict.fromkeys(("/v1/rerank", "/rerank"), Encoding(prepare_rerank, service, SCORES)),
-        "/v1/ranking": Encoding(prepare_ranking, service, SCORES),
-        "/v1/messages/count_tokens": Lookup(count_tokens, service),
-        "/tokenize": Lookup(tokenize, service),
-        "/detokenize": Lookup(detokenize, service),
+        "/v1/chat/completions": Inference(ChatRequest, prepare_chat, service),
+        "/v1/completions": Inference(CompletionRequest, prepare_completion, service),
+        "/v1/responses": Inference(ResponsesRequest, responses.prepare, service),
+        "/v1/messages": Inference(MessagesRequest, prepare_message, service),
+        "/v1/embeddings": Encoding(EmbeddingRequest, prepare_embeddings, service, VECTORS),
+        **dict.fromkeys(("/v1/rerank", "/rerank"), Encoding(RerankRequest, prepare_rerank, service, SCORES)),
+        "/v1/ranking": Encoding(RankingRequest, prepare_ranking, service, SCORES),
+        "/v1/messages/count_tokens": Lookup(CountRequest, count_tokens, service),
+        "/tokenize": Lookup(TokenizeRequest, tokenize, service),
+        "/detokenize": Lookup(DetokenizeRequest, detokenize, service),
     }
     for path, endpoint in endpoints.items():
         app.add_route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]

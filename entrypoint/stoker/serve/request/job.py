@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from stoker.launch.generation import Generation
 from stoker.serve.answer.chunks import Identity, Shape
-from stoker.serve.answer.writer import Writer
 from stoker.serve.generate.budget import Budget
 from stoker.serve.generate.sequence import Sequence
 from stoker.serve.http.limits import Call
 from stoker.serve.operate.frontend import Frontend
+
+
+class Writer(Protocol):
+    """One answer, either streamed (`render` for each piece of a choice's text, then `ending`) or `whole`."""
+
+    def render(self, index: int, text: str) -> bytes: ...
+
+    def ending(self) -> bytes: ...
+
+    def whole(self, texts: list[str]) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -39,13 +48,5 @@ class Job:
     prompts: int = 1
 
 
-Prepare: TypeAlias = Callable[[bytes, Frontend, Call], Awaitable[Job]]
-
-
-def without_call(prepare: Callable[[bytes, Frontend], Awaitable[Job]]) -> Prepare:
-    """Of an endpoint for which it does not matter whose request it is."""
-
-    async def prepared(body: bytes, frontend: Frontend, _: Call) -> Job:
-        return await prepare(body, frontend)
-
-    return prepared
+# Of the request, its model, and what is known beside its body.
+Prepare: TypeAlias = Callable[[Any, Frontend, Call], Awaitable[Job]]

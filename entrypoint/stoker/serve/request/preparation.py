@@ -14,17 +14,17 @@ from stoker.serve.answer.chunks import CHAT, COMPLETION, Identity, Shape
 from stoker.serve.answer.events import Parser
 from stoker.serve.answer.log_probs import ChatLogProbs, CompletionLogProbs
 from stoker.serve.answer.parsers.reasoning import ThinkingTokens
-from stoker.serve.answer.writer import Writer
 from stoker.serve.generate.budget import Budget
 from stoker.serve.generate.detokenizing import Detokenizer
 from stoker.serve.generate.sequence import Sequence as Choice
 from stoker.serve.http.errors import ApiError, invalid, unsupported
+from stoker.serve.http.limits import Call
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.chat import conversation
 from stoker.serve.request.guided.wishes import guide_of
-from stoker.serve.request.job import Job
+from stoker.serve.request.job import Job, Writer
 from stoker.serve.request.prompts import echoes, prompts_of
-from stoker.serve.request.requests import ChatRequest, CompletionRequest, Parameters, parse
+from stoker.serve.request.requests import ChatRequest, CompletionRequest, Parameters, complete
 from stoker.serve.request.sampling import generations, stop_strings
 
 MAX_CHOICES_IN_ALL = 512
@@ -49,9 +49,9 @@ class _Wish:
     budget: Budget | None = None
 
 
-async def prepare_chat(body: bytes, frontend: Frontend) -> Job:
+async def prepare_chat(request: ChatRequest, frontend: Frontend, _: Call) -> Job:
     """Raises ApiError naming the parameter at fault."""
-    return await chat_job(parse(body, ChatRequest), frontend)
+    return await chat_job(complete(request), frontend)
 
 
 async def chat_job(
@@ -79,9 +79,9 @@ async def chat_job(
     return job
 
 
-async def prepare_completion(body: bytes, frontend: Frontend) -> Job:
+async def prepare_completion(request: CompletionRequest, frontend: Frontend, _: Call) -> Job:
     """Raises ApiError naming the parameter at fault."""
-    request = parse(body, CompletionRequest)
+    request = complete(request)
     check_model(request.model, frontend)
     _check_completion(request)
     guide = await guide_of(request, frontend.context)

@@ -6,13 +6,12 @@ declared with the values that ask for nothing (`no_effect`); any other value is 
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
-from stoker.serve.http.errors import ApiError, invalid, unsupported
+from stoker.serve.http.errors import invalid, unsupported
 
 MAX_CHOICES = 128
 MAX_STOPS = 16
@@ -104,14 +103,55 @@ class ResponseFormat(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     json_schema: JsonSchema | None = None
 
 
-class Message(Struct, frozen=True, forbid_unknown_fields=True):
+class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Of a message's content. Those of other types than text and refusal are declared to be refused by their type."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+    cache_control: Any = None
+    annotations: Any = None
+    # of parts that are not supported
+    image_url: Any = None
+    input_audio: Any = None
+    audio_url: Any = None
+    video_url: Any = None
+    file: Any = None
+
+
+class CalledFunction(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`arguments` are JSON in a string, as OpenAI has them; an object is taken too."""
+
+    name: str
+    arguments: str | dict[str, Any] = "{}"
+
+
+class ToolCall(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`index` is what streamed answers carry; clients that collect them send it back."""
+
+    function: CalledFunction
+    id: str = ""
+    type: Literal["function"] = "function"
+    index: int | None = None
+
+
+class Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`annotations` and `reasoning_details` are parts of others' answers that no template reads. `reasoning` is
+    another name of `reasoning_content`."""
+
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[dict[str, Any]] | None = None
+    content: str | list[Part] | None = None
     name: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
+    annotations: Any = None
+    reasoning_details: Any = None
+    # not supported
+    audio: Any = None
+    function_call: Any = None
 
 
 class FunctionDefinition(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -126,6 +166,26 @@ class FunctionTool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     function: FunctionDefinition
 
 
+class ChosenName(Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+
+
+class ChosenFunction(Struct, frozen=True, forbid_unknown_fields=True, tag="function"):
+    function: ChosenName
+
+
+class AllowedTools(Struct, frozen=True, forbid_unknown_fields=True):
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[ChosenFunction], Meta(min_length=1)]
+
+
+class ChosenAllowed(Struct, frozen=True, forbid_unknown_fields=True, tag="allowed_tools"):
+    allowed_tools: AllowedTools
+
+
+ToolChoice: TypeAlias = Literal["none", "auto", "required"] | ChosenFunction | ChosenAllowed
+
+
 class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=True):
     messages: Annotated[list[Message], Meta(min_length=1)]
     max_completion_tokens: _Length | None = None
@@ -134,7 +194,7 @@ class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=T
     chat_template_kwargs: dict[str, Any] | None = None
     response_format: ResponseFormat | None = None
     tools: list[FunctionTool] | None = None
-    tool_choice: Any = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     max_thinking_tokens: _ThinkingTokens | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
@@ -178,29 +238,11 @@ _GUIDED_FIELDS = frozenset(Guided.__struct_fields__)
 
 _Request = TypeVar("_Request", ChatRequest, CompletionRequest)
 
-_AT = re.compile(r"^(?P<complaint>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
-_FIELD = re.compile(r"(?P<kind>unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
-_SHOWN = 200
 
-
-_Body = TypeVar("_Body", bound=Struct)
-
-
-def parse(body: bytes, kind: type[_Request]) -> _Request:
-    """Raises ApiError, 400, naming the parameter."""
-    request = decoded(body, kind)
+def complete(request: _Request) -> _Request:
+    """With what `nvext` says. Raises ApiError, 400, naming a parameter that is not supported."""
     _refuse_unsupported(request)
     return _with_extensions(request)
-
-
-def decoded(body: bytes, kind: type[_Body]) -> _Body:
-    """Checked by the type alone. Raises ApiError, 400, naming the parameter."""
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise _translated(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid(f"The body is not valid JSON: {error}", code="invalid_json") from error
 
 
 def _with_extensions(request: _Request) -> _Request:
@@ -215,22 +257,6 @@ def _with_extensions(request: _Request) -> _Request:
         if getattr(request, name) is not None:
             raise invalid(f"'{name}' is given twice, once in nvext.", f"nvext.{name}")
     return msgspec.structs.replace(request, **lifted)
-
-
-def _translated(complaint: str) -> ApiError:
-    """`Expected `float` <= 2.0 - at `$.temperature`` becomes an error whose parameter is temperature."""
-    match = _AT.match(complaint)
-    text, path = (match["complaint"], match["path"] or "") if match else (complaint, "")
-    field = _FIELD.search(text)
-    if field is None:
-        code = "invalid_type" if "got `" in text else "invalid_value"
-        where = f"'{path}'" if path else "the body"
-        return invalid(f"Invalid value for {where}: {text}."[:_SHOWN], path or None, code)
-    param = f"{path}.{field['name']}" if path else field["name"]
-    param = param[:_SHOWN]
-    if field["kind"] == "unknown":
-        return invalid(f"Unrecognized request argument supplied: {param}", param, "unknown_parameter")
-    return invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
 
 
 def _refuse_unsupported(request: Parameters) -> None:

@@ -11,7 +11,7 @@ from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.chat import conversation
 from stoker.serve.request.preparation import check_model
 from stoker.serve.request.prompts import checked_ids
-from stoker.serve.request.requests import ChatRequest, FunctionTool, Message, decoded
+from stoker.serve.request.requests import ChatRequest, FunctionTool, Message
 
 
 class TokenizeRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -31,9 +31,8 @@ class DetokenizeRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     tokens: list[int]
 
 
-async def tokenize(body: bytes, frontend: Frontend) -> dict[str, Any]:
+async def tokenize(request: TokenizeRequest, frontend: Frontend) -> dict[str, Any]:
     """ApiError naming the parameter at fault."""
-    request = decoded(body, TokenizeRequest)
     check_model(request.model or frontend.names[0], frontend)
     ids = await _ids(request, frontend)
     texts = [frontend.tokenizer.token_bytes(id_).decode(errors="replace") for id_ in ids]
@@ -60,8 +59,7 @@ async def _ids(request: TokenizeRequest, frontend: Frontend) -> list[int]:
     return (await conversation(chat, frontend)).prompt
 
 
-async def detokenize(body: bytes, frontend: Frontend) -> dict[str, Any]:
+async def detokenize(request: DetokenizeRequest, frontend: Frontend) -> dict[str, Any]:
     """ApiError naming the parameter at fault."""
-    request = decoded(body, DetokenizeRequest)
     check_model(request.model or frontend.names[0], frontend)
     return {"prompt": frontend.tokenizer.decode(checked_ids(request.tokens, "tokens", frontend))}

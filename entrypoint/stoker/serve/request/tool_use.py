@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stoker.serve.http.errors import ApiError, invalid, unsupported
-from stoker.serve.request.requests import ChatRequest, FunctionTool
+from stoker.serve.http.errors import invalid
+from stoker.serve.request.requests import ChatRequest, ChosenAllowed, ChosenFunction, FunctionTool, ToolChoice
 
 MAX_TOOLS = 128
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -75,40 +75,16 @@ def _check_names(tools: Sequence[FunctionTool]) -> None:
         seen.add(name)
 
 
-def _choice(choice: Any, offered: bool) -> tuple[str, list[str] | None]:
+def _choice(choice: ToolChoice | None, offered: bool) -> tuple[str, list[str] | None]:
     """The mode (none, auto, required, named) and the names it is limited to; None for all."""
     if choice is None:
         return ("auto" if offered else "none"), None
-    if choice in ("none", "auto", "required"):
-        return str(choice), None
-    if not isinstance(choice, Mapping):
-        raise _no_such_choice()
-    if choice.get("type") == "function":
-        return "named", [_named(choice, {"type", "function"})]
-    if choice.get("type") == "allowed_tools" and isinstance(choice.get("allowed_tools"), Mapping):
-        return _allowed(choice["allowed_tools"])
-    raise _no_such_choice()
-
-
-def _allowed(allowed: Mapping[str, Any]) -> tuple[str, list[str] | None]:
-    mode, tools = allowed.get("mode"), allowed.get("tools")
-    if mode not in ("auto", "required") or not isinstance(tools, list) or not tools or set(allowed) - {"mode", "tools"}:
-        raise _no_such_choice()
-    return mode, [_named(tool, {"type", "function"}) for tool in tools]
-
-
-def _named(choice: Any, known: set[str]) -> str:
-    function = choice.get("function") if isinstance(choice, Mapping) and not set(choice) - known else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or len(function) != 1:
-        raise _no_such_choice()
-    return str(function["name"])
-
-
-def _no_such_choice() -> ApiError:
-    return unsupported(
-        "tool_choice",
-        "'tool_choice' is none, auto, required, {'type': 'function', 'function': {'name': ...}}, or allowed_tools.",
-    )
+    if isinstance(choice, ChosenFunction):
+        return "named", [choice.function.name]
+    if isinstance(choice, ChosenAllowed):
+        allowed = choice.allowed_tools
+        return allowed.mode, [tool.function.name for tool in allowed.tools]
+    return choice, None
 
 
 def _function(tool: FunctionTool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoker.serve.answer.events import CallArguments, CallStart, Event, Reasoning, Text, joined
-from stoker.serve.answer.parsers.json_forms import GRANITE, HERMES, LLAMA, PHI4
+from stoker.serve.answer.parsers.families import GRANITE, HERMES, LLAMA, PHI4
 from stoker.serve.answer.parsers.mistral import MISTRAL
 from stoker.serve.answer.parsers.pythonic import GEMMA, PYTHONIC
 from stoker.serve.answer.parsers.reasoning import THINK, ReasoningParser

@@ -6,7 +6,7 @@ from typing import Any
 
 from stoker.serve.apis.anthropic.answers import MessagesWriter
 from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
-from stoker.serve.apis.anthropic.translation import chat_request, parsed
+from stoker.serve.apis.anthropic.translation import chat_request, check
 from stoker.serve.http.limits import Call
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.chat import conversation
@@ -14,15 +14,15 @@ from stoker.serve.request.job import Job
 from stoker.serve.request.preparation import chat_job, check_model
 
 
-async def prepare_message(body: bytes, frontend: Frontend, _: Call) -> Job:
+async def prepare_message(request: MessagesRequest, frontend: Frontend, _: Call) -> Job:
     """Raises ApiError naming the parameter at fault."""
-    request = parsed(body, MessagesRequest)
+    check(request)
     return await chat_job(chat_request(request, frontend), frontend, MessagesWriter, "msg_")
 
 
-async def count_tokens(body: bytes, frontend: Frontend) -> dict[str, Any]:
+async def count_tokens(request: CountRequest, frontend: Frontend) -> dict[str, Any]:
     """Raises ApiError naming the parameter at fault."""
-    request = parsed(body, CountRequest)
+    check(request)
     check_model(request.model, frontend)
     said = await conversation(chat_request(request, frontend), frontend)
     return {"input_tokens": len(said.prompt)}

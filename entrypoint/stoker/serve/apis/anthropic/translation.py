@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -23,21 +22,17 @@ from stoker.serve.apis.anthropic.requests import (
 from stoker.serve.http.errors import invalid, unsupported
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.chat_template import ChatTemplate
-from stoker.serve.request.requests import ChatRequest, decoded
-
-_Request = TypeVar("_Request", bound=Prompt)
+from stoker.serve.request.requests import ChatRequest
 
 
-def parsed(body: bytes, kind: type[_Request]) -> _Request:
-    """ApiError naming the parameter at fault."""
-    request = decoded(body, kind)
+def check(request: Prompt) -> None:
+    """ApiError naming a parameter that is not supported."""
     for name in UNSUPPORTED:
         if getattr(request, name, None) is not None:
             raise unsupported(name)
     if request.messages[-1].role == "assistant":
         text = "The last message is the assistant's: an answer that is begun cannot be continued here."
         raise unsupported(f"messages[{len(request.messages) - 1}].role", text)
-    return request
 
 
 def chat_request(request: Prompt, frontend: Frontend) -> ChatRequest:
@@ -106,7 +101,7 @@ def _assistant(blocks: Sequence[Any]) -> dict[str, Any]:
 
 
 def _call(block: ToolUse) -> dict[str, Any]:
-    return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": json.dumps(block.input)}}
+    return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.input}}
 
 
 def _text(content: str | Sequence[Text] | None) -> str:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from stoker.serve.apis.openai_responses.answers import ResponsesWriter
 from stoker.serve.apis.openai_responses.requests import Item, ResponsesRequest
 from stoker.serve.apis.openai_responses.store import Kept, ResponseStore
-from stoker.serve.apis.openai_responses.translation import chat_request, items_of, parsed
+from stoker.serve.apis.openai_responses.translation import chat_request, check, items_of
 from stoker.serve.http.errors import ApiError, unsupported
 from stoker.serve.http.limits import Call, client_of
 from stoker.serve.http.replies import json_response
@@ -25,9 +25,9 @@ class Responses:
     def __init__(self, store: ResponseStore | None) -> None:
         self._store = store
 
-    async def prepare(self, body: bytes, frontend: Frontend, call: Call) -> Job:
+    async def prepare(self, request: ResponsesRequest, frontend: Frontend, call: Call) -> Job:
         """Raises ApiError naming the parameter at fault."""
-        request = parsed(body)
+        check(request)
         if request.store and self._store is None:
             raise unsupported("store", "Nothing is stored here: start the server with --response-store.")
         earlier = self._earlier(request, call.client)

@@ -9,20 +9,18 @@ import msgspec
 
 from stoker.serve.apis.openai_responses.requests import UNSUPPORTED, Item, ResponsesRequest, Tool
 from stoker.serve.http.errors import ApiError, invalid, unsupported
-from stoker.serve.request.requests import ChatRequest, decoded
+from stoker.serve.request.requests import ChatRequest
 
 _TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text", "refusal")
 
 
-def parsed(body: bytes) -> ResponsesRequest:
-    """ApiError naming the parameter at fault."""
-    request = decoded(body, ResponsesRequest)
+def check(request: ResponsesRequest) -> None:
+    """ApiError naming a parameter that is not supported."""
     for name in UNSUPPORTED:
         if getattr(request, name) is not None:
             raise unsupported(name)
     if request.stream_options is not None and not request.stream:
         raise invalid("The 'stream_options' parameter is only allowed when 'stream' is true.", "stream_options")
-    return request
 
 
 def items_of(request: ResponsesRequest) -> list[Item]:

@@ -15,12 +15,10 @@ from stoker.serve.apis.pooled.requests import EmbeddingRequest
 from stoker.serve.http.errors import invalid
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.preparation import check_model
-from stoker.serve.request.requests import decoded
 
 
-async def prepare_embeddings(body: bytes, frontend: Frontend) -> PooledJob:
+async def prepare_embeddings(request: EmbeddingRequest, frontend: Frontend) -> PooledJob:
     """Raises ApiError naming the parameter at fault."""
-    request = decoded(body, EmbeddingRequest)
     check_model(request.model, frontend)
     if request.dimensions is not None and request.dimensions > frontend.dimensions:
         text = f"This model's vectors have {frontend.dimensions} dimensions, not {request.dimensions}."

@@ -39,13 +39,17 @@ class Encoding(Endpoint):
     """`purpose` as in stoker.serve.request.purpose."""
 
     def __init__(
-        self, prepare: Callable[[bytes, Frontend], Awaitable[PooledJob]], service: Service, purpose: str
+        self,
+        kind: type[msgspec.Struct],
+        prepare: Callable[[Any, Frontend], Awaitable[PooledJob]],
+        service: Service,
+        purpose: str,
     ) -> None:
-        super().__init__(service, purpose)
+        super().__init__(kind, service, purpose)
         self._prepare = prepare
 
-    async def _answer(self, body: bytes, exchange: Exchange) -> None:
-        job = await self._prepare(body, exchange.serving.frontend)
+    async def _answer(self, request: Any, exchange: Exchange) -> None:
+        job = await self._prepare(request, exchange.serving.frontend)
         call, lengths = exchange.call, [len(each.ids) for each in job.inputs]
         with (
             self._measured(job.model, job.tokens, exchange) as measurement,

@@ -11,12 +11,10 @@ from stoker.serve.apis.pooled.inputs import pair_inputs
 from stoker.serve.apis.pooled.requests import RankingRequest, RerankRequest
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.preparation import check_model
-from stoker.serve.request.requests import decoded
 
 
-async def prepare_rerank(body: bytes, frontend: Frontend) -> PooledJob:
+async def prepare_rerank(request: RerankRequest, frontend: Frontend) -> PooledJob:
     """Raises ApiError naming the parameter at fault."""
-    request = decoded(body, RerankRequest)
     check_model(request.model, frontend)
     texts = [document if isinstance(document, str) else document.text for document in request.documents]
     inputs = await pair_inputs(request.query, texts, "documents", request, frontend)
@@ -34,9 +32,8 @@ def _result(index: int, score: float, texts: list[str], request: RerankRequest) 
     return {**result, "document": {"text": texts[index]}} if request.return_documents else result
 
 
-async def prepare_ranking(body: bytes, frontend: Frontend) -> PooledJob:
+async def prepare_ranking(request: RankingRequest, frontend: Frontend) -> PooledJob:
     """Raises ApiError naming the parameter at fault."""
-    request = decoded(body, RankingRequest)
     check_model(request.model, frontend)
     texts = [passage.text for passage in request.passages]
     inputs = await pair_inputs(request.query.text, texts, "passages", request, frontend)

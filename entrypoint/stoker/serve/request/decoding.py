@@ -1,0 +1,98 @@
+"""The body of a request, from JSON to a value of its type; what does not fit the type is an ApiError that names it.
+
+A field that is null is as if it were absent, at any depth, whether the type knows it or not. Values that belong to the
+client alone (JSON schemas, arguments of tools and templates) keep their nulls: there they may mean something.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from stoker.serve.http.errors import ApiError, invalid
+
+_AT = re.compile(r"^(?P<complaint>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"(?P<kind>unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
+_SHOWN = 200
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+def decoded(body: bytes, kind: type[Body]) -> Body:
+    """Checked by the type alone. Raises ApiError, 400, naming the parameter."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError:
+        return _without_nulls(body, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _not_json(error) from error
+
+
+def _without_nulls(body: bytes, kind: type[Body]) -> Body:
+    """The slow way, for a body that does not fit as it is."""
+    try:
+        return msgspec.convert(_pruned(msgspec.json.decode(body), inspect.type_info(kind)), type=kind)
+    except msgspec.ValidationError as error:
+        raise _translated(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _not_json(error) from error
+
+
+def _pruned(value: Any, shape: inspect.Type) -> Any:
+    """Without the nulls of objects whose fields the type declares."""
+    if isinstance(value, list):
+        item = _item_of(shape)
+        return value if item is None else [_pruned(each, item) for each in value]
+    struct = _struct_of(value, shape) if isinstance(value, dict) else None
+    if struct is None:
+        return value
+    fields = _fields(struct.cls)
+    given = {name: each for name, each in value.items() if each is not None}
+    return {name: _pruned(each, fields[name]) if name in fields else each for name, each in given.items()}
+
+
+def _alternatives(shape: inspect.Type) -> tuple[inspect.Type, ...]:
+    return shape.types if isinstance(shape, inspect.UnionType) else (shape,)
+
+
+def _item_of(shape: inspect.Type) -> inspect.Type | None:
+    lists = [each.item_type for each in _alternatives(shape) if isinstance(each, inspect.ListType)]
+    return lists[0] if lists else None
+
+
+def _struct_of(value: dict[str, Any], shape: inspect.Type) -> inspect.StructType | None:
+    """Of several, the one whose tag the value has."""
+    structs = [each for each in _alternatives(shape) if isinstance(each, inspect.StructType)]
+    tagged = [each for each in structs if each.tag_field is None or value.get(each.tag_field) == each.tag]
+    return tagged[0] if tagged else None
+
+
+@cache
+def _fields(cls: type) -> dict[str, inspect.Type]:
+    struct = inspect.type_info(cls)
+    assert isinstance(struct, inspect.StructType)
+    return {field.encode_name: field.type for field in struct.fields}
+
+
+def _not_json(error: Exception) -> ApiError:
+    return invalid(f"The body is not valid JSON: {error}", code="invalid_json")
+
+
+def _translated(complaint: str) -> ApiError:
+    """`Expected `float` <= 2.0 - at `$.temperature`` becomes an error whose parameter is temperature."""
+    match = _AT.match(complaint)
+    text, path = (match["complaint"], match["path"] or "") if match else (complaint, "")
+    field = _FIELD.search(text)
+    if field is None:
+        code = "invalid_type" if "got `" in text else "invalid_value"
+        where = f"'{path}'" if path else "the body"
+        return invalid(f"Invalid value for {where}: {text}."[:_SHOWN], path or None, code)
+    param = f"{path}.{field['name']}" if path else field["name"]
+    param = param[:_SHOWN]
+    if field["kind"] == "unknown":
+        return invalid(f"Unrecognized request argument supplied: {param}", param, "unknown_parameter")
+    return invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
