@@ -37,3 +37,22 @@ class Silent:
     def advance(self, done: int, total: int, unit: str = "bytes") -> None: ...
 
     def note(self, text: str) -> None: ...
+
+
+class Tee:
+    """Tells several listeners the same."""
+
+    def __init__(self, *listeners: Progress) -> None:
+        self._listeners = listeners
+
+    def phase(self, name: str, detail: str = "") -> None:
+        for each in self._listeners:
+            each.phase(name, detail)
+
+    def advance(self, done: int, total: int, unit: str = "bytes") -> None:
+        for each in self._listeners:
+            each.advance(done, total, unit)
+
+    def note(self, text: str) -> None:
+        for each in self._listeners:
+            each.note(text)

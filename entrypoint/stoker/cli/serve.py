@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.logs import resolved_format, set_up_logging
+from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
+
+_LOG = logging.getLogger("stoker")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -15,6 +19,12 @@ def run(arguments: Sequence[str]) -> int:
     set_up_logging(resolved_format(settings.log_format), settings.log_level)
     show_warnings(settings)
 
-    from stoker.cli.server import run_server
+    def reload() -> None:
+        """Of the settings, the log level takes effect."""
+        _, now = parse(parser, arguments)
+        set_up_logging(resolved_format(now.log_format), now.log_level)
+        _LOG.info("reloaded the settings: the log level is %s", now.log_level)
 
-    return run_server(settings, reread=lambda: parse(parser, arguments)[1])
+    from stoker.life.server import run_server
+
+    return run_server(settings, listener(resolved_format(settings.log_format)), reload)

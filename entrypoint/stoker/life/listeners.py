@@ -7,7 +7,7 @@ import socket
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 
-from stoker.cli.service import tls_of
+from stoker.life.service import tls_of
 from stoker.serve.http.app import create_app, create_management_app
 from stoker.serve.http.server import HttpServer, bind
 from stoker.serve.operate.service import Service

@@ -14,10 +14,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from stoker.chain import following_plan, make_plan_for, obtain_planned, timing
-from stoker.cli.listeners import Listeners
-from stoker.cli.logs import resolved_format, set_up_logging
-from stoker.cli.progress import Tee, listener
-from stoker.cli.service import capacity_of, service_of
 from stoker.errors import (
     DamagedEngineError,
     EngineError,
@@ -28,9 +24,12 @@ from stoker.errors import (
 )
 from stoker.launch.runtime import supervisor_for
 from stoker.launch.supervisor import Patience, Supervisor
+from stoker.life.listeners import Listeners
+from stoker.life.service import capacity_of, service_of
 from stoker.plan.render import plan_document
 from stoker.plan.step_down import stepped_down
 from stoker.plan.types import Plan
+from stoker.progress import Progress, Tee
 from stoker.serve.http.watched import WatchedFiles
 from stoker.serve.operate.frontend import Frontend, load_frontend
 from stoker.serve.operate.service import Service
@@ -48,23 +47,25 @@ _BUILD_ENDS_SECONDS = 10.0  # its processes are killed and what it wrote is dele
 _PREPARATION_ENDS_SECONDS = 1.0  # what takes longer, as a download under way, is left to the process's end
 
 
-def run_server(settings: Settings, reread: Callable[[], Settings]) -> int:
-    """Serves until SIGTERM, Ctrl-C or a failure; returns the exit code. The port is bound before any work is done."""
+def run_server(settings: Settings, told: Progress, reload: Callable[[], None]) -> int:
+    """`told` hears of progress beside /v1/health/startup; `reload` is called on SIGHUP.
+
+    Serves until SIGTERM, Ctrl-C or a failure; returns the exit code. The port is bound before any work is done."""
     import uvloop
 
     service = service_of(settings)
     with Listeners(settings, service) as listeners:
-        code, at_rest = uvloop.run(_serve(settings, service, listeners, reread))
+        code, at_rest = uvloop.run(_serve(settings, service, listeners, told, reload))
     if not at_rest:
         _leave(code)
     return int(code)
 
 
 async def _serve(
-    settings: Settings, service: Service, listeners: Listeners, reread: Callable[[], Settings]
+    settings: Settings, service: Service, listeners: Listeners, told: Progress, reload: Callable[[], None]
 ) -> tuple[int, bool]:
     """The exit code, and whether no thread is left at work."""
-    serving = _Serving(settings, service, listeners, reread)
+    serving = _Serving(settings, service, listeners, told, reload)
     return await serving.run(), serving.prepared.is_set()
 
 
@@ -78,16 +79,16 @@ class _Serving:
     """One run of the server. `stopping` is set by the first signal; a second one ends the process at once."""
 
     def __init__(
-        self, settings: Settings, service: Service, listeners: Listeners, reread: Callable[[], Settings]
+        self, settings: Settings, service: Service, listeners: Listeners, told: Progress, reload: Callable[[], None]
     ) -> None:
         self.settings = settings
-        self.reread = reread
+        self.reload = reload
         self.steps_down: list[str] = []
         self.given_up: dict[str, str] = {}
         self.service = service
         self.lifecycle = service.lifecycle
         self.server = listeners
-        self.told = listener(resolved_format(settings.log_format))
+        self.told = told
         self.progress = Tee(self.lifecycle, self.told)
         self.stopping = asyncio.Event()
         self.cancel = threading.Event()
@@ -310,16 +311,12 @@ class _Serving:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _reload(self) -> None:
-        """SIGHUP: API keys, certificates and settings are read again; of the settings the log level takes effect. A bad
-        file changes nothing."""
+        """SIGHUP: API keys and certificates are read again, and what `reload` reads. A bad file changes nothing."""
         WatchedFiles.look_again()
         try:
-            settings = self.reread()
+            self.reload()
         except StokerError as error:
             _LOG.error("the settings were not reloaded: %s", error)
-            return
-        set_up_logging(resolved_format(settings.log_format), settings.log_level)
-        _LOG.info("reloaded the settings: the log level is %s", settings.log_level)
 
     def _told_to_stop(self, number: int) -> None:
         if self.stopping.is_set():
