@@ -15,7 +15,7 @@ from stoker.plan.types import EMBEDDING
 from stoker.resolve.model import Model
 
 # Raised whenever our own builder writes a different engine from the same inputs.
-OPENVINO_BUILDER = "3"
+OPENVINO_BUILDER = "4"
 TENSORRT_LLM_BUILDER = "1"
 TENSORRT_LLM_PYTORCH_BUILDER = "1"
 # Nothing is compiled: what lies in the engine's directory is ours alone.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from stoker.errors import UsageError
 from stoker.plan.compute import compute_for
@@ -18,6 +18,7 @@ from stoker.plan.types import Chosen, Plan, Rejection, Wishes
 from stoker.plan.units import count_text
 from stoker.plan.wishes import asked, check_wishes
 from stoker.probe.machine import Machine
+from stoker.resolve import rope
 from stoker.resolve.model import Model
 
 _Attempt = tuple[Setting, Range, "Fit | None"]
@@ -51,16 +52,7 @@ def longest_context(model: Model) -> int:
     """
     if model.pooling is not None:
         return model.pooling.max_length
-    text = model.config.get("text_config")
-    config = text if isinstance(text, Mapping) else model.config
-    stated = model.architecture.max_position_embeddings
-    rope = config.get("rope_scaling") or config.get("rope_parameters")
-    if not isinstance(rope, Mapping) or (rope.get("rope_type") or rope.get("type")) != "yarn":
-        return stated
-    original, factor = rope.get("original_max_position_embeddings"), rope.get("factor")
-    if not isinstance(original, int) or not isinstance(factor, (int, float)):
-        return stated
-    return max(stated, int(original * factor))
+    return rope.longest_context(model.config, model.architecture.max_position_embeddings)
 
 
 def check_context(wishes: Wishes, longest: int, model: Model) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from stoker.plan.types import EMBEDDING, Chosen, Plan
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
+from stoker.resolve.rope import rope_digest
 from stoker.store.engine import SCHEMA
 
 _DIGEST_CHARACTERS = 16
@@ -55,16 +56,11 @@ def digest_of(inputs: Mapping[str, Any]) -> str:
 
 
 def _build_choices(chosen: Chosen, model: Model) -> dict[str, Any]:
-    launch_only = set(_LAUNCH_ONLY.get(chosen.engine, ("profile", "devices")))
-    if _graph_depends_on_context(model.config):
-        launch_only.discard("max_seq_len")
-    return {name: value for name, value in asdict(chosen).items() if name not in launch_only}
-
-
-def _graph_depends_on_context(config: Mapping[str, Any]) -> bool:
-    """Longrope's factors are chosen by the longest context when the graph is built."""
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    return "longrope" in json.dumps(rope) or rope.get("type") == "su"
+    launch_only = _LAUNCH_ONLY.get(chosen.engine, ("profile", "devices"))
+    choices = {name: value for name, value in asdict(chosen).items() if name not in launch_only}
+    if launch_only is _OPENVINO:  # the one thing of the graph that depends on how long the context is
+        choices["rope"] = rope_digest(model.config, chosen.max_seq_len)
+    return choices
 
 
 def _hardware(machine: Machine, chosen: Chosen) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,3 +85,32 @@ def test_longrope_graphs_depend_on_the_context() -> None:
     config = {"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}}
     longrope = replace(PLAN, model=replace(MODEL, config=config))
     assert key(longrope) != key(replace(longrope, chosen=replace(CHOSEN, max_seq_len=64)))
+
+
+FACTORS = {"short_factor": [1.0], "long_factor": [2.0]}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"architectures": ["Phi3ForCausalLM"], "rope_scaling": {"type": "yarn", **FACTORS}},
+        {"architectures": ["Phi3ForCausalLM"], "rope_parameters": {"rope_type": "su", **FACTORS}},
+        {"rope_scaling": {"rope_type": "su", **FACTORS}},
+        {"rope_scaling": {"type": "longrope", **FACTORS}, "rope_parameters": {"rope_type": "default"}},
+        {"text_config": {"rope_parameters": {"rope_type": "longrope", **FACTORS}}},
+        {"rope_parameters": {"full_attention": {"rope_type": "longrope", **FACTORS}}},
+        {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
+    ],
+    ids=str,
+)
+def test_whatever_depends_on_the_context_is_in_the_key(config: dict[str, Any]) -> None:
+    plan = replace(PLAN, model=replace(MODEL, config=config))
+    keys = {key(replace(plan, chosen=replace(CHOSEN, max_seq_len=context))) for context in (200, 512)}
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize("kind", ["default", "linear", "llama3", "yarn"])
+def test_what_does_not_depend_on_the_context_is_built_once_for_all(kind: str) -> None:
+    plan = replace(PLAN, model=replace(MODEL, config={"rope_scaling": {"rope_type": kind, "factor": 2.0}}))
+    keys = {key(replace(plan, chosen=replace(CHOSEN, max_seq_len=context))) for context in (200, 512)}
+    assert len(keys) == 1

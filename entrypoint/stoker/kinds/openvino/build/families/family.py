@@ -8,8 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from stoker.errors import DamagedModelError
 from stoker.kinds.openvino.build.families import rotary
-from stoker.kinds.openvino.build.families.keys import flag, number, positive, refuse_unknown, require, unsupported
+from stoker.kinds.openvino.build.families.keys import flag, number, positive, refuse_unknown, unsupported
 from stoker.kinds.openvino.build.families.spec import Attention, Decoder, Layer, Mlp, Rope
+from stoker.resolve.rope import EVERY_LAYER, RopeSettings, rope_settings
 
 Config = Mapping[str, Any]
 
@@ -60,9 +61,18 @@ def attention(config: Config, rope: Rope | None, **differences: Any) -> Attentio
 
 def whole_rope(config: Config, context: int) -> Rope:
     """The rope of a family that rotates whole heads and uses one rope everywhere."""
-    given = rotary.settings(config)
-    require(given, "partial_rotary_factor", (1,))
-    return rotary.rope(given, config, heads(config)[2], context)
+    settings = single_rope(config, context)
+    if settings.partial != 1:
+        raise unsupported("partial_rotary_factor", settings.partial, "accepted: 1")
+    return rotary.rope(settings, heads(config)[2])
+
+
+def single_rope(config: Config, context: int) -> RopeSettings:
+    """The rope settings of a family that has one for all layers."""
+    ropes = rope_settings(config, context)
+    if EVERY_LAYER not in ropes:
+        raise unsupported("rope_parameters", sorted(ropes), "this architecture has one rope for all layers")
+    return ropes[EVERY_LAYER]
 
 
 def mlp(config: Config, key: str = "hidden_act", **differences: Any) -> Mlp:

@@ -21,6 +21,7 @@ from stoker.kinds.openvino.build.families.family import (
 )
 from stoker.kinds.openvino.build.families.keys import flag, names, number, optional_number, positive, refuse_unknown
 from stoker.kinds.openvino.build.families.spec import Attention, Decoder, Layer, Norms, Rope
+from stoker.resolve.rope import FULL, SLIDING, rope_settings
 
 NORMS = Norms("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
 
@@ -75,23 +76,15 @@ def describe_3(config: Config, context: int, **differences: Any) -> Decoder:
 
 def two_ropes(config: Config, context: int) -> dict[bool, Rope]:
     """The rope of full layers under False and of sliding layers under True."""
-    given = config.get("rope_parameters")
-    if given is None:
-        full = {"rope_theta": config.get("rope_theta"), **(config.get("rope_scaling") or {})}
-        given = {"full_attention": full, "sliding_attention": {"rope_theta": config.get("rope_local_base_freq")}}
-    refuse_unknown(given, names("full_attention sliding_attention"), {})
-
-    def rope(name: str, theta: float) -> Rope:
-        one = given.get(name) or {}
-        complete = rotary.complete({**one, "rope_theta": one.get("rope_theta") or theta}, config)
-        return rotary.rope(complete, config, heads(config)[2], context)
-
-    return {False: rope("full_attention", 1e6), True: rope("sliding_attention", 1e4)}
+    ropes = rope_settings(config, context)
+    full, sliding = (rotary.rope(ropes[name], heads(config)[2]) for name in (FULL, SLIDING))
+    return {False: full, True: sliding}
 
 
 def describe_3_multimodal(config: Config, context: int) -> Decoder:
     """The text tower of a Gemma 3 with vision; its tensors' names depend on the transformers that saved them."""
-    text = {"tie_word_embeddings": config.get("tie_word_embeddings", True), **config["text_config"]}
+    outer = {"tie_word_embeddings": config.get("tie_word_embeddings", True), "architectures": config["architectures"]}
+    text = {**outer, **config["text_config"]}
     refuse_unknown(text, GEMMA3.reads, GEMMA3.fixed)
     return describe_3(
         {**GEMMA3.defaults, **text},

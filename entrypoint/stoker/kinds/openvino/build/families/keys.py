@@ -37,7 +37,7 @@ HARMLESS = names(
 
 READ_BY_ALL = names(
     "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim "
-    "rms_norm_eps tie_word_embeddings rope_scaling rope_theta rope_parameters"
+    "rms_norm_eps tie_word_embeddings rope_scaling rope_theta rope_parameters original_max_position_embeddings"
 )
 
 FIXED: Mapping[str, tuple[Any, ...]] = {

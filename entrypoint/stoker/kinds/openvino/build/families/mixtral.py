@@ -35,5 +35,5 @@ FAMILY = Family(
     ("MixtralForCausalLM",),
     describe,
     frozenset({"hidden_act", "sliding_window", "num_local_experts", "num_experts", "num_experts_per_tok"}),
-    defaults={"rms_norm_eps": 1e-5, "rope_theta": 1e6},
+    defaults={"rms_norm_eps": 1e-5},
 )

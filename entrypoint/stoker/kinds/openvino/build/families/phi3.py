@@ -11,6 +11,7 @@ from stoker.kinds.openvino.build.families.family import (
     heads,
     layer_count,
     mlp,
+    single_rope,
     window,
 )
 from stoker.kinds.openvino.build.families.keys import unsupported
@@ -18,13 +19,10 @@ from stoker.kinds.openvino.build.families.spec import Decoder, Layer, Rope
 
 
 def phi_rope(config: Config, context: int) -> Rope:
-    """Early configs call longrope "su" or "yarn"."""
-    given = rotary.settings(config)
-    if given["rope_type"] in ("su", "yarn"):
-        given = rotary.complete({**given, "rope_type": "longrope"}, config)
-    if given["rope_type"] not in ("default", "longrope"):
-        raise unsupported("rope_type", given["rope_type"], "known here: default, longrope")
-    return rotary.rope(given, config, heads(config)[2], context)
+    settings = single_rope(config, context)
+    if settings.kind not in ("default", "longrope"):
+        raise unsupported("rope_type", settings.kind, "known here: default, longrope")
+    return rotary.rope(settings, heads(config)[2])
 
 
 def describe(config: Config, context: int) -> Decoder:
@@ -35,7 +33,7 @@ def describe(config: Config, context: int) -> Decoder:
 FAMILY = Family(
     ("Phi3ForCausalLM",),
     describe,
-    frozenset({"hidden_act", "sliding_window", "partial_rotary_factor", "original_max_position_embeddings"}),
+    frozenset({"hidden_act", "sliding_window", "partial_rotary_factor"}),
     {
         "attention_bias": (False,),
         "full_attn_mod": (1,),
@@ -43,5 +41,5 @@ FAMILY = Family(
         "lm_head_bias": (False,),
         "mlp_bias": (False,),
     },
-    {"original_max_position_embeddings": 4096, "rms_norm_eps": 1e-5},
+    {"rms_norm_eps": 1e-5},
 )

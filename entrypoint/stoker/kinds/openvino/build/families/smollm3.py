@@ -50,5 +50,5 @@ FAMILY = Family(
         "hidden_act attention_bias mlp_bias no_rope_layers no_rope_layer_interval layer_types use_sliding_window "
         "sliding_window max_window_layers"
     ),
-    defaults={"tie_word_embeddings": True, "rope_theta": 2e6},
+    defaults={"tie_word_embeddings": True},
 )
