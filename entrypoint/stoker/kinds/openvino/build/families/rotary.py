@@ -115,7 +115,7 @@ def _yarn_amplitude(settings: RopeSettings) -> float:
 
 
 def _longrope(base: Sequence[float], settings: RopeSettings) -> Rope:
-    """LongRoPE (arXiv 2402.13753). The long factors are used when the context to be served exceeds the original context."""
+    """LongRoPE (arXiv 2402.13753). The long factors are used when the context exceeds the original one."""
     factors = {key: _factors(settings, key, len(base)) for key in ("short_factor", "long_factor")}
     stretch = factors["long_factor" if settings.context > settings.original else "short_factor"]
     frequencies = tuple(frequency / factor for frequency, factor in zip(base, stretch, strict=True))
