@@ -61,13 +61,13 @@ class Served(Started):
         self,
         command: Sequence[str],
         model: str,
-        wishes: Sequence[str],
+        overrides: Sequence[str],
         folder: Path,
         environment: Mapping[str, str] | None = None,
         seconds: float = 120,
     ) -> None:
         self.folder = folder
-        arguments = ["serve", model, *wishes, "--port", "0", "--cache", str(folder / "cache")]
+        arguments = ["serve", model, *overrides, "--port", "0", "--cache", str(folder / "cache")]
         super().__init__([*command, *arguments], folder / "server.log", environment or {}, seconds)
 
     def wait_until_ready(self) -> None:

@@ -30,8 +30,8 @@ def orders() -> Any:
 
 def lines() -> Iterator[str]:
     shared = orders()
-    for model, machine, wishes in CASES:
-        plan = shared.plan_of(shared.model_of(model), machine, **wishes)
+    for model, machine, overrides in CASES:
+        plan = shared.plan_of(shared.model_of(model), machine, **overrides)
         yield f"### {model} on {machine}: {plan.chosen.precision} weights, {plan.chosen.kv_precision} cache\n\n"
         for step in steps(shared.order_of(plan)):
             yield from table(step)

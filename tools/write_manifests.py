@@ -16,7 +16,7 @@ from stoker.deploy.types import Deployment
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
-from stoker.plan.types import Wishes
+from stoker.plan.types import Overrides
 from stoker.probe.description import load_description
 from stoker.progress import Silent
 from stoker.resolve.facts import architecture_facts
@@ -88,7 +88,7 @@ def deployment(model: Model, machine: str) -> Deployment:
     """On any node's architecture."""
     described = load_description(machine)
     described = replace(described, cpu=replace(described.cpu, architecture=""))
-    plan = choose_plan(described, model, load_catalogue(), load_nvidia(), Wishes())
+    plan = choose_plan(described, model, load_catalogue(), load_nvidia(), Overrides())
     sizing = size(plan, load_catalogue(), load_nvidia(), DRAIN)
     return replace(make_deployment(plan, sizing, port=8000), name=NAME)
 

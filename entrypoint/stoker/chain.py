@@ -20,10 +20,10 @@ from stoker.errors import BuildError, OutOfMemoryError, StokerError, StoppedErro
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.tensorrt_llm.plan.host import ranks_at_once
 from stoker.kinds.torch.plan.catalogue import load_torch
-from stoker.kinds.torch.plan.last_choice import plan_any
+from stoker.kinds.torch.plan.last_choice import plan_kind
 from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.types import Plan, Wishes
+from stoker.plan.types import Overrides, Plan, Reason
 from stoker.probe.machine import AMD, Machine
 from stoker.probe.probe import probe_machine
 from stoker.probe.pytorch import pytorch_vendor
@@ -33,7 +33,7 @@ from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
 from stoker.settings.layers import Settings
 from stoker.store.engine import SCHEMA, Engine, Manifest
-from stoker.store.exported import admit, directory_of, engine_model, engine_wishes, finished_engine
+from stoker.store.exported import admit, directory_of, engine_model, engine_overrides, finished_engine
 from stoker.store.key import engine_key, key_inputs
 from stoker.store.obtain import Wanted, obtain
 from stoker.store.policy import StorePolicy, policy_of
@@ -64,11 +64,11 @@ def make_plan_for(
     model = resolve_model(settings, progress, weights=weights)
     progress.phase("planning")
     if finished := finished_engine(model.directory):
-        wishes = engine_wishes(finished, settings.wishes())
-        return _planned(here, model, wishes, frozenset({finished.manifest.kind}))
+        overrides = engine_overrides(finished, settings.overrides())
+        return _planned(here, model, overrides, frozenset({finished.manifest.kind}))
     without = given_up or {}
-    plan = _planned(here, model, settings.wishes(), buildable_kinds() if buildable else None, without)
-    return replace(plan, reasons=(*without.values(), *plan.reasons))
+    plan = _planned(here, model, settings.overrides(), buildable_kinds() if buildable else None, without)
+    return replace(plan, reasons=(*(Reason("given_up", why) for why in without.values()), *plan.reasons))
 
 
 def _drivable(machine: Machine) -> Machine:
@@ -81,28 +81,28 @@ def _drivable(machine: Machine) -> Machine:
 
 
 def following_plan(plan: Plan, settings: Settings, given_up: Iterable[str]) -> Plan | None:
-    """What the same wishes come to without these profiles; None where nothing is left, or for GPUs only the CPU."""
+    """What the same overrides come to without these profiles; None where nothing is left, or for GPUs only the CPU."""
     if finished_engine(plan.model.directory):
         return None
     try:
-        second = _planned(plan.machine, plan.model, settings.wishes(), buildable_kinds(), given_up)
+        second = _planned(plan.machine, plan.model, settings.overrides(), buildable_kinds(), given_up)
     except StokerError:
         return None
     return second if bool(second.chosen.devices) == bool(plan.chosen.devices) else None
 
 
 def _planned(
-    machine: Machine, model: Model, wishes: Wishes, available: Set[str] | None, without: Iterable[str] = ()
+    machine: Machine, model: Model, overrides: Overrides, available: Set[str] | None, without: Iterable[str] = ()
 ) -> Plan:
     """By the profiles of this installation, but for some."""
     nvidia, torch, gone = load_nvidia(), load_torch(), frozenset(without)
-    return plan_any(
+    return plan_kind(
         machine,
         model,
         tuple(one for one in load_catalogue() if one.name not in gone),
         replace(nvidia, profiles=tuple(one for one in nvidia.profiles if one.name not in gone)),
         replace(torch, profiles=tuple(one for one in torch.profiles if one.name not in gone)),
-        wishes,
+        overrides,
         available,
     )
 
@@ -130,15 +130,15 @@ def obtain_planned(
             raise
         second = _next_plan(plan, settings, error)
     for reason in second.reasons:
-        progress.note(reason)
+        progress.note(reason.text)
     return second, obtain_engine(second, cache, progress, calibration, cancel, policy)
 
 
 def _next_plan(plan: Plan, settings: Settings, error: BuildError) -> Plan:
-    wish = Sourced(plan.next_profile, Origin.DEFAULT, "the failed build's plan")
-    second = _planned(plan.machine, plan.model, replace(settings.wishes(), profile=wish), buildable_kinds())
+    override = Sourced(plan.next_profile, Origin.DEFAULT, "the failed build's plan")
+    second = _planned(plan.machine, plan.model, replace(settings.overrides(), profile=override), buildable_kinds())
     why = f"{plan.chosen.profile} failed to build, so {plan.next_profile} is built instead: {error}"
-    return replace(second, reasons=(why, *second.reasons))
+    return replace(second, reasons=(Reason("next_profile", why), *second.reasons))
 
 
 def obtain_engine(
@@ -178,7 +178,7 @@ def obtain_engine(
         if stop.is_set():
             raise StoppedError("stopped while building", remedy="nothing half-built was kept")
         Timings(cache).record([timing(plan, "building", time.monotonic() - began)])
-        return replace(manifest, build={**record, "kv_blocks": plan.memory.kv_blocks})
+        return replace(manifest, build={**record, "kv_blocks": plan.memory.kv.blocks})
 
     wanted = Wanted(key, weights_bytes(plan) + _COMPANION_BYTES)
     return obtain(Store(cache), wanted, policy or StorePolicy(), progress, make, stop)

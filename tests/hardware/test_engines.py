@@ -48,14 +48,14 @@ def case(request, machine) -> tuple[str, int]:
     return kind, gpus
 
 
-def wishes(kind: str, gpus: int) -> list[str]:
+def overrides(kind: str, gpus: int) -> list[str]:
     limits = ["--max-batch-size", "8", "--max-num-tokens", "2048", "--max-seq-len", "2048"]
     return ["--profile", f"{kind}-bf16-throughput", "--tensor-parallel", str(gpus), *limits]
 
 
 @pytest.fixture(scope="module")
 def server(case, folder) -> Iterator[Any]:
-    with Served(STOKER, MODEL, wishes(*case), folder, seconds=SECONDS).running() as one:
+    with Served(STOKER, MODEL, overrides(*case), folder, seconds=SECONDS).running() as one:
         yield one
 
 
@@ -80,8 +80,8 @@ def test_the_end_of_sequence_and_the_limit_are_told_apart(server) -> None:
 
 
 def test_a_schema_is_kept(server) -> None:
-    wish = {"type": "json_schema", "json_schema": {"name": "one", "schema": SCHEMA, "strict": True}}
-    found = json.loads(chat(server, max_tokens=200, response_format=wish)["message"]["content"])
+    override = {"type": "json_schema", "json_schema": {"name": "one", "schema": SCHEMA, "strict": True}}
+    found = json.loads(chat(server, max_tokens=200, response_format=override)["message"]["content"])
     assert set(found) == {"name", "old"}
     assert isinstance(found["old"], bool)
 
@@ -102,7 +102,7 @@ def test_a_client_that_goes_away_frees_its_blocks(server) -> None:
 
 def test_each_gpu_holds_no_more_than_was_planned(server, case, machine) -> None:
     kind, gpus = case
-    line = [*STOKER, "plan", MODEL, *wishes(kind, gpus), "--cache", str(server.folder / "cache"), "--json"]
+    line = [*STOKER, "plan", MODEL, *overrides(kind, gpus), "--cache", str(server.folder / "cache"), "--json"]
     memory = json.loads(subprocess.run(line, capture_output=True, check=True).stdout)["memory"]
     query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     used = [int(row) << 20 for row in subprocess.run(query, capture_output=True, check=True).stdout.split()]
@@ -113,7 +113,7 @@ def test_each_gpu_holds_no_more_than_was_planned(server, case, machine) -> None:
 def test_generate_answers_like_the_server(server, case) -> None:
     answer = chat(server, max_tokens=48)["message"]["content"]
     server.stop()  # the GPUs are for one of the two
-    line = [*STOKER, "generate", MODEL, "--prompt", QUESTION[0]["content"], "--max-tokens", "48", *wishes(*case)]
+    line = [*STOKER, "generate", MODEL, "--prompt", QUESTION[0]["content"], "--max-tokens", "48", *overrides(*case)]
     done = subprocess.run(
         [*line, "--cache", str(server.folder / "cache")], capture_output=True, text=True, timeout=SECONDS, check=True
     )
@@ -131,6 +131,6 @@ def test_the_kinds_agree(folder, machine) -> None:
         pytest.skip("TensorRT-LLM is not installed in this Python: run in NVIDIA's image")
     answers = []
     for kind in KINDS:
-        with Served(STOKER, MODEL, wishes(kind, 1), folder, seconds=SECONDS).running() as one:
+        with Served(STOKER, MODEL, overrides(kind, 1), folder, seconds=SECONDS).running() as one:
             answers.append(chat(one, max_tokens=24)["message"]["content"])
     assert answers[0] == answers[1]

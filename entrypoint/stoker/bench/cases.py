@@ -16,12 +16,12 @@ from stoker.kinds.torch.plan.catalogue import load_torch
 from stoker.nearest import did_you_mean
 from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.types import EMBEDDING, Plan
+from stoker.plan.types import TEXT, Plan
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
 from stoker.settings.spec import PRECISIONS
 
-_KINDS = tuple(kind for kind in KINDS if kind != EMBEDDING)  # what is measured is text
+_KINDS = tuple(KINDS)
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def _check(value: str, what: str, known: Sequence[str]) -> None:
 
 
 def offers() -> tuple[Offer, ...]:
-    """Every profile of every catalogue, the planner's order within a kind and goal."""
-    cpu = [Offer(one.engine, one.precision, one.goal, one.name) for one in load_catalogue()]
+    """Every profile for text of every catalogue, the planner's order within a kind and goal."""
+    cpu = [Offer(one.engine, one.precision, one.goal, one.name) for one in load_catalogue() if TEXT in one.purposes]
     gpu = [Offer(one.kind.name, one.precision, one.goal, one.name) for one in load_nvidia().profiles]
     torch = [Offer(TORCH, one.precision, one.goal, one.name) for one in load_torch().profiles]
     return (*cpu, *gpu, *torch)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoker.plain import plain
-from stoker.plan.types import Chosen
+from stoker.plan.types import Chosen, chosen_from
 from stoker.resolve.document import model_from
 from stoker.resolve.model import Model
 
@@ -40,6 +40,11 @@ def as_json(job: Job) -> dict[str, Any]:
 
 
 def job_from(document: Mapping[str, Any]) -> Job:
-    chosen = {**document["chosen"], "devices": tuple(document["chosen"]["devices"])}
     site = Site(**{**document["site"], "gpus": tuple(document["site"]["gpus"])})
-    return Job(model_from(document["model"]), Chosen(**chosen), document["directory"], document["calibration"], site)
+    return Job(
+        model_from(document["model"]),
+        chosen_from(document["chosen"]),
+        document["directory"],
+        document["calibration"],
+        site,
+    )

@@ -11,7 +11,6 @@ from typing import Any
 
 from stoker.errors import BuildError, UnsupportedModelError, UsageError
 from stoker.kinds.openvino.build.families import POOLED, check_config
-from stoker.plan.types import EMBEDDING
 from stoker.resolve.model import Model
 
 # Raised whenever our own builder writes a different engine from the same inputs.
@@ -61,9 +60,8 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        *(
-            Kind(name, "stoker.kinds.openvino.build.worker", ("openvino", "nncf"), OPENVINO_BUILDER, needs="openvino")
-            for name in ("openvino", EMBEDDING)
+        Kind(
+            "openvino", "stoker.kinds.openvino.build.worker", ("openvino", "nncf"), OPENVINO_BUILDER, needs="openvino"
         ),
         Kind(
             "tensorrt_llm",

@@ -34,7 +34,7 @@ def built_engine(settings: Settings) -> Engine:
     signal.signal(signal.SIGINT, lambda *_: cancel.set())
     plan = make_plan_for(settings, progress)
     for reason in plan.reasons:
-        progress.note(reason)
+        progress.note(reason.text)
     _, engine = obtain_planned(plan, settings, progress, cancel)
     progress.phase("ready")
     return engine

@@ -85,7 +85,7 @@ def _runner(settings: Settings) -> Runner:
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGINT, before[1])
     progress.phase("loading")
-    runner = Runner(engine, plan.chosen, plan.memory.kv_blocks, plan.device_uuids)
+    runner = Runner(engine, plan.chosen, plan.memory.kv.blocks, plan.device_uuids)
     progress.phase("ready")
     return runner
 

@@ -13,6 +13,7 @@ from stoker.cli.arguments import command_parser, parse
 from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.warnings import show_warnings
 from stoker.plan.render import plan_document, render_plan
+from stoker.plan.types import Reason
 from stoker.probe.description import load_description
 from stoker.progress import Silent
 
@@ -28,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     plan = make_plan_for(settings, Silent(), weights=False, machine=machine, buildable=False)
     if plan.chosen.engine not in buildable_kinds():
         note = f"this installation cannot build {plan.chosen.engine} engines: stoker serve takes another and says which"
-        plan = replace(plan, reasons=(*plan.reasons, note))
+        plan = replace(plan, reasons=(*plan.reasons, Reason("not_buildable", note)))
     text = json.dumps(plan_document(plan), indent=2) if options.json else render_plan(plan)
     sys.stdout.write(text.rstrip("\n") + "\n")
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from stoker.deploy.types import Deployment, Sizing
 from stoker.errors import UsageError
 from stoker.plan.render import pinned
-from stoker.plan.types import EMBEDDING, Plan
+from stoker.plan.types import Plan
 from stoker.probe.machine import AMD
 from stoker.resolve.reference import HubRepository, LocalDirectory, parse_reference
 
@@ -52,7 +52,7 @@ def image_for(plan: Plan) -> str:
     """The image that has the engine of the plan. UsageError where none has."""
     if plan.chosen.devices:
         return f"{REPOSITORY}:{'torch' if plan.chosen.engine == 'torch' else 'nvidia'}"
-    if plan.chosen.engine not in ("openvino", EMBEDDING):
+    if plan.chosen.engine != "openvino":
         raise UsageError(f"no image has the {plan.chosen.engine} engine for CPUs", remedy="name yours with --image")
     return f"{REPOSITORY}:cpu"
 

@@ -48,12 +48,12 @@ def _cpu_memory(plan: Plan, kv_fraction: float) -> Sized:
     """So much that planning within this limit gives this very plan again, with no smaller KV cache."""
     budget = plan.memory
     planned_fraction = budget.limit / available(plan.machine)  # the planner leaves the rest free
-    comfortable = int((budget.total - budget.kv_cache + budget.kv_cache / kv_fraction) / planned_fraction)
+    comfortable = int((budget.total - budget.kv.bytes + budget.kv.bytes / kv_fraction) / planned_fraction)
     serving = min(comfortable, available(plan.machine)) + _AT_PROBE
     needed = max(serving, int(_BUILD_COPIES * budget.weights) + _BUILD_LEAST)
     why = (
         f"the plan's {size_text(budget.total)} (weights {size_text(budget.weights)}, KV cache "
-        f"{size_text(budget.kv_cache)}) and the reserve that the planner leaves free within a limit"
+        f"{size_text(budget.kv.bytes)}) and the reserve that the planner leaves free within a limit"
     )
     if needed > serving:
         why = f"building this small model takes more than serving it ({size_text(budget.total)})"

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from stoker.deploy.types import Sized
 from stoker.kinds.tensorrt_llm.plan.host import source_weights
-from stoker.plan.types import EMBEDDING, Plan
+from stoker.plan.types import Plan
 
 _DOWNLOAD = 50e6  # bytes a second: 400 Mbit/s, a slow line for a data centre
 # Seconds for each GB of 16-bit weights. OpenVINO: int8 of a 0.5B model took 15 s on two cores. TensorRT-LLM: published
 # logs of 1 to 35 billion parameters lie between 2 and 30 (convert and build), the slowest 8B at 64.
-_BUILD: Mapping[str, float] = {"openvino": 15, EMBEDDING: 15, "tensorrt_llm": 30, "tensorrt_llm_pytorch": 20}
+_BUILD: Mapping[str, float] = {"openvino": 15, "tensorrt_llm": 30, "tensorrt_llm_pytorch": 20}
 _READ = 5  # engines that are not built read their weights
 _CALIBRATED = ("int4_awq", "int4_gptq", "int8_sq", "fp8", "nvfp4", "w4a8_awq")
 _CALIBRATION = 60  # seconds for each GB, on top: the model runs over a text, layer by layer

@@ -17,7 +17,7 @@ from stoker.kinds.tensorrt_llm_pytorch.runtime.engine import gpu_environment
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.server import alone
 from stoker.launch.settings import KV_BLOCK_TOKENS, RUNTIMES, settings_for
-from stoker.plan.types import Chosen
+from stoker.plan.types import Chosen, chosen_from
 from stoker.serve.generate.detokenizing import Detokenizer
 from stoker.serve.generate.stops import StopMatcher
 from stoker.serve.operate.frontend import load_frontend
@@ -110,7 +110,7 @@ class Runner:
             raise UsageError(
                 f"{path} is not an engine", why=str(fault), remedy="`stoker build MODEL` prints an engine's directory"
             ) from fault
-        chosen = Chosen(**{**manifest.chosen, "devices": tuple(manifest.chosen["devices"])})
+        chosen = chosen_from(manifest.chosen)
         return cls(Engine(path, manifest), chosen, manifest.build.get("kv_blocks") or _untold_blocks(chosen))
 
     @property

@@ -13,7 +13,7 @@ from stoker.launch.python_engine import PythonEngine
 from stoker.launch.servable import Servable
 from stoker.launch.settings import settings_for
 from stoker.launch.supervisor import Patience, Supervisor
-from stoker.plan.types import EMBEDDING, Chosen
+from stoker.plan.types import TEXT, Chosen
 from stoker.progress import Progress
 from stoker.store.engine import Engine
 
@@ -36,9 +36,9 @@ def supervisor_for(
 
 def servable_for(engine: Engine, chosen: Chosen, kv_blocks: int, gpus: Sequence[str] = ()) -> Servable:
     """EngineError for a kind that cannot be launched."""
-    if chosen.engine == "openvino":
+    if chosen.engine == "openvino" and chosen.purpose == TEXT:
         return PythonEngine(settings_for(engine, chosen, kv_blocks))
-    if chosen.engine == EMBEDDING:
+    if chosen.engine == "openvino":
         settings = settings_for(engine, chosen, kv_blocks)
         return PythonEngine(settings, inputs=contract.EMBEDDING_INPUTS, outputs=contract.EMBEDDING_OUTPUTS)
     if chosen.engine == "tensorrt_llm":

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stoker.plan.types import EMBEDDING, Chosen
+from stoker.plan.types import TEXT, Chosen
 from stoker.store.engine import Engine
 
 FILE_NAME = "engine-settings.json"
@@ -71,7 +71,7 @@ def settings_for(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettin
     compressed = chosen.precision.startswith(("int4", "int8"))
     return replace(
         planned_settings(
-            engine, chosen, kv_blocks, ENCODER_RUNTIME if chosen.engine == EMBEDDING else RUNTIMES[chosen.engine]
+            engine, chosen, kv_blocks, ENCODER_RUNTIME if chosen.purpose != TEXT else RUNTIMES[chosen.engine]
         ),
         dynamic_quantization=(chosen.group_size or _ACTIVATION_GROUP) if compressed else 0,
     )

@@ -127,7 +127,7 @@ class _Serving:
         any more; raises the error where there is none."""
         if smaller := stepped_down(plan, error.what):
             _LOG.error("%s; trying again with smaller limits: %s", error, smaller.reasons[-1])
-            self.lifecycle.forget(smaller.reasons[-1])
+            self.lifecycle.forget(smaller.reasons[-1].text)
             self.steps_down.append(error.what)
         else:
             await self._give_up_profile(plan, error)
@@ -148,7 +148,7 @@ class _Serving:
         self.supervisor = supervisor_for(
             engine,
             plan.chosen,
-            plan.memory.kv_blocks,
+            plan.memory.kv.blocks,
             gpus=plan.device_uuids,
             patience=Patience(
                 wedged=self.settings.engine_timeout,
@@ -228,11 +228,11 @@ class _Serving:
         first = make_plan_for(self.settings, self.progress, given_up=self.given_up)
         self.service.plan = plan_document(first)
         for reason in first.reasons:
-            self.progress.note(reason)
+            self.progress.note(reason.text)
         self._expect(first)
         plan, engine = obtain_planned(first, self.settings, self.progress, self.cancel)
         if plan is not first:
-            self.given_up[first.chosen.profile] = plan.reasons[0]
+            self.given_up[first.chosen.profile] = plan.reasons[0].text
             self._expect(plan)
         for why in self.steps_down:  # only now: the key is of the plan that the engine was built for
             plan = stepped_down(plan, why) or plan

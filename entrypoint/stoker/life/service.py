@@ -79,4 +79,4 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
 def capacity_of(plan: Plan) -> Capacity:
     """A few sequences more than the batch, so that a place that comes free is taken in the engine's next step."""
     batch = plan.chosen.max_batch_size
-    return Capacity(batch + max(1, batch // 8), plan.memory.kv_blocks, plan.memory.kv_block_tokens)
+    return Capacity(batch + max(1, batch // 8), plan.memory.kv.blocks, plan.memory.kv.block_tokens)

@@ -6,10 +6,10 @@ Everything is bytes unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker.plan.profile import MemoryConstants
-from stoker.plan.types import MemoryBudget
+from stoker.plan.types import KvPool, MemoryBudget
 from stoker.resolve.model import Architecture, Weights
 
 KV_BLOCK_TOKENS = 32
@@ -159,16 +159,7 @@ def with_cache(fixed: MemoryBudget, demand: CacheDemand) -> MemoryBudget:
     affordable = int(left * demand.fraction) // demand.bytes_per_token
     tokens = max(demand.least, min(demand.wanted, affordable))
     blocks = -(-tokens // demand.block_tokens)
-    return MemoryBudget(
-        weights=fixed.weights,
-        activations=fixed.activations,
-        runtime=fixed.runtime,
-        kv_cache=blocks * demand.block_tokens * demand.bytes_per_token,
-        kv_bytes_per_token=demand.bytes_per_token,
-        kv_block_tokens=demand.block_tokens,
-        kv_blocks=blocks,
-        limit=fixed.limit,
-    )
+    return replace(fixed, kv=KvPool(blocks, demand.block_tokens, demand.bytes_per_token))
 
 
 def dense_kv_bytes_per_token(architecture: Architecture, kv_precision: str) -> int:

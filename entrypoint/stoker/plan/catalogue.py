@@ -74,7 +74,7 @@ def _profile(located: Located, file: str) -> _Found:
 
 def profile_from(fields: Mapping[str, Any]) -> Profile:
     """From fields that have been checked."""
-    lists = {"kv_precisions": tuple(fields["kv_precisions"])}
+    lists = {name: tuple(fields[name]) for name in ("purposes", "kv_precisions")}
     activation = tuple(
         Activation(entry["precision"], tuple(entry.get("isa_any", ()))) for entry in fields["activation"]
     )
@@ -105,12 +105,12 @@ def steps_from(value: Any) -> Steps:
 
 def _check_unique(found: Sequence[_Found]) -> None:
     names: dict[str, str] = {}
-    orders: dict[tuple[str, str, int], str] = {}
+    orders: dict[tuple[str, tuple[str, ...], str, int], str] = {}
     for profile, file, located in found:
         if profile.name in names:
             why = f"{profile.name} stands in {names[profile.name]} already"
             raise problem(file, located.value["name"].line, "name", why)
-        place = (profile.engine, profile.goal, profile.order)
+        place = (profile.engine, profile.purposes, profile.goal, profile.order)
         if place in orders:
             raise problem(file, located.value["order"].line, "order", f"{profile.order} is that of {orders[place]} too")
         names[profile.name] = file

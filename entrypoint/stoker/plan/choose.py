@@ -12,11 +12,11 @@ from stoker.kinds.tensorrt_llm.plan.planner import Refused, check_parallel, plan
 from stoker.kinds.tensorrt_llm.plan.rules import CACHES, WEIGHTS
 from stoker.nearest import did_you_mean
 from stoker.plan.archives import refuse_archive
+from stoker.plan.overrides import asked, check_agreement, check_names, check_numbers
 from stoker.plan.planner import check_context, longest_context, make_plan
 from stoker.plan.profile import Profile
 from stoker.plan.purpose import suitable
-from stoker.plan.types import Plan, Rejection, Wishes
-from stoker.plan.wishes import asked, check_agreement, check_names, check_numbers
+from stoker.plan.types import Overrides, Plan, Reason, Rejection
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
 
@@ -26,79 +26,79 @@ def choose_plan(
     model: Model,
     profiles: Sequence[Profile],
     nvidia: Catalogue,
-    wishes: Wishes,
+    overrides: Overrides,
     available: Set[str] | None = None,
 ) -> Plan:
-    """The plan for the GPUs if there are any that serve the model as wished, else that for the CPU.
+    """The plan for the GPUs if there are any that serve the model as given, else that for the CPU.
 
     `available` are the engine kinds that can be built here; None plans as if all could. Raises what make_plan raises.
     """
     if model.pooling is not None:
-        return _cpu_plan(machine, model, profiles, wishes)
-    profiles = suitable(profiles, model, wishes)
+        return _cpu_plan(machine, model, profiles, overrides)
+    profiles = suitable(profiles, model, overrides)
     names = [*(one.name for one in profiles), *(one.name for one in nvidia.profiles)]
-    _check_profile_name(wishes, names)
+    _check_profile_name(overrides, names)
     if not machine.gpus:
-        _refuse_gpu_profile(wishes, nvidia, "it needs a GPU, and none was found")
-        return _cpu_plan(machine, model, profiles, wishes)
-    if wish := wish_for_the_cpu(wishes, profiles):
-        plan = _cpu_plan(machine, model, profiles, wishes)
-        return _instead_of_gpus(plan, "serving from the CPU", f"only its engine has {wish}")
+        _refuse_gpu_profile(overrides, nvidia, "it needs a GPU, and none was found")
+        return _cpu_plan(machine, model, profiles, overrides)
+    if override := override_for_the_cpu(overrides, profiles):
+        plan = _cpu_plan(machine, model, profiles, overrides)
+        return _instead_of_gpus(plan, "serving from the CPU", f"only its engine has {override}")
     kinds = frozenset(nvidia.kinds) if available is None else frozenset(nvidia.kinds) & available
     if not kinds:
-        return _without_gpu_kinds(machine, model, profiles, nvidia, wishes)
+        return _without_gpu_kinds(machine, model, profiles, nvidia, overrides)
     within = replace(nvidia, profiles=tuple(one for one in nvidia.profiles if one.kind.name in kinds))
-    return _with_gpus(machine, model, profiles, within, wishes)
+    return _with_gpus(machine, model, profiles, within, overrides)
 
 
-def _cpu_plan(machine: Machine, model: Model, profiles: Sequence[Profile], wishes: Wishes) -> Plan:
+def _cpu_plan(machine: Machine, model: Model, profiles: Sequence[Profile], overrides: Overrides) -> Plan:
     """Raises what make_plan raises, and UnsupportedModelError for a checkpoint that no builder for CPUs reads."""
     refuse_archive(model)
-    return make_plan(machine, model, profiles, wishes)
+    return make_plan(machine, model, profiles, overrides)
 
 
-def _check_profile_name(wishes: Wishes, names: Sequence[str]) -> None:
-    wish = wishes.profile
-    if wish is not None and wish.value not in names:
-        what = f"{asked(wish, 'profile')}: unknown profile {wish.value!r}"
-        raise UsageError(what, remedy=did_you_mean(wish.value, names))
+def _check_profile_name(overrides: Overrides, names: Sequence[str]) -> None:
+    override = overrides.profile
+    if override is not None and override.value not in names:
+        what = f"{asked(override, 'profile')}: unknown profile {override.value!r}"
+        raise UsageError(what, remedy=did_you_mean(override.value, names))
 
 
-def wish_for_the_cpu(wishes: Wishes, profiles: Sequence[Profile]) -> str:
-    """The wish that only the CPU's engines know; empty without one."""
+def override_for_the_cpu(overrides: Overrides, profiles: Sequence[Profile]) -> str:
+    """The override that only the CPU's engines know; empty without one."""
     names = {one.name for one in profiles}
     precisions = {one.precision for one in profiles}.difference(WEIGHTS)
     caches = {kv for one in profiles for kv in one.kv_precisions}.difference(CACHES)
-    known = ((wishes.profile, names), (wishes.precision, precisions), (wishes.kv_precision, caches))
-    return next((wish.value for wish, own in known if wish is not None and wish.value in own), "")
+    known = ((overrides.profile, names), (overrides.precision, precisions), (overrides.kv_precision, caches))
+    return next((override.value for override, own in known if override is not None and override.value in own), "")
 
 
-def _refuse_gpu_profile(wishes: Wishes, nvidia: Catalogue, why: str) -> None:
-    wish = wishes.profile
-    if wish is not None and wish.value in {one.name for one in nvidia.profiles}:
-        raise DoesNotFitError(f"{asked(wish, 'profile')} {wish.value} cannot be had", why=why)
+def _refuse_gpu_profile(overrides: Overrides, nvidia: Catalogue, why: str) -> None:
+    override = overrides.profile
+    if override is not None and override.value in {one.name for one in nvidia.profiles}:
+        raise DoesNotFitError(f"{asked(override, 'profile')} {override.value} cannot be had", why=why)
 
 
 def _not_installed(kind: Kind) -> str:
     return f"{kind.name} engines need {kind.image.release}, which is not installed here; the NVIDIA image has it"
 
 
-def _refuse_gpu_precision(wishes: Wishes, profiles: Sequence[Profile], nvidia: Catalogue) -> None:
-    wish = wishes.precision
-    if wish is not None and wish.value in set(WEIGHTS).difference(one.precision for one in profiles):
-        what = f"{asked(wish, 'precision')} {wish.value} cannot be had"
+def _refuse_gpu_precision(overrides: Overrides, profiles: Sequence[Profile], nvidia: Catalogue) -> None:
+    override = overrides.precision
+    if override is not None and override.value in set(WEIGHTS).difference(one.precision for one in profiles):
+        what = f"{asked(override, 'precision')} {override.value} cannot be had"
         possible = ", ".join(sorted({one.precision for one in profiles}))
         first = next(iter(nvidia.kinds.values()))
         raise DoesNotFitError(what, why=_not_installed(first), remedy=f"possible on the CPU: {possible}")
 
 
 def _without_gpu_kinds(
-    machine: Machine, model: Model, profiles: Sequence[Profile], nvidia: Catalogue, wishes: Wishes
+    machine: Machine, model: Model, profiles: Sequence[Profile], nvidia: Catalogue, overrides: Overrides
 ) -> Plan:
     first = next(iter(nvidia.kinds.values()))
-    _refuse_gpu_profile(wishes, nvidia, _not_installed(first))
-    _refuse_gpu_precision(wishes, profiles, nvidia)
-    plan = _cpu_plan(machine, model, profiles, wishes)
+    _refuse_gpu_profile(overrides, nvidia, _not_installed(first))
+    _refuse_gpu_precision(overrides, profiles, nvidia)
+    plan = _cpu_plan(machine, model, profiles, overrides)
     rejected = tuple(Rejection(one.name, _not_installed(one.kind)) for one in nvidia.profiles)
     name = machine.gpus[0].name
     found = _instead_of_gpus(plan, f"serving from the CPU, not from {name}", _not_installed(first))
@@ -106,42 +106,46 @@ def _without_gpu_kinds(
 
 
 def _instead_of_gpus(plan: Plan, what: str, why: str) -> Plan:
-    return replace(plan, reasons=(f"{what}: {why}", *_without_gpu_line(plan)), why_not_gpus=why)
+    return replace(
+        plan, reasons=(Reason("not_from_gpus", f"{what}: {why}"), *_without_gpu_line(plan)), why_not_gpus=why
+    )
 
 
-def _without_gpu_line(plan: Plan) -> tuple[str, ...]:
+def _without_gpu_line(plan: Plan) -> tuple[Reason, ...]:
     """The CPU planner's own words for GPUs that it cannot use."""
-    return tuple(reason for reason in plan.reasons if "this version has no engine for them" not in reason)
+    return tuple(reason for reason in plan.reasons if reason.code != "gpus")
 
 
-def _with_gpus(machine: Machine, model: Model, profiles: Sequence[Profile], nvidia: Catalogue, wishes: Wishes) -> Plan:
-    check_names(wishes)
-    check_numbers(wishes)
+def _with_gpus(
+    machine: Machine, model: Model, profiles: Sequence[Profile], nvidia: Catalogue, overrides: Overrides
+) -> Plan:
+    check_names(overrides)
+    check_numbers(overrides)
     for profile in nvidia.profiles:
-        if wishes.profile and wishes.profile.value == profile.name:
-            check_agreement(profile, wishes, nvidia.profiles)
-    check_parallel(wishes, machine)
+        if overrides.profile and overrides.profile.value == profile.name:
+            check_agreement(profile, overrides, nvidia.profiles)
+    check_parallel(overrides, machine)
     longest = longest_context(model)
-    check_context(wishes, longest, model)
-    found = plan_gpus(machine, model, nvidia, wishes, longest)
+    check_context(overrides, longest, model)
+    found = plan_gpus(machine, model, nvidia, overrides, longest)
     if isinstance(found, Plan):
         others = tuple(Rejection(one.name, "the GPU comes before the CPU") for one in profiles)
         return replace(found, rejected=(*found.rejected, *others))
-    return _from_the_cpu(machine, model, profiles, wishes, found)
+    return _from_the_cpu(machine, model, profiles, overrides, found)
 
 
 def _from_the_cpu(
-    machine: Machine, model: Model, profiles: Sequence[Profile], wishes: Wishes, refused: Refused
+    machine: Machine, model: Model, profiles: Sequence[Profile], overrides: Overrides, refused: Refused
 ) -> Plan:
-    """Only where the CPU is known, and the wishes are none that only a GPU could grant. Raises the GPUs' refusal."""
-    if refused.by_wish:
+    """Only where the CPU is known, and the overrides are none that only a GPU could grant. Raises the GPUs' refusal."""
+    if refused.by_override:
         raise refused.error
     if is_invented(machine):
         remedy = f"describe the host too (--machine {machine.name},cpu:16c-64g) to plan for its CPU"
         error = refused.error
         raise type(error)(error.what, why=error.why, remedy=f"{error.remedy}; {remedy}".lstrip("; "))
     try:
-        plan = _cpu_plan(machine, model, profiles, wishes)
+        plan = _cpu_plan(machine, model, profiles, overrides)
     except StokerError:
         raise refused.error from None
     why = refused.error.why or refused.error.what

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stoker.errors import DoesNotFitError, UsageError
+from stoker.plan.overrides import asked
 from stoker.plan.profile import Profile
-from stoker.plan.types import EMBEDDING, Wishes
-from stoker.plan.wishes import asked
+from stoker.plan.types import TEXT, Overrides
 from stoker.probe.machine import Cpu
 from stoker.resolve.model import Model
 
@@ -39,25 +39,27 @@ def attention_cannot_be_paged(model: Model) -> bool:
     return bool(config.get("attn_logit_softcapping"))
 
 
-def compute_for(profile: Profile, cpu: Cpu, model: Model, wishes: Wishes) -> Compute:
-    """Raises UsageError or DoesNotFitError for a wished cache type that cannot be had."""
+def compute_for(profile: Profile, cpu: Cpu, model: Model, overrides: Overrides) -> Compute:
+    """Raises UsageError or DoesNotFitError for a given cache type that cannot be had."""
     activation, reason = _activation(profile, cpu)
     dense = attention_cannot_be_paged(model)
     types = _types(profile, dense)
-    wish = wishes.kv_precision
-    if wish is None:
+    override = overrides.kv_precision
+    if override is None:
         default = activation if dense else profile.kv_precision
         return Compute(activation, default, dense, reason)
-    if wish.value in types[activation]:
-        return Compute(activation, wish.value, dense, reason)
-    if wish.value in profile.kv_precisions and wish.value in types["f32"]:
-        slower = f"computes in f32: a {wish.value} cache cannot go with {activation} kernels; slower than {activation}"
-        return Compute("f32", wish.value, dense, slower, forced=True)
-    raise _refused(profile, wish.value, asked(wish, "kv-precision"), activation, dense)
+    if override.value in types[activation]:
+        return Compute(activation, override.value, dense, reason)
+    if override.value in profile.kv_precisions and override.value in types["f32"]:
+        slower = (
+            f"computes in f32: a {override.value} cache cannot go with {activation} kernels; slower than {activation}"
+        )
+        return Compute("f32", override.value, dense, slower, forced=True)
+    raise _refused(profile, override.value, asked(override, "kv-precision"), activation, dense)
 
 
 def _types(profile: Profile, dense: bool) -> Mapping[str, tuple[str, ...]]:
-    if profile.engine == EMBEDDING:
+    if TEXT not in profile.purposes:
         return dict.fromkeys(CACHE_TYPES, profile.kv_precisions)
     return {name: (name,) for name in CACHE_TYPES} if dense else CACHE_TYPES
 
@@ -79,15 +81,15 @@ def _fallback_reason(profile: Profile, precision: str) -> str:
     return f"computes in {precision}: the processor has none of {', '.join(wanted)}"
 
 
-def _refused(profile: Profile, wished: str, flag: str, activation: str, dense: bool) -> UsageError | DoesNotFitError:
-    what = f"{flag} {wished} cannot be had"
+def _refused(profile: Profile, value: str, flag: str, activation: str, dense: bool) -> UsageError | DoesNotFitError:
+    what = f"{flag} {value} cannot be had"
     if dense:
         why = "this model's soft-capped attention cannot be paged, and its cache is kept in the type of the kernels"
         return UsageError(what, why=why, remedy=f"leave it out, or ask for {activation}")
-    if wished not in profile.kv_precisions:
+    if value not in profile.kv_precisions:
         return UsageError(what, why=f"{profile.name} offers {', '.join(profile.kv_precisions)}")
     others = ", ".join(CACHE_TYPES[activation])
-    why = f"a {wished} cache needs {wished} kernels, and {profile.precision} here computes in {activation}"
-    if any(entry.precision == wished for entry in profile.activation):
-        return DoesNotFitError(what, why=f"{why}: the processor lacks {wished}", remedy=f"possible here: {others}")
+    why = f"a {value} cache needs {value} kernels, and {profile.precision} here computes in {activation}"
+    if any(entry.precision == value for entry in profile.activation):
+        return DoesNotFitError(what, why=f"{why}: the processor lacks {value}", remedy=f"possible here: {others}")
     return UsageError(what, why=why, remedy=f"possible: {others}")

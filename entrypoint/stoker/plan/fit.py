@@ -22,7 +22,8 @@ from stoker.plan.budget import (
 )
 from stoker.plan.compute import Compute
 from stoker.plan.profile import Profile
-from stoker.plan.types import EMBEDDING, MemoryBudget, Wishes
+from stoker.plan.purpose import pools
+from stoker.plan.types import KvPool, MemoryBudget, Overrides
 from stoker.probe.machine import Cpu
 from stoker.resolve.model import Model
 
@@ -76,20 +77,20 @@ def memory_limit(cpu: Cpu, profile: Profile) -> int:
     return int(min(cpu.memory_available, cpu.memory_limit) * profile.memory.available_fraction)
 
 
-def range_of(setting: Setting, wishes: Wishes, longest: int) -> Range:
+def range_of(setting: Setting, overrides: Overrides, longest: int) -> Range:
     """`longest` is what the model's configuration allows."""
     limits, cores = setting.profile.limits, setting.cpu.cores
     batches = limits.dense_max_batch_size if setting.compute.dense else limits.max_batch_size
     start = batches.at(cores)
-    if wishes.max_num_tokens:
-        start = min(start, wishes.max_num_tokens.value)
-    batch = _fixed(wishes.max_batch_size.value) if wishes.max_batch_size else Span(1, start)
+    if overrides.max_num_tokens:
+        start = min(start, overrides.max_num_tokens.value)
+    batch = _fixed(overrides.max_batch_size.value) if overrides.max_batch_size else Span(1, start)
     cap = min(limits.max_seq_len.at(cores), longest)
     context = Span(min(limits.min_seq_len.at(cores), cap), cap)
-    if wishes.max_seq_len:
-        context = _fixed(wishes.max_seq_len.value)
+    if overrides.max_seq_len:
+        context = _fixed(overrides.max_seq_len.value)
     tokens = limits.max_num_tokens.at(cores)
-    tokens = wishes.max_num_tokens.value if wishes.max_num_tokens else tokens
+    tokens = overrides.max_num_tokens.value if overrides.max_num_tokens else tokens
     return Range(batch, context, tokens)
 
 
@@ -100,20 +101,17 @@ def _fixed(value: int) -> Span:
 def budget_for(setting: Setting, batch: int, step: int, context: int) -> MemoryBudget:
     """`step` as in Range.tokens. The total is above the limit where this does not fit."""
     profile, architecture, compute = setting.profile, setting.model.architecture, setting.compute
-    if profile.engine == EMBEDDING:
+    if pools(setting.model):
         step = max(step, context)  # a text is encoded whole, however long
     load = Load(batch, max(step, batch), context, setting.cpu.cores, compute.activation_precision, compute.dense)
     fixed = MemoryBudget(
         weights=weight_bytes(architecture, setting.model.weights, profile.precision, setting.group_size),
         activations=activation_bytes(architecture, load, profile.memory),
         runtime=runtime_bytes(architecture, profile.memory),
-        kv_cache=0,
-        kv_bytes_per_token=0,
-        kv_block_tokens=profile.memory.kv_block_tokens,
-        kv_blocks=0,
+        kv=KvPool(0, profile.memory.kv_block_tokens, 0),
         limit=memory_limit(setting.cpu, profile),
     )
-    return fixed if profile.engine == EMBEDDING else with_cache(fixed, _demand(setting, batch, context))
+    return fixed if pools(setting.model) else with_cache(fixed, _demand(setting, batch, context))
 
 
 def _demand(setting: Setting, batch: int, context: int) -> CacheDemand:
@@ -180,23 +178,23 @@ def largest_that_fits(lowest: int, highest: int, step: int, fits: Callable[[int]
 
 
 def least_budget(setting: Setting, span: Range) -> MemoryBudget:
-    """The smallest budget that would serve the wishes."""
+    """The smallest budget that would serve the overrides."""
     return budget_for(setting, span.batch.lowest, span.tokens, span.context.lowest)
 
 
 def largest_context(setting: Setting, span: Range) -> int:
-    """With the batch as wished, or of one sequence; 0 when none fits. In whole blocks of the cache."""
+    """With the batch as given, or of one sequence; 0 when none fits. In whole blocks of the cache."""
     block = setting.profile.memory.kv_block_tokens
     return _largest(block, span.context.start, lambda value: _fits(setting, span.batch.lowest, span.tokens, value))
 
 
 def largest_batch(setting: Setting, span: Range) -> int:
-    """With the context as wished, or the shortest; 0 when none fits."""
+    """With the context as given, or the shortest; 0 when none fits."""
     return _largest(1, span.batch.start, lambda value: _fits(setting, value, span.tokens, span.context.lowest))
 
 
 def largest_step(setting: Setting, span: Range) -> int:
-    """Tokens in a step, with the rest as wished or at its lowest; 0 when none fits."""
+    """Tokens in a step, with the rest as given or at its lowest; 0 when none fits."""
     context = span.context.lowest
     return _largest(1, span.tokens, lambda value: _fits(setting, min(span.batch.lowest, value), value, context))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stoker.plan.fit import Fit, Range, Setting
-from stoker.plan.types import Rejection, Wishes
+from stoker.plan.types import Overrides, Rejection
 
 
 @dataclass(frozen=True)
@@ -16,5 +16,5 @@ class Outcome:
     span: Range
     found: Fit
     passed_over: tuple[Rejection, ...]
-    wishes: Wishes
+    overrides: Overrides
     longest: int

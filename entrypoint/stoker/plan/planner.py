@@ -1,4 +1,4 @@
-"""The plan: a pure function of machine, model, profiles and wishes. It reads nothing else, not even a clock."""
+"""The plan: a pure function of machine, model, profiles and overrides. It reads nothing else, not even a clock."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from stoker.errors import UsageError
 from stoker.plan.compute import compute_for
 from stoker.plan.fit import Fit, Range, Setting, fit, least_budget, range_of
 from stoker.plan.outcome import Outcome
+from stoker.plan.overrides import asked, check_overrides
 from stoker.plan.profile import Profile
-from stoker.plan.purpose import suitable
+from stoker.plan.purpose import purpose_of, suitable
 from stoker.plan.reasons import reasons_for
 from stoker.plan.refusal import Tried, refusal, short_by
 from stoker.plan.selection import Selection, select
 from stoker.plan.sources import sources_for
-from stoker.plan.types import Chosen, Plan, Rejection, Wishes
+from stoker.plan.types import Chosen, Overrides, Plan, Rejection
 from stoker.plan.units import count_text
-from stoker.plan.wishes import asked, check_wishes
 from stoker.probe.machine import Machine
 from stoker.resolve import rope
 from stoker.resolve.model import Model
@@ -24,24 +24,24 @@ from stoker.resolve.model import Model
 _Attempt = tuple[Setting, Range, "Fit | None"]
 
 
-def make_plan(machine: Machine, model: Model, profiles: Sequence[Profile], wishes: Wishes) -> Plan:
+def make_plan(machine: Machine, model: Model, profiles: Sequence[Profile], overrides: Overrides) -> Plan:
     """The first profile, by order, that fits comfortably; failing that the first that fits at all.
 
-    Raises UsageError for wishes that make no sense or contradict each other, and DoesNotFitError, naming the largest
-    value that would do, for wishes or a model that this machine cannot hold.
+    Raises UsageError for overrides that make no sense or contradict each other, and DoesNotFitError, naming the largest
+    value that would do, for overrides or a model that this machine cannot hold.
     """
-    profiles = suitable(profiles, model, wishes)
-    check_wishes(wishes, profiles, machine)
+    profiles = suitable(profiles, model, overrides)
+    check_overrides(overrides, profiles, machine)
     longest = longest_context(model)
-    check_context(wishes, longest, model)
-    selection = select(machine, model, profiles, wishes)
-    attempts = [_attempt(profile, machine, model, wishes, longest) for profile in selection.candidates]
+    check_context(overrides, longest, model)
+    selection = select(machine, model, profiles, overrides)
+    attempts = [_attempt(profile, machine, model, overrides, longest) for profile in selection.candidates]
     taken = _take(attempts)
     if taken is None:
-        raise refusal(_tried(attempts), _possible(selection, machine, model, wishes, longest), wishes)
+        raise refusal(_tried(attempts), _possible(selection, machine, model, overrides, longest), overrides)
     setting, span, found = attempts[taken]
     assert found is not None
-    outcome = Outcome(setting, span, found, _passed_over(attempts, taken), wishes, longest)
+    outcome = Outcome(setting, span, found, _passed_over(attempts, taken), overrides, longest)
     return _plan(machine, outcome, (*_left_over(attempts, taken), *selection.rejected))
 
 
@@ -55,20 +55,20 @@ def longest_context(model: Model) -> int:
     return rope.longest_context(model.config, model.architecture.max_position_embeddings)
 
 
-def check_context(wishes: Wishes, longest: int, model: Model) -> None:
+def check_context(overrides: Overrides, longest: int, model: Model) -> None:
     """Raises UsageError for a longer context than the model was made for."""
-    wish = wishes.max_seq_len
-    if wish is not None and wish.value > longest:
+    override = overrides.max_seq_len
+    if override is not None and override.value > longest:
         raise UsageError(
-            f"{asked(wish, 'max-seq-len')} {wish.value} is more than {model.served_name} was made for",
+            f"{asked(override, 'max-seq-len')} {override.value} is more than {model.served_name} was made for",
             why=f"its configuration allows {count_text(longest)} tokens",
             remedy=f"ask for {longest} or less",
         )
 
 
-def _attempt(profile: Profile, machine: Machine, model: Model, wishes: Wishes, longest: int) -> _Attempt:
-    setting = Setting(profile, model, machine.cpu, compute_for(profile, machine.cpu, model, wishes))
-    span = range_of(setting, wishes, longest)
+def _attempt(profile: Profile, machine: Machine, model: Model, overrides: Overrides, longest: int) -> _Attempt:
+    setting = Setting(profile, model, machine.cpu, compute_for(profile, machine.cpu, model, overrides))
+    span = range_of(setting, overrides, longest)
     return setting, span, fit(setting, span)
 
 
@@ -83,9 +83,9 @@ def _tried(attempts: Sequence[_Attempt]) -> list[Tried]:
     return [(setting, span) for setting, span, _ in attempts]
 
 
-def _possible(selection: Selection, machine: Machine, model: Model, wishes: Wishes, longest: int) -> list[Tried]:
-    """Whatever the cache's wished type: it is the precision that is weighed here."""
-    without = Wishes(max_seq_len=wishes.max_seq_len, max_batch_size=wishes.max_batch_size)
+def _possible(selection: Selection, machine: Machine, model: Model, overrides: Overrides, longest: int) -> list[Tried]:
+    """Whatever the cache's given type: it is the precision that is weighed here."""
+    without = Overrides(max_seq_len=overrides.max_seq_len, max_batch_size=overrides.max_batch_size)
     return _tried([_attempt(profile, machine, model, without, longest) for profile in selection.possible])
 
 
@@ -121,6 +121,7 @@ def _plan(machine: Machine, outcome: Outcome, rejected: tuple[Rejection, ...]) -
     chosen = Chosen(
         profile=setting.profile.name,
         engine=setting.profile.engine,
+        purpose=purpose_of(setting.model),
         precision=setting.profile.precision,
         kv_precision=setting.compute.kv_precision,
         activation_precision=setting.compute.activation_precision,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stoker.plan.types import EMBEDDING
-
-ENGINES = ("openvino", EMBEDDING, "tensorrt_llm", "tensorrt_llm_pytorch", "torch")
+ENGINES = ("openvino", "tensorrt_llm", "tensorrt_llm_pytorch", "torch")
 PRECISIONS = (
     *("f32", "f16", "bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"),
     *("int8_wo", "int4_wo", "fp8", "fp8_block", "nvfp4", "w4a8_awq"),
@@ -81,6 +79,7 @@ class MemoryConstants:
 class Profile:
     name: str
     engine: str
+    purposes: tuple[str, ...]
     precision: str
     goal: str
     order: int

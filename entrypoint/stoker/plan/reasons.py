@@ -9,7 +9,7 @@ from stoker.plan.budget import kv_bytes_per_token
 from stoker.plan.outcome import Outcome
 from stoker.plan.selection import checkpoint_kind
 from stoker.plan.sources import source_text
-from stoker.plan.types import EMBEDDING, Chosen
+from stoker.plan.types import TEXT, Chosen, Reason
 from stoker.plan.units import count_text, size_text
 from stoker.probe.machine import Machine
 
@@ -27,15 +27,15 @@ class _Case:
         return checkpoint_kind(self.outcome.setting.model.quantization)
 
 
-def reasons_for(machine: Machine, chosen: Chosen, outcome: Outcome) -> tuple[str, ...]:
+def reasons_for(machine: Machine, chosen: Chosen, outcome: Outcome) -> tuple[Reason, ...]:
     case = _Case(machine, chosen, outcome)
-    return tuple(filter(None, (say(case) for say in _LINES)))
+    return tuple(Reason(code, text) for code, say in _LINES if (text := say(case)))
 
 
 def _precision(case: _Case) -> str:
     precision = case.chosen.precision
-    if wish := case.outcome.wishes.precision or case.outcome.wishes.profile:
-        return f"precision {precision}: asked for by {source_text(wish)}"
+    if override := case.outcome.overrides.precision or case.outcome.overrides.profile:
+        return f"precision {precision}: asked for by {source_text(override)}"
     if case.checkpoint != "plain":
         return f"precision {precision}: the checkpoint is {case.checkpoint.upper()} already"
     if case.outcome.passed_over:
@@ -59,7 +59,7 @@ def _goal(case: _Case) -> str:
     if profile.goal != "latency":
         return ""
     line = "goal latency: few sequences, short steps"
-    if profile.precision == "int8" and not case.outcome.wishes.precision:
+    if profile.precision == "int8" and not case.outcome.overrides.precision:
         line += (
             "; int4 would be the quickest for one stream, but costs quality, so it must be asked for (--precision int4)"
         )
@@ -83,7 +83,7 @@ def _pooling(case: _Case) -> str:
 
 def _cache_type(case: _Case) -> str:
     outcome = case.outcome
-    if case.chosen.engine == EMBEDDING:
+    if case.chosen.purpose != TEXT:
         return "no KV cache: each text is encoded whole, several at once"
     if outcome.setting.compute.dense:
         return (
@@ -100,8 +100,8 @@ def _cache_type(case: _Case) -> str:
 
 def _context(case: _Case) -> str:
     outcome, value = case.outcome, case.chosen.max_seq_len
-    if wish := outcome.wishes.max_seq_len:
-        return f"context {count_text(value)} tokens: asked for by {source_text(wish)}"
+    if override := outcome.overrides.max_seq_len:
+        return f"context {count_text(value)} tokens: asked for by {source_text(override)}"
     if value == outcome.longest:
         return f"context {count_text(value)} tokens: all that the model allows"
     if value == outcome.span.context.start:
@@ -116,8 +116,8 @@ def _context(case: _Case) -> str:
 
 def _batch(case: _Case) -> str:
     outcome, value = case.outcome, case.chosen.max_batch_size
-    if wish := outcome.wishes.max_batch_size:
-        return f"{value} sequences at once: asked for by {source_text(wish)}"
+    if override := outcome.overrides.max_batch_size:
+        return f"{value} sequences at once: asked for by {source_text(override)}"
     if value < outcome.span.batch.start:
         return f"batch shrunk from {outcome.span.batch.start} to {value} sequences at once to fit in memory"
     return (
@@ -132,11 +132,11 @@ def _cores(case: _Case) -> str:
 
 def _pool(case: _Case) -> str:
     budget = case.outcome.found.budget
-    if not budget.kv_blocks:
+    if not budget.kv.blocks:
         return ""
-    tokens = budget.kv_blocks * budget.kv_block_tokens
+    tokens = budget.kv.tokens
     return (
-        f"KV cache of {count_text(tokens)} tokens ({size_text(budget.kv_cache)}): "
+        f"KV cache of {count_text(tokens)} tokens ({size_text(budget.kv.bytes)}): "
         "at least one sequence of full length, "
         f"{count_text(tokens // case.chosen.max_batch_size)} for each sequence when all run"
     )
@@ -181,19 +181,19 @@ def _estimate(case: _Case) -> str:
     return "" if measured else "weights computed from the architecture: no file headers were at hand"
 
 
-_LINES: tuple[Callable[[_Case], str], ...] = (
-    _pooling,
-    _precision,
-    _calibration,
-    _goal,
-    _activation,
-    _cache_type,
-    _context,
-    _batch,
-    _pool,
-    _limit,
-    _gpus,
-    _window,
-    _experts,
-    _estimate,
+_LINES: tuple[tuple[str, Callable[[_Case], str]], ...] = (
+    ("pooling", _pooling),
+    ("precision", _precision),
+    ("calibration", _calibration),
+    ("goal", _goal),
+    ("activation", _activation),
+    ("cache_type", _cache_type),
+    ("context", _context),
+    ("batch", _batch),
+    ("pool", _pool),
+    ("limit", _limit),
+    ("gpus", _gpus),
+    ("window", _window),
+    ("experts", _experts),
+    ("estimate", _estimate),
 )

@@ -1,4 +1,4 @@
-"""What to say when nothing fits: how much is missing, and the largest value of each wish that would fit."""
+"""What to say when nothing fits: how much is missing, and the largest value of each override that would fit."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from stoker.plan.fit import (
     largest_step,
     least_budget,
 )
-from stoker.plan.types import MemoryBudget, Wishes
+from stoker.plan.overrides import asked
+from stoker.plan.types import MemoryBudget, Overrides
 from stoker.plan.units import count_text, size_text
-from stoker.plan.wishes import asked
 
 Tried = tuple[Setting, Range]
 
 
-def refusal(tried: Sequence[Tried], possible: Sequence[Tried], wishes: Wishes) -> DoesNotFitError:
-    """`tried` are the profiles that the wishes allow, by order; `possible` those that facts alone allow."""
+def refusal(tried: Sequence[Tried], possible: Sequence[Tried], overrides: Overrides) -> DoesNotFitError:
+    """`tried` are the profiles that the overrides allow, by order; `possible` those that facts alone allow."""
     return (
-        _limits_refused(tried, wishes)
-        or _precision_refused(tried[0], possible, wishes)
+        _limits_refused(tried, overrides)
+        or _precision_refused(tried[0], possible, overrides)
         or _model_refused(tried, tried[0][0].model.served_name)
     )
 
@@ -43,15 +43,15 @@ _MEASURES: tuple[tuple[str, _Largest], ...] = (
 )
 
 
-def _limits_refused(tried: Sequence[Tried], wishes: Wishes) -> DoesNotFitError | None:
-    """Names, for each explicit limit, the largest value that fits with the other wishes as they are."""
-    asked_for = [(name, measure, getattr(wishes, name.replace("-", "_"))) for name, measure in _MEASURES]
-    explicit = [(name, measure, wish) for name, measure, wish in asked_for if wish]
+def _limits_refused(tried: Sequence[Tried], overrides: Overrides) -> DoesNotFitError | None:
+    """Names, for each explicit limit, the largest value that fits with the other overrides as they are."""
+    asked_for = [(name, measure, getattr(overrides, name.replace("-", "_"))) for name, measure in _MEASURES]
+    explicit = [(name, measure, override) for name, measure, override in asked_for if override]
     largest = [(name, max(measure(*one) for one in tried)) for name, measure, _ in explicit]
     ways = [f"--{name} {value}" for name, value in largest if value]
     if not ways:
         return None
-    what = " with ".join(f"{asked(wish, name)} {wish.value}" for name, _, wish in explicit)
+    what = " with ".join(f"{asked(override, name)} {override.value}" for name, _, override in explicit)
     setting, span = min(tried, key=lambda one: least_budget(*one).total)
     remedy = f"the largest that fits: {' or '.join(ways)}"
     return DoesNotFitError(f"{what} does not fit", why=_why(setting, span), remedy=remedy)
@@ -59,21 +59,21 @@ def _limits_refused(tried: Sequence[Tried], wishes: Wishes) -> DoesNotFitError |
 
 def _why(setting: Setting, span: Range) -> str:
     budget = least_budget(setting, span)
-    if not budget.kv_blocks:
+    if not budget.kv.blocks:
         return f"{setting.profile.name} {short_by(budget)}"
-    cache = f"{size_text(budget.kv_cache)} of it for {count_text(budget.kv_blocks * budget.kv_block_tokens)} tokens"
+    cache = f"{size_text(budget.kv.bytes)} of it for {count_text(budget.kv.tokens)} tokens"
     return f"{setting.profile.name} {short_by(budget)}, {cache} of KV cache"
 
 
-def _precision_refused(tried: Tried, possible: Sequence[Tried], wishes: Wishes) -> DoesNotFitError | None:
-    asked_for = wishes.precision or wishes.profile
+def _precision_refused(tried: Tried, possible: Sequence[Tried], overrides: Overrides) -> DoesNotFitError | None:
+    asked_for = overrides.precision or overrides.profile
     if asked_for is None:
         return None
     setting, span = tried
     fitting = [one for one in possible if _smallest(one).total <= _smallest(one).limit]
     best = max(fitting, key=lambda one: _smallest(one).weights, default=None)
     remedy = f"the largest precision that fits: {best[0].profile.precision}" if best else "no precision fits"
-    name = "precision" if wishes.precision else "profile"
+    name = "precision" if overrides.precision else "profile"
     what = f"{asked(asked_for, name)} {asked_for.value} does not fit"
     return DoesNotFitError(what, why=_needs(setting, _smallest((setting, span))), remedy=remedy)
 
@@ -92,7 +92,7 @@ def _needs(setting: Setting, budget: MemoryBudget) -> str:
 
 
 def _smallest(one: Tried) -> MemoryBudget:
-    """With limits at the profile's own minimum, whatever was wished."""
+    """With limits at the profile's own minimum, whatever was given."""
     setting, span = one
     context = min(span.context.lowest, setting.profile.limits.min_seq_len.at(setting.cpu.cores))
     smallest = Range(Span(1, 1), Span(context, context), min(span.tokens, 1))

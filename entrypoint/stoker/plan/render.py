@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import Any
 
-from stoker.plan.types import Chosen, Plan
+from stoker.plan.types import Chosen, MemoryBudget, Plan
 from stoker.plan.units import count_text, size_text
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
@@ -27,7 +27,7 @@ def render_plan(plan: Plan) -> str:
     parts = (
         _heading(plan),
         _section("Chosen", _chosen_rows(plan)),
-        _list("Why", plan.reasons),
+        _list("Why", map(str, plan.reasons)),
         _section("Memory of each GPU" if plan.chosen.devices else "Memory", _memory_rows(plan)),
         _section("Left aside", ((one.profile, one.reason, "") for one in plan.rejected)),
         f"The same, spelled out:\n  {command_line(plan)}",
@@ -83,9 +83,9 @@ def _value_text(value: Any) -> str:
 
 def _memory_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
     memory = plan.memory
-    tokens = count_text(memory.kv_blocks * memory.kv_block_tokens)
-    blocks = f"{count_text(memory.kv_blocks)} blocks of {memory.kv_block_tokens}"
-    each = count_text(memory.kv_bytes_per_token)
+    pool, tokens = memory.kv, count_text(memory.kv.tokens)
+    blocks = f"{count_text(pool.blocks)} blocks of {pool.block_tokens}"
+    each = count_text(pool.bytes_per_token)
     yield "weights", size_text(memory.weights), plan.chosen.precision
     yield "activations", size_text(memory.activations), f"{count_text(plan.chosen.max_num_tokens)} tokens a step"
     if plan.chosen.devices:
@@ -95,8 +95,8 @@ def _memory_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
             yield "communication", size_text(memory.communication), "NCCL and all-reduce buffers"
     else:
         yield "runtime", size_text(memory.runtime), "API process, Triton, engine, tokenizer"
-    if memory.kv_blocks:
-        yield "KV cache", size_text(memory.kv_cache), f"{tokens} tokens of {each} bytes, in {blocks}"
+    if pool.blocks:
+        yield "KV cache", size_text(pool.bytes), f"{tokens} tokens of {each} bytes, in {blocks}"
     yield "total", size_text(memory.total), ""
     yield "limit", size_text(memory.limit), f"{size_text(max(memory.limit - memory.total, 0))} free"
 
@@ -120,12 +120,26 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "machine": _machine(plan.machine),
         "model": _model(plan.model),
         "chosen": _listed(asdict(plan.chosen)),
-        "memory": {**asdict(plan.memory), "total": plan.memory.total},
+        "memory": _memory(plan.memory),
         "rejected": [asdict(rejection) for rejection in plan.rejected],
-        "reasons": list(plan.reasons),
+        "reasons": [reason.text for reason in plan.reasons],
         "sources": dict(plan.sources),
         "command": command_line(plan),
         "next_profile": plan.next_profile,
+    }
+
+
+def _memory(memory: MemoryBudget) -> dict[str, int]:
+    """One level, as docs/plan.schema.json has it."""
+    lines = {field.name: getattr(memory, field.name) for field in fields(memory) if field.name != "kv"}
+    pool = memory.kv
+    return {
+        **lines,
+        "kv_cache": pool.bytes,
+        "kv_bytes_per_token": pool.bytes_per_token,
+        "kv_block_tokens": pool.block_tokens,
+        "kv_blocks": pool.blocks,
+        "total": memory.total,
     }
 
 

@@ -22,9 +22,9 @@ _WHOLE = {"type": "integer"}
 
 
 def plan_schema() -> dict[str, Any]:
-    memory = schema_of(MemoryBudget)
-    memory["properties"]["total"] = _WHOLE
-    memory["required"].append("total")
+    sizes = [field.name for field in fields(MemoryBudget) if field.name != "kv"]
+    pool = ("kv_cache", "kv_bytes_per_token", "kv_block_tokens", "kv_blocks")
+    memory = _object(dict.fromkeys((*sizes, *pool, "total"), _WHOLE))
     properties = {
         "machine": schema_of(Machine),
         "model": _model_schema(),

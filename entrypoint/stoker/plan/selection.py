@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
+from stoker.plan.overrides import asked, asked_goal
 from stoker.plan.profile import CHECKPOINTS, ON_REQUEST, Profile
-from stoker.plan.types import EMBEDDING, Rejection, Wishes
-from stoker.plan.wishes import asked, wished_goal
+from stoker.plan.types import Overrides, Rejection
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model, Quantization
 
-BUILT_ENGINES = ("openvino", EMBEDDING)
+BUILT_ENGINES = ("openvino",)
 """Engine kinds that this version can build."""
 
 _FOUR_BITS = 4
@@ -32,28 +32,30 @@ class Question:
 
     machine: Machine
     model: Model
-    wishes: Wishes
+    overrides: Overrides
     goal: str
 
 
 @dataclass(frozen=True)
 class Selection:
-    """`candidates` by order. `possible` are those and the ones that only the user's wishes rule out."""
+    """`candidates` by order. `possible` are those and the ones that only the user's overrides rule out."""
 
     candidates: tuple[Profile, ...]
     possible: tuple[Profile, ...]
     rejected: tuple[Rejection, ...]
 
 
-def select(machine: Machine, model: Model, profiles: Sequence[Profile], wishes: Wishes) -> Selection:
-    """Raises the error of what stands against the user's wishes when no profile is left."""
-    question = Question(machine, model, wishes, wished_goal(wishes, profiles))
+def select(machine: Machine, model: Model, profiles: Sequence[Profile], overrides: Overrides) -> Selection:
+    """Raises the error of what stands against the user's overrides when no profile is left."""
+    question = Question(machine, model, overrides, asked_goal(overrides, profiles))
     ordered = sorted(profiles, key=lambda profile: (profile.goal != question.goal, profile.order, profile.name))
-    judged = [(profile, _facts_against(profile, question), _wishes_against(profile, question)) for profile in ordered]
-    candidates = tuple(profile for profile, fact, wish in judged if not (fact or wish))
+    judged = [
+        (profile, _facts_against(profile, question), _overrides_against(profile, question)) for profile in ordered
+    ]
+    candidates = tuple(profile for profile, fact, override in judged if not (fact or override))
     if not candidates:
         raise _nothing_left(judged, question)
-    against = [(profile, fact or wish) for profile, fact, wish in judged]
+    against = [(profile, fact or override) for profile, fact, override in judged]
     return Selection(
         candidates,
         tuple(profile for profile, fact, _ in judged if not fact and profile.goal == question.goal),
@@ -110,17 +112,17 @@ def _checkpoint_does_not_suit(profile: Profile, question: Question) -> Obstacle 
 
 
 def _another_profile_is_asked(profile: Profile, question: Question) -> Obstacle | None:
-    wish = question.wishes.profile
-    if wish is None or wish.value == profile.name:
+    override = question.overrides.profile
+    if override is None or override.value == profile.name:
         return None
-    return Obstacle(f"{asked(wish, 'profile')} asks for {wish.value}")
+    return Obstacle(f"{asked(override, 'profile')} asks for {override.value}")
 
 
 def _another_precision_is_asked(profile: Profile, question: Question) -> Obstacle | None:
-    wish = question.wishes.precision
-    if wish is None or wish.value == profile.precision:
+    override = question.overrides.precision
+    if override is None or override.value == profile.precision:
         return None
-    return Obstacle(f"{asked(wish, 'precision')} asks for {wish.value}")
+    return Obstacle(f"{asked(override, 'precision')} asks for {override.value}")
 
 
 def _goal_differs(profile: Profile, question: Question) -> Obstacle | None:
@@ -129,9 +131,9 @@ def _goal_differs(profile: Profile, question: Question) -> Obstacle | None:
 
 
 def _must_be_asked_for(profile: Profile, question: Question) -> Obstacle | None:
-    wishes = question.wishes
+    overrides = question.overrides
     when = profile.checkpoints.get(checkpoint_kind(question.model.quantization))
-    if when != ON_REQUEST or wishes.precision or wishes.profile:
+    if when != ON_REQUEST or overrides.precision or overrides.profile:
         return None
     return Obstacle(f"is taken only when asked for (--precision {profile.precision})")
 
@@ -144,7 +146,7 @@ _FACTS: tuple[_Rule, ...] = (
     _instruction_set_is_wrong,
     _checkpoint_does_not_suit,
 )
-_WISHES: tuple[_Rule, ...] = (
+_OVERRIDES: tuple[_Rule, ...] = (
     _another_profile_is_asked,
     _another_precision_is_asked,
     _goal_differs,
@@ -156,24 +158,24 @@ def _facts_against(profile: Profile, question: Question) -> Obstacle | None:
     return next(filter(None, (rule(profile, question) for rule in _FACTS)), None)
 
 
-def _wishes_against(profile: Profile, question: Question) -> Obstacle | None:
-    return next(filter(None, (rule(profile, question) for rule in _WISHES)), None)
+def _overrides_against(profile: Profile, question: Question) -> Obstacle | None:
+    return next(filter(None, (rule(profile, question) for rule in _OVERRIDES)), None)
 
 
 _Judged = tuple[Profile, "Obstacle | None", "Obstacle | None"]
 
 
 def _nothing_left(judged: Sequence[_Judged], question: Question) -> StokerError:
-    """Blames the fact against the profile that the wishes point at; failing that, the wishes."""
-    for profile, fact, wish in judged:
-        if fact and not wish:
+    """Blames the fact against the profile that the overrides point at; failing that, the overrides."""
+    for profile, fact, override in judged:
+        if fact and not override:
             what = f"{question.model.served_name} cannot be served in {profile.precision} here"
             return fact.error(what, why=fact.reason, remedy=_what_goes(judged))
     return _not_offered(judged, question)
 
 
 def _not_offered(judged: Sequence[_Judged], question: Question) -> UsageError:
-    precision = question.wishes.precision
+    precision = question.overrides.precision
     if precision is None:
         return UsageError(f"no profile offers the goal {question.goal}", remedy=_what_goes(judged))
     what = f"no profile offers precision {precision.value} with the goal {question.goal}"

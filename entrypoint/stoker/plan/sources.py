@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from stoker.origin import Sourced
 from stoker.plan.outcome import Outcome
-from stoker.plan.types import Chosen, Wishes
+from stoker.plan.types import Chosen, Overrides
 
 PLANNER, MACHINE, MODEL = "planner", "machine", "model"
 
@@ -15,31 +15,32 @@ def sources_for(chosen: Chosen, outcome: Outcome) -> tuple[tuple[str, str], ...]
     """One entry a field of `chosen`, in their order."""
     profile = f"profile {chosen.profile}"
     found = {
-        "profile": _wished(outcome.wishes, "profile") or PLANNER,
+        "profile": _override(outcome.overrides, "profile") or PLANNER,
         "engine": profile,
-        "precision": _wished(outcome.wishes, "precision") or profile,
-        "kv_precision": _wished(outcome.wishes, "kv_precision")
+        "purpose": MODEL,
+        "precision": _override(outcome.overrides, "precision") or profile,
+        "kv_precision": _override(outcome.overrides, "kv_precision")
         or (PLANNER if outcome.setting.compute.dense else profile),
         "activation_precision": PLANNER if outcome.setting.compute.forced else f"{profile}, {MACHINE}",
-        "tensor_parallel": _wished(outcome.wishes, "tensor_parallel") or PLANNER,
-        "pipeline_parallel": _wished(outcome.wishes, "pipeline_parallel") or PLANNER,
+        "tensor_parallel": _override(outcome.overrides, "tensor_parallel") or PLANNER,
+        "pipeline_parallel": _override(outcome.overrides, "pipeline_parallel") or PLANNER,
         "devices": PLANNER,
-        "max_batch_size": _wished(outcome.wishes, "max_batch_size") or _batch(chosen, outcome, profile),
-        "max_num_tokens": _wished(outcome.wishes, "max_num_tokens") or _step(chosen, outcome, profile),
-        "max_seq_len": _wished(outcome.wishes, "max_seq_len") or _context(chosen, outcome, profile),
+        "max_batch_size": _override(outcome.overrides, "max_batch_size") or _batch(chosen, outcome, profile),
+        "max_num_tokens": _override(outcome.overrides, "max_num_tokens") or _step(chosen, outcome, profile),
+        "max_seq_len": _override(outcome.overrides, "max_seq_len") or _context(chosen, outcome, profile),
         "threads": MACHINE,
         "group_size": _group_size(chosen, outcome, profile),
     }
     return tuple((field.name, found[field.name]) for field in fields(chosen))
 
 
-def source_text(wish: Sourced[str] | Sourced[int]) -> str:
-    return f"{wish.origin.name.lower()} {wish.detail}".strip()
+def source_text(override: Sourced[str] | Sourced[int]) -> str:
+    return f"{override.origin.name.lower()} {override.detail}".strip()
 
 
-def _wished(wishes: Wishes, name: str) -> str:
-    wish = getattr(wishes, name)
-    return source_text(wish) if wish else ""
+def _override(overrides: Overrides, name: str) -> str:
+    override = getattr(overrides, name)
+    return source_text(override) if override else ""
 
 
 def _batch(chosen: Chosen, outcome: Outcome, profile: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stoker.plan.types import Plan
+from stoker.plan.types import Plan, Reason
 
 
 def stepped_down(plan: Plan, why: str) -> Plan | None:
@@ -14,13 +14,12 @@ def stepped_down(plan: Plan, why: str) -> Plan | None:
     sequences than it was built for. None where nothing is left to halve.
     """
     chosen, memory = plan.chosen, plan.memory
-    least = -(-chosen.max_seq_len // max(1, memory.kv_block_tokens))
-    blocks = max(memory.kv_blocks // 2, min(memory.kv_blocks, least))
+    least = -(-chosen.max_seq_len // max(1, memory.kv.block_tokens))
+    blocks = max(memory.kv.blocks // 2, min(memory.kv.blocks, least))
     batch = max(1, chosen.max_batch_size // 2)
-    if (batch, blocks) == (chosen.max_batch_size, memory.kv_blocks):
+    if (batch, blocks) == (chosen.max_batch_size, memory.kv.blocks):
         return None
-    bytes_per_block = memory.kv_block_tokens * memory.kv_bytes_per_token
-    smaller = replace(memory, kv_blocks=blocks, kv_cache=blocks * bytes_per_block)
+    smaller = replace(memory, kv=replace(memory.kv, blocks=blocks))
     less = f"{batch} sequences at once instead of {chosen.max_batch_size}, {blocks} KV blocks"
-    reasons = (*plan.reasons, f"{why}: {less}")
+    reasons = (*plan.reasons, Reason("step_down", f"{why}: {less}"))
     return replace(plan, chosen=replace(chosen, max_batch_size=batch), memory=smaller, reasons=reasons)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from stoker.origin import Sourced
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
 
-EMBEDDING = "openvino_embedding"
-"""The kind of engine that gives vectors and scores, and has no KV cache."""
+TEXT, EMBEDDING, RERANK = "text", "embedding", "rerank"
+PURPOSES = (TEXT, EMBEDDING, RERANK)
+"""What a model gives: text, vectors, or a score for two texts."""
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What the user asked for; None where the planner decides. Each remembers where it came from."""
+class Overrides:
+    """What the user set; None where the planner decides. Each value keeps where it came from."""
 
+    engine: Sourced[str] | None = None
     profile: Sourced[str] | None = None
     goal: Sourced[str] | None = None
     precision: Sourced[str] | None = None
@@ -31,7 +35,7 @@ class Wishes:
 class Chosen:
     """How the engine is built and run.
 
-    `engine`: openvino | openvino_embedding | tensorrt_llm | tensorrt_llm_pytorch | torch. `precision`: f32 f16 bf16
+    `engine`: the name of its kind. `purpose`: text, embedding or rerank. `precision`: f32 f16 bf16
     int8 int4 int4_awq int4_gptq int8_sq (on GPUs also int8_wo int4_wo fp8 fp8_block nvfp4 w4a8_awq). `kv_precision`: u8
     bf16 f16 f32 (fp8, int8 on GPUs), none for an engine without a cache.
     `activation_precision`: what the kernels compute in (bf16, f16, f32). `max_num_tokens`: tokens in one engine step.
@@ -40,6 +44,7 @@ class Chosen:
 
     profile: str
     engine: str
+    purpose: str
     precision: str
     kv_precision: str
     activation_precision: str
@@ -53,9 +58,35 @@ class Chosen:
     group_size: int = 0
 
 
+def chosen_from(document: Mapping[str, Any]) -> Chosen:
+    """From the fields of engine.json or of a build's job; engines made before there was a purpose give text."""
+    return Chosen(**{"purpose": TEXT, **document, "devices": tuple(document["devices"])})
+
+
+@dataclass(frozen=True)
+class KvPool:
+    """The KV cache of one device: `blocks` of `block_tokens` tokens each, 0 blocks where there is none."""
+
+    blocks: int
+    block_tokens: int
+    bytes_per_token: int
+
+    @property
+    def tokens(self) -> int:
+        return self.blocks * self.block_tokens
+
+    @property
+    def block_bytes(self) -> int:
+        return self.block_tokens * self.bytes_per_token
+
+    @property
+    def bytes(self) -> int:
+        return self.blocks * self.block_bytes
+
+
 @dataclass(frozen=True)
 class MemoryBudget:
-    """Bytes, per device. `kv_cache` = `kv_blocks` x `kv_block_tokens` x `kv_bytes_per_token`; `total` <= `limit`.
+    """Bytes, per device; `total` <= `limit`.
 
     `context` (CUDA's) and `communication` (between GPUs) are 0 on a CPU.
     """
@@ -63,17 +94,25 @@ class MemoryBudget:
     weights: int
     activations: int
     runtime: int
-    kv_cache: int
-    kv_bytes_per_token: int
-    kv_block_tokens: int
-    kv_blocks: int
+    kv: KvPool
     limit: int
     context: int = 0
     communication: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.activations + self.runtime + self.kv_cache + self.context + self.communication
+        return self.weights + self.activations + self.runtime + self.kv.bytes + self.context + self.communication
+
+
+@dataclass(frozen=True)
+class Reason:
+    """`text` is for people; `code` is what programs go by, and stays the same when the words change."""
+
+    code: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -95,7 +134,7 @@ class Plan:
     chosen: Chosen
     memory: MemoryBudget
     rejected: tuple[Rejection, ...]
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     sources: tuple[tuple[str, str], ...]
     next_profile: str = ""
     why_not_gpus: str = ""

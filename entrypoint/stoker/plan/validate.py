@@ -21,6 +21,7 @@ from stoker.plan.profile import (
     PRECISIONS,
     Profile,
 )
+from stoker.plan.types import PURPOSES
 
 Rule = Callable[[Any], str]
 
@@ -148,6 +149,7 @@ _REQUIRES: Mapping[str, Rule] = {
 RULES: Mapping[str, Rule | Mapping[str, Rule]] = {
     "name": profile_name,
     "engine": one_of(ENGINES),
+    "purposes": list_of(one_of(PURPOSES), 1),
     "precision": one_of(PRECISIONS),
     "goal": one_of(GOALS),
     "order": whole(0),

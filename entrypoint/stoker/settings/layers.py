@@ -18,7 +18,7 @@ from stoker.settings.spec import BY_NAME, SETTINGS, canonical, default_of
 from stoker.settings.value import parse_value
 
 if TYPE_CHECKING:
-    from stoker.plan.types import Wishes
+    from stoker.plan.types import Overrides
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Settings:
         """Whether the user set it, rather than the default."""
         return self[name].origin is not Origin.DEFAULT
 
-    def wishes(self) -> Wishes:
+    def overrides(self) -> Overrides:
         """What the planner must respect: only what the user set."""
-        from stoker.plan.types import Wishes
+        from stoker.plan.types import Overrides
 
-        names = [field.name for field in fields(Wishes)]
-        return Wishes(**{name: self[name] for name in names if self.is_given(name)})
+        names = [field.name for field in fields(Overrides)]
+        return Overrides(**{name: self[name] for name in names if self.is_given(name)})
 
     @property
     def model(self) -> str | None:

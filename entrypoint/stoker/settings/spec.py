@@ -121,6 +121,13 @@ SETTINGS: tuple[Setting, ...] = (
         applies_to=("serve", "plan", "build", "export", "generate", "manifest", "up"),
     ),
     Setting(
+        "engine",
+        "text",
+        "The engine kind to use, instead of the best one that serves the model",
+        metavar="KIND",
+        applies_to=("serve", "plan", "build", "export", "generate", "manifest", "up"),
+    ),
+    Setting(
         "goal",
         "text",
         "What to tune for: tokens a second over all streams, or the time of each",

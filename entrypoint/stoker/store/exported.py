@@ -12,7 +12,7 @@ from typing import Any
 
 from stoker.errors import DamagedEngineError, DoesNotFitError
 from stoker.origin import Origin, Sourced
-from stoker.plan.types import EMBEDDING, Plan, Wishes
+from stoker.plan.types import Overrides, Plan
 from stoker.progress import Progress
 from stoker.resolve.document import model_from
 from stoker.resolve.model import Model
@@ -24,7 +24,7 @@ from stoker.store.remotes.fetch import check_signature
 from stoker.store.remotes.remote import Signed
 
 # An OpenVINO engine runs on any machine of its architecture; a compiled one only where its like was compiled.
-_PORTABLE = ("openvino", EMBEDDING)
+_PORTABLE = ("openvino",)
 _LIMITS = ("max_batch_size", "max_num_tokens", "max_seq_len", "tensor_parallel", "pipeline_parallel", "kv_precision")
 
 
@@ -58,11 +58,11 @@ def engine_model(engine: Engine) -> Model:
         ) from error
 
 
-def engine_wishes(engine: Engine, wishes: Wishes) -> Wishes:
+def engine_overrides(engine: Engine, overrides: Overrides) -> Overrides:
     """The user's, and what the engine is already built for: its precision, and the limits of a compiled one."""
     chosen = engine.manifest.chosen
     fixed = ("precision",) if engine.manifest.kind in _PORTABLE else ("precision", *_LIMITS)
-    return replace(wishes, **{name: Sourced(chosen[name], Origin.FILE, NAME) for name in fixed})
+    return replace(overrides, **{name: Sourced(chosen[name], Origin.FILE, NAME) for name in fixed})
 
 
 def admit(engine: Engine, plan: Plan, inputs: Mapping[str, Any], policy: StorePolicy, progress: Progress) -> Engine:

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from stoker.plan.types import EMBEDDING, Chosen, Plan
+from stoker.plan.types import TEXT, Chosen, Plan
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
 from stoker.resolve.rope import rope_digest
@@ -27,8 +27,7 @@ _OPENVINO = (
 _LAUNCH_ONLY = {
     "tensorrt_llm": ("devices", "profile", "threads"),
     "openvino": _OPENVINO,
-    EMBEDDING: _OPENVINO,
-    "torch": tuple(field.name for field in fields(Chosen) if field.name not in ("engine", "precision")),
+    "torch": tuple(field.name for field in fields(Chosen) if field.name not in ("engine", "precision", "purpose")),
 }
 
 
@@ -58,6 +57,8 @@ def digest_of(inputs: Mapping[str, Any]) -> str:
 def _build_choices(chosen: Chosen, model: Model) -> dict[str, Any]:
     launch_only = _LAUNCH_ONLY.get(chosen.engine, ("profile", "devices"))
     choices = {name: value for name, value in asdict(chosen).items() if name not in launch_only}
+    if chosen.purpose == TEXT:
+        choices.pop("purpose", None)  # text engines have been named without it
     if launch_only is _OPENVINO:  # the one thing of the graph that depends on how long the context is
         choices["rope"] = rope_digest(model.config, chosen.max_seq_len)
     return choices

@@ -15,7 +15,7 @@ EXACT = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "
 
 
 def chosen(precision: str) -> Chosen:
-    return Chosen("cpu", "openvino", precision, "u8", "f32", 1, 1, (), 8, 256, 512, 2, 128)
+    return Chosen("cpu", "openvino", "text", precision, "u8", "f32", 1, 1, (), 8, 256, 512, 2, 128)
 
 
 def compiled(directory: Path) -> ov.CompiledModel:

@@ -54,7 +54,7 @@ def heard(tmp_path, monkeypatch) -> Iterator:
 
 def compiled(root: Path, ranks: int, paged: bool = True, world: int | None = None) -> Path:
     """An engine of the store, as far as the stand-in looks at it."""
-    chosen = Chosen("p", "tensorrt_llm", "bf16", "bf16", "bf16", ranks, 1, tuple(range(ranks)), 8, 64, 512, 1)
+    chosen = Chosen("p", "tensorrt_llm", "text", "bf16", "bf16", "bf16", ranks, 1, tuple(range(ranks)), 8, 64, 512, 1)
     IMAGE["make_engine"](root, ranks)
     config = {
         "pretrained_config": {"mapping": {"world_size": world or ranks}},
@@ -127,9 +127,9 @@ def test_generate_on_the_pytorch_kind(heard, tmp_path, gpus):
     """With two GPUs the LLM's ranks run this program's main module again, which must not start another engine."""
     script = TESTS / "integration" / "tensorrt_llm_pytorch" / "stoker_on_gpus.py"
     command = [sys.executable, str(script), str(gpus), "generate", "demo", "--prompt", "Once", "--raw"]
-    wishes = ["--profile", "tensorrt_llm_pytorch-bf16-throughput", "--tensor-parallel", str(gpus)]
+    overrides = ["--profile", "tensorrt_llm_pytorch-bf16-throughput", "--tensor-parallel", str(gpus)]
     limits = ["--max-tokens", "9", "--max-num-tokens", "2048", "--cache", str(tmp_path / "cache")]
-    done = subprocess.run([*command, *wishes, *limits], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([*command, *overrides, *limits], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout) > 9
     llms = [entry["llm"] for entry in heard() if "llm" in entry]

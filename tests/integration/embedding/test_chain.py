@@ -53,7 +53,7 @@ def test_the_plan_says_how_the_vectors_are_made_and_has_no_cache(tmp_path: Path)
     page = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert "vectors pooled by cls, of length 1; prompts for query (modules.json and 1_Pooling/config.json)" in page
     assert "no KV cache" in page
-    assert "openvino_embedding-int8-throughput" in page
+    assert "openvino-embedding-int8-throughput" in page
     assert "KV cache " not in page.split("Memory")[1].split("Left aside")[0]
 
 

@@ -28,6 +28,7 @@ from stoker.store.engine import SCHEMA, Engine, Manifest
 CHOSEN = Chosen(
     profile="cpu-int8",
     engine="openvino",
+    purpose="text",
     precision="int8",
     kv_precision="u8",
     activation_precision="f32",

@@ -50,7 +50,7 @@ class Listener(Silent):
 
 def chosen(precision: str = "bf16", ranks: int = 1) -> Chosen:
     cache = "fp8" if precision == "fp8" else "bf16"
-    return Chosen("p", "tensorrt_llm", precision, cache, "bf16", ranks, 1, tuple(range(ranks)), 8, 64, 512, 1)
+    return Chosen("p", "tensorrt_llm", "text", precision, cache, "bf16", ranks, 1, tuple(range(ranks)), 8, 64, 512, 1)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ RANKS = [1, pytest.param(2, marks=NEEDS_MPIRUN)]
 
 def chosen(ranks: int) -> Chosen:
     devices = tuple(range(ranks))
-    return Chosen("p", "tensorrt_llm", "bf16", "bf16", "bf16", ranks, 1, devices, 8, 64, 512, 1)
+    return Chosen("p", "tensorrt_llm", "text", "bf16", "bf16", "bf16", ranks, 1, devices, 8, 64, 512, 1)
 
 
 def expected(count: int) -> list[int]:

@@ -6,7 +6,6 @@ from stoker.bench.cases import Asked, choose_case, offers, parse_kinds
 from stoker.bench.types import Case, NotRun, Workload
 from stoker.build.kinds import KINDS
 from stoker.errors import UsageError
-from stoker.plan.types import EMBEDDING
 from stoker.settings.layers import Settings, load_settings
 
 WORKLOAD = Workload(128, 64, (1,), (0,), 1, 1)
@@ -25,7 +24,7 @@ def settings(tmp_path: Path) -> Settings:
         ("openvino:bf16, openvino:int4,torch", None, [("openvino", "bf16"), ("openvino", "int4"), ("torch", "")]),
         ("openvino:bf16,torch", "int8", [("openvino", "bf16"), ("torch", "int8")]),
         ("torch,torch", None, [("torch", "")]),
-        (None, None, [(kind, "") for kind in KINDS if kind != EMBEDDING]),
+        (None, None, [(kind, "") for kind in KINDS]),
     ],
 )
 def test_kinds_and_precisions_are_read_together(

@@ -18,8 +18,8 @@ from stoker.settings.layers import load_settings
 @pytest.fixture
 def plan(tmp_path):
     def planned(profile: str):
-        wishes = load_settings({"model": "demo", "profile": profile, "cache": str(tmp_path)}, {})
-        return make_plan_for(wishes, Silent(), machine=load_description("2xH100,cpu:8c-16g"), buildable=False)
+        overrides = load_settings({"model": "demo", "profile": profile, "cache": str(tmp_path)}, {})
+        return make_plan_for(overrides, Silent(), machine=load_description("2xH100,cpu:8c-16g"), buildable=False)
 
     return planned
 

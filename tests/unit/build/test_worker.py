@@ -24,7 +24,7 @@ from stoker.plan.types import Chosen
 from stoker.progress import Silent
 from stoker.resolve.model import Architecture, Model, Quantization, Weights
 
-CHOSEN = Chosen("cpu", "openvino", "int8", "u8", "bf16", 1, 1, (0, 1), 8, 256, 2048, 2, 128)
+CHOSEN = Chosen("cpu", "openvino", "text", "int8", "u8", "bf16", 1, 1, (0, 1), 8, 256, 2048, 2, 128)
 SIZES = Architecture("LlamaForCausalLM", "llama", 2, 64, 128, 4, 2, 16, 256, 512, True, sliding_window=None)
 
 

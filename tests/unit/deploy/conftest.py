@@ -18,7 +18,7 @@ from stoker.kinds.torch.plan.catalogue import load_torch
 from stoker.kinds.torch.plan.last_choice import plan_any
 from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.types import Plan, Wishes
+from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts
 from stoker.resolve.model import Model
@@ -29,13 +29,15 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DRAIN = 30.0
 
 
-def plan_for(model: str, machine: str, **wished: Any) -> Plan:
+def plan_for(model: str, machine: str, **given: Any) -> Plan:
     config = json.loads((CONFIGS / f"{model}.json").read_text())
     architecture = architecture_facts(config)
     weights = computed_weights(config, architecture, None)
     found = Model(f"org/{model}", f"org/{model}", COMMIT, architecture, weights, config)
-    wishes = {name: Sourced(value, Origin.FLAG, name) for name, value in wished.items()}
-    return plan_any(load_description(machine), found, load_catalogue(), load_nvidia(), load_torch(), Wishes(**wishes))
+    overrides = {name: Sourced(value, Origin.FLAG, name) for name, value in given.items()}
+    return plan_any(
+        load_description(machine), found, load_catalogue(), load_nvidia(), load_torch(), Overrides(**overrides)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
-from stoker.plan.types import Wishes
+from stoker.plan.types import Overrides
 
 MIB = 1 << 20
 HELD_AT_PROBE = 128 * MIB  # a little more than the API process has when it probes
@@ -38,13 +38,13 @@ def test_a_container_of_that_size_makes_the_same_plan(model, machine, deployment
     plan, limit = server.plan, server.sizing.memory.value
     cpu = replace(plan.machine.cpu, memory_limit=limit, memory_available=limit - HELD_AT_PROBE)
     flags = dict(argument.removeprefix("--").split("=", 1) for argument in server.arguments[1:])
-    wished = {name.replace("-", "_"): value for name, value in flags.items() if name != "drain-timeout"}
-    values = {name: int(value) if value.isdigit() else value for name, value in wished.items()}
-    wishes = Wishes(**{name: Sourced(value, Origin.FLAG, name) for name, value in values.items()})
+    given = {name.replace("-", "_"): value for name, value in flags.items() if name != "drain-timeout"}
+    values = {name: int(value) if value.isdigit() else value for name, value in given.items()}
+    overrides = Overrides(**{name: Sourced(value, Origin.FLAG, name) for name, value in values.items()})
     inside = replace(plan.machine, cpu=replace(cpu, cores=server.sizing.cores.value))
-    again = choose_plan(inside, plan.model, load_catalogue(), load_nvidia(), wishes)
+    again = choose_plan(inside, plan.model, load_catalogue(), load_nvidia(), overrides)
     assert again.chosen == plan.chosen
-    assert plan.memory.kv_blocks <= again.memory.kv_blocks <= 1.05 * plan.memory.kv_blocks
+    assert plan.memory.kv.blocks <= again.memory.kv.blocks <= 1.05 * plan.memory.kv.blocks
 
 
 @pytest.mark.parametrize(("model", "machine"), ON_CPUS)

@@ -37,7 +37,7 @@ def command_for(kind: str, gpus: int, tmp_path: Path):
     for rank in range(gpus):
         (stored / f"engine/rank{rank}.engine").touch()
     devices = tuple(range(gpus))
-    chosen = Chosen("p", kind, "fp8", "fp8", "bf16", gpus, 1, devices, 64, 8192, 32768, 16)
+    chosen = Chosen("p", kind, "text", "fp8", "fp8", "bf16", gpus, 1, devices, 64, 8192, 32768, 16)
     engine = Engine(stored, Manifest(1, "key", kind, "model", "", {}, {}, {}))
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()

@@ -20,7 +20,7 @@ from stoker.plan.types import Chosen
 
 FAKE = Path(__file__).parents[2] / "fake_tensorrt_llm"
 PROMPT = (7, 8, 9)
-CHOSEN = Chosen("p", "tensorrt_llm_pytorch", "bf16", "bf16", "bf16", 1, 1, (0,), 4, 64, 128, 1)
+CHOSEN = Chosen("p", "tensorrt_llm_pytorch", "text", "bf16", "bf16", "bf16", 1, 1, (0,), 4, 64, 128, 1)
 
 
 def expected(count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Machines, models of published configurations, and wishes, to plan with."""
+"""Machines, models of published configurations, and overrides, to plan with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.planner import make_plan
 from stoker.plan.profile import Profile
-from stoker.plan.types import EMBEDDING, Plan, Wishes
+from stoker.plan.types import Overrides, Plan
 from stoker.probe.machine import Cpu, Gpu, Machine
 from stoker.resolve.facts import architecture_facts
 from stoker.resolve.model import Model, Quantization
@@ -38,8 +38,8 @@ def build_model(name: str, changes: Mapping[str, Any] | None = None, quantizatio
     return Model(f"org/{name}", f"org/{name}", "abc123", architecture, weights, config, quantization=quantization)
 
 
-def build_wishes(**values: Any) -> Wishes:
-    return Wishes(
+def build_overrides(**values: Any) -> Overrides:
+    return Overrides(
         **{name: Sourced(value, Origin.FLAG, f"--{name.replace('_', '-')}") for name, value in values.items()}
     )
 
@@ -47,7 +47,7 @@ def build_wishes(**values: Any) -> Wishes:
 @pytest.fixture(scope="session")
 def profiles() -> tuple[Profile, ...]:
     """Of text models on CPUs."""
-    return tuple(profile for profile in load_catalogue() if profile.engine != EMBEDDING)
+    return tuple(profile for profile in load_catalogue() if "text" in profile.purposes)
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +61,8 @@ def model() -> Callable[..., Model]:
 
 
 @pytest.fixture(scope="session")
-def wishes() -> Callable[..., Wishes]:
-    return build_wishes
+def overrides() -> Callable[..., Overrides]:
+    return build_overrides
 
 
 @pytest.fixture(scope="session")
@@ -70,8 +70,8 @@ def plan(profiles: tuple[Profile, ...]) -> Callable[..., Plan]:
     """`plan("llama-3.1-8b", 16, precision="int4")` on eight cores; `on` and `of` take a machine and a model."""
 
     def plan(
-        name: str = "", memory: float = 64, on: Machine | None = None, of: Model | None = None, **wished: Any
+        name: str = "", memory: float = 64, on: Machine | None = None, of: Model | None = None, **given: Any
     ) -> Plan:
-        return make_plan(on or build_machine(memory), of or build_model(name), profiles, build_wishes(**wished))
+        return make_plan(on or build_machine(memory), of or build_model(name), profiles, build_overrides(**given))
 
     return plan

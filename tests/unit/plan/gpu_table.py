@@ -9,14 +9,14 @@ from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
-from stoker.plan.types import Plan, Wishes
+from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts, quantization_facts
 from stoker.resolve.model import Model
 from stoker.resolve.weights import computed_weights
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-WISHES = ("goal", "precision", "kv_precision", "max_seq_len", "tensor_parallel")
+OVERRIDES = ("goal", "precision", "kv_precision", "max_seq_len", "tensor_parallel")
 
 
 def model_of(name: str, quantization: dict[str, Any] | None = None) -> Model:
@@ -29,9 +29,13 @@ def model_of(name: str, quantization: dict[str, Any] | None = None) -> Model:
 
 
 def plan_of(case: dict[str, Any]) -> Plan:
-    wishes = {name: Sourced(case[name], Origin.FLAG, f"--{name.replace('_', '-')}") for name in WISHES if name in case}
+    overrides = {
+        name: Sourced(case[name], Origin.FLAG, f"--{name.replace('_', '-')}") for name in OVERRIDES if name in case
+    }
     model = model_of(case["model"], case.get("quantization"))
-    return choose_plan(load_description(case["machine"]), model, load_catalogue(), load_nvidia(), Wishes(**wishes))
+    return choose_plan(
+        load_description(case["machine"]), model, load_catalogue(), load_nvidia(), Overrides(**overrides)
+    )
 
 
 def result_of(case: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def result_of(case: dict[str, Any]) -> dict[str, Any]:
         "weights": memory.weights,
         "activations": memory.activations,
         "runtime": memory.runtime,
-        "kv_cache": memory.kv_cache,
+        "kv_cache": memory.kv.bytes,
         "total": memory.total,
         "limit": memory.limit,
     }

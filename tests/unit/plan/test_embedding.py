@@ -17,7 +17,7 @@ from stoker.kinds.torch.plan.last_choice import plan_any
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.render import plan_document, render_plan
 from stoker.plan.schema import plan_schema
-from stoker.plan.types import EMBEDDING, Plan
+from stoker.plan.types import Plan
 from stoker.probe.description import load_description
 from stoker.resolve.document import model_as_json, model_from
 from stoker.resolve.model import Architecture, Model, Pooling, Weights
@@ -38,10 +38,10 @@ BGE = Model("org/bge", "org/bge", "abc", SMALL, Weights(33_360_000, {"F32": 133_
 
 
 @pytest.fixture
-def choose(wishes: Any) -> Any:
-    def choose(of: Model = BGE, on: str = "cpu:8c-16g-avx512_bf16", available: Any = None, **wished: Any) -> Plan:
+def choose(overrides: Any) -> Any:
+    def choose(of: Model = BGE, on: str = "cpu:8c-16g-avx512_bf16", available: Any = None, **given: Any) -> Plan:
         catalogues = (load_catalogue(), load_nvidia(), load_torch())
-        return plan_any(load_description(on), of, *catalogues, wishes(**wished), available)
+        return plan_any(load_description(on), of, *catalogues, overrides(**given), available)
 
     return choose
 
@@ -49,14 +49,19 @@ def choose(wishes: Any) -> Any:
 def test_the_default_is_int8_with_no_cache_and_every_token_that_the_model_was_made_for(choose: Any) -> None:
     plan = choose()
     chosen, memory = plan.chosen, plan.memory
-    assert (chosen.engine, chosen.precision, chosen.kv_precision) == (EMBEDDING, "int8", "none")
-    assert (chosen.max_seq_len, memory.kv_cache, memory.kv_blocks) == (512, 0, 0)
+    assert (chosen.engine, chosen.purpose, chosen.precision, chosen.kv_precision) == (
+        "openvino",
+        "embedding",
+        "int8",
+        "none",
+    )
+    assert (chosen.max_seq_len, memory.kv.bytes, memory.kv.blocks) == (512, 0, 0)
     assert BGE.weights.parameters < memory.weights < 1.1 * BGE.weights.parameters
     page = render_plan(plan)
     assert "vectors pooled by cls, of length 1; prompts for query" in page
     assert "no KV cache" in page
     assert {one.profile for one in plan.rejected} == {
-        f"openvino_embedding-{precision}-throughput" for precision in ("bf16", "f16", "f32")
+        f"openvino-embedding-{precision}-throughput" for precision in ("bf16", "f16", "f32")
     }
     jsonschema.validate(plan_document(plan), plan_schema())
 
@@ -84,22 +89,22 @@ def test_memory_grows_with_the_longest_text(choose: Any) -> None:
 
 def test_a_gpu_is_not_used_yet_and_the_plan_says_so(choose: Any) -> None:
     plan = choose(on="H100-80GB,cpu:16c-64g-avx512_bf16")
-    assert (plan.chosen.engine, plan.chosen.devices) == (EMBEDDING, ())
-    assert any("GPU found" in reason for reason in plan.reasons)
+    assert (plan.chosen.engine, plan.chosen.purpose, plan.chosen.devices) == ("openvino", "embedding", ())
+    assert any("GPU found" in reason.text for reason in plan.reasons)
 
 
 @pytest.mark.parametrize(
     "profile", ["openvino-int8-throughput", "tensorrt_llm-fp8-throughput", "torch-bf16-throughput"]
 )
 def test_a_profile_for_text_is_refused_for_vectors(choose: Any, profile: str) -> None:
-    with pytest.raises(UsageError, match=r"gives no text.*openvino_embedding-int8-throughput"):
+    with pytest.raises(UsageError, match=r"gives no text.*openvino-embedding-int8-throughput"):
         choose(profile=profile)
 
 
 def test_a_profile_for_vectors_is_refused_for_text(plan: Any, choose: Any, model: Any) -> None:
     for make in (plan, choose):
-        with pytest.raises(UsageError, match=r"openvino_embedding-int8-throughput"):
-            make(of=model("qwen2.5-0.5b"), profile="openvino_embedding-int8-throughput")
+        with pytest.raises(UsageError, match=r"openvino-embedding-int8-throughput"):
+            make(of=model("qwen2.5-0.5b"), profile="openvino-embedding-int8-throughput")
 
 
 def test_a_cache_cannot_be_wished_for_and_too_long_a_context_neither(choose: Any) -> None:

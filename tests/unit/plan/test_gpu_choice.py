@@ -13,6 +13,8 @@ from stoker.chain import make_plan_for
 from stoker.errors import DoesNotFitError, UnsupportedModelError, UsageError
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.tensorrt_llm.plan.checkpoint import checkpoint_kind
+from stoker.kinds.torch.plan.catalogue import load_torch
+from stoker.kinds.torch.plan.last_choice import plan_kind
 from stoker.plan.choose import choose_plan
 from stoker.plan.render import command_line, plan_document, render_plan
 from stoker.probe.description import load_description
@@ -26,12 +28,12 @@ NVIDIA = load_nvidia()
 
 
 @pytest.fixture
-def choose(profiles, model, wishes):
+def choose(profiles, model, overrides):
     """`choose("llama-3.1-8b", "8xH100", goal="latency")`; `on` takes a machine, `of` a model."""
 
-    def choose(name="", machine="1xL4", on=None, of=None, available=None, **wished):
+    def choose(name="", machine="1xL4", on=None, of=None, available=None, **given):
         here = on or load_description(machine)
-        return choose_plan(here, of or model(name), profiles, NVIDIA, wishes(**wished), available)
+        return choose_plan(here, of or model(name), profiles, NVIDIA, overrides(**given), available)
 
     return choose
 
@@ -51,14 +53,16 @@ def test_busy_gpus_are_left_out_with_the_reason(choose):
     here = with_gpus("4xH100", g0=in_use(30 * GIB), g1=in_use(0), g2=in_use(GIB), g3=in_use(0))
     found = choose("llama-3.1-70b", on=here)
     assert found.chosen.devices == (1, 3)
-    assert any("GPU 0 (NVIDIA H100 80GB HBM3) is left out: it is busy: 30.00 GiB" in line for line in found.reasons)
+    assert any(
+        "GPU 0 (NVIDIA H100 80GB HBM3) is left out: it is busy: 30.00 GiB" in line.text for line in found.reasons
+    )
 
 
 def test_no_gpu_that_is_free_is_the_cpu_s_turn(choose):
     here = with_gpus("1xH100,cpu:16c-64g", g0=in_use(70 * GIB))
     found = choose("llama-3.1-8b", on=here)
     assert found.chosen.engine == "openvino"
-    assert "no GPU is free" in found.reasons[0]
+    assert "no GPU is free" in found.reasons[0].text
     with pytest.raises(DoesNotFitError, match="no GPU is free"):
         choose("llama-3.1-8b", on=with_gpus("1xH100", g0=in_use(70 * GIB)))
 
@@ -106,11 +110,11 @@ def test_mig_instances_serve_alone(choose):
 
 def test_a_gpu_whose_memory_is_not_known_is_left_out(choose):
     here = with_gpus("1xL4,cpu:8c-32g", g0={"memory_total": 0, "memory_free": 0})
-    assert "does not tell how much memory" in choose("qwen2.5-0.5b", on=here).reasons[0]
+    assert "does not tell how much memory" in choose("qwen2.5-0.5b", on=here).reasons[0].text
 
 
 @pytest.mark.parametrize(
-    ("wish", "error", "message"),
+    ("override", "error", "message"),
     [
         ({"tensor_parallel": 3}, UsageError, "3 does not divide 32 attention heads (tensor-parallel may be 1, 2, 4, 8"),
         ({"tensor_parallel": 16}, DoesNotFitError, "the largest that fits: 8 GPUs"),
@@ -132,18 +136,18 @@ def test_a_gpu_whose_memory_is_not_known_is_left_out(choose):
         ({"max_batch_size": 9000, "max_num_tokens": 100}, UsageError, "contradict each other"),
     ],
 )
-def test_wishes_that_cannot_be(choose, wish, error, message):
+def test_overrides_that_cannot_be(choose, override, error, message):
     with pytest.raises(error) as caught:
-        choose("llama-3.1-8b", "8xH100", **wish)
+        choose("llama-3.1-8b", "8xH100", **override)
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("wish", "name"), [({"max_seq_len": 131_072}, "max_seq_len"), ({"max_batch_size": 900}, "max_batch_size")]
+    ("override", "name"), [({"max_seq_len": 131_072}, "max_seq_len"), ({"max_batch_size": 900}, "max_batch_size")]
 )
-def test_a_refused_limit_names_the_largest_that_fits(choose, wish, name):
+def test_a_refused_limit_names_the_largest_that_fits(choose, override, name):
     with pytest.raises(DoesNotFitError, match="the largest that fits") as caught:
-        choose("qwen3-32b" if name == "max_batch_size" else "llama-3.1-70b", "2xRTX-4090", **wish)
+        choose("qwen3-32b" if name == "max_batch_size" else "llama-3.1-70b", "2xRTX-4090", **override)
     largest = int(caught.value.remedy.split()[-1])
     model = "qwen3-32b" if name == "max_batch_size" else "llama-3.1-70b"
     assert getattr(choose(model, "2xRTX-4090", **{name: largest}).chosen, name) == largest
@@ -151,7 +155,7 @@ def test_a_refused_limit_names_the_largest_that_fits(choose, wish, name):
         choose(model, "2xRTX-4090", **{name: largest + 32})
 
 
-def test_wishes_are_kept_and_named_as_sources(choose):
+def test_overrides_are_kept_and_named_as_sources(choose):
     found = choose("llama-3.1-8b", "8xH100", tensor_parallel=2, precision="fp8", max_seq_len=4096, kv_precision="f16")
     chosen, sources = found.chosen, dict(found.sources)
     assert (chosen.tensor_parallel, chosen.precision, chosen.max_seq_len) == (2, "fp8", 4096)
@@ -164,7 +168,7 @@ def test_wishes_are_kept_and_named_as_sources(choose):
 def test_what_cannot_be_built_here_is_rejected_and_the_cpu_serves(choose, available):
     found = choose("llama-3.1-8b", "8xH100", available=available)
     assert found.chosen.engine == "openvino"
-    assert found.reasons[0].startswith(
+    assert found.reasons[0].text.startswith(
         "serving from the CPU, not from NVIDIA H100 80GB HBM3: tensorrt_llm engines need"
     )
     why = {one.profile: one.reason for one in found.rejected}
@@ -183,7 +187,7 @@ def test_only_the_available_kind_is_planned(choose):
 def test_a_precision_of_the_cpu_s_engine_alone_is_served_from_the_cpu(choose):
     found = choose("llama-3.1-8b", "1xH100,cpu:16c-64g", precision="int8")
     assert found.chosen.engine == "openvino"
-    assert found.reasons[0] == "serving from the CPU: only its engine has int8"
+    assert found.reasons[0].text == "serving from the CPU: only its engine has int8"
 
 
 def test_a_machine_without_gpus_is_planned_as_before(choose, plan, machine, model, profiles):
@@ -202,19 +206,19 @@ def test_every_profile_has_its_reason(choose, profiles):
 
 def test_quantising_to_fit_is_said(choose):
     found = choose("llama-3.1-70b", "1xH100")
-    assert any("the plan quantises the checkpoint to make it fit" in line for line in found.reasons)
-    assert any("calibrated on a small text" in line for line in found.reasons)
+    assert any("the plan quantises the checkpoint to make it fit" in line.text for line in found.reasons)
+    assert any("calibrated on a small text" in line.text for line in found.reasons)
 
 
 def test_what_is_in_no_table_is_said(choose):
     found = choose("qwen2.5-72b", "1xRTX-PRO-6000")
-    assert any("is in no table of TensorRT-LLM 1.2.1: it may fail to build" in line for line in found.reasons)
+    assert any("is in no table of TensorRT-LLM 1.2.1: it may fail to build" in line.text for line in found.reasons)
 
 
 def test_a_cache_that_turns_paged_context_attention_off_makes_prompts_one_step(choose):
     found = choose("llama-3.1-8b", "1xH100", kv_precision="int8")
     assert found.chosen.max_num_tokens >= found.chosen.max_seq_len
-    assert any("turns paged context attention off" in line for line in found.reasons)
+    assert any("turns paged context attention off" in line.text for line in found.reasons)
     usual = choose("llama-3.1-8b", "1xH100", kv_precision="fp8", precision="fp8")
     assert usual.chosen.max_num_tokens == 8192
 
@@ -224,7 +228,7 @@ def test_a_cache_that_turns_paged_context_attention_off_makes_prompts_one_step(c
 )
 def test_an_older_driver_than_the_image_s_is_a_warning(choose, driver, warned):
     found = choose("llama-3.1-8b", on=replace(load_description("1xL4"), driver=driver))
-    assert any("is older than the 590.44" in line for line in found.reasons) == warned
+    assert any("is older than the 590.44" in line.text for line in found.reasons) == warned
 
 
 def test_host_memory_is_checked_where_it_is_known(choose):
@@ -234,9 +238,9 @@ def test_host_memory_is_checked_where_it_is_known(choose):
     why = {one.profile: one.reason for one in small.rejected}["tensorrt_llm-bf16-throughput"]
     assert why.startswith("building tensorrt_llm takes at least 32.91 GiB of host memory (2.2 times the weights)")
     unknown = choose("llama-3.1-70b", "8xH100")
-    assert any("says nothing of its host: not checked" in line for line in unknown.reasons)
+    assert any("says nothing of its host: not checked" in line.text for line in unknown.reasons)
     between = choose("llama-3.1-8b", "1xH100,cpu:16c-36g")
-    assert any("which may be too little" in line for line in between.reasons)
+    assert any("which may be too little" in line.text for line in between.reasons)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +258,7 @@ def test_host_memory_is_checked_where_it_is_known(choose):
 def test_a_checkpoint_s_own_quantisation_is_kept(choose, model, quantization, machine, engine, precision):
     found = choose(of=model("llama-3.1-8b", quantization=quantization), machine=machine)
     assert (found.chosen.engine, found.chosen.precision) == (engine, precision)
-    assert any("the checkpoint is" in line and "numbers are kept" in line for line in found.reasons)
+    assert any("the checkpoint is" in line.text and "numbers are kept" in line.text for line in found.reasons)
     if quantization.group_size and precision.startswith("int4"):
         assert found.chosen.group_size == quantization.group_size
 
@@ -300,7 +304,7 @@ def test_the_gate_of_architectures(choose, model, architecture, engine):
 
 
 @pytest.mark.parametrize(
-    ("name", "machine", "wished"),
+    ("name", "machine", "given"),
     [
         ("llama-3.1-70b", "8xH100", {}),
         ("llama-3.1-70b", "4xA10G", {}),
@@ -308,8 +312,8 @@ def test_the_gate_of_architectures(choose, model, architecture, engine):
         ("llama-3.1-8b", "8xH100", {"goal": "latency"}),
     ],
 )
-def test_the_spelled_out_command_gives_the_same_plan(choose, name, machine, wished):
-    first = choose(name, machine, **wished)
+def test_the_spelled_out_command_gives_the_same_plan(choose, name, machine, given):
+    first = choose(name, machine, **given)
     words = shlex.split(command_line(first))
     flags = {flag[2:].replace("-", "_"): value for flag, value in zip(words[3::2], words[4::2], strict=True)}
     again = choose(name, machine, **{key: int(value) if value.isdigit() else value for key, value in flags.items()})
@@ -367,10 +371,10 @@ NAMES = ("smollm2-135m", "qwen2.5-7b", "gemma-2-27b", "llama-3.1-70b", "qwen3-30
     context=st.none() | st.integers(1, 4096),
 )
 @settings(max_examples=60)
-def test_plans_hold_what_they_promise(model, profiles, wishes, name, product, count, used, goal, context):
+def test_plans_hold_what_they_promise(model, profiles, overrides, name, product, count, used, goal, context):
     found = load_description(f"{count}x{product}")
     gpus = tuple(replace(gpu, memory_free=int(gpu.memory_total * (1 - used))) for gpu in found.gpus)
-    asked = wishes(goal=goal, **({"max_seq_len": context} if context else {}))
+    asked = overrides(goal=goal, **({"max_seq_len": context} if context else {}))
     try:
         plan = choose_plan(replace(found, gpus=gpus), model(name), profiles, NVIDIA, asked)
     except DoesNotFitError:
@@ -378,7 +382,14 @@ def test_plans_hold_what_they_promise(model, profiles, wishes, name, product, co
     memory, chosen = plan.memory, plan.chosen
     assert plan == choose_plan(replace(found, gpus=gpus), model(name), profiles, NVIDIA, asked)
     assert memory.total <= memory.limit <= gpus[0].memory_free
-    assert memory.kv_blocks * memory.kv_block_tokens >= chosen.max_seq_len
+    assert memory.kv.tokens >= chosen.max_seq_len
     assert chosen.max_num_tokens >= chosen.max_batch_size
     assert chosen.tensor_parallel * chosen.pipeline_parallel == len(set(chosen.devices)) <= count
     assert context in (None, chosen.max_seq_len)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch", "nothing-like-it"])
+def test_an_engine_that_would_not_be_taken_is_refused_with_what_would(profiles, model, overrides, engine):
+    asked = overrides(engine=engine)
+    with pytest.raises(UsageError, match=f"--engine {engine}.*tensorrt_llm would serve it"):
+        plan_kind(load_description("1xL4"), model("llama-3.1-8b"), profiles, NVIDIA, load_torch(), asked)

@@ -38,13 +38,13 @@ def test_the_published_log_is_reproduced():
     model = build("llama-3.1-8b", **LLAMA_2_7B)
     profile = PROFILES["tensorrt_llm-fp8-throughput"]
     found = budget(model, profile, "fp8", Load(256, 8192, 2048), ONE, int(79.10 * GIB))
-    assert found.kv_bytes_per_token == 262_144
+    assert found.kv.bytes_per_token == 262_144
     assert found.weights == pytest.approx(6695 * MIB, rel=0.05)
     assert found.activations == pytest.approx(1134.01 * MIB, rel=0.05)
     assert found.runtime == pytest.approx((43.29 + 180.30) * MIB, rel=0.05)
-    assert found.limit - (found.total - found.kv_cache) == pytest.approx(70.48 * GIB, rel=0.05)
-    assert found.kv_cache == pytest.approx(63.44 * GIB, rel=0.05)
-    assert found.kv_blocks * found.kv_block_tokens == pytest.approx(259_840, rel=0.05)
+    assert found.limit - (found.total - found.kv.bytes) == pytest.approx(70.48 * GIB, rel=0.05)
+    assert found.kv.bytes == pytest.approx(63.44 * GIB, rel=0.05)
+    assert found.kv.tokens == pytest.approx(259_840, rel=0.05)
 
 
 def test_the_buffers_of_a_large_batch_are_those_of_the_other_published_log():

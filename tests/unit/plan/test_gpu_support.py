@@ -14,7 +14,7 @@ from stoker.kinds.tensorrt_llm.plan.devices import pools
 from stoker.kinds.tensorrt_llm.plan.rules import WEIGHTS
 from stoker.kinds.tensorrt_llm.plan.selection import Question, judge
 from stoker.kinds.tensorrt_llm.plan.support import support_tables
-from stoker.plan.types import Wishes
+from stoker.plan.types import Overrides
 from stoker.probe.description import load_description
 from stoker.resolve.model import Model, Quantization
 
@@ -73,9 +73,9 @@ def of_family(one: Model, family: str, quantization: Quantization | None) -> Mod
 
 
 def offered(pool: Any, one: Model) -> set[tuple[str, str]]:
-    question = Question(pool, one, Wishes(), "throughput", CATALOGUE)
+    question = Question(pool, one, Overrides(), "throughput", CATALOGUE)
     return {
         (each.profile.kind.name, each.profile.precision)
         for each in judge(question)
-        if each.obstacle is None or each.obstacle.by_wish
+        if each.obstacle is None or each.obstacle.by_override
     }

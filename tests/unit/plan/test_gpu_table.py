@@ -85,13 +85,13 @@ def test_the_table_covers_models_and_machines():
 @every_gpu_plan
 def test_the_budget_adds_up_and_stays_below_what_is_free(case, plan):
     memory, chosen = plan.memory, plan.chosen
-    lines = (memory.weights, memory.activations, memory.runtime, memory.kv_cache, memory.context, memory.communication)
+    lines = (memory.weights, memory.activations, memory.runtime, memory.kv.bytes, memory.context, memory.communication)
     assert all(line > 0 for line in lines[:5])
     assert (memory.communication > 0) == (len(chosen.devices) > 1)
     assert sum(lines) == memory.total <= memory.limit
     assert memory.limit <= min(plan.machine.gpus[index].memory_free for index in chosen.devices)
-    assert memory.kv_cache <= 0.9 * (memory.limit - (memory.total - memory.kv_cache))
-    assert memory.kv_blocks * 32 >= max(chosen.max_seq_len, chosen.max_batch_size)
+    assert memory.kv.bytes <= 0.9 * (memory.limit - (memory.total - memory.kv.bytes))
+    assert memory.kv.blocks * 32 >= max(chosen.max_seq_len, chosen.max_batch_size)
 
 
 @every_gpu_plan
@@ -123,7 +123,7 @@ def test_a_token_of_cache_is_what_the_configuration_says(case, plan):
     found, chosen = plan.model.architecture, plan.chosen
     layers = -(-found.layers // chosen.pipeline_parallel)
     heads = -(-found.kv_heads // chosen.tensor_parallel)
-    assert plan.memory.kv_bytes_per_token == 2 * layers * heads * found.head_size * WIDTH[chosen.kv_precision]
+    assert plan.memory.kv.bytes_per_token == 2 * layers * heads * found.head_size * WIDTH[chosen.kv_precision]
 
 
 @every_gpu_plan
@@ -158,7 +158,7 @@ def test_larger_gpus_never_serve_less(model):
             if less is None:
                 continue
             assert more is not None
-            assert more.memory.kv_blocks >= less.memory.kv_blocks
+            assert more.memory.kv.blocks >= less.memory.kv.blocks
             assert more.chosen.max_seq_len >= less.chosen.max_seq_len
 
 
@@ -191,12 +191,12 @@ def test_the_arithmetic_in_the_documentation_is_right_and_is_the_plan_s(model, m
     text = PLANNING.read_text().partition(title)[2].partition("\n**")[0]
     sums = re.findall(r"^    (weights|activations|runtime|KV token|KV cache)\s.*=\s+([\d,]+)$", text, re.MULTILINE)
     found = {name: int(value.replace(",", "")) for name, value in sums}
-    wish = {"precision": "nvfp4"} if "NVFP4" in title else {}
-    memory = gpu_table.plan_of({"model": model, "machine": machine, **wish}).memory
+    override = {"precision": "nvfp4"} if "NVFP4" in title else {}
+    memory = gpu_table.plan_of({"model": model, "machine": machine, **override}).memory
     assert {"weights", "activations", "runtime", "KV cache"} <= set(found)
     assert found["weights"] == memory.weights
     assert found["activations"] == memory.activations
     assert found["runtime"] == memory.runtime
-    assert found["KV cache"] == memory.kv_cache
-    assert found.get("KV token", memory.kv_bytes_per_token) == memory.kv_bytes_per_token
+    assert found["KV cache"] == memory.kv.bytes
+    assert found.get("KV token", memory.kv.bytes_per_token) == memory.kv.bytes_per_token
     check_arithmetic(text)

@@ -15,7 +15,7 @@ from stoker.kinds.torch.plan.catalogue import load_torch
 from stoker.kinds.torch.plan.last_choice import plan_any
 from stoker.origin import Origin, Sourced
 from stoker.plan.choose import choose_plan
-from stoker.plan.types import Plan, Wishes
+from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.probe.machine import Machine
 
@@ -39,8 +39,8 @@ def plan(profiles, model) -> Callable[..., Plan]:
     nvidia = load_nvidia()
 
     def planned(machine: Machine, name: str, goal: str = "throughput", available=None) -> Plan:
-        wishes = Wishes(goal=Sourced(goal, Origin.FLAG, "--goal"))
-        return choose_plan(machine, model(name), profiles, nvidia, wishes, available)
+        overrides = Overrides(goal=Sourced(goal, Origin.FLAG, "--goal"))
+        return choose_plan(machine, model(name), profiles, nvidia, overrides, available)
 
     return planned
 
@@ -93,15 +93,15 @@ def test_405b_does_not_fit_one_gpu(plan, machine: Machine) -> None:
 def test_an_installation_without_gpu_engines_serves_from_the_cpu_and_says_why(plan) -> None:
     found = plan(H200, "llama-3.2-1b", available=frozenset({"openvino"}))
     assert found.chosen.engine == "openvino"
-    assert "tensorrt_llm engines need TensorRT-LLM 1.2.1, which is not installed here" in found.reasons[0]
+    assert "tensorrt_llm engines need TensorRT-LLM 1.2.1, which is not installed here" in found.reasons[0].text
 
 
 def test_with_pytorch_alone_a_gpu_still_comes_before_the_cpu(profiles, model, tmp_path: Path) -> None:
     available = frozenset({"openvino", "torch"})
-    plan = plan_any(H100, model("llama-3.1-8b"), profiles, load_nvidia(), load_torch(), Wishes(), available)
+    plan = plan_any(H100, model("llama-3.1-8b"), profiles, load_nvidia(), load_torch(), Overrides(), available)
     assert (plan.chosen.engine, plan.chosen.precision, plan.chosen.devices) == ("torch", "bf16", (0,))
-    assert "the last choice: tensorrt_llm engines need TensorRT-LLM 1.2.1" in plan.reasons[0]
-    assert "serving from the CPU" not in "".join(plan.reasons)
+    assert "the last choice: tensorrt_llm engines need TensorRT-LLM 1.2.1" in plan.reasons[0].text
+    assert "serving from the CPU" not in "".join(map(str, plan.reasons))
     assert build_site(plan, tmp_path, "key").gpus == plan.device_uuids
 
 

@@ -66,7 +66,7 @@ def test_the_document_s_memory_adds_up(plan):
 
 
 @pytest.mark.parametrize(
-    ("name", "memory", "wished"),
+    ("name", "memory", "given"),
     [
         ("llama-3.1-8b", 8, {}),
         ("llama-3.1-8b", 9.8, {"precision": "int8"}),
@@ -74,8 +74,8 @@ def test_the_document_s_memory_adds_up(plan):
         ("qwen2.5-0.5b", 16, {"goal": "latency", "kv_precision": "f16"}),
     ],
 )
-def test_the_spelled_out_command_gives_the_same_plan(plan, name, memory, wished):
-    first = plan(name, memory, **wished)
+def test_the_spelled_out_command_gives_the_same_plan(plan, name, memory, given):
+    first = plan(name, memory, **given)
     words = shlex.split(command_line(first))
     assert words[:3] == ["stoker", "serve", f"org/{name}"]
     flags = {flag[2:].replace("-", "_"): value for flag, value in zip(words[3::2], words[4::2], strict=True)}

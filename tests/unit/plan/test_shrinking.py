@@ -10,7 +10,7 @@ def test_the_batch_gives_way_before_the_context(plan):
     found = plan("llama-3.1-8b", 12, precision="int8")
     assert found.chosen.max_seq_len == 8192
     assert 4 <= found.chosen.max_batch_size < 64
-    assert any("batch shrunk from 64 to" in reason for reason in found.reasons)
+    assert any("batch shrunk from 64 to" in reason.text for reason in found.reasons)
     assert dict(found.sources)["max_batch_size"] == "planner"
 
 
@@ -19,7 +19,7 @@ def test_the_context_gives_way_next(plan):
     assert 4 <= found.chosen.max_batch_size < 8
     assert 4096 <= found.chosen.max_seq_len < 8192
     assert found.chosen.max_seq_len % 256 == 0
-    assert any("context shrunk from 8,192 to" in reason for reason in found.reasons)
+    assert any("context shrunk from 8,192 to" in reason.text for reason in found.reasons)
     assert dict(found.sources)["max_seq_len"] == "planner"
 
 
@@ -33,7 +33,7 @@ def test_then_the_batch_and_the_rest_of_the_context(plan):
         plan("llama-3.1-8b", 8.9, precision="int8")
 
 
-def test_a_wish_is_never_shrunk(plan):
+def test_an_override_is_never_shrunk(plan):
     found = plan("llama-3.1-8b", 12, max_seq_len=16_384, max_batch_size=3, max_num_tokens=100)
     assert (found.chosen.max_seq_len, found.chosen.max_batch_size, found.chosen.max_num_tokens) == (16_384, 3, 100)
     assert dict(found.sources)["max_seq_len"] == "flag --max-seq-len"
@@ -45,12 +45,12 @@ def test_a_large_batch_raises_the_tokens_of_a_step(plan):
 
 
 @pytest.mark.parametrize(
-    ("wish", "name"),
+    ("override", "name"),
     [({"max_seq_len": 131_072}, "max_seq_len"), ({"max_batch_size": 3000}, "max_batch_size")],
 )
-def test_a_refused_limit_names_the_largest_that_fits(plan, wish, name):
+def test_a_refused_limit_names_the_largest_that_fits(plan, override, name):
     with pytest.raises(DoesNotFitError, match="the largest that fits") as caught:
-        plan("llama-3.1-8b", 16, **wish)
+        plan("llama-3.1-8b", 16, **override)
     largest = int(str(caught.value).split()[-1].rstrip(")"))
     flag = "--" + name.replace("_", "-")
     assert f"the largest that fits: {flag} {largest}" in caught.value.remedy
@@ -81,7 +81,7 @@ def test_a_model_that_is_too_large_says_how_much_it_needs(plan):
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("override", "message"),
     [
         ({"precision": "int9"}, "--precision: unknown precision 'int9' (did you mean int8?)"),
         ({"profile": "openvino-int8"}, "did you mean openvino-int8-latency?"),
@@ -98,9 +98,9 @@ def test_a_model_that_is_too_large_says_how_much_it_needs(plan):
         ({"kv_precision": "fp8"}, "openvino-int8-throughput offers u8, bf16, f16, f32"),
     ],
 )
-def test_wishes_that_make_no_sense(plan, wish, message):
+def test_overrides_that_make_no_sense(plan, override, message):
     with pytest.raises(UsageError) as caught:
-        plan("llama-3.1-8b", **wish)
+        plan("llama-3.1-8b", **override)
     assert message in str(caught.value)
 
 
@@ -112,7 +112,7 @@ def test_parallelism_is_refused_on_a_cpu(plan, name):
 
 
 @pytest.mark.parametrize(
-    ("quantization", "wish", "error", "message"),
+    ("quantization", "override", "error", "message"),
     [
         (Quantization("awq", 4, 128), {"precision": "int8"}, UsageError, "is awq already"),
         (Quantization("awq", 4, 128), {"precision": "int4_gptq"}, UsageError, "possible here: int4_awq"),
@@ -121,10 +121,10 @@ def test_parallelism_is_refused_on_a_cpu(plan, name):
     ],
 )
 def test_quantised_checkpoints_are_not_quantised_again(
-    plan, model, quantization, wish, error: type[StokerError], message
+    plan, model, quantization, override, error: type[StokerError], message
 ):
     with pytest.raises(error, match=message):
-        plan(of=model("llama-3.1-8b", quantization=quantization), **wish)
+        plan(of=model("llama-3.1-8b", quantization=quantization), **override)
 
 
 def test_hardware_that_lacks_what_is_needed(plan, machine):

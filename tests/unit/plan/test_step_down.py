@@ -10,7 +10,7 @@ import pytest
 from stoker import chain
 from stoker.chain import following_plan, make_plan_for
 from stoker.plan.step_down import stepped_down
-from stoker.plan.types import Chosen, MemoryBudget, Plan
+from stoker.plan.types import Chosen, KvPool, MemoryBudget, Plan, Reason
 from stoker.probe.description import load_description
 from stoker.probe.machine import Cpu, Machine
 from stoker.progress import Silent
@@ -19,28 +19,29 @@ from stoker.settings.layers import load_settings
 
 CPU = Cpu("x86_64", "A processor", 4, None, 1 << 34, 1 << 34, 1 << 33, ("avx2",))
 MODEL = Model("m", "m", "r", Architecture("L", "llama", 1, 64, 64, 1, 1, 64, 256, 2048), Weights(1, {}), {})
-CHOSEN = Chosen("p", "openvino", "int8", "u8", "f32", 1, 1, (), 16, 256, 1024, 4)
-MEMORY = MemoryBudget(100, 10, 10, 256 * 32 * 2, 2, 32, 256, 1 << 30)
-PLAN = Plan(Machine("here", CPU), MODEL, CHOSEN, MEMORY, (), ("first",), ())
+CHOSEN = Chosen("p", "openvino", "text", "int8", "u8", "f32", 1, 1, (), 16, 256, 1024, 4)
+FIRST = Reason("first", "first")
+MEMORY = MemoryBudget(100, 10, 10, KvPool(256, 32, 2), 1 << 30)
+PLAN = Plan(Machine("here", CPU), MODEL, CHOSEN, MEMORY, (), (FIRST,), ())
 
 
 def test_half_the_batch_and_half_the_cache() -> None:
     smaller = stepped_down(PLAN, "it died")
     assert smaller is not None
-    assert (smaller.chosen.max_batch_size, smaller.memory.kv_blocks) == (8, 128)
-    assert smaller.memory.kv_cache == MEMORY.kv_cache // 2
+    assert (smaller.chosen.max_batch_size, smaller.memory.kv.blocks) == (8, 128)
+    assert smaller.memory.kv.bytes == MEMORY.kv.bytes // 2
     assert smaller.memory.total < PLAN.memory.total
-    assert smaller.reasons == ("first", "it died: 8 sequences at once instead of 16, 128 KV blocks")
+    assert smaller.reasons == (FIRST, Reason("step_down", "it died: 8 sequences at once instead of 16, 128 KV blocks"))
     assert replace(smaller.chosen, max_batch_size=16) == CHOSEN
 
 
 def test_it_ends_at_one_longest_sequence() -> None:
     plans, plan = [], PLAN
     while (smaller := stepped_down(plan, "it died")) is not None:
-        plans.append((smaller.chosen.max_batch_size, smaller.memory.kv_blocks))
+        plans.append((smaller.chosen.max_batch_size, smaller.memory.kv.blocks))
         plan = smaller
     assert plans == [(8, 128), (4, 64), (2, 32), (1, 32)]
-    assert plans[-1][1] * MEMORY.kv_block_tokens >= CHOSEN.max_seq_len
+    assert plans[-1][1] * MEMORY.kv.block_tokens >= CHOSEN.max_seq_len
 
 
 def profiles_in_turn(tmp_path: Path, machine: str, **flags: str) -> list[Plan]:
@@ -74,4 +75,4 @@ def test_what_was_given_up_is_said_first_and_not_planned_again(tmp_path: Path) -
     given_up = {"openvino-int8-throughput": "openvino-int8-throughput was given up: it died"}
     plan = make_plan_for(settings, Silent(), machine=load_description("cpu:8c-16g"), given_up=given_up)
     assert plan.chosen.precision == "int4"
-    assert plan.reasons[0] == given_up["openvino-int8-throughput"]
+    assert plan.reasons[0].text == given_up["openvino-int8-throughput"]

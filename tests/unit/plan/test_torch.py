@@ -30,12 +30,10 @@ Choose = Callable[..., Plan]
 
 
 @pytest.fixture
-def choose(profiles: Any, machine: Any, model: Any, wishes: Any) -> Choose:
-    def choose(
-        name: str = "qwen2.5-0.5b", on: Any = None, of: Any = None, available: Any = None, **wished: Any
-    ) -> Plan:
+def choose(profiles: Any, machine: Any, model: Any, overrides: Any) -> Choose:
+    def choose(name: str = "qwen2.5-0.5b", on: Any = None, of: Any = None, available: Any = None, **given: Any) -> Plan:
         here = load_description(on) if isinstance(on, str) else on or machine(64)
-        return plan_any(here, of or model(name), profiles, load_nvidia(), TORCH, wishes(**wished), available)
+        return plan_any(here, of or model(name), profiles, load_nvidia(), TORCH, overrides(**given), available)
 
     return choose
 
@@ -53,8 +51,8 @@ def test_one_that_no_builder_knows_is_not_and_the_plan_says_why(choose: Choose, 
     plan = choose(of=unknown)
     assert (plan.chosen.engine, plan.chosen.profile) == ("torch", "torch-bf16-throughput")
     assert plan.chosen.devices == ()
-    assert "the last choice" in plan.reasons[0]
-    assert "StableLmForCausalLM" in plan.reasons[0]
+    assert "the last choice" in plan.reasons[0].text
+    assert "StableLmForCausalLM" in plan.reasons[0].text
     assert any(one.profile == "openvino-int8-throughput" for one in plan.rejected)
 
 
@@ -69,8 +67,8 @@ def test_without_pytorch_it_is_refused(choose: Choose, unknown: Model) -> None:
 def test_a_gpu_that_tensorrt_llm_no_longer_serves(choose: Choose, gpu: str, precision: str) -> None:
     plan = choose(on=f"{gpu},cpu:16c-64g")
     assert (plan.chosen.engine, plan.chosen.precision, plan.chosen.devices) == ("torch", precision, (0,))
-    assert "compute capability 8.0" in plan.reasons[0]
-    assert any("bf16 needs 8.0" in reason for reason in plan.reasons)
+    assert "compute capability 8.0" in plan.reasons[0].text
+    assert any("bf16 needs 8.0" in reason.text for reason in plan.reasons)
     with pytest.raises(DoesNotFitError, match="bf16 needs 8.0"):
         choose(on=f"{gpu},cpu:16c-64g", profile="torch-bf16-throughput")
 
@@ -83,7 +81,7 @@ def test_a_gpu_that_tensorrt_llm_serves_is_left_to_it(choose: Choose) -> None:
 def test_where_its_tools_are_missing_the_gpu_still_comes_before_the_cpu(choose: Choose) -> None:
     plan = choose(on="H100-80GB,cpu:16c-64g", available=frozenset({"openvino", "torch"}))
     assert (plan.chosen.engine, plan.chosen.devices) == ("torch", (0,))
-    assert "the last choice" in plan.reasons[0]
+    assert "the last choice" in plan.reasons[0].text
 
 
 def test_what_one_gpu_cannot_hold_is_divided_over_the_fewest_that_can(choose: Choose) -> None:
@@ -92,12 +90,14 @@ def test_what_one_gpu_cannot_hold_is_divided_over_the_fewest_that_can(choose: Ch
     plan = choose("llama-3.1-70b", **bf16)
     assert (plan.chosen.tensor_parallel, plan.chosen.devices) == (2, (0, 1))
     assert plan.memory.total <= plan.memory.limit
-    assert any("tensor parallel 2" in reason and "one of them cannot hold" in reason for reason in plan.reasons)
+    assert any(
+        "tensor parallel 2" in reason.text and "one of them cannot hold" in reason.text for reason in plan.reasons
+    )
     two = choose("llama-3.1-8b", **bf16, tensor_parallel=2)
     one = choose("llama-3.1-8b", **bf16)
     assert two.chosen.devices == (0, 1)
     assert one.memory.weights / 2 < two.memory.weights < one.memory.weights
-    assert two.memory.kv_bytes_per_token < one.memory.kv_bytes_per_token
+    assert two.memory.kv.bytes_per_token < one.memory.kv.bytes_per_token
     assert (one.memory.communication, two.memory.communication > 0) == (0, True)
 
 
@@ -114,8 +114,8 @@ def test_only_sizes_that_divide_the_heads(choose: Choose) -> None:
 
 
 def test_a_cpu_has_ranks_only_when_they_are_asked_for(choose: Choose, machine: Any) -> None:
-    wished = {"on": machine(64, cores=2), "profile": "torch-f32-throughput"}
-    plan, alone = choose(**wished, tensor_parallel=2), choose(**wished)
+    given = {"on": machine(64, cores=2), "profile": "torch-f32-throughput"}
+    plan, alone = choose(**given, tensor_parallel=2), choose(**given)
     assert (plan.chosen.tensor_parallel, plan.chosen.devices, alone.chosen.tensor_parallel) == (2, (), 1)
     assert plan.memory.limit == alone.memory.limit // 2
     assert ("tensor-parallel", "2") in pinned(plan)
@@ -132,8 +132,8 @@ def test_an_amd_gpu_is_torch_s_alone_in_the_type_that_its_target_computes_in(
 ) -> None:
     plan = choose(on=gpu)
     assert (plan.chosen.engine, plan.chosen.precision, plan.chosen.devices) == ("torch", precision, (0,))
-    assert "has no compiled engine: TensorRT-LLM is NVIDIA's" in plan.reasons[0]
-    assert any("and bf16 needs gfx90a" in reason for reason in plan.reasons) == (precision == "f16")
+    assert "has no compiled engine: TensorRT-LLM is NVIDIA's" in plan.reasons[0].text
+    assert any("and bf16 needs gfx90a" in reason.text for reason in plan.reasons) == (precision == "f16")
     with pytest.raises(StokerError, match="int4"):
         choose(on=gpu, profile="torch-int4-throughput")
 
@@ -148,7 +148,7 @@ def test_amd_s_gpus_share_a_model_that_one_cannot_hold(choose: Choose) -> None:
 def test_without_pytorch_an_amd_gpu_is_left_for_the_cpu_with_the_reason(choose: Choose) -> None:
     plan = choose(on="MI300X,cpu:16c-64g", available=frozenset({"openvino"}))
     assert plan.chosen.engine == "openvino"
-    assert "has no compiled engine" in plan.reasons[0]
+    assert "has no compiled engine" in plan.reasons[0].text
 
 
 def test_beside_an_nvidia_gpu_the_compiled_engine_takes_that_one(choose: Choose) -> None:
@@ -162,13 +162,13 @@ def test_beside_an_nvidia_gpu_the_compiled_engine_takes_that_one(choose: Choose)
 def test_the_plan_fits_and_holds_one_sequence_of_full_length(choose: Choose, machine: Any, memory: int) -> None:
     plan = choose(on=machine(memory), profile="torch-bf16-throughput")
     assert plan.memory.total <= plan.memory.limit
-    assert plan.memory.kv_blocks * plan.memory.kv_block_tokens >= plan.chosen.max_seq_len
+    assert plan.memory.kv.blocks * plan.memory.kv.block_tokens >= plan.chosen.max_seq_len
 
 
 def test_a_processor_without_bf16_computes_in_f32(choose: Choose, machine: Any, unknown: Model) -> None:
     plan = choose(on=machine(64, isa=("avx2",)), of=unknown)
     assert plan.chosen.precision == "f32"
-    assert any("not the checkpoint's own" in reason for reason in plan.reasons)
+    assert any("not the checkpoint's own" in reason.text for reason in plan.reasons)
 
 
 def test_quantised_while_loaded_only_on_request(choose: Choose, unknown: Model) -> None:
@@ -181,7 +181,7 @@ def test_quantised_while_loaded_only_on_request(choose: Choose, unknown: Model) 
 
 
 @pytest.mark.parametrize(
-    ("wished", "error", "words"),
+    ("given", "error", "words"),
     [
         ({"kv_precision": "f16"}, UsageError, "keeps its cache in what it computes in"),
         ({"precision": "int8"}, UsageError, "contradict each other"),
@@ -189,9 +189,9 @@ def test_quantised_while_loaded_only_on_request(choose: Choose, unknown: Model) 
         ({"tensor_parallel": 3}, UsageError, "3 does not divide 14 attention heads"),
     ],
 )
-def test_wishes_that_it_cannot_grant(choose: Choose, wished: Any, error: type[StokerError], words: str) -> None:
+def test_overrides_that_it_cannot_grant(choose: Choose, given: Any, error: type[StokerError], words: str) -> None:
     with pytest.raises(error) as caught:
-        choose(profile="torch-bf16-throughput", **wished)
+        choose(profile="torch-bf16-throughput", **given)
     assert words in str(caught.value)
 
 
@@ -221,8 +221,8 @@ def test_the_arithmetic_in_the_documentation_is_right_and_is_the_plan_s(choose: 
     assert found == {
         "weights": memory.weights,
         "activations": memory.activations,
-        "KV token": memory.kv_bytes_per_token,
-        "KV cache": memory.kv_cache,
+        "KV token": memory.kv.bytes_per_token,
+        "KV cache": memory.kv.bytes,
     }
     assert f"{memory.runtime:,}, and {memory.communication:,} of communication" in text
     check_arithmetic(text)

@@ -17,7 +17,7 @@ from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.torch.plan.catalogue import load_torch
 from stoker.kinds.torch.plan.last_choice import plan_any
 from stoker.plan.catalogue import load_catalogue
-from stoker.plan.types import Plan, Wishes
+from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.progress import Silent
 from stoker.resolve.model import Model
@@ -52,10 +52,10 @@ def resolved(path: Path, folder: Path, weights: bool = True) -> Model:
     return resolve(str(path), folder / "cache", Silent(), weights=weights)
 
 
-def planned(model: Model, machine: str, gpus: bool = True, **wished: Any) -> Plan:
+def planned(model: Model, machine: str, gpus: bool = True, **given: Any) -> Plan:
     kinds = frozenset({"openvino", "torch", *(["tensorrt_llm"] if gpus else [])})
     here = load_description(machine)
-    return plan_any(here, model, load_catalogue(), load_nvidia(), load_torch(), Wishes(**wished), kinds)
+    return plan_any(here, model, load_catalogue(), load_nvidia(), load_torch(), Overrides(**given), kinds)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -88,11 +88,11 @@ def test_elsewhere_it_says_that_it_takes_a_gpu_and_its_image_or_an_export(machin
     assert "export it" in caught.value.remedy
 
 
-@pytest.mark.parametrize("wish", ["precision=fp8", "kv_precision=fp8"])
-def test_it_is_not_quantised(wish, tmp_path):
+@pytest.mark.parametrize("override", ["precision=fp8", "kv_precision=fp8"])
+def test_it_is_not_quantised(override, tmp_path):
     from stoker.origin import Origin, Sourced
 
-    name, _, value = wish.partition("=")
+    name, _, value = override.partition("=")
     model = resolved(make_archive(tmp_path, files_of()), tmp_path)
     with pytest.raises(StokerError):
         planned(model, "1xH100,cpu:8c-64g", **{name: Sourced(value, Origin.FLAG, f"--{name}")})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stoker.errors import UsageError
-from stoker.plan.types import Wishes
+from stoker.plan.types import Overrides
 from stoker.settings import SETTINGS, Origin, Sourced, load_settings
 
 
@@ -91,12 +91,12 @@ def test_model_is_named_by_its_argument():
     assert load_settings({"model": "demo"}, {})["model"] == Sourced("demo", Origin.FLAG, "MODEL")
 
 
-def test_wishes_hold_only_what_was_given(write):
-    assert load_settings({}, {}).wishes() == Wishes()
+def test_overrides_hold_only_what_was_given(write):
+    assert load_settings({}, {}).overrides() == Overrides()
 
-    wishes = load_settings({"max-seq-len": "8k"}, {"STOKER_KV_PRECISION": "u8"}, write("goal: latency")).wishes()
+    overrides = load_settings({"max-seq-len": "8k"}, {"STOKER_KV_PRECISION": "u8"}, write("goal: latency")).overrides()
 
-    assert wishes == Wishes(
+    assert overrides == Overrides(
         goal=Sourced("latency", Origin.FILE, "stoker.yaml: goal"),
         kv_precision=Sourced("u8", Origin.ENVIRONMENT, "STOKER_KV_PRECISION"),
         max_seq_len=Sourced(8192, Origin.FLAG, "--max-seq-len"),

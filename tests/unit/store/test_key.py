@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from stoker.plan.types import Chosen, MemoryBudget, Plan
+from stoker.plan.types import Chosen, KvPool, MemoryBudget, Plan
 from stoker.probe.machine import Cpu, Machine
 from stoker.resolve.model import Architecture, Model, Weights
 from stoker.store.key import engine_key, key_inputs
 
 CPU = Cpu("x86_64", "A processor", 4, None, 1 << 34, 1 << 34, 1 << 33, ("avx2", "avx512"))
-CHOSEN = Chosen("p", "openvino", "int8", "u8", "f32", 1, 1, (), 16, 256, 2048, 4)
+CHOSEN = Chosen("p", "openvino", "text", "int8", "u8", "f32", 1, 1, (), 16, 256, 2048, 4)
 MODEL = Model(
     "Qwen/Qwen2.5-0.5B-Instruct",
     "Qwen/Qwen2.5-0.5B-Instruct",
@@ -19,7 +19,7 @@ MODEL = Model(
     Weights(1, {"BF16": 2}),
     {},
 )
-PLAN = Plan(Machine("here", CPU), MODEL, CHOSEN, MemoryBudget(0, 0, 0, 0, 0, 32, 0, 0), (), (), ())
+PLAN = Plan(Machine("here", CPU), MODEL, CHOSEN, MemoryBudget(0, 0, 0, KvPool(0, 32, 0), 0), (), (), ())
 VERSIONS = {"openvino": "1", "numpy": "2"}
 
 

@@ -100,7 +100,7 @@ _POOLED_INTRODUCTION = (
     "",
     "## Vectors and scores",
     "",
-    "Of the `openvino_embedding` kind; the other endpoints are a 400 there that says what the model is for.",
+    "Of models for embeddings and reranking; the other endpoints are a 400 there that says what the model is for.",
     "",
 )
 

@@ -13,7 +13,7 @@ from stoker.kinds.tensorrt_llm.plan.host import ranks_at_once
 from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
-from stoker.plan.types import Plan, Wishes
+from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts, quantization_facts
 from stoker.resolve.model import Model
@@ -34,13 +34,13 @@ def model_of(name: str, quantization: dict[str, Any] | None = None) -> Model:
     )  # fmt: skip
 
 
-def plan_of(model: Model, machine: str, **wished: Any) -> Plan:
+def plan_of(model: Model, machine: str, **given: Any) -> Plan:
     """On a machine with enough of a host. Raises what the planner refuses it with."""
-    wishes = Wishes(**{name: Sourced(value, Origin.FLAG, f"--{name}") for name, value in wished.items()})
+    overrides = Overrides(**{name: Sourced(value, Origin.FLAG, f"--{name}") for name, value in given.items()})
     here = load_description(f"{machine},cpu:64c-2000g")
-    plan = choose_plan(here, model, PROFILES, NVIDIA, wishes, frozenset({"tensorrt_llm"}))
+    plan = choose_plan(here, model, PROFILES, NVIDIA, overrides, frozenset({"tensorrt_llm"}))
     if plan.chosen.engine != "tensorrt_llm":
-        raise DoesNotFitError(plan.reasons[0])
+        raise DoesNotFitError(plan.reasons[0].text)
     return plan
 
 

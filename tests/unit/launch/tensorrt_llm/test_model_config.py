@@ -58,7 +58,7 @@ def test_the_python_models_config_parses_too():
 
 
 def chosen(precision: str, kv_precision: str) -> Chosen:
-    return Chosen("p", "tensorrt_llm", precision, kv_precision, "bf16", 1, 1, (0,), 8, 2048, 4096, 1)
+    return Chosen("p", "tensorrt_llm", "text", precision, kv_precision, "bf16", 1, 1, (0,), 8, 2048, 4096, 1)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from stoker.kinds.tensorrt_llm.plan.catalogue import GpuProfile
 from stoker.kinds.tensorrt_llm.plan.memory import Load, Split, budget
 from stoker.plan.fit import CONTEXT_STEP, Range, Span, largest_that_fits
-from stoker.plan.types import MemoryBudget, Wishes
+from stoker.plan.types import MemoryBudget, Overrides
 from stoker.probe.machine import Gpu
 from stoker.resolve.model import Model
 
@@ -51,17 +51,17 @@ class GpuFit:
     comfortable: bool
 
 
-def range_of(setting: GpuSetting, wishes: Wishes, longest: int) -> Range:
+def range_of(setting: GpuSetting, overrides: Overrides, longest: int) -> Range:
     limits = setting.profile.limits
     start = limits.max_batch_size
-    if wishes.max_num_tokens:
-        start = min(start, wishes.max_num_tokens.value)
-    batch = _fixed(wishes.max_batch_size.value) if wishes.max_batch_size else Span(1, start)
+    if overrides.max_num_tokens:
+        start = min(start, overrides.max_num_tokens.value)
+    batch = _fixed(overrides.max_batch_size.value) if overrides.max_batch_size else Span(1, start)
     cap = min(limits.max_seq_len, longest)
     context = Span(min(limits.min_seq_len, cap), cap)
-    if wishes.max_seq_len:
-        context = _fixed(wishes.max_seq_len.value)
-    tokens = wishes.max_num_tokens.value if wishes.max_num_tokens else limits.max_num_tokens
+    if overrides.max_seq_len:
+        context = _fixed(overrides.max_seq_len.value)
+    tokens = overrides.max_num_tokens.value if overrides.max_num_tokens else limits.max_num_tokens
     return Range(batch, context, tokens)
 
 
@@ -86,8 +86,7 @@ def needed_cache(setting: GpuSetting, batch: int, context: int) -> int:
 
 def fits(setting: GpuSetting, batch: int, tokens: int, context: int) -> bool:
     found = budget_for(setting, batch, tokens, context)
-    held = found.kv_blocks * found.kv_block_tokens
-    return found.total <= found.limit and held >= needed_cache(setting, batch, context)
+    return found.total <= found.limit and found.kv.tokens >= needed_cache(setting, batch, context)
 
 
 def fit(setting: GpuSetting, span: Range, fixed_tokens: bool) -> GpuFit | None:
@@ -126,9 +125,8 @@ def _fit(setting: GpuSetting, span: Range, tokens: int) -> GpuFit | None:
 
 
 def least_needed(setting: GpuSetting, span: Range) -> int:
-    """Bytes of each GPU that the smallest batch and context, or the wished ones, take with the cache they need."""
+    """Bytes of each GPU that the smallest batch and context, or the given ones, take with the cache they need."""
     batch, context = span.batch.lowest, span.context.lowest
     found = budget_for(setting, batch, min(span.tokens, setting.profile.limits.min_num_tokens), context)
-    block, tokens = found.kv_block_tokens, needed_cache(setting, batch, context)
-    cache = -(-tokens // block) * block * found.kv_bytes_per_token
-    return found.total - found.kv_cache + int(cache / setting.profile.kind.memory.kv_fraction)
+    cache = -(-needed_cache(setting, batch, context) // found.kv.block_tokens) * found.kv.block_bytes
+    return found.total - found.kv.bytes + int(cache / setting.profile.kind.memory.kv_fraction)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stoker.kinds.tensorrt_llm.plan.catalogue import Converter, GpuProfile
 from stoker.kinds.tensorrt_llm.plan.devices import Pool
 from stoker.kinds.tensorrt_llm.plan.memory import Split, layer_bytes
-from stoker.plan.types import Wishes
+from stoker.plan.types import Overrides
 from stoker.resolve.model import Architecture, Model
 
 _SIZES = (1, 2, 4, 8, 16)
@@ -37,12 +37,12 @@ def no_stages(profile: GpuProfile, converter: Converter | None, split: Split) ->
 
 
 def layouts(
-    model: Model, profile: GpuProfile, pool: Pool, wishes: Wishes, converter: Converter | None = None
+    model: Model, profile: GpuProfile, pool: Pool, overrides: Overrides, converter: Converter | None = None
 ) -> tuple[Split, ...]:
     """In the order to try: fewest GPUs first, tensor before pipeline; for latency the most that are worth it first."""
     possible = [
         split
-        for split in _asked(pool, wishes)
+        for split in _asked(pool, overrides)
         if not why_not(model.architecture, profile, split) and not no_stages(profile, converter, split)
     ]
     ordered = sorted(_widest_of_each(possible), key=lambda split: split.gpus)
@@ -51,9 +51,9 @@ def layouts(
     return _for_latency(ordered, model, profile)
 
 
-def _asked(pool: Pool, wishes: Wishes) -> list[Split]:
-    tensor = (wishes.tensor_parallel.value,) if wishes.tensor_parallel else _SIZES
-    pipeline = (wishes.pipeline_parallel.value,) if wishes.pipeline_parallel else _SIZES
+def _asked(pool: Pool, overrides: Overrides) -> list[Split]:
+    tensor = (overrides.tensor_parallel.value,) if overrides.tensor_parallel else _SIZES
+    pipeline = (overrides.pipeline_parallel.value,) if overrides.pipeline_parallel else _SIZES
     splits = (Split(one, other) for one in tensor for other in pipeline)
     return [split for split in splits if split.gpus <= len(pool.gpus) and split.tensor <= pool.widest]
 

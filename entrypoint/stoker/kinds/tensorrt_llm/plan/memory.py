@@ -6,10 +6,10 @@ Everything is bytes on the GPU that holds most, unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker.kinds.tensorrt_llm.plan.catalogue import Constants, GpuProfile
-from stoker.plan.types import MemoryBudget
+from stoker.plan.types import KvPool, MemoryBudget
 from stoker.resolve.model import Architecture, Model
 from stoker.resolve.parameters import count_parameters
 
@@ -114,10 +114,7 @@ def budget(model: Model, profile: GpuProfile, kv_precision: str, load: Load, spl
         weights=weight_bytes(model, profile, split),
         activations=activation_bytes(model.architecture, load, constants, split),
         runtime=runtime_bytes(model.architecture, load, constants),
-        kv_cache=0,
-        kv_bytes_per_token=kv_bytes_per_token(model.architecture, kv_precision, split),
-        kv_block_tokens=constants.kv_block_tokens,
-        kv_blocks=0,
+        kv=KvPool(0, constants.kv_block_tokens, kv_bytes_per_token(model.architecture, kv_precision, split)),
         limit=limit,
         context=constants.cuda_context,
         communication=constants.communication if split.gpus > 1 else 0,
@@ -126,6 +123,5 @@ def budget(model: Model, profile: GpuProfile, kv_precision: str, load: Load, spl
 
 
 def _with_cache(fixed: MemoryBudget, fraction: float) -> MemoryBudget:
-    block = fixed.kv_block_tokens * fixed.kv_bytes_per_token
-    blocks = int(max(fixed.limit - fixed.total, 0) * fraction) // block
-    return MemoryBudget(**{**vars(fixed), "kv_blocks": blocks, "kv_cache": blocks * block})
+    blocks = int(max(fixed.limit - fixed.total, 0) * fraction) // fixed.kv.block_bytes
+    return replace(fixed, kv=replace(fixed.kv, blocks=blocks))

@@ -1,4 +1,4 @@
-"""The plan for NVIDIA GPUs: a pure function, like that for a CPU, of machine, model, catalogue and wishes."""
+"""The plan for NVIDIA GPUs: a pure function, like that for a CPU, of machine, model, catalogue and overrides."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from stoker.kinds.tensorrt_llm.plan.reasons import reasons_for, sources_for
 from stoker.kinds.tensorrt_llm.plan.refusal import no_layout, refusal, short
 from stoker.kinds.tensorrt_llm.plan.selection import Judged, Obstacle, Question, judge, nothing_left
 from stoker.plan.fit import Range
-from stoker.plan.types import Chosen, Plan, Rejection, Wishes
-from stoker.plan.wishes import DEFAULT_GOAL
+from stoker.plan.overrides import DEFAULT_GOAL
+from stoker.plan.types import TEXT, Chosen, Overrides, Plan, Rejection
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
 
@@ -29,35 +29,37 @@ _SIXTEEN = 16
 class Refused:
     """No GPU plan: the error to raise when nothing else serves either, and each profile's reason.
 
-    `by_wish`: without the user's wishes for sizes there would be one.
+    `by_override`: without the user's overrides for sizes there would be one.
     """
 
     error: StokerError
     rejected: tuple[Rejection, ...]
-    by_wish: bool = False
+    by_override: bool = False
 
 
-def plan_gpus(machine: Machine, model: Model, catalogue: Catalogue, wishes: Wishes, longest: int) -> Plan | Refused:
+def plan_gpus(
+    machine: Machine, model: Model, catalogue: Catalogue, overrides: Overrides, longest: int
+) -> Plan | Refused:
     """The best of each kind of free GPU in turn; `longest` is the context that the model allows.
 
-    Raises UsageError for wishes that contradict each other.
+    Raises UsageError for overrides that contradict each other.
     """
-    goal = _goal(wishes, catalogue)
+    goal = _goal(overrides, catalogue)
     refused: Refused | None = None
     for pool in pools(machine):
-        found = _plan_pool(machine, Question(pool, model, wishes, goal, catalogue), longest)
+        found = _plan_pool(machine, Question(pool, model, overrides, goal, catalogue), longest)
         if isinstance(found, Plan):
             return found
         refused = refused or found
     return refused or _all_busy(machine, catalogue)
 
 
-def _goal(wishes: Wishes, catalogue: Catalogue) -> str:
-    if wishes.profile:
+def _goal(overrides: Overrides, catalogue: Catalogue) -> str:
+    if overrides.profile:
         for profile in catalogue.profiles:
-            if profile.name == wishes.profile.value:
+            if profile.name == overrides.profile.value:
                 return profile.goal
-    return wishes.goal.value if wishes.goal else DEFAULT_GOAL
+    return overrides.goal.value if overrides.goal else DEFAULT_GOAL
 
 
 def _all_busy(machine: Machine, catalogue: Catalogue) -> Refused:
@@ -76,13 +78,13 @@ def _plan_pool(machine: Machine, question: Question, longest: int) -> Plan | Ref
     if not attempts:
         error = no_layout(question, candidates)
         return Refused(
-            error, _rejections([*((one.profile, error.why) for one in candidates), *ruled_out]), by_wish=True
+            error, _rejections([*((one.profile, error.why) for one in candidates), *ruled_out]), by_override=True
         )
     taken = _take(attempts)
     if taken is None:
         short_ones = [(profile, short(_of(profile, attempts))) for profile in _profiles(attempts)]
-        error, by_wish = refusal(attempts, question)
-        return Refused(error, _rejections([*short_ones, *ruled_out]), by_wish)
+        error, by_override = refusal(attempts, question)
+        return Refused(error, _rejections([*short_ones, *ruled_out]), by_override)
     others = [(profile, _why_left(profile, taken, attempts)) for profile in _profiles(attempts)]
     left = [(profile, why) for profile, why in others if profile is not taken.setting.profile]
     rejected = _rejections([*left, *ruled_out])
@@ -91,7 +93,7 @@ def _plan_pool(machine: Machine, question: Question, longest: int) -> Plan | Ref
 
 
 def _with_host(one: Judged, machine: Machine, question: Question) -> Judged:
-    if one.obstacle and not one.obstacle.by_wish:
+    if one.obstacle and not one.obstacle.by_override:
         return one
     reason = too_little_memory(one.profile.kind, machine, question.model)
     return replace(one, obstacle=Obstacle(reason)) if reason else one
@@ -99,24 +101,24 @@ def _with_host(one: Judged, machine: Machine, question: Question) -> Judged:
 
 def _attempts(one: Judged, question: Question, longest: int) -> Iterable[Attempt]:
     converter = question.catalogue.converters.get(question.model.architecture.name)
-    for split in layouts(question.model, one.profile, question.pool, question.wishes, converter):
+    for split in layouts(question.model, one.profile, question.pool, question.overrides, converter):
         devices = take(question.pool, split)
         if devices is None:
             continue
         kv_precision = _cache(one.profile, question)
         paged = (kv_precision, one.profile.precision) not in one.profile.kind.without_paging
         setting = GpuSetting(one.profile, question.model, split, devices, kv_precision, paged, one.unproven)
-        span = range_of(setting, question.wishes, longest)
-        yield Attempt(setting, span, _fitted(setting, span, question.wishes))
+        span = range_of(setting, question.overrides, longest)
+        yield Attempt(setting, span, _fitted(setting, span, question.overrides))
 
 
-def _fitted(setting: GpuSetting, span: Range, wishes: Wishes) -> GpuFit | None:
-    return fit(setting, span, wishes.max_num_tokens is not None)
+def _fitted(setting: GpuSetting, span: Range, overrides: Overrides) -> GpuFit | None:
+    return fit(setting, span, overrides.max_num_tokens is not None)
 
 
 def _cache(profile: GpuProfile, question: Question) -> str:
-    if question.wishes.kv_precision:
-        return question.wishes.kv_precision.value
+    if question.overrides.kv_precision:
+        return question.overrides.kv_precision.value
     own = checkpoint_cache(question.model.quantization)
     if own and own in profile.kv_offered:
         return own
@@ -135,8 +137,8 @@ def _take(attempts: Sequence[Attempt]) -> Attempt | None:
 
 def _next_profile(taken: Attempt, attempts: Sequence[Attempt], question: Question) -> str:
     """What would have been taken without this profile, where we are the ones who quantise, and of our own accord."""
-    profile, wishes = taken.setting.profile, question.wishes
-    if profile.bits == _SIXTEEN or question.model.quantization or wishes.precision or wishes.profile:
+    profile, overrides = taken.setting.profile, question.overrides
+    if profile.bits == _SIXTEEN or question.model.quantization or overrides.precision or overrides.profile:
         return ""
     following = _take([one for one in attempts if one.setting.profile is not profile])
     return following.setting.profile.name if following else ""
@@ -179,6 +181,7 @@ def _plan(outcome: GpuOutcome) -> Plan:
     chosen = Chosen(
         profile=setting.profile.name,
         engine=setting.profile.kind.name,
+        purpose=TEXT,
         precision=setting.profile.precision,
         kv_precision=setting.kv_precision,
         activation_precision=activation_dtype_of(setting.profile, setting.model),
@@ -204,10 +207,10 @@ def _plan(outcome: GpuOutcome) -> Plan:
     )
 
 
-def check_parallel(wishes: Wishes, machine: Machine) -> None:
+def check_parallel(overrides: Overrides, machine: Machine) -> None:
     """Raises DoesNotFitError for more GPUs than the machine has, with the most that it could be."""
-    tensor = wishes.tensor_parallel.value if wishes.tensor_parallel else 1
-    pipeline = wishes.pipeline_parallel.value if wishes.pipeline_parallel else 1
+    tensor = overrides.tensor_parallel.value if overrides.tensor_parallel else 1
+    pipeline = overrides.pipeline_parallel.value if overrides.pipeline_parallel else 1
     if tensor < 1 or pipeline < 1:
         raise UsageError("parallel sizes are whole numbers of at least 1")
     free = max((len(pool.gpus) for pool in pools(machine)), default=0)

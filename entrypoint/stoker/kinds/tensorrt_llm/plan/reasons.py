@@ -12,7 +12,7 @@ from stoker.kinds.tensorrt_llm.plan.host import driver_line, host_lines
 from stoker.kinds.tensorrt_llm.plan.memory import Split, kv_bytes_per_token
 from stoker.kinds.tensorrt_llm.plan.outcome import GpuOutcome
 from stoker.plan.sources import MACHINE, MODEL, PLANNER, source_text
-from stoker.plan.types import Chosen, Wishes
+from stoker.plan.types import Chosen, Overrides, Reason
 from stoker.plan.units import count_text, size_text
 
 _CALIBRATED = ("fp8", "nvfp4", "int8_sq", "int4_awq", "w4a8_awq")
@@ -29,21 +29,21 @@ class _Case:
         return self.outcome.taken.setting
 
     @property
-    def wishes(self) -> Wishes:
-        return self.outcome.question.wishes
+    def overrides(self) -> Overrides:
+        return self.outcome.question.overrides
 
 
-def reasons_for(chosen: Chosen, outcome: GpuOutcome) -> tuple[str, ...]:
+def reasons_for(chosen: Chosen, outcome: GpuOutcome) -> tuple[Reason, ...]:
     found = outcome.taken.found
     assert found is not None
     case = _Case(chosen, outcome, found)
-    return tuple(line for lines in (say(case) for say in _LINES) for line in lines if line)
+    return tuple(Reason(code, line) for code, say in _LINES for line in say(case) if line)
 
 
 def _precision(case: _Case) -> tuple[str, ...]:
     precision, kind = case.chosen.precision, checkpoint_kind(case.setting.model.quantization)
-    if wish := case.wishes.precision or case.wishes.profile:
-        return (f"precision {precision}: asked for by {source_text(wish)}",)
+    if override := case.overrides.precision or case.overrides.profile:
+        return (f"precision {precision}: asked for by {source_text(override)}",)
     if kind != "plain":
         return (f"precision {precision}: the checkpoint is {kind.upper()} already; its numbers are kept",)
     if case.setting.profile.bits == 16:
@@ -72,7 +72,7 @@ def _unproven(case: _Case) -> tuple[str, ...]:
 
 
 def _kind(case: _Case) -> tuple[str, ...]:
-    if case.chosen.engine != "tensorrt_llm_pytorch" or case.wishes.profile:
+    if case.chosen.engine != "tensorrt_llm_pytorch" or case.overrides.profile:
         return ()
     compiled = f"tensorrt_llm-{case.chosen.precision}-{case.setting.profile.goal}"
     reasons = {one.profile: one.reason for one in case.outcome.rejected}
@@ -86,7 +86,7 @@ def _devices(case: _Case) -> tuple[str, ...]:
     if split.gpus == 1:
         line = f"1 GPU ({which}) holds it"
         if case.setting.profile.goal == "latency" and len(pool.gpus) > 1:
-            line += "; more would each have too little to read, or have no NVLink" if not _wished(case) else ""
+            line += "; more would each have too little to read, or have no NVLink" if not _sizes_given(case) else ""
     else:
         link = "NVLink" if pool.nvlink else "no NVLink between them"
         line = f"tensor parallel {split.tensor}, pipeline parallel {split.pipeline} on GPUs {which}, {link}: "
@@ -100,12 +100,12 @@ def _devices(case: _Case) -> tuple[str, ...]:
     )
 
 
-def _wished(case: _Case) -> bool:
-    return bool(case.wishes.tensor_parallel or case.wishes.pipeline_parallel)
+def _sizes_given(case: _Case) -> bool:
+    return bool(case.overrides.tensor_parallel or case.overrides.pipeline_parallel)
 
 
 def _why_so_many(case: _Case) -> str:
-    if _wished(case):
+    if _sizes_given(case):
         return "asked for"
     return "the goal is latency" if case.setting.profile.goal == "latency" else "fewer do not hold it comfortably"
 
@@ -115,7 +115,7 @@ def _cache(case: _Case) -> tuple[str, ...]:
     whole = kv_bytes_per_token(architecture, case.chosen.kv_precision, Split(1, 1))
     line = f"{case.chosen.kv_precision} KV cache: {count_text(whole)} bytes a token"
     if setting.split.gpus > 1:
-        line += f", {count_text(case.found.budget.kv_bytes_per_token)} of it on each GPU"
+        line += f", {count_text(case.found.budget.kv.bytes_per_token)} of it on each GPU"
     if setting.split.tensor > architecture.kv_heads:
         line += f" ({architecture.kv_heads} KV heads, repeated for {setting.split.tensor} GPUs)"
     if setting.paged:
@@ -129,8 +129,8 @@ def _cache(case: _Case) -> tuple[str, ...]:
 
 def _context(case: _Case) -> tuple[str, ...]:
     value, start = case.chosen.max_seq_len, case.outcome.taken.span.context.start
-    if wish := case.wishes.max_seq_len:
-        return (f"context {count_text(value)} tokens: asked for by {source_text(wish)}",)
+    if override := case.overrides.max_seq_len:
+        return (f"context {count_text(value)} tokens: asked for by {source_text(override)}",)
     if value == case.outcome.longest:
         return (f"context {count_text(value)} tokens: all that the model allows",)
     if value == start:
@@ -143,8 +143,8 @@ def _context(case: _Case) -> tuple[str, ...]:
 
 def _batch(case: _Case) -> tuple[str, ...]:
     value, start = case.chosen.max_batch_size, case.outcome.taken.span.batch.start
-    if wish := case.wishes.max_batch_size:
-        return (f"{value} sequences at once: asked for by {source_text(wish)}",)
+    if override := case.overrides.max_batch_size:
+        return (f"{value} sequences at once: asked for by {source_text(override)}",)
     if value < start:
         return (f"batch shrunk from {start} to {value} sequences at once to fit in memory",)
     return (f"{value} sequences at once and {count_text(case.chosen.max_num_tokens)} tokens a step: the profile's",)
@@ -152,9 +152,9 @@ def _batch(case: _Case) -> tuple[str, ...]:
 
 def _pool(case: _Case) -> tuple[str, ...]:
     found = case.found.budget
-    tokens = count_text(found.kv_blocks * found.kv_block_tokens)
+    tokens = count_text(found.kv.tokens)
     fraction = case.setting.profile.kind.memory.kv_fraction
-    return (f"KV cache of {tokens} tokens: {fraction:.0%} of what the rest leaves ({size_text(found.kv_cache)} a GPU)",)
+    return (f"KV cache of {tokens} tokens: {fraction:.0%} of what the rest leaves ({size_text(found.kv.bytes)} a GPU)",)
 
 
 def _host(case: _Case) -> tuple[str, ...]:
@@ -168,29 +168,30 @@ def _estimate(case: _Case) -> tuple[str, ...]:
     return ("weights computed from the architecture: no file headers were at hand",)
 
 
-_LINES: tuple[Callable[[_Case], tuple[str, ...]], ...] = (
-    _precision,
-    _calibration,
-    _next,
-    _unproven,
-    _kind,
-    _devices,
-    _cache,
-    _context,
-    _batch,
-    _pool,
-    _host,
-    _estimate,
+_LINES: tuple[tuple[str, Callable[[_Case], tuple[str, ...]]], ...] = (
+    ("precision", _precision),
+    ("calibration", _calibration),
+    ("next", _next),
+    ("unproven", _unproven),
+    ("kind", _kind),
+    ("devices", _devices),
+    ("cache", _cache),
+    ("context", _context),
+    ("batch", _batch),
+    ("pool", _pool),
+    ("host", _host),
+    ("estimate", _estimate),
 )
 
 
 def sources_for(chosen: Chosen, outcome: GpuOutcome) -> tuple[tuple[str, str], ...]:
     """One entry a field of `chosen`, in their order."""
-    profile, setting, wishes = f"profile {chosen.profile}", outcome.taken.setting, outcome.question.wishes
+    profile, setting, overrides = f"profile {chosen.profile}", outcome.taken.setting, outcome.question.overrides
     limits, quantization = setting.profile.limits, setting.model.quantization
     own = {
         "profile": PLANNER,
         "engine": profile,
+        "purpose": MODEL,
         "precision": MODEL if quantization else profile,
         "kv_precision": f"profile {chosen.profile}, {MODEL}",
         "activation_precision": MODEL,
@@ -203,7 +204,7 @@ def sources_for(chosen: Chosen, outcome: GpuOutcome) -> tuple[tuple[str, str], .
         "threads": MACHINE,
         "group_size": MODEL if quantization and quantization.group_size and chosen.group_size else profile,
     }
-    return tuple((field.name, _wish(wishes, field.name) or own[field.name]) for field in fields(chosen))
+    return tuple((field.name, _override(overrides, field.name) or own[field.name]) for field in fields(chosen))
 
 
 def _context_source(chosen: Chosen, outcome: GpuOutcome, profile: str) -> str:
@@ -212,6 +213,6 @@ def _context_source(chosen: Chosen, outcome: GpuOutcome, profile: str) -> str:
     return profile if chosen.max_seq_len == outcome.taken.setting.profile.limits.max_seq_len else PLANNER
 
 
-def _wish(wishes: Wishes, name: str) -> str:
-    wish = getattr(wishes, name, None)
-    return source_text(wish) if wish else ""
+def _override(overrides: Overrides, name: str) -> str:
+    override = getattr(overrides, name, None)
+    return source_text(override) if override else ""

@@ -1,4 +1,4 @@
-"""What to say when no GPU profile fits: how much is missing, and the largest value of each wish that would fit."""
+"""What to say when no GPU profile fits: how much is missing, and the largest value of each override that would fit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from stoker.kinds.tensorrt_llm.plan.memory import Split, weight_bytes
 from stoker.kinds.tensorrt_llm.plan.outcome import Attempt
 from stoker.kinds.tensorrt_llm.plan.selection import Judged, Question
 from stoker.plan.fit import largest_that_fits
+from stoker.plan.overrides import asked
 from stoker.plan.units import size_text
-from stoker.plan.wishes import asked
 
 _MOST_GPUS = 16
 
@@ -27,7 +27,7 @@ def short(own: Sequence[Attempt]) -> str:
 
 
 def refusal(attempts: Sequence[Attempt], question: Question) -> tuple[StokerError, bool]:
-    """The error, and whether smaller limits than the wished ones would do."""
+    """The error, and whether smaller limits than the given ones would do."""
     limits = _limits_refused(attempts, question)
     return (limits, True) if limits else (_model_refused(attempts, question), False)
 
@@ -69,14 +69,14 @@ _MEASURES: tuple[tuple[str, Callable[[Attempt], int]], ...] = (
 
 
 def _limits_refused(attempts: Sequence[Attempt], question: Question) -> DoesNotFitError | None:
-    wishes = question.wishes
-    wished = [(name, measure, getattr(wishes, name.replace("-", "_"))) for name, measure in _MEASURES]
-    explicit = [(name, measure, wish) for name, measure, wish in wished if wish]
+    overrides = question.overrides
+    given = [(name, measure, getattr(overrides, name.replace("-", "_"))) for name, measure in _MEASURES]
+    explicit = [(name, measure, override) for name, measure, override in given if override]
     largest = [(name, max(map(measure, attempts))) for name, measure, _ in explicit]
     ways = [f"--{name} {value}" for name, value in largest if value]
     if not ways:
         return None
-    what = " with ".join(f"{asked(wish, name)} {wish.value}" for name, _, wish in explicit)
+    what = " with ".join(f"{asked(override, name)} {override.value}" for name, _, override in explicit)
     remedy = f"the largest that fits: {' or '.join(ways)}"
     return DoesNotFitError(f"{what} does not fit", why=_why(attempts), remedy=remedy)
 
@@ -88,10 +88,10 @@ def _why(attempts: Sequence[Attempt]) -> str:
 
 
 def _model_refused(attempts: Sequence[Attempt], question: Question) -> DoesNotFitError:
-    wish = question.wishes.precision or question.wishes.profile
+    override = question.overrides.precision or question.overrides.profile
     what = f"{question.model.served_name} does not fit {len(question.pool.gpus)} x {question.pool.name}"
-    if wish:
-        what += f" in {wish.value}"
+    if override:
+        what += f" in {override.value}"
     return DoesNotFitError(what, why=_why(attempts), remedy=_how_many(attempts[-1], question))
 
 
@@ -111,7 +111,7 @@ def _how_many(one: Attempt, question: Question) -> str:
 
 def no_layout(question: Question, candidates: Sequence[Judged]) -> StokerError:
     """For parallel sizes that the user asked for and that this model or machine cannot have."""
-    tensor, pipeline = question.wishes.tensor_parallel, question.wishes.pipeline_parallel
+    tensor, pipeline = question.overrides.tensor_parallel, question.overrides.pipeline_parallel
     split = Split(tensor.value if tensor else 1, pipeline.value if pipeline else 1)
     profile, architecture = candidates[0].profile, question.model.architecture
     converter = question.catalogue.converters.get(architecture.name)

@@ -10,9 +10,9 @@ from stoker.kinds.tensorrt_llm.plan.catalogue import Catalogue, GpuProfile, Supp
 from stoker.kinds.tensorrt_llm.plan.checkpoint import activation_dtype, acts_in_order, checkpoint_kind
 from stoker.kinds.tensorrt_llm.plan.devices import Pool
 from stoker.kinds.tensorrt_llm.plan.rules import CHECKPOINT_KINDS
+from stoker.plan.overrides import asked
 from stoker.plan.profile import ON_REQUEST
-from stoker.plan.types import Wishes
-from stoker.plan.wishes import asked
+from stoker.plan.types import Overrides
 from stoker.resolve.model import Model
 
 
@@ -20,18 +20,18 @@ from stoker.resolve.model import Model
 class Question:
     pool: Pool
     model: Model
-    wishes: Wishes
+    overrides: Overrides
     goal: str
     catalogue: Catalogue
 
 
 @dataclass(frozen=True)
 class Obstacle:
-    """`by_wish`: only what the user asked for stands against it."""
+    """`by_override`: only what the user asked for stands against it."""
 
     reason: str
     error: type[StokerError] = DoesNotFitError
-    by_wish: bool = False
+    by_override: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,26 +122,26 @@ def _wrong_checkpoint(kind: str, profile: GpuProfile) -> Obstacle:
 
 def _sixteen_bits_differ(profile: GpuProfile, question: Question) -> Obstacle | None:
     own = activation_dtype(question.model)
-    wishes = question.wishes
-    if profile.bits != 16 or profile.precision == own or wishes.precision or wishes.profile:
+    overrides = question.overrides
+    if profile.bits != 16 or profile.precision == own or overrides.precision or overrides.profile:
         return None
     return Obstacle(
-        f"the checkpoint is {own}; taken only when asked for (--precision {profile.precision})", by_wish=True
+        f"the checkpoint is {own}; taken only when asked for (--precision {profile.precision})", by_override=True
     )
 
 
 def _cache_cannot_be_had(profile: GpuProfile, question: Question) -> Obstacle | None:
-    wish = question.wishes.kv_precision
-    if wish is None:
+    override = question.overrides.kv_precision
+    if override is None:
         return None
     by_gpu = verdicts(profile, question)[0][1]
     allowed = by_gpu.kv if isinstance(by_gpu, Support) else ()
     offered = [kv for kv in profile.kv_offered if kv in allowed and _cache_can_be_made(kv, profile, question)]
-    if wish.value in offered:
+    if override.value in offered:
         return None
     possible = ", ".join(offered)
-    reason = f"has no {wish.value} cache on {question.pool.name}; possible: {possible}"
-    return Obstacle(reason, UsageError, by_wish=True)
+    reason = f"has no {override.value} cache on {question.pool.name}; possible: {possible}"
+    return Obstacle(reason, UsageError, by_override=True)
 
 
 def _cache_can_be_made(kv: str, profile: GpuProfile, question: Question) -> bool:
@@ -155,26 +155,26 @@ def _cache_can_be_made(kv: str, profile: GpuProfile, question: Question) -> bool
 
 
 def _asked_for_another(profile: GpuProfile, question: Question) -> Obstacle | None:
-    for name, wish, own in (
-        ("profile", question.wishes.profile, profile.name),
-        ("precision", question.wishes.precision, profile.precision),
+    for name, override, own in (
+        ("profile", question.overrides.profile, profile.name),
+        ("precision", question.overrides.precision, profile.precision),
     ):
-        if wish is not None and wish.value != own:
-            return Obstacle(f"{asked(wish, name)} asks for {wish.value}", UsageError, by_wish=True)
+        if override is not None and override.value != own:
+            return Obstacle(f"{asked(override, name)} asks for {override.value}", UsageError, by_override=True)
     return None
 
 
 def _goal_differs(profile: GpuProfile, question: Question) -> Obstacle | None:
     if profile.goal == question.goal:
         return None
-    return Obstacle(f"is for {profile.goal}, and the goal is {question.goal}", UsageError, by_wish=True)
+    return Obstacle(f"is for {profile.goal}, and the goal is {question.goal}", UsageError, by_override=True)
 
 
 def _must_be_asked_for(profile: GpuProfile, question: Question) -> Obstacle | None:
     when = profile.checkpoints.get(checkpoint_kind(question.model.quantization))
-    if when != ON_REQUEST or question.wishes.precision or question.wishes.profile:
+    if when != ON_REQUEST or question.overrides.precision or question.overrides.profile:
         return None
-    return Obstacle(f"is taken only when asked for (--precision {profile.precision})", UsageError, by_wish=True)
+    return Obstacle(f"is taken only when asked for (--precision {profile.precision})", UsageError, by_override=True)
 
 
 _RULES: tuple[Callable[[GpuProfile, Question], Obstacle | None], ...] = (
@@ -189,18 +189,18 @@ _RULES: tuple[Callable[[GpuProfile, Question], Obstacle | None], ...] = (
 
 
 def nothing_left(judged: Iterable[Judged], question: Question) -> StokerError:
-    """The error of what stands against the profiles that the wishes point at."""
+    """The error of what stands against the profiles that the overrides point at."""
     every = tuple(judged)
-    facts = [one for one in every if one.obstacle and not one.obstacle.by_wish]
+    facts = [one for one in every if one.obstacle and not one.obstacle.by_override]
     kind = checkpoint_kind(question.model.quantization)
     wanted = [one for one in facts if _wanted(one.profile, question)]
     wanted.sort(key=lambda one: kind not in one.profile.checkpoints)
     first = next(iter(wanted or facts), every[0])
     assert first.obstacle is not None
-    possible = sorted({one.profile.precision for one in every if one.obstacle is None or one.obstacle.by_wish})
+    possible = sorted({one.profile.precision for one in every if one.obstacle is None or one.obstacle.by_override})
     remedy = f"possible here: {', '.join(possible)}" if possible else "no GPU profile suits this model on this machine"
     what = f"{question.model.served_name} cannot be served from {question.pool.name}"
-    if question.wishes.kv_precision and possible:
+    if question.overrides.kv_precision and possible:
         cache = next((one.obstacle for one in every if one.obstacle and "cache on" in one.obstacle.reason), None)
         first_obstacle = cache or first.obstacle
         return first_obstacle.error(what, why=first_obstacle.reason)
@@ -208,7 +208,7 @@ def nothing_left(judged: Iterable[Judged], question: Question) -> StokerError:
 
 
 def _wanted(profile: GpuProfile, question: Question) -> bool:
-    precision, name = question.wishes.precision, question.wishes.profile
+    precision, name = question.overrides.precision, question.overrides.profile
     if name is not None:
         return profile.name == name.value
     return profile.goal == question.goal and (precision is None or profile.precision == precision.value)

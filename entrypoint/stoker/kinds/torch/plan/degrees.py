@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from stoker.errors import DoesNotFitError, StokerError, UsageError
 from stoker.kinds.torch.plan.device import Device
-from stoker.plan.types import Wishes
-from stoker.plan.wishes import asked
+from stoker.plan.overrides import asked
+from stoker.plan.types import Overrides
 from stoker.resolve.model import Architecture
 
 _SIZES = (1, 2, 4, 8, 16)
@@ -22,38 +22,38 @@ def why_not(architecture: Architecture, ranks: int) -> str:
     return ""
 
 
-def degrees(device: Device, architecture: Architecture, wishes: Wishes, quantised: bool) -> tuple[int, ...]:
+def degrees(device: Device, architecture: Architecture, overrides: Overrides, quantised: bool) -> tuple[int, ...]:
     """In the order to try, the fewest first: what fits one GPU stays on one. On a CPU only what is asked for."""
-    if wish := wishes.tensor_parallel:
-        return (wish.value,) if wish.value <= device.widest else ()
+    if override := overrides.tensor_parallel:
+        return (override.value,) if override.value <= device.widest else ()
     if quantised or not device.gpus:
         return (1,)
     return tuple(size for size in _SIZES if size <= device.widest and not why_not(architecture, size))
 
 
-def check_degree(architecture: Architecture, wishes: Wishes, quantised: bool) -> None:
-    """Raises UsageError for a wish that the model's shape, or its precision, does not allow on any machine."""
-    wish = wishes.tensor_parallel
-    if wish is None or wish.value == 1:
+def check_degree(architecture: Architecture, overrides: Overrides, quantised: bool) -> None:
+    """Raises UsageError for an override that the model's shape, or its precision, does not allow on any machine."""
+    override = overrides.tensor_parallel
+    if override is None or override.value == 1:
         return
-    why = why_not(architecture, wish.value)
+    why = why_not(architecture, override.value)
     if quantised:
         why = "weights that torchao quantises while they are loaded are not divided over ranks"
     if why:
         possible = [str(size) for size in _SIZES if not why_not(architecture, size)] if not quantised else ["1"]
-        what = f"{asked(wish, 'tensor-parallel')} {wish.value} cannot be had"
+        what = f"{asked(override, 'tensor-parallel')} {override.value} cannot be had"
         raise UsageError(what, why=why, remedy=f"possible: {', '.join(possible)}")
 
 
-def too_few_devices(wishes: Wishes, devices: Sequence[Device]) -> StokerError | None:
+def too_few_devices(overrides: Overrides, devices: Sequence[Device]) -> StokerError | None:
     """The error for more ranks than any of these devices has room for; None where that is not the trouble."""
-    wish = wishes.tensor_parallel
+    override = overrides.tensor_parallel
     widest = max(device.widest for device in devices)
-    if wish is None or wish.value <= widest:
+    if override is None or override.value <= widest:
         return None
     of_what = "free GPUs of one kind, that reach each other," if devices[0].gpus else "cores, one for each rank,"
     return DoesNotFitError(
-        f"{asked(wish, 'tensor-parallel')} {wish.value} cannot be had",
+        f"{asked(override, 'tensor-parallel')} {override.value} cannot be had",
         why=f"{widest} {of_what} are here" if widest > 1 else f"one of the {of_what} is here",
         remedy=f"use {widest} or less",
     )

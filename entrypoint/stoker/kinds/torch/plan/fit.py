@@ -12,7 +12,7 @@ from stoker.kinds.torch.plan.catalogue import Limits, Place, TorchProfile
 from stoker.kinds.torch.plan.device import Device
 from stoker.kinds.torch.plan.memory import Shape, budget
 from stoker.plan.fit import CONTEXT_STEP, largest_that_fits
-from stoker.plan.types import MemoryBudget, Wishes
+from stoker.plan.types import MemoryBudget, Overrides
 from stoker.resolve.model import Model
 
 
@@ -52,14 +52,14 @@ def budget_for(setting: Setting, batch: int, context: int, tokens: int) -> Memor
     return budget(setting.model, setting.profile, setting.place, shape, setting.limit)
 
 
-def fit(setting: Setting, wishes: Wishes, longest: int) -> TorchFit | None:
+def fit(setting: Setting, overrides: Overrides, longest: int) -> TorchFit | None:
     limits = setting.limits
-    tokens = wishes.max_num_tokens.value if wishes.max_num_tokens else limits.max_num_tokens
-    most = wishes.max_batch_size.value if wishes.max_batch_size else min(limits.max_batch_size, tokens)
-    least = most if wishes.max_batch_size else 1
+    tokens = overrides.max_num_tokens.value if overrides.max_num_tokens else limits.max_num_tokens
+    most = overrides.max_batch_size.value if overrides.max_batch_size else min(limits.max_batch_size, tokens)
+    least = most if overrides.max_batch_size else 1
     usual = max(least, min(limits.min_batch_size, most))
-    start = wishes.max_seq_len.value if wishes.max_seq_len else min(limits.max_seq_len, longest)
-    shortest = start if wishes.max_seq_len else min(limits.min_seq_len, start)
+    start = overrides.max_seq_len.value if overrides.max_seq_len else min(limits.max_seq_len, longest)
+    shortest = start if overrides.max_seq_len else min(limits.min_seq_len, start)
 
     def fits(batch: int, context: int) -> bool:
         return holds(setting, batch, context, tokens)
@@ -76,13 +76,12 @@ def holds(setting: Setting, batch: int, context: int, tokens: int) -> bool:
     """A sequence of full length, and a short one for each of the batch."""
     found = budget_for(setting, batch, context, tokens)
     needed = max(context, batch * min(context, setting.limits.min_seq_len))
-    return found.total <= found.limit and found.kv_blocks * found.kv_block_tokens >= needed
+    return found.total <= found.limit and found.kv.tokens >= needed
 
 
-def least_needed(setting: Setting, wishes: Wishes) -> int:
-    """Bytes of each device that one sequence of the shortest or the wished length takes."""
-    context = wishes.max_seq_len.value if wishes.max_seq_len else setting.limits.min_seq_len
+def least_needed(setting: Setting, overrides: Overrides) -> int:
+    """Bytes of each device that one sequence of the shortest or the given length takes."""
+    context = overrides.max_seq_len.value if overrides.max_seq_len else setting.limits.min_seq_len
     found = budget_for(setting, 1, context, min(setting.limits.max_num_tokens, context))
-    pages = -(-context // found.kv_block_tokens)
-    cache = pages * found.kv_block_tokens * found.kv_bytes_per_token
-    return found.total - found.kv_cache + int(cache / setting.place.kv_fraction)
+    cache = -(-context // found.kv.block_tokens) * found.kv.block_bytes
+    return found.total - found.kv.bytes + int(cache / setting.place.kv_fraction)

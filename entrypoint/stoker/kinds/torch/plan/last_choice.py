@@ -11,15 +11,34 @@ from stoker.kinds.tensorrt_llm.plan.catalogue import Catalogue
 from stoker.kinds.tensorrt_llm.plan.host import is_invented
 from stoker.kinds.torch.plan.catalogue import KIND, TorchCatalogue
 from stoker.kinds.torch.plan.planner import plan_torch
-from stoker.plan.choose import choose_plan, wish_for_the_cpu
+from stoker.plan.choose import choose_plan, override_for_the_cpu
+from stoker.plan.overrides import asked
 from stoker.plan.profile import Profile
-from stoker.plan.types import EMBEDDING, Plan, Rejection, Wishes
-from stoker.plan.wishes import asked
+from stoker.plan.types import Overrides, Plan, Reason, Rejection
 from stoker.probe.machine import NVIDIA, Machine
 from stoker.resolve.model import Model
 
 _INSTALL = "pip install 'stoker[torch]'"
 _CPU_KIND = "openvino"
+
+
+def plan_kind(
+    machine: Machine,
+    model: Model,
+    profiles: Sequence[Profile],
+    nvidia: Catalogue,
+    torch: TorchCatalogue,
+    overrides: Overrides,
+    available: Set[str] | None = None,
+) -> Plan:
+    """plan_any's, of the engine kind that the user asks for. Raises UsageError where another would be taken."""
+    plan = plan_any(machine, model, profiles, nvidia, torch, overrides, available)
+    engine = overrides.engine
+    if engine is not None and plan.chosen.engine != engine.value:
+        what = f"{asked(engine, 'engine')} {engine.value} is not available for {model.served_name}"
+        remedy = f"{plan.chosen.engine} would serve it: leave {asked(engine, 'engine')} out, or name a --profile"
+        raise UsageError(what, why=str(plan.reasons[0]), remedy=remedy)
+    return plan
 
 
 def plan_any(
@@ -28,31 +47,31 @@ def plan_any(
     profiles: Sequence[Profile],
     nvidia: Catalogue,
     torch: TorchCatalogue,
-    wishes: Wishes,
+    overrides: Overrides,
     available: Set[str] | None = None,
 ) -> Plan:
     """choose_plan's, unless no compiled engine serves the model, or only the CPU's where there are GPUs.
 
     `available` as in choose_plan. Raises what the compiled engines' planners raise where PyTorch would not do either.
     """
-    if model.pooling is not None and available is not None and EMBEDDING not in available:
+    if model.pooling is not None and available is not None and _CPU_KIND not in available:
         raise _no_openvino()
     if model.pooling is not None:
-        return choose_plan(machine, model, profiles, nvidia, wishes, available)
+        return choose_plan(machine, model, profiles, nvidia, overrides, available)
     installed = available is None or KIND in available
-    if _is_wished(wishes, torch):
-        return _as_wished(machine, model, torch, wishes, installed)
+    if _is_asked_for(overrides, torch):
+        return _as_asked(machine, model, torch, overrides, installed)
     unknown = _no_builder(model, available)
     try:
-        plan = _compiled(machine, model, profiles, nvidia, wishes, available)
+        plan = _compiled(machine, model, profiles, nvidia, overrides, available)
     except UsageError:
         raise
     except StokerError as error:
-        return _instead(error, machine, model, torch, wishes, installed and bool(machine.gpus), ())
+        return _instead(error, machine, model, torch, overrides, installed and bool(machine.gpus), ())
     if plan.chosen.engine == _CPU_KIND and unknown is not None:
         aside = (*plan.rejected, Rejection(plan.chosen.profile, str(unknown)))
-        return _instead(unknown, machine, model, torch, wishes, installed, aside)
-    return _on_gpus(plan, profiles, torch, wishes, installed) or plan
+        return _instead(unknown, machine, model, torch, overrides, installed, aside)
+    return _on_gpus(plan, profiles, torch, overrides, installed) or plan
 
 
 def _compiled(
@@ -60,18 +79,20 @@ def _compiled(
     model: Model,
     profiles: Sequence[Profile],
     nvidia: Catalogue,
-    wishes: Wishes,
+    overrides: Overrides,
     available: Set[str] | None,
 ) -> Plan:
     """choose_plan's, of what is no other vendor's GPU: those have no compiled engines."""
     theirs = tuple(gpu for gpu in machine.gpus if gpu.vendor == NVIDIA)
-    plan = choose_plan(replace(machine, gpus=theirs), model, profiles, nvidia, wishes, available)
+    plan = choose_plan(replace(machine, gpus=theirs), model, profiles, nvidia, overrides, available)
     plan = replace(plan, machine=machine)
     other = _no_compiled_engine(machine)
     if not other or plan.chosen.devices:
         return plan
     why = "; ".join(filter(None, (plan.why_not_gpus, other)))
-    return replace(plan, why_not_gpus=why, reasons=(f"serving from the CPU: {why}", *plan.reasons))
+    return replace(
+        plan, why_not_gpus=why, reasons=(Reason("not_from_gpus", f"serving from the CPU: {why}"), *plan.reasons)
+    )
 
 
 def _no_compiled_engine(machine: Machine) -> str:
@@ -80,16 +101,16 @@ def _no_compiled_engine(machine: Machine) -> str:
     return f"{others[0]} has no compiled engine: TensorRT-LLM is NVIDIA's" if others else ""
 
 
-def _is_wished(wishes: Wishes, torch: TorchCatalogue) -> bool:
-    return wishes.profile is not None and wishes.profile.value in {profile.name for profile in torch.profiles}
+def _is_asked_for(overrides: Overrides, torch: TorchCatalogue) -> bool:
+    return overrides.profile is not None and overrides.profile.value in {profile.name for profile in torch.profiles}
 
 
-def _as_wished(machine: Machine, model: Model, torch: TorchCatalogue, wishes: Wishes, installed: bool) -> Plan:
-    assert wishes.profile is not None
+def _as_asked(machine: Machine, model: Model, torch: TorchCatalogue, overrides: Overrides, installed: bool) -> Plan:
+    assert overrides.profile is not None
     if not installed:
-        what = f"{asked(wishes.profile, 'profile')} {wishes.profile.value} cannot be had"
+        what = f"{asked(overrides.profile, 'profile')} {overrides.profile.value} cannot be had"
         raise DoesNotFitError(what, why="PyTorch and transformers are not installed", remedy=_INSTALL)
-    return plan_torch(machine, model, torch, wishes, "", ())
+    return plan_torch(machine, model, torch, overrides, "", ())
 
 
 def _no_builder(model: Model, available: Set[str] | None) -> StokerError | None:
@@ -114,7 +135,7 @@ def _instead(
     machine: Machine,
     model: Model,
     torch: TorchCatalogue,
-    wishes: Wishes,
+    overrides: Overrides,
     possible: bool,
     rejected: Sequence[Rejection],
 ) -> Plan:
@@ -125,21 +146,21 @@ def _instead(
     if all(gpu.vendor != NVIDIA for gpu in machine.gpus):
         why = _no_compiled_engine(machine) or why
     try:
-        return plan_torch(machine, model, torch, wishes, f"no compiled engine serves it; {why}", rejected)
+        return plan_torch(machine, model, torch, overrides, f"no compiled engine serves it; {why}", rejected)
     except (UsageError, DoesNotFitError, UnsupportedModelError) as other:
         raise (error if isinstance(error, DoesNotFitError) else other) from None
 
 
 def _on_gpus(
-    plan: Plan, profiles: Sequence[Profile], torch: TorchCatalogue, wishes: Wishes, installed: bool
+    plan: Plan, profiles: Sequence[Profile], torch: TorchCatalogue, overrides: Overrides, installed: bool
 ) -> Plan | None:
     """For GPUs that no compiled engine serves, while the CPU's would: None where they serve, or cannot."""
     machine, cpu = plan.machine, plan.chosen.engine == _CPU_KIND
-    if not (cpu and installed and machine.gpus) or wish_for_the_cpu(wishes, profiles):
+    if not (cpu and installed and machine.gpus) or override_for_the_cpu(overrides, profiles):
         return None
     aside = (*plan.rejected, Rejection(plan.chosen.profile, "the GPU comes before the CPU"))
     try:
-        found = plan_torch(machine, plan.model, torch, wishes, plan.why_not_gpus, aside)
+        found = plan_torch(machine, plan.model, torch, overrides, plan.why_not_gpus, aside)
     except StokerError:
         if is_invented(machine):
             raise

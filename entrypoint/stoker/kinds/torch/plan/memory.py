@@ -8,10 +8,10 @@ larger case.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker.kinds.torch.plan.catalogue import Place, TorchProfile
-from stoker.plan.types import MemoryBudget
+from stoker.plan.types import KvPool, MemoryBudget
 from stoker.resolve.model import Architecture, Model
 
 WIDTH: Mapping[str, int] = {"f32": 4, "f16": 2, "bf16": 2}
@@ -80,10 +80,7 @@ def budget(model: Model, profile: TorchProfile, place: Place, shape: Shape, limi
         weights=weight_bytes(model, profile, shape),
         activations=activation_bytes(model.architecture, shape),
         runtime=place.runtime_bytes,
-        kv_cache=0,
-        kv_bytes_per_token=cache_bytes_per_token(model.architecture, shape),
-        kv_block_tokens=place.page_tokens,
-        kv_blocks=0,
+        kv=KvPool(0, place.page_tokens, cache_bytes_per_token(model.architecture, shape)),
         limit=limit,
         communication=place.communication_bytes if shape.ranks > 1 else 0,
     )
@@ -92,8 +89,7 @@ def budget(model: Model, profile: TorchProfile, place: Place, shape: Shape, limi
 
 
 def _with_cache(fixed: MemoryBudget, share: float, most: int | None) -> MemoryBudget:
-    page = fixed.kv_block_tokens * fixed.kv_bytes_per_token
-    pages = int(max(fixed.limit - fixed.total, 0) * share) // page
+    pages = int(max(fixed.limit - fixed.total, 0) * share) // fixed.kv.block_bytes
     if most is not None:
-        pages = min(pages, -(-most // fixed.kv_block_tokens))
-    return MemoryBudget(**{**vars(fixed), "kv_blocks": pages, "kv_cache": pages * page})
+        pages = min(pages, -(-most // fixed.kv.block_tokens))
+    return replace(fixed, kv=replace(fixed.kv, blocks=pages))
