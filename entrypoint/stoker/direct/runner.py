@@ -22,6 +22,7 @@ from stoker.serve.generate.detokenizing import Detokenizer
 from stoker.serve.generate.stops import StopMatcher
 from stoker.serve.operate.frontend import load_frontend
 from stoker.serve.request.chat_template import TemplateMissingError, TemplateRefusedError
+from stoker.serve.request.template_process import TemplateUnavailableError
 from stoker.store.engine import Engine
 from stoker.store.manifest import UnusableEngineError, check_sizes, read_manifest
 
@@ -214,7 +215,7 @@ class Runner:
             raise UsageError("the model has no chat template", remedy="give the prompt as a text")
         try:
             return template.render(messages)
-        except TemplateRefusedError as error:
+        except (TemplateRefusedError, TemplateUnavailableError) as error:
             raise UsageError("the model's chat template refused the messages", why=str(error)) from error
 
 

@@ -33,6 +33,7 @@ from stoker.progress import Progress, Tee
 from stoker.serve.http.watched import WatchedFiles
 from stoker.serve.operate.frontend import Frontend, load_frontend
 from stoker.serve.operate.service import Service
+from stoker.serve.request.chat_template import template_fault
 from stoker.settings.layers import Settings
 from stoker.store.engine import Engine
 from stoker.store.integrity import damage_of
@@ -229,6 +230,7 @@ class _Serving:
         self.service.plan = plan_document(first)
         for reason in first.reasons:
             self.progress.note(reason.text)
+        self._check_template(first)
         self._expect(first)
         plan, engine = obtain_planned(first, self.settings, self.progress, self.cancel)
         if plan is not first:
@@ -238,6 +240,11 @@ class _Serving:
             plan = stepped_down(plan, why) or plan
         self.service.plan = plan_document(plan)
         return plan, engine
+
+    def _check_template(self, plan: Plan) -> None:
+        """Warns of a chat template that cannot be used before the build, and not after it."""
+        if plan.model.directory is not None and (fault := template_fault(plan.model.directory)):
+            _LOG.warning("%s; chat requests will be refused", fault.rstrip("."))
 
     def _expect(self, plan: Plan) -> None:
         """Tells how long phases will take, as far as this cache remembers engines like this one."""

@@ -14,7 +14,7 @@ from stoker.serve.answer.parsers.families import BARE, Family, Held
 from stoker.serve.answer.parsers.reasoning import ReasoningParser, Thinking, ThinkingTokens
 from stoker.serve.answer.parsers.tools import Form, ToolParser
 from stoker.serve.generate.budget import Budget
-from stoker.serve.http.errors import invalid, unsupported
+from stoker.serve.http.errors import invalid, unavailable, unsupported
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.chat_template import RESERVED, ChatTemplate, TemplateMissingError, TemplateRefusedError
 from stoker.serve.request.guided.calls import calls_grammar, free_grammar
@@ -24,6 +24,7 @@ from stoker.serve.request.guided.wishes import Wish, guided, wish_of
 from stoker.serve.request.messages import template_messages
 from stoker.serve.request.requests import ChatRequest
 from stoker.serve.request.sampling import check_guides
+from stoker.serve.request.template_process import TemplateUnavailableError
 from stoker.serve.request.tool_use import ToolUse, tool_use
 
 
@@ -162,6 +163,8 @@ async def _render(request: ChatRequest, use: ToolUse | None, frontend: Frontend)
         return await template.rendered(messages, arguments, None if use is None else use.for_template())
     except TemplateRefusedError as error:
         raise invalid(f"The model's chat template refused these messages: {error}", "messages") from error
+    except TemplateUnavailableError as error:
+        raise unavailable(f"The chat template cannot be rendered now: {error}. Try again.", "overloaded") from error
 
 
 def _arguments(request: ChatRequest, template: ChatTemplate) -> Mapping[str, Any]:

@@ -1,26 +1,26 @@
-"""The model's own chat template: untrusted code from a model hub, so rendered in Jinja's sandbox from plain data only.
-
-The environment is the one that templates are written for (transformers' `apply_chat_template`).
-"""
+"""The model's own chat template: untrusted code from a model hub, so compiled and rendered in a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from stoker.serve.request.template_process import RenderingEndedError, TemplateProcess
+from stoker.serve.request.template_process import (
+    RenderingEndedError,
+    TemplateBrokenError,
+    TemplateProcess,
+    TemplateUnavailableError,
+)
 
 RESERVED = ("messages", "tools", "documents", "add_generation_prompt")
+MAX_SOURCE = 1 << 20
+SMALL = 64 << 10  # characters
+_UNUSABLE = "The model's chat template cannot be used"
 
 
 class TemplateRefusedError(Exception):
@@ -32,34 +32,23 @@ class TemplateMissingError(Exception):
 
 
 class ChatTemplate:
-    """Raises TemplateMissingError for a source that is not a template.
+    """One that `check` has found to be a template. Nothing of it runs in this process.
 
-    `render` is for the process that may be lost; the API's own uses `rendered`, or `render_apart` where it can wait.
+    Large conversations have a process of their own, so that small ones do not wait for them.
     """
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
-        try:
-            self._template = _environment().from_string(source)
-        except jinja2.TemplateError as error:
-            raise TemplateMissingError(f"The model's chat template is broken: {error}") from error
         self.source = source
-        self._special_tokens = dict(special_tokens)
-        self._process = TemplateProcess(source, self._special_tokens)
+        self._small, self._large = (_Lane(TemplateProcess(source, special_tokens)) for _ in range(2))
 
-    def render(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        arguments: Mapping[str, Any] | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-    ) -> str:
-        """The prompt up to where the assistant speaks. `arguments` are the template's own (chat_template_kwargs)."""
-        names = {**self._special_tokens, "documents": None, **(arguments or {}), "tools": tools and list(tools)}
+    def check(self) -> None:
+        """Blocks for as long as it takes to compile. TemplateMissingError for a source that is not a template."""
+        if len(self.source) > MAX_SOURCE:
+            raise TemplateMissingError(f"{_UNUSABLE}: it has {len(self.source)} characters, and {MAX_SOURCE} may be")
         try:
-            return self._template.render(**names, messages=list(messages), add_generation_prompt=True)
-        except jinja2.TemplateError as error:
-            raise TemplateRefusedError(error.message or type(error).__name__) from error
-        except Exception as error:  # a template is a program: it may fail in any way on messages it did not expect
-            raise TemplateRefusedError(f"{type(error).__name__}: {error}") from error
+            self._small.process.check()
+        except (TemplateBrokenError, TemplateUnavailableError) as error:
+            raise TemplateMissingError(f"{_UNUSABLE}: {error}") from error
 
     async def rendered(
         self,
@@ -67,31 +56,71 @@ class ChatTemplate:
         arguments: Mapping[str, Any] | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> str:
-        """What `render` gives, rendered in a process of its own with limits of time and memory."""
-        return await asyncio.to_thread(self.render_apart, messages, arguments, tools)
+        """The prompt up to where the assistant speaks. `arguments` are the template's own (chat_template_kwargs).
 
-    def render_apart(
+        TemplateRefusedError; TemplateUnavailableError.
+        """
+        large = _characters([*messages, *(tools or ()), arguments or {}]) > SMALL
+        lane = self._large if large else self._small
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(lane.thread, _render, lane.process, messages, arguments, tools)
+
+    def render(
         self,
         messages: Sequence[Mapping[str, Any]],
         arguments: Mapping[str, Any] | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> str:
-        try:
-            answer = self._process.render(messages, arguments, tools)
-        except RenderingEndedError as error:
-            raise TemplateRefusedError(str(error)) from error
-        if "refused" in answer:
-            raise TemplateRefusedError(answer["refused"])
-        return answer["text"]
+        """What `rendered` gives, where the caller can wait."""
+        return _render(self._small.process, messages, arguments, tools)
+
+
+class _Lane:
+    """A process, and the thread that waits for it."""
+
+    def __init__(self, process: TemplateProcess) -> None:
+        self.process = process
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="template")
+        weakref.finalize(self, self.thread.shutdown, wait=False)
+
+
+def _render(process: TemplateProcess, *given: Any) -> str:
+    try:
+        answer = process.render(*given)
+    except (RenderingEndedError, TemplateBrokenError) as error:
+        raise TemplateRefusedError(str(error)) from error
+    if "refused" in answer:
+        raise TemplateRefusedError(answer["refused"])
+    return answer["text"]
+
+
+def _characters(objects: Iterable[Mapping[str, Any]]) -> int:
+    """About as many as the process is sent."""
+    return sum(
+        len(value) if isinstance(value, str) else len(repr(value)) for each in objects for value in each.values()
+    )
 
 
 def load_chat_template(directory: Path) -> ChatTemplate:
-    """From chat_template.jinja, else chat_template.json, else tokenizer_config.json. TemplateMissingError without."""
+    """From chat_template.jinja, else chat_template.json, else tokenizer_config.json. TemplateMissingError without one
+    that can be used: whatever is wrong with it is told here and not by the first request."""
     settings = read_json(directory / "tokenizer_config.json")
     source = _source(directory, settings)
     if source is None:
         raise TemplateMissingError("The model has no chat template; use /v1/completions.")
-    return ChatTemplate(source, _special_tokens(directory, settings))
+    template = ChatTemplate(source, _special_tokens(directory, settings))
+    template.check()
+    return template
+
+
+def template_fault(directory: Path) -> str:
+    """Why a model that comes with a chat template cannot chat all the same; empty where nothing is wrong."""
+    try:
+        if _source(directory, read_json(directory / "tokenizer_config.json")) is not None:
+            load_chat_template(directory)
+    except (TemplateMissingError, OSError, UnicodeDecodeError) as error:
+        return str(error)
+    return ""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -128,38 +157,3 @@ def _special_tokens(directory: Path, settings: Mapping[str, Any]) -> dict[str, s
         if name.endswith("_token") and isinstance(text, str):
             tokens[name] = text
     return tokens
-
-
-class _Generation(Extension):
-    """`{% generation %}` marks what an assistant said, for training; here its body is rendered as it is."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja2's own declaration is an instance attribute
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    return environment
-
-
-def _tojson(
-    value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False
-) -> str:
-    """Unlike Jinja's own filter, escapes nothing for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _strftime_now(layout: str) -> str:
-    return datetime.now().strftime(layout)

@@ -16,6 +16,7 @@ from stoker.serve.answer.parsers.reasoning import FAMILIES as THINKING
 from stoker.serve.answer.parsers.reasoning import Thinking, thinking_of
 from stoker.serve.answer.parsers.tools import ToolParser
 from stoker.serve.request.chat_template import ChatTemplate, TemplateRefusedError
+from stoker.serve.request.template_process import TemplateUnavailableError
 
 AUTO, NONE = "auto", "none"
 
@@ -71,8 +72,8 @@ def _written_call(template: ChatTemplate) -> str:
 def _rendered(template: ChatTemplate, messages: list[dict[str, Any]]) -> str:
     """Empty where the template does not take them."""
     try:
-        return template.render_apart(messages, tools=[_TOOL])
-    except TemplateRefusedError:
+        return template.render(messages, tools=[_TOOL])
+    except (TemplateRefusedError, TemplateUnavailableError):
         return ""
 
 
