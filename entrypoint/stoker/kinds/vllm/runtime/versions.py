@@ -105,6 +105,8 @@ class Engine:
         """Wakes `step` when an EngineCore is gone: vLLM's synchronous client tidies up then, and waits for ever."""
         processes = multiprocessing.active_children()
         ended = multiprocessing.connection.wait([process.sentinel for process in processes])
+        for each in processes:
+            each.join(0.1)
         names = [f"{each.name} ended with code {each.exitcode}" for each in processes if each.sentinel in ended]
         self._core.outputs_queue.put_nowait(RuntimeError(", ".join(names)))
 
