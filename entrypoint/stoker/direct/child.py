@@ -20,14 +20,14 @@ from typing import Any, BinaryIO
 from stoker.direct.messages import error_fields, generation_of, line
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
-from stoker.launch.stub.runtime import RunningSequence, Runtime, named
+from stoker.launch.stub.runtime import RunningSequence, Runtime, opened
 
 
 def main(settings_file: Path) -> int:
     output = _take_standard_output()
     try:
         settings = EngineSettings.read(settings_file)
-        runtime = named(settings.runtime)(settings)
+        runtime = opened(settings)
         output.write(line({"ready": True}))
         _Batch(runtime, settings.max_batch_size, _requests(), output).run()
     except Exception as error:  # whatever an engine raises is told, in one line

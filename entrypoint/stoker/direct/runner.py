@@ -22,6 +22,7 @@ from stoker.serve.generate.detokenizing import Detokenizer
 from stoker.serve.generate.stops import StopMatcher
 from stoker.serve.operate.frontend import load_frontend
 from stoker.serve.request.chat_template import TemplateMissingError, TemplateRefusedError
+from stoker.serve.request.prompts import unembedded
 from stoker.serve.request.template_process import TemplateUnavailableError
 from stoker.store.engine import Engine
 from stoker.store.manifest import UnusableEngineError, check_sizes, read_manifest
@@ -182,6 +183,8 @@ class Runner:
 
     def _answer(self, index: int, prompt: Prompt, wanted: Sampling) -> _Answer:
         ids = self._ids(prompt)
+        if fault := unembedded(ids, self._frontend):
+            raise UsageError(f"prompt {index + 1} cannot be given to the model", why=fault)
         room = self._frontend.context.length - len(ids)
         if not ids or room < 1:
             why = f"it has {len(ids)} tokens; prompt and answer may have {self._frontend.context.length}"

@@ -34,7 +34,7 @@ class PythonEngine:
         settings = self.settings
         cached = settings.kv_blocks * settings.kv_block_tokens
         longest = min(settings.max_seq_len, cached) if cached else settings.max_seq_len
-        return Limits(settings.max_num_tokens, longest, settings.max_batch_size)
+        return Limits(settings.max_num_tokens, longest, settings.max_batch_size, settings.vocabulary_size)
 
     @property
     def total_bytes(self) -> int:

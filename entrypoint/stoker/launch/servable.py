@@ -11,11 +11,13 @@ from stoker.launch.server import Command, TritonServer
 
 @dataclass(frozen=True)
 class Limits:
-    """What warm-up may ask of an engine: tokens of one step, tokens of the longest sequence, sequences at once."""
+    """What warm-up may ask of an engine: tokens of one step, tokens of the longest sequence, sequences at once, and
+    token ids below `vocabulary_size`, where that is known and not 0."""
 
     max_num_tokens: int
     longest_sequence: int
     max_batch_size: int
+    vocabulary_size: int = 0
 
 
 class Servable(Protocol):

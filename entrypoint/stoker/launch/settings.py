@@ -22,7 +22,8 @@ class EngineSettings:
     """`runtime` is the `module:attribute` of a callable that takes these settings and gives a
     stoker.launch.stub.runtime.Runtime. `dynamic_quantization`: group size of activations, 0 for the default.
     `precision` and `group_size` of the weights matter where they are quantised while they are loaded; `device` is cpu
-    or cuda (HIP's too). `run_directory` is filled in for each run."""
+    or cuda (HIP's too). `run_directory` is filled in for each run. `vocabulary_size`: rows of the embedding, which no
+    token id may reach, and `token_types` those of an encoder's second table; 0 where the engine does not say."""
 
     engine_directory: str
     max_batch_size: int
@@ -36,6 +37,8 @@ class EngineSettings:
     run_directory: str = ""
     kv_block_tokens: int = KV_BLOCK_TOKENS
     runtime: str = "stoker.kinds.openvino.runtime.choice:open_runtime"
+    vocabulary_size: int = 0
+    token_types: int = 0
     precision: str = ""
     group_size: int = 0
     device: str = "cpu"
@@ -79,8 +82,11 @@ def settings_for(engine: Engine, chosen: Chosen, kv_blocks: int) -> EngineSettin
 
 def planned_settings(engine: Engine, chosen: Chosen, kv_blocks: int, runtime: str) -> EngineSettings:
     """What every kind is told of its plan."""
+    facts = engine.manifest.model.get("architecture", {})
     return EngineSettings(
         engine_directory=str(engine.directory),
+        vocabulary_size=int(facts.get("vocabulary_size", 0)),
+        token_types=int(facts.get("token_types", 0)),
         max_batch_size=chosen.max_batch_size,
         max_num_tokens=chosen.max_num_tokens,
         max_seq_len=chosen.max_seq_len,

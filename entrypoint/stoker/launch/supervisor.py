@@ -138,7 +138,7 @@ class Supervisor:
         progress.phase("warming")
         limits = self._engine.limits
         rounds = warm_up_rounds(limits.max_num_tokens, limits.longest_sequence, limits.max_batch_size)
-        await self._unless_dead(warm_up(self.client, rounds, progress))
+        await self._unless_dead(warm_up(self.client, rounds, progress, limits.vocabulary_size))
         self._set_state("ready")
 
     async def _launch(self, progress: Progress) -> None:
@@ -280,5 +280,6 @@ class Supervisor:
 
     async def _heartbeat(self) -> None:
         with contextlib.suppress(StokerError):
-            async for _ in self.client.generate(Generation("heartbeat", unlikely_prompt(), max_tokens=1)):
+            prompt = unlikely_prompt(self._engine.limits.vocabulary_size)
+            async for _ in self.client.generate(Generation("heartbeat", prompt, max_tokens=1)):
                 pass

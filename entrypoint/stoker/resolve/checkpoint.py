@@ -15,6 +15,7 @@ from stoker.resolve.parameters import count_parameters
 from stoker.resolve.pooling import POOLING_FILES, pooling_facts
 from stoker.resolve.safetensors_header import Header, read_header
 from stoker.resolve.weights import (
+    check_embedding,
     check_index,
     check_no_duplicates,
     computed_weights,
@@ -147,6 +148,7 @@ def describe(
     architecture, pooling = architecture_facts(config), pooling_facts(directory, config)
     if pooling is not None:  # no output matrix is used, whatever the config says of one
         architecture = replace(architecture, tied_embeddings=True)
+    check_embedding(headers or {}, architecture)
     quantization = quantization_facts(config, read_optional_json(directory / HF_QUANT_CONFIG))
     return Model(
         reference=reference,

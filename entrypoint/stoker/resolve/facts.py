@@ -74,6 +74,7 @@ def architecture_facts(config: Config) -> Architecture:
         expert_intermediate_size=_expert_intermediate_size(text) if experts else 0,
         sliding_window=window,
         sliding_layers=windowed_layers,
+        token_types=number(text, "type_vocab_size") if text.get("type_vocab_size") is not None else 0,
     )
 
 

@@ -17,7 +17,9 @@ class Architecture:
     """The numbers that memory and parallelism follow from.
 
     `name` is config.json's `architectures[0]`. `experts` is 0 for a dense model. `sliding_window` is None without one;
-    `sliding_layers` counts the layers that use it.
+    `sliding_layers` counts the layers that use it. `vocabulary_size` is the number of the embedding's rows: what a
+    tokenizer gives beyond it, the model does not know. `token_types` is the same for an encoder's second table, 0
+    without one.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Architecture:
     expert_intermediate_size: int = 0
     sliding_window: int | None = None
     sliding_layers: int = 0
+    token_types: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from stoker.resolve.parameters import count_parameters
 from stoker.resolve.safetensors_header import DTYPE_BITS, Header
 
 _DTYPES: Mapping[str, str] = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64"}
+_EMBEDDINGS = ("embed_tokens.weight", "embeddings.word_embeddings.weight")
 _SCALE_BITS = 16
 
 
@@ -25,6 +26,19 @@ def measured_weights(headers: Mapping[str, Header], parameters: int | None = Non
             sizes[tensor.dtype] += tensor.end - tensor.begin
             scalars += tensor.scalars
     return Weights(scalars if parameters is None else parameters, dict(sizes), tuple(sorted(headers)))
+
+
+def check_embedding(headers: Mapping[str, Header], architecture: Architecture) -> None:
+    """Raises DamagedModelError where the embedding has not one row for each id of config.json's vocabulary."""
+    for file, header in headers.items():
+        for name, tensor in header.tensors.items():
+            table = name.endswith(_EMBEDDINGS) and tensor.shape[1:] == (architecture.hidden_size,)
+            if table and tensor.shape[0] != architecture.vocabulary_size:
+                raise DamagedModelError(
+                    f"config.json: vocab_size is {architecture.vocabulary_size}",
+                    why=f"{name} in {file} has {tensor.shape[0]} rows",
+                    remedy="fetch or copy both files again, from the same revision",
+                )
 
 
 def indexed_weights(index: Config, config: Config, architecture: Architecture) -> Weights | None:

@@ -14,7 +14,7 @@ from stoker.launch.generation import RequestRefusedError
 from stoker.launch.settings import STUB_PID_FILE, EngineSettings
 from stoker.launch.stub.gauges import Gauges, Pulse
 from stoker.launch.stub.loop import EngineLoop
-from stoker.launch.stub.runtime import Runtime, named
+from stoker.launch.stub.runtime import opened
 from stoker.launch.stub.wire import FINAL, error_response, is_stop, read_generation
 
 
@@ -26,7 +26,7 @@ class TritonPythonModel:
         run_directory = Path(settings.run_directory)
         (run_directory / STUB_PID_FILE).write_text(str(os.getpid()))
         self._loop = EngineLoop(
-            lambda: _opened(settings), settings.max_batch_size, Gauges(settings).observe, Pulse(run_directory).beat
+            lambda: opened(settings), settings.max_batch_size, Gauges(settings).observe, Pulse(run_directory).beat
         )
         self._loop.start()
 
@@ -48,10 +48,6 @@ class TritonPythonModel:
 
 def _settings_file(args: dict[str, str]) -> Path:
     return Path(json.loads(args["model_config"])["parameters"]["settings"]["string_value"])
-
-
-def _opened(settings: EngineSettings) -> Runtime:
-    return named(settings.runtime)(settings)
 
 
 def _die_with(parent: int) -> None:

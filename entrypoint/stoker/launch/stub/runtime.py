@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from stoker.launch.generation import Generation
+import numpy as np
+
+from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 
 
@@ -44,6 +46,45 @@ class Runtime(Protocol):
     def step(self) -> bool | None: ...
 
     def close(self) -> None: ...
+
+
+class Guarded:
+    """A runtime that is given no id which the model has no embedding for: kernels look it up unchecked, and would read
+    beside the table. A `vocabulary_size` of 0 is not known; ids below 0 are refused all the same."""
+
+    def __init__(self, runtime: Runtime, vocabulary_size: int) -> None:
+        self._runtime = runtime
+        self._size = vocabulary_size
+
+    def add(self, generation: Generation) -> RunningSequence:
+        self._check("input_ids", generation.input_ids)
+        self._check("end_ids", generation.end_ids)
+        bias = generation.embedding_bias
+        if bias is not None and self._size and len(bias) != self._size:
+            raise RequestRefusedError(
+                f"embedding_bias has {len(bias)} numbers", why=f"there are {self._size} token ids"
+            )
+        return self._runtime.add(generation)
+
+    def step(self) -> bool | None:
+        return self._runtime.step()
+
+    def close(self) -> None:
+        self._runtime.close()
+
+    def _check(self, name: str, ids: Sequence[int]) -> None:
+        if len(ids) == 0:
+            return
+        given = np.asarray(ids, np.int64)
+        for extreme in (int(given.min()), int(given.max())):
+            if extreme < 0 or (self._size and extreme >= self._size):
+                why = f"ids are 0 to {self._size - 1}" if self._size else "ids are 0 or more"
+                raise RequestRefusedError(f"{name} has the id {extreme}, which the model has no embedding for", why=why)
+
+
+def opened(settings: EngineSettings) -> Runtime:
+    """The runtime that the settings name, guarded."""
+    return Guarded(named(settings.runtime)(settings), settings.vocabulary_size)
 
 
 def named(runtime: str) -> Callable[[EngineSettings], Runtime]:

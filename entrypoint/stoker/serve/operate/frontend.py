@@ -11,6 +11,7 @@ from typing import Any
 
 from stoker.errors import DamagedModelError
 from stoker.launch.capabilities import TELL_REUSE, lacks
+from stoker.resolve.facts import with_defaults
 from stoker.resolve.model import Pooling
 from stoker.serve.answer.parsers.choice import AUTO, choose_family, choose_thinking
 from stoker.serve.answer.parsers.families import Family
@@ -27,6 +28,7 @@ from stoker.store.engine import Engine
 class Frontend:
     """`names`: all are served, the first is shown first. `chat_template` is the reason where there is none.
 
+    `vocabulary_size`: rows of the embedding. Of the tokenizer's ids, the model knows only those below it.
     `pooling`: of a model that gives vectors of so many `dimensions`, or scores, and no text.
     `shown`: the control tokens that mark calls and thinking, which are text to those who look for them.
     """
@@ -73,6 +75,7 @@ def load_frontend(
     capacity, limits = capacity or Capacity(), limits or Limits()
     longest = int(max_seq_len or manifest.chosen["max_seq_len"])
     length = min(longest, capacity.tokens or longest)
+    rows = _vocabulary_size(engine) or tokenizer.size
     return Frontend(
         names=tuple(names) or (manifest.served_name,),
         tokenizer=tokenizer,
@@ -82,14 +85,14 @@ def load_frontend(
         shown=_shown(tokenizer, family, thinking),
         context=Context(
             length,
-            end_ids(engine.directory, tokenizer),
+            tuple(id_ for id_ in end_ids(engine.directory, tokenizer) if 0 <= id_ < rows),
             limits.prompt_tokens,
             lacks(manifest.kind),
             manifest.kind in TELL_REUSE,
-            _vocabulary_size(engine.directory) or tokenizer.size,
+            rows,
         ),
         fingerprint="fp_" + hashlib.sha256(manifest.key.encode()).hexdigest()[:10],
-        vocabulary_size=max(tokenizer.size, _vocabulary_size(engine.directory)),
+        vocabulary_size=rows,
         max_batch_size=int(manifest.chosen.get("max_batch_size", 0)),
         limits=limits,
         capacity=capacity,
@@ -128,8 +131,11 @@ def _build_seconds(recorded: Any) -> float | None:
     return float(recorded) if isinstance(recorded, (int, float)) else None
 
 
-def _vocabulary_size(directory: Path) -> int:
-    size = read_json(directory / "config.json").get("vocab_size", 0)
+def _vocabulary_size(engine: Engine) -> int:
+    """Rows of the embedding: as resolve found it, else, of an engine that does not say, as the config has it."""
+    if size := engine.manifest.model.get("architecture", {}).get("vocabulary_size"):
+        return int(size)
+    size = with_defaults(read_json(engine.directory / "config.json")).get("vocab_size", 0)
     return size if type(size) is int else 0
 
 

@@ -23,7 +23,7 @@ from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.chat import conversation
 from stoker.serve.request.guided.wishes import guide_of
 from stoker.serve.request.job import Job, Writer
-from stoker.serve.request.prompts import echoes, prompts_of
+from stoker.serve.request.prompts import check_embedded, echoes, prompts_of
 from stoker.serve.request.requests import ChatRequest, CompletionRequest, Parameters, complete
 from stoker.serve.request.sampling import generations, stop_strings
 
@@ -109,6 +109,9 @@ def _check_completion(request: CompletionRequest) -> None:
 
 
 def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
+    where = "messages" if isinstance(request, ChatRequest) else "prompt"
+    for ids in (*wish.prompts, *([wish.budget.closing] if wish.budget else [])):
+        check_embedded(ids, where, frontend)
     identity = Identity(wish.id_prefix + uuid.uuid4().hex, int(time.time()), request.model, frontend.fingerprint)
     ranked = wish.count > wish.keep
     log_probs = ranked or wish.log_probs is not None

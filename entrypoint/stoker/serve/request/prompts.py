@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from stoker.serve.http.errors import invalid, unsupported
@@ -43,7 +44,7 @@ async def _prompt(entry: Any, where: str, frontend: Frontend) -> list[int]:
     if isinstance(entry, str):
         ids = await frontend.tokenizer.encode(entry, add_special_tokens=True)
     elif isinstance(entry, list):
-        ids = checked_ids(entry, where, frontend)
+        ids = checked_ids(entry, where, frontend.vocabulary_size)
     else:
         raise invalid("A prompt is a text, token ids, or a list of either, not mixed.", where, "invalid_type")
     if not ids:
@@ -51,15 +52,32 @@ async def _prompt(entry: Any, where: str, frontend: Frontend) -> list[int]:
     return ids
 
 
-def checked_ids(ids: list[Any], where: str, frontend: Frontend) -> list[int]:
-    """ApiError naming the one that is no token id."""
+def checked_ids(ids: list[Any], where: str, size: int) -> list[int]:
+    """ApiError naming the one that is no token id below `size`."""
     for index, token_id in enumerate(ids):
-        if not isinstance(token_id, int):
+        if type(token_id) is not int:
             raise invalid("Token ids and texts cannot be mixed.", f"{where}[{index}]", "invalid_type")
-        if not 0 <= token_id < frontend.vocabulary_size:
-            text = f"Token ids are 0 to {frontend.vocabulary_size - 1}, not {token_id}."
-            raise invalid(text[:200], f"{where}[{index}]")
+        if not 0 <= token_id < size:
+            raise invalid(f"Token ids are 0 to {size - 1}, not {token_id}."[:200], f"{where}[{index}]")
     return ids
+
+
+def check_embedded(ids: Sequence[int], where: str, frontend: Frontend) -> None:
+    """ApiError naming the first token that the tokenizer has and the model has no embedding for."""
+    if fault := unembedded(ids, frontend):
+        raise invalid(fault, where)
+
+
+def unembedded(ids: Sequence[int], frontend: Frontend) -> str:
+    """What is wrong with the first id beyond the embedding; empty where there is none."""
+    size = frontend.vocabulary_size
+    if not ids or max(ids) < size:
+        return ""
+    first = next(id_ for id_ in ids if id_ >= size)
+    text = frontend.tokenizer.decode_all([first])
+    return (
+        f"The text has the token {text!r} (id {first}), which this model has no embedding for: ids are 0 to {size - 1}."
+    )
 
 
 def echoes(request: CompletionRequest, prompts: list[list[int]], tokenizer: Tokenizer) -> list[str] | None:

@@ -62,4 +62,5 @@ async def _ids(request: TokenizeRequest, frontend: Frontend) -> list[int]:
 async def detokenize(request: DetokenizeRequest, frontend: Frontend) -> dict[str, Any]:
     """ApiError naming the parameter at fault."""
     check_model(request.model or frontend.names[0], frontend)
-    return {"prompt": frontend.tokenizer.decode(checked_ids(request.tokens, "tokens", frontend))}
+    size = max(frontend.vocabulary_size, frontend.tokenizer.size)
+    return {"prompt": frontend.tokenizer.decode(checked_ids(request.tokens, "tokens", size))}

@@ -31,6 +31,7 @@ from stoker.kinds.openvino.build.int8 import Int8
 from stoker.kinds.openvino.build.layerwise import HIDDEN, Joint
 from stoker.kinds.openvino.build.plain import PlainEncoding, owning, stored, widened
 from stoker.plan.types import Chosen
+from stoker.resolve.model import Model
 
 SAMPLES = 64
 SAMPLE_TOKENS = 128
@@ -70,9 +71,11 @@ class Calibration:
     UsageError for a text that cannot be used and BuildError where NNCF fails.
     """
 
-    def __init__(self, model_directory: Path, chosen: Chosen, calibration: Path | None, checkpoint: Checkpoint) -> None:
+    def __init__(self, model: Model, chosen: Chosen, calibration: Path | None, checkpoint: Checkpoint) -> None:
+        assert model.directory is not None
         self._text = read_text(calibration)
-        self._ids = np.array(token_chunks(self._text, model_directory, SAMPLES, SAMPLE_TOKENS), np.int64)
+        vocabulary = model.architecture.vocabulary_size
+        self._ids = np.array(token_chunks(self._text, model.directory, SAMPLES, SAMPLE_TOKENS, vocabulary), np.int64)
         self._chosen, self._checkpoint = chosen, checkpoint
         self._hidden: Floats | None = None
         self.seconds = 0.0

@@ -97,7 +97,7 @@ def build(
         checkpoint = Counted(open_checkpoint(model.directory), progress)
         layers = None
         if chosen.precision in CALIBRATED and not isinstance(encoding, Prequantized):
-            layers = Calibration(model.directory, chosen, calibration, checkpoint)
+            layers = Calibration(model, chosen, calibration, checkpoint)
         graph = _graph(model, chosen, checkpoint, encoding, layers)
     details = _details(encoding)
     if layers is not None:

@@ -18,6 +18,7 @@ from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings, compile_properties
 from stoker.launch.stub.runtime import Output
 
+_TOKEN_TYPES = 2  # what BERT has where its config does not say
 _LENGTH_STEP = 16  # lengths are rounded up to it: each shape that is new has kernels compiled for it
 
 
@@ -38,6 +39,7 @@ class EncodedText:
 class EncoderRuntime:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
+        self._token_types = settings.token_types or _TOKEN_TYPES
         self._waiting: list[EncodedText] = []
         compiled = openvino.Core().compile_model(
             Path(settings.engine_directory) / GRAPH, "CPU", compile_properties(settings)
@@ -51,9 +53,17 @@ class EncoderRuntime:
             raise RequestRefusedError(f"the text of {length} tokens is too long", why=f"texts may have {longest}")
         if len(generation.token_types) not in (0, length):
             raise RequestRefusedError("token_type_ids must be as many as input_ids")
+        self._check_types(generation.token_types)
         text = EncodedText(generation)
         self._waiting.append(text)
         return text
+
+    def _check_types(self, types: Sequence[int]) -> None:
+        """As ids are: a lookup beyond the table would read what lies beside it."""
+        if "token_type_ids" in self._inputs and len(types) and not 0 <= min(types) <= max(types) < self._token_types:
+            raise RequestRefusedError(
+                f"token_type_ids has {min(types)} to {max(types)}", why=f"the model has {self._token_types} token types"
+            )
 
     def step(self) -> bool:
         """One inference over the eldest text and those that go well with it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import random
 import time
 from pathlib import Path
@@ -21,6 +20,8 @@ from stoker.kinds.openvino.runtime.vocabulary import genai_tokenizer
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings, compile_properties
 from stoker.launch.stub.runtime import Output, RunningSequence
+from stoker.resolve.facts import with_defaults
+from stoker.resolve.json_files import read_json
 
 _RUNNING = openvino_genai.GenerationStatus.RUNNING
 _IGNORED = openvino_genai.GenerationStatus.IGNORED
@@ -65,7 +66,7 @@ class PagedRuntime:
         if not (directory / TOKENIZER_FILE).is_file():
             self._pipeline: Any = open_pipeline(str(directory), scheduler, "CPU", properties)
             return
-        logits = _logits(directory)
+        logits = self._settings.vocabulary_size or _logits(directory)
         tokenizer = genai_tokenizer(directory, logits)
         self._guided.use(Grammars(tokenizer, logits))
         self._pipeline = open_pipeline(str(directory), tokenizer, scheduler, "CPU", **properties)
@@ -107,9 +108,8 @@ class PagedRuntime:
 
 
 def _logits(directory: Path) -> int:
-    """How many ids the model gives probabilities for, as far as it says."""
-    config = json.loads((directory / "config.json").read_bytes())
-    size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
+    """How many ids the model gives probabilities for, where the settings do not say."""
+    size = with_defaults(read_json(directory / "config.json")).get("vocab_size")
     return size if isinstance(size, int) else 0
 
 

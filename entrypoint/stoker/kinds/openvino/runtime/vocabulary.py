@@ -28,7 +28,7 @@ _GRAPH = "openvino_detokenizer.xml"  # GenAI looks for this name
 
 def genai_tokenizer(directory: Path, logits: int) -> Any:
     """An openvino_genai.Tokenizer that knows the vocabulary of the model in `directory`; `logits` is how many ids the
-    model gives probabilities for, which may be more than the tokenizer has."""
+    model gives probabilities for, which may be more or fewer than the tokenizer has; 0 if unknown."""
     pieces = vocabulary_bytes(Tokenizer.from_file(str(directory / FILE)), logits)
     factory = NodeFactory()
     factory.add_extension(_extension())
@@ -40,7 +40,7 @@ def genai_tokenizer(directory: Path, logits: int) -> Any:
 def vocabulary_bytes(tokenizer: Tokenizer, logits: int) -> list[bytes]:
     """What each id may contribute to a text; nothing for control tokens but marks, and for ids that are not in use."""
     vocabulary = Vocabulary(tokenizer)
-    size = max(vocabulary.size, logits)
+    size = logits or vocabulary.size  # a longer one would make a grammar's mask write past the logits
     silent = vocabulary.special - {tokenizer.token_to_id(mark) for mark in MARKS}
     return [b"" if id_ in silent else vocabulary.token_bytes(id_) for id_ in range(size)]
 

@@ -8,7 +8,7 @@ from typing import Any
 from stoker.serve.apis.pooled.requests import MOST_INPUTS, EmbeddingRequest, Truncating
 from stoker.serve.http.errors import invalid
 from stoker.serve.operate.frontend import Frontend
-from stoker.serve.request.prompts import checked_ids
+from stoker.serve.request.prompts import check_embedded, checked_ids
 from stoker.serve.request.tokenizing import Cut, Input
 
 _ALIASES = {"passage": ("passage", "document"), "document": ("document", "passage")}
@@ -31,6 +31,7 @@ async def embedding_inputs(request: EmbeddingRequest, frontend: Frontend) -> lis
         if not entry:
             raise invalid("The input is empty.", name)
         _check_length(each, name, request, cut)
+        check_embedded(each.ids, name, frontend)
     return found
 
 
@@ -44,6 +45,7 @@ async def pair_inputs(
     found = await frontend.tokenizer.encode_inputs([(query, text) for text in texts], cut)
     for index, each in enumerate(found):
         _check_length(each, f"{where}[{index}]", request, cut)
+        check_embedded(each.ids, f"{where}[{index}]", frontend)
     return found
 
 
@@ -68,7 +70,7 @@ def _prompt(input_type: str | None, frontend: Frontend) -> str:
 def _given(entry: Any, name: str, cut: Cut, frontend: Frontend) -> Input:
     if not isinstance(entry, list):
         raise invalid("An input is a text, token ids, or a list of either, not mixed.", name, "invalid_type")
-    ids = checked_ids(entry, name, frontend)
+    ids = checked_ids(entry, name, frontend.vocabulary_size)
     kept = ids[-cut.most :] if cut.left else ids[: cut.most]
     return Input(kept, [], len(ids))
 

@@ -86,9 +86,12 @@ def _contents(messages: Any) -> str | None:
     return "\n".join(content for content in contents if isinstance(content, str))
 
 
-def token_chunks(text: Text, model_directory: Path, samples: int, tokens: int) -> list[list[int]]:
+def token_chunks(
+    text: Text, model_directory: Path, samples: int, tokens: int, vocabulary_size: int = 1 << 31
+) -> list[list[int]]:
     """Up to `samples` chunks of at most `tokens` ids, evenly taken from the whole text, each begun as the tokenizer
-    begins a text. Raises UnsupportedModelError for a model without a usable tokenizer.json."""
+    begins a text. What the tokenizer has beyond `vocabulary_size` is left out. Raises UnsupportedModelError for a
+    model without a usable tokenizer.json."""
     from tokenizers import Tokenizer
 
     try:
@@ -98,9 +101,11 @@ def token_chunks(text: Text, model_directory: Path, samples: int, tokens: int) -
             "calibration needs the model's tokenizer.json", why=str(error), remedy="use --precision int4 or int8"
         ) from error
     beginning: list[int] = tokenizer.encode("", add_special_tokens=True).ids[:1]
+    beginning = [id_ for id_ in beginning if id_ < vocabulary_size]
     ids: list[int] = []
     for document in text.documents:
         ids += tokenizer.encode(document, add_special_tokens=False).ids
+    ids = [id_ for id_ in ids if id_ < vocabulary_size]
     if len(ids) < FEWEST_TOKENS:
         raise UsageError(f"the calibration text has only {len(ids)} tokens", remedy="give a few pages of text")
     body = min(tokens - len(beginning), len(ids))
