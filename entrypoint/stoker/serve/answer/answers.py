@@ -8,7 +8,7 @@ import msgspec
 
 from stoker.serve.answer.chunks import CHAT, DONE, Chunks
 from stoker.serve.answer.deltas import message
-from stoker.serve.generate.sequence import Sequence
+from stoker.serve.generate.sequence import Piece, Sequence
 from stoker.serve.request.job import Job
 
 
@@ -24,18 +24,18 @@ class ChunkWriter:
     def ending(self) -> bytes:
         return self._chunks.usage(usage(self._job)) + DONE if self._job.with_usage else DONE
 
-    def whole(self, texts: list[str]) -> bytes:
-        return whole(self._job, texts)
+    def whole(self, said: list[Piece]) -> bytes:
+        return whole(self._job, said)
 
 
-def whole(job: Job, texts: list[str]) -> bytes:
+def whole(job: Job, said: list[Piece]) -> bytes:
     answer = {
         "id": job.identity.id,
         "object": job.shape.object,
         "created": job.identity.created,
         "model": job.identity.model,
         "system_fingerprint": job.identity.fingerprint,
-        "choices": [_choice(job, index, texts[index], place) for place, index in enumerate(_given(job))],
+        "choices": [_choice(job, index, said[index], place) for place, index in enumerate(_given(job))],
         "usage": usage(job),
     }
     return msgspec.json.encode(answer)
@@ -81,12 +81,12 @@ def _likelihood(choice: Sequence) -> float:
     return choice.log_prob / max(choice.tokens, 1)
 
 
-def _choice(job: Job, index: int, text: str, place: int) -> dict[str, Any]:
+def _choice(job: Job, index: int, piece: Piece, place: int) -> dict[str, Any]:
     choice: Sequence = job.choices[index]
-    log_probs = job.log_probs(choice) if job.log_probs else None
-    said = message(choice.events(text)) if job.shape is CHAT else None
-    ending = {"logprobs": log_probs, "finish_reason": choice.reason}
+    log_probs = job.log_probs(piece.log_probs) if job.log_probs else None
+    said = message(choice.events(piece)) if job.shape is CHAT else None
+    ending = {"logprobs": log_probs, "finish_reason": choice.reason(piece)}
     if said is not None:
         return {"index": place, "message": said, **ending}
     echo = job.echoes[index] if job.echoes else ""
-    return {"index": place, "text": echo + text, **ending}
+    return {"index": place, "text": echo + piece.text, **ending}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from stoker.serve.answer.deltas import delta
-from stoker.serve.generate.sequence import Sequence
+from stoker.serve.answer.log_probs import RenderLogProbs
+from stoker.serve.generate.sequence import Piece, Sequence
 
 DONE = b"data: [DONE]\n\n"
 
@@ -57,7 +57,7 @@ COMPLETION = Shape(
 
 
 class Chunks:
-    """`log_probs` renders a choice's pending log probabilities; None when they were not asked for. `echoes`: what
+    """`log_probs` renders a piece's log probabilities; None when they were not asked for. `echoes`: what
     each choice begins with."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Chunks:
         choices: list[Sequence],
         *,
         with_usage: bool,
-        log_probs: Callable[[Sequence], Any] | None = None,
+        log_probs: RenderLogProbs | None = None,
         echoes: list[str] | None = None,
     ) -> None:
         self._shape = shape
@@ -84,15 +84,15 @@ class Chunks:
             self._openings = [shape.before_text + _encode(text) + shape.after_text for text in echoes]
         self._opened = [not opening for opening in self._openings]
 
-    def render(self, index: int, text: str) -> bytes:
+    def render(self, index: int, piece: Piece) -> bytes:
         """The events for one piece of a choice: its role before the first, its finish reason after the last."""
         opening = b"" if self._opened[index] else self._open(index)
         if self._choices[index].parsed:
-            return opening + self._render_events(index, text)
-        reason = self._choices[index].finish_reason
+            return opening + self._render_events(index, piece)
+        text, reason = piece.text, piece.finish_reason
         closing = b"" if reason is None else self._event(index, self._shape.nothing, reason=reason)
         if self._log_probs is not None:
-            return opening + self._render_log_probs(index, text) + closing
+            return opening + self._render_log_probs(index, piece) + closing
         if text:
             return opening + self._before[index] + _encode(text) + self._after + closing
         return opening + closing
@@ -104,27 +104,28 @@ class Chunks:
         self._opened[index] = True
         return self._event(index, self._openings[index])
 
-    def _render_events(self, index: int, text: str) -> bytes:
+    def _render_events(self, index: int, piece: Piece) -> bytes:
         """The log probabilities that are due go with the first event."""
         choice = self._choices[index]
-        deltas = [delta(event) for event in choice.events(text)]
-        log_probs = self._log_probs(choice) if self._log_probs is not None else None
+        deltas = [delta(event) for event in choice.events(piece)]
+        log_probs = self._log_probs(piece.log_probs) if self._log_probs is not None else None
         if log_probs is not None and not deltas:
             deltas = [self._shape.nothing]
         rendered = [self._event(index, each) for each in deltas[1:]]
         if deltas:
             rendered.insert(0, self._event(index, deltas[0], _encode(log_probs)))
-        if choice.reason is not None:
-            rendered.append(self._event(index, self._shape.nothing, reason=choice.reason))
+        reason = choice.reason(piece)
+        if reason is not None:
+            rendered.append(self._event(index, self._shape.nothing, reason=reason))
         return b"".join(rendered)
 
-    def _render_log_probs(self, index: int, text: str) -> bytes:
+    def _render_log_probs(self, index: int, piece: Piece) -> bytes:
         assert self._log_probs is not None
-        log_probs = self._log_probs(self._choices[index])
-        if not text and log_probs is None:
+        log_probs = self._log_probs(piece.log_probs)
+        if not piece.text and log_probs is None:
             return b""
-        piece = self._shape.before_text + _encode(text) + self._shape.after_text
-        return self._event(index, piece, _encode(log_probs))
+        text = self._shape.before_text + _encode(piece.text) + self._shape.after_text
+        return self._event(index, text, _encode(log_probs))
 
     def _event(self, index: int, piece: bytes, log_probs: bytes = b"null", reason: str | None = None) -> bytes:
         ending = b',"logprobs":' + log_probs + b',"finish_reason":' + _encode(reason)

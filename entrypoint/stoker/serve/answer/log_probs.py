@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
-from stoker.serve.generate.sequence import Sequence, TokenLogProb
+from stoker.serve.generate.sequence import TokenLogProb
+
+# None where no token has become visible.
+RenderLogProbs: TypeAlias = Callable[[Sequence[TokenLogProb]], Any]
 
 # JSON has no infinities; OpenAI writes this for a probability of zero.
 _LEAST = -9999.0
@@ -15,9 +18,8 @@ class ChatLogProbs:
     def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
         self._token_bytes = token_bytes
 
-    def __call__(self, choice: Sequence) -> Any:
-        """None when no token has become visible since the last call."""
-        content = [self._entry(entry) for entry in choice.take_log_probs()]
+    def __call__(self, entries: Sequence[TokenLogProb]) -> Any:
+        content = [self._entry(entry) for entry in entries]
         return {"content": content, "refusal": None} if content else None
 
     def _entry(self, entry: TokenLogProb) -> dict[str, Any]:
@@ -33,8 +35,7 @@ class CompletionLogProbs:
         self._token_bytes = token_bytes
         self._top = top
 
-    def __call__(self, choice: Sequence) -> Any:
-        entries = choice.take_log_probs()
+    def __call__(self, entries: Sequence[TokenLogProb]) -> Any:
         if not entries:
             return None
         tokens = [self._token_bytes(entry.token_id).decode(errors="replace") for entry in entries]

@@ -12,6 +12,7 @@ from stoker.launch.generation import EngineClient, Generation, PerfMetrics
 from stoker.serve.generate.admission import Visit
 from stoker.serve.generate.budget import Budget, within_budget
 from stoker.serve.generate.measurement import EngineRun, Measurement
+from stoker.serve.generate.sequence import Piece
 from stoker.serve.generate.sequence import Sequence as Choice
 
 _T = TypeVar("_T")
@@ -24,8 +25,8 @@ async def pieces(
     visit: Visit,
     measurement: Measurement,
     budget: Budget | None = None,
-) -> AsyncGenerator[str, None]:
-    """The choice's text as it becomes visible, possibly empty; closing it, or a stop string, cancels the generation."""
+) -> AsyncGenerator[Piece, None]:
+    """The choice as it becomes visible, maybe without text; closing it, or a stop string, cancels the generation."""
     previous = 0.0
     source = engine.generate(generation) if budget is None else within_budget(engine, generation, budget)
     async with visit.turn(len(generation.input_ids) + generation.max_tokens):

@@ -16,6 +16,7 @@ from stoker.errors import StokerError
 from stoker.serve.generate.admission import Visit
 from stoker.serve.generate.fan_out import interleave, pieces
 from stoker.serve.generate.measurement import Measurement
+from stoker.serve.generate.sequence import Piece
 from stoker.serve.http.asgi import ClientGoneError, Receive, Scope, Send, respond, while_connected
 from stoker.serve.http.error_forms import ErrorForm, error_form
 from stoker.serve.http.errors import ApiError, from_stoker, internal, too_slow, unavailable
@@ -148,22 +149,22 @@ async def _generate(serving: Serving, job: Job, visit: Visit, measurement: Measu
             await _collect(job, events, reply)
 
 
-async def _stream(job: Job, events: AsyncGenerator[tuple[int, str], None], reply: _Reply) -> None:
+async def _stream(job: Job, events: AsyncGenerator[tuple[int, Piece], None], reply: _Reply) -> None:
     writer = job.writer(job)
     async with outbox(reply.stream) as box:
-        async for index, text in events:
-            rendered = writer.render(index, text)
+        async for index, piece in events:
+            rendered = writer.render(index, piece)
             if rendered:
                 box.put(rendered)
         box.put(writer.ending())
     await reply.end()
 
 
-async def _collect(job: Job, events: AsyncGenerator[tuple[int, str], None], reply: _Reply) -> None:
-    texts: list[list[str]] = [[] for _ in job.choices]
-    async for index, text in events:
-        texts[index].append(text)
-    await reply.whole(200, job.writer(job).whole(["".join(parts) for parts in texts]))
+async def _collect(job: Job, events: AsyncGenerator[tuple[int, Piece], None], reply: _Reply) -> None:
+    said: list[list[Piece]] = [[] for _ in job.choices]
+    async for index, piece in events:
+        said[index].append(piece)
+    await reply.whole(200, job.writer(job).whole(list(map(Piece.joined, said))))
 
 
 class _Reply:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
+import msgspec
+
 from stoker.launch.generation import Delta, Generation
 from stoker.serve.answer.events import CallStart, Event, Parser, Text
 from stoker.serve.answer.parsers.reasoning import ThinkingTokens
@@ -21,11 +23,27 @@ class TokenLogProb:
     offset: int
 
 
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """What one step of the engine makes visible of a choice, and all that is to be told with it: the choice itself may
+    be further on when the piece is written. The last piece, and no other, has the `finish_reason`."""
+
+    text: str
+    finish_reason: str | None = None
+    log_probs: Many[TokenLogProb] = ()
+
+    @staticmethod
+    def joined(pieces: Many[Piece]) -> Piece:
+        """All of a choice's as one."""
+        log_probs = [entry for piece in pieces for entry in piece.log_probs]
+        return Piece("".join(piece.text for piece in pieces), pieces[-1].finish_reason, log_probs)
+
+
 class Sequence:
     """`finish_reason` is None while more may come. The end token counts as a token, but is no text.
 
     `log_prob` is the sum over its tokens, where they are told; so is `reused_blocks`, of its prompt in the KV cache.
     With a parser, the text is made into events by `events`; `called` once there is a call among them.
+    `finish_reason` and the counts are those of the ids so far, which pieces that are still to be written lag behind.
     """
 
     __slots__ = (
@@ -72,8 +90,18 @@ class Sequence:
         self._decoded = 0
         self._visible = 0
 
-    def feed(self, delta: Delta) -> str:
-        """The text that these ids make visible."""
+    def feed(self, delta: Delta) -> Piece:
+        """What these ids make visible."""
+        return self._piece(self._advance(delta))
+
+    def end(self) -> Piece:
+        """The rest, when no more ids come."""
+        return self._piece(self._finish("length"))
+
+    def _piece(self, text: str) -> Piece:
+        return Piece(text, self.finish_reason, self._take_log_probs() if self._pending else ())
+
+    def _advance(self, delta: Delta) -> str:
         ids = delta.ids
         ended = bool(ids) and ids[-1] in self._end_ids
         texts = ids[:-1] if ended else ids
@@ -86,13 +114,12 @@ class Sequence:
             self._thinking.feed(texts, text)
         if ended and self.finish_reason is None:
             self.tokens += 1
-            text += self.end("stop")
+            text += self._finish("stop")
         return text
 
-    @property
-    def reason(self) -> str | None:
-        """The finish reason that the API gives."""
-        return self.called_reason if self.called and self.finish_reason == "stop" else self.finish_reason
+    def reason(self, piece: Piece) -> str | None:
+        """The finish reason that the API gives with a piece whose events are known."""
+        return self.called_reason if self.called and piece.finish_reason == "stop" else piece.finish_reason
 
     @property
     def reasoning_tokens(self) -> int | None:
@@ -109,12 +136,12 @@ class Sequence:
         """Whether the text is more than text."""
         return self._parser is not None
 
-    def events(self, text: str) -> list[Event]:
-        """What the next piece of `feed`'s text consists of; after the last piece, with what was held back."""
+    def events(self, piece: Piece) -> list[Event]:
+        """What the next piece consists of, and with the last one what was held back. Once per piece, in order."""
         if self._parser is None:
-            return [Text(text)] if text else []
-        events = self._parser.feed(text)
-        if self.finish_reason is not None:
+            return [Text(piece.text)] if piece.text else []
+        events = self._parser.feed(piece.text)
+        if piece.finish_reason is not None:
             events += self._parser.end()
         self.called = self.called or any(isinstance(event, CallStart) for event in events)
         return events
@@ -141,8 +168,7 @@ class Sequence:
         self._visible += len(text)
         return text
 
-    def end(self, reason: str = "length") -> str:
-        """The rest of the text, when no more ids come."""
+    def _finish(self, reason: str) -> str:
         text = self._see(self._detokenizer.flush())
         if self.finish_reason is None:
             self.finish_reason = reason
@@ -152,7 +178,7 @@ class Sequence:
             self._visible = max(self._visible, self._decoded) + 1  # tokens without text count too
         return text
 
-    def take_log_probs(self) -> list[TokenLogProb]:
+    def _take_log_probs(self) -> list[TokenLogProb]:
         """Of the tokens that have begun to show; those of a stop string never do."""
         ready = [entry for entry in self._pending if entry.offset < self._visible]
         del self._pending[: len(ready)]

@@ -8,20 +8,21 @@ from typing import Any, Protocol, TypeAlias
 
 from stoker.launch.generation import Generation
 from stoker.serve.answer.chunks import Identity, Shape
+from stoker.serve.answer.log_probs import RenderLogProbs
 from stoker.serve.generate.budget import Budget
-from stoker.serve.generate.sequence import Sequence
+from stoker.serve.generate.sequence import Piece, Sequence
 from stoker.serve.http.limits import Call
 from stoker.serve.operate.frontend import Frontend
 
 
 class Writer(Protocol):
-    """One answer, either streamed (`render` for each piece of a choice's text, then `ending`) or `whole`."""
+    """One answer, either streamed (`render` for each piece of a choice, in order, then `ending`) or `whole`."""
 
-    def render(self, index: int, text: str) -> bytes: ...
+    def render(self, index: int, piece: Piece) -> bytes: ...
 
     def ending(self) -> bytes: ...
 
-    def whole(self, texts: list[str]) -> bytes: ...
+    def whole(self, said: list[Piece]) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Job:
     prompt_tokens: int
     stream: bool
     with_usage: bool
-    log_probs: Callable[[Sequence], Any] | None
+    log_probs: RenderLogProbs | None
     writer: Callable[[Job], Writer]
     best: tuple[int, int] | None = None
     echoes: list[str] | None = None

@@ -6,13 +6,12 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from stoker.launch.generation import Generation, Guide
 from stoker.serve.answer.answers import ChunkWriter
 from stoker.serve.answer.chunks import CHAT, COMPLETION, Identity, Shape
 from stoker.serve.answer.events import Parser
-from stoker.serve.answer.log_probs import ChatLogProbs, CompletionLogProbs
+from stoker.serve.answer.log_probs import ChatLogProbs, CompletionLogProbs, RenderLogProbs
 from stoker.serve.answer.parsers.reasoning import ThinkingTokens
 from stoker.serve.generate.budget import Budget
 from stoker.serve.generate.detokenizing import Detokenizer
@@ -42,7 +41,7 @@ class _Wish:
     count: int
     keep: int
     guide: Guide | None = None
-    log_probs: Callable[[Choice], Any] | None = None
+    log_probs: RenderLogProbs | None = None
     parser: Callable[[], Parser] | None = None
     thinking: Callable[[], ThinkingTokens] | None = None
     echoes: Sequence[str] | None = None

@@ -9,6 +9,7 @@ import msgspec
 
 from stoker.serve.answer.answers import cached_tokens
 from stoker.serve.answer.events import CallArguments, CallStart, Event, Reasoning, Text, joined
+from stoker.serve.generate.sequence import Piece
 from stoker.serve.request.job import Job
 
 _encode = msgspec.json.Encoder().encode
@@ -24,14 +25,14 @@ class MessagesWriter:
         self._blocks = 0
         self._open: type | None = None
 
-    def whole(self, texts: list[str]) -> bytes:
-        content = _blocks(self._choice.events(texts[0]))
+    def whole(self, said: list[Piece]) -> bytes:
+        content = _blocks(self._choice.events(said[0]))
         reason = {"stop_reason": self._stop_reason(), "stop_sequence": self._choice.stop}
         return _encode(self._message(content) | reason)
 
-    def render(self, _: int, text: str) -> bytes:
+    def render(self, _: int, piece: Piece) -> bytes:
         parts = [] if self._begun else [self._start()]
-        for event in self._choice.events(text):
+        for event in self._choice.events(piece):
             parts += self._piece(event)
         return b"".join(parts)
 

@@ -12,6 +12,7 @@ import msgspec
 from stoker.serve.answer.answers import cached_tokens
 from stoker.serve.answer.events import CallArguments, CallStart, Event, Reasoning, Text, joined
 from stoker.serve.apis.openai_responses.requests import ResponsesRequest
+from stoker.serve.generate.sequence import Piece
 from stoker.serve.request.job import Job
 
 _encode = msgspec.json.Encoder().encode
@@ -44,25 +45,25 @@ class ResponsesWriter:
         self._serial = 0
         self._parts: list[bytes] = []
 
-    def whole(self, texts: list[str]) -> bytes:
-        for event in joined(self._choice.events(texts[0])):
+    def whole(self, said: list[Piece]) -> bytes:
+        for event in joined(self._choice.events(said[0])):
             self._take(event)
-        self._close()
+        self._close(cut=self._cut)
         response = self._complete()
         return _encode(response)
 
-    def render(self, _: int, text: str) -> bytes:
+    def render(self, _: int, piece: Piece) -> bytes:
         self._parts = []
         if self._serial == 0:
             self._tell("response.created", response=self._response("in_progress"))
             self._tell("response.in_progress", response=self._response("in_progress"))
-        for event in self._choice.events(text):
+        for event in self._choice.events(piece):
             self._take(event)
         return b"".join(self._parts)
 
     def ending(self) -> bytes:
         self._parts = []
-        self._close()
+        self._close(cut=self._cut)
         response = self._complete()
         self._tell(f"response.{response['status']}", response=response)
         return b"".join(self._parts)
@@ -94,7 +95,8 @@ class ResponsesWriter:
         extra: dict[str, Any] = {"logprobs": []} if opened.kind is Text else {}
         self._tell(f"response.{_NAMES[opened.kind]}.delta", **self._place(opened), delta=text, **extra)
 
-    def _close(self) -> None:
+    def _close(self, *, cut: bool = False) -> None:
+        """`cut`: the item is the last one, of an answer that was cut off."""
         opened, self._open = self._open, None
         if opened is None:
             return
@@ -106,7 +108,7 @@ class ResponsesWriter:
         self._tell(f"response.{_NAMES[opened.kind]}.done", **place, **whole, **extra)
         if opened.kind is not CallStart:
             self._tell("response.content_part.done", **place, part=_part(opened))
-        item = _filled(opened, "incomplete" if self._cut else "completed")
+        item = _filled(opened, "incomplete" if cut else "completed")
         self._output.append(item)
         self._tell("response.output_item.done", output_index=opened.index, item=item)
 
