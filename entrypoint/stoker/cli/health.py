@@ -8,43 +8,78 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from stoker.errors import UsageError
+from stoker.serve.http.listening import listeners
 
 _PATIENCE_SECONDS = 4
+_USAGE = "usage: stoker health [--host ADDRESS] [--port PORT]"
+_HELP = f"""{_USAGE}
+
+Is the server on this machine ready? 0 if so, else 1. Without --host, the address is the one that a server listens on.
+"""
+# What a server that listens everywhere is asked at.
+_OF_ALL = {"0.0.0.0": ("127.0.0.1",), "::": ("::1", "127.0.0.1"), "": ("127.0.0.1", "::1")}  # noqa: S104
+
+
+@dataclass(frozen=True)
+class _Place:
+    """`host` is empty where none was named."""
+
+    host: str
+    port: int
 
 
 def run(arguments: Sequence[str]) -> int:
-    """0 when ready, 1 when not. Reads STOKER_PORT by itself: the table of settings would double what a call costs."""
-    port = _port(list(arguments), os.environ.get("STOKER_PORT", ""))
-    ready, state = _ask(port)
+    """0 when ready, 1 when not. Reads its variables by itself: the table of settings would double what a call costs."""
+    place = _place(list(arguments))
+    ready, state = _ask(place)
     sys.stdout.write(f"{state}\n")
     return 0 if ready else 1
 
 
-def _port(arguments: list[str], variable: str) -> int:
+def _place(arguments: list[str]) -> _Place:
     if arguments in (["-h"], ["--help"]):
-        sys.stdout.write(
-            "usage: stoker health [--port PORT]\n\nIs the server on this machine ready? 0 if so, else 1.\n"
-        )
+        sys.stdout.write(_HELP)
         sys.exit(0)
-    if arguments and (len(arguments) != 2 or arguments[0] != "--port"):
-        raise UsageError(f"stoker health does not take {' '.join(arguments)}", remedy="stoker health [--port PORT]")
-    given = arguments[1] if arguments else variable.strip()
-    if arguments and not given.isdecimal():
-        raise UsageError(f"--port {given} is no port", remedy="name a number, as in --port 8000")
-    return int(given) if given.isdecimal() else 8000  # a variable may be a Kubernetes Service's tcp://...
+    given = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    if len(arguments) % 2 or given.keys() - {"--host", "--port"}:
+        raise UsageError(f"stoker health does not take {' '.join(arguments)}", remedy=_USAGE.partition(": ")[2])
+    port = given.get("--port", os.environ.get("STOKER_PORT", "").strip())
+    if "--port" in given and not port.isdecimal():
+        raise UsageError(f"--port {port} is no port", remedy="name a number, as in --port 8000")
+    # A variable may be a Kubernetes Service's tcp://...
+    return _Place(given.get("--host", ""), int(port) if port.isdecimal() else 8000)
 
 
-def _ask(port: int) -> tuple[bool, str]:
-    """Whether it is ready, and a word on how it is."""
-    try:
+def _hosts(place: _Place) -> list[str]:
+    """What to ask, one after the other: the address named, else where a server listens, STOKER_HOST's first."""
+    named = place.host or os.environ.get("STOKER_HOST", "").strip()
+    found = [] if place.host else [each.address for each in listeners(place.port)]
+    found.sort(key=lambda address: address != named)
+    hosts = [host for each in found or [named] for host in _OF_ALL.get(each, (each,))]
+    return list(dict.fromkeys(hosts))
+
+
+def _ask(place: _Place) -> tuple[bool, str]:
+    """Whether one is ready, and a word on how it is."""
+    hosts = _hosts(place)
+    for last, host in [*((False, host) for host in hosts[:-1]), (True, hosts[-1])]:
         try:
-            return _asked(http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_SECONDS))
-        except (ConnectionResetError, http.client.HTTPException):  # it may speak TLS
-            return _asked(_trusting(port))
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        return False, f"no server answers on port {port}: {error}"
+            return _answer(host, place.port)
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+            if last:
+                shown = f"[{host}]:{place.port}" if ":" in host else f"{host}:{place.port}"
+                return False, f"no server answers on port {place.port} ({shown}): {error}"
+    raise AssertionError("there is always a host to ask")
+
+
+def _answer(host: str, port: int) -> tuple[bool, str]:
+    try:
+        return _asked(http.client.HTTPConnection(host, port, timeout=_PATIENCE_SECONDS))
+    except (ConnectionResetError, http.client.HTTPException):  # it may speak TLS
+        return _asked(_trusting(host, port))
 
 
 def _asked(connection: http.client.HTTPConnection) -> tuple[bool, str]:
@@ -54,9 +89,9 @@ def _asked(connection: http.client.HTTPConnection) -> tuple[bool, str]:
         return answer.status == 200, str(json.loads(answer.read())["phase"])
 
 
-def _trusting(port: int) -> http.client.HTTPSConnection:
+def _trusting(host: str, port: int) -> http.client.HTTPSConnection:
     """This machine's own server, whatever name its certificate is for."""
     import ssl
 
     context = ssl._create_unverified_context()  # noqa: S323
-    return http.client.HTTPSConnection("127.0.0.1", port, timeout=_PATIENCE_SECONDS, context=context)
+    return http.client.HTTPSConnection(host, port, timeout=_PATIENCE_SECONDS, context=context)

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from stoker.life.service import tls_of
 from stoker.serve.http.app import create_app, create_management_app
-from stoker.serve.http.server import HttpServer, bind
+from stoker.serve.http.server import HttpServer, bind, shown
 from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings
 
@@ -22,12 +22,13 @@ class Listeners(AbstractContextManager["Listeners"]):
         self._sockets = ExitStack()
         tls = tls_of(settings)
         self._scheme = "https" if tls else "http"
-        self._api = HttpServer(create_app(service), self._bind(settings.host, settings.port), tls)
+        kept = float(settings["keep-alive"].value)
+        self._api = HttpServer(create_app(service), self._bind(settings.host, settings.port), tls, keep_alive=kept)
         self._all = [self._api]
         port = settings["management-port"].value
         if port is not None:
             host = settings["management-host"].value or settings.host
-            self._all.append(HttpServer(create_management_app(service), self._bind(host, port)))
+            self._all.append(HttpServer(create_management_app(service), self._bind(host, port), keep_alive=kept))
 
     def _bind(self, host: str, port: int) -> socket.socket:
         return self._sockets.enter_context(bind(host, port))
@@ -37,8 +38,7 @@ class Listeners(AbstractContextManager["Listeners"]):
 
     @property
     def url(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{self._scheme}://{host}:{self._api.port}"
+        return f"{self._scheme}://{shown(self._host, self._api.port)}"
 
     async def serve(self) -> None:
         """Until `stop` is called."""

@@ -90,7 +90,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "host",
         "text",
-        "Address that the API listens on; the images set `0.0.0.0`",
+        "Address that the API listens on; `::` is all of IPv6 and IPv4, and what the images set",
         default="127.0.0.1",
         metavar="ADDRESS",
         applies_to=("serve", "up"),
@@ -288,6 +288,14 @@ SETTINGS: tuple[Setting, ...] = (
         shown_default="the API's",
         metavar="ADDRESS",
         applies_to=("serve", "up"),
+    ),
+    Setting(
+        "keep-alive",
+        "seconds",
+        "How long idle connections are kept; longer than those of the load balancer in front, which mostly has 60 s",
+        default=75.0,
+        metavar="SECONDS",
+        applies_to=("serve", "manifest", "up"),
     ),
     Setting(
         "response-store",

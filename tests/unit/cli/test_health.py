@@ -1,6 +1,8 @@
 """`stoker health`: against a server that says what it is told to."""
 
+import contextlib
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -21,14 +23,24 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answer) as server:
+class _Ipv6(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
+@contextlib.contextmanager
+def _served(kind: type[http.server.ThreadingHTTPServer], host: str) -> Iterator[int]:
+    with kind((host, 0), _Answer) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.server_address[1]
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with _served(http.server.ThreadingHTTPServer, "127.0.0.1") as served:
+        yield served
 
 
 @pytest.mark.parametrize(
@@ -55,7 +67,7 @@ def test_health_without_a_server_says_so(monkeypatch, capsys) -> None:
     assert "no server answers on port 1" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["--port"], ["--port", "many"], ["demo"]])
+@pytest.mark.parametrize("arguments", [["--port"], ["--port", "many"], ["demo"], ["--host"], ["demo", "--host"]])
 def test_health_refuses_what_it_does_not_take(arguments: list[str], capsys) -> None:
     assert cli.run(["health", *arguments]) == 64
     assert capsys.readouterr().err.startswith("error: ")
@@ -65,3 +77,28 @@ def test_a_kubernetes_service_link_is_no_port(monkeypatch, capsys) -> None:
     monkeypatch.setenv("STOKER_PORT", "tcp://10.0.0.1:8000")
     cli.run(["health"])
     assert "tcp" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "127.9.8.7", "0.0.0.0", "::1", "::"])
+@pytest.mark.parametrize("told", ["flag", "variable", "nothing", "another"])
+def test_health_asks_the_address_that_the_server_listens_on(monkeypatch, capsys, host: str, told: str) -> None:
+    monkeypatch.setattr(_Answer, "body", b'{"ready": true, "phase": "ready"}')
+    kind = _Ipv6 if ":" in host else http.server.ThreadingHTTPServer
+    if told == "variable":
+        monkeypatch.setenv("STOKER_HOST", host)
+    if told == "another":
+        monkeypatch.setenv("STOKER_HOST", "0.0.0.0")
+    try:
+        served = contextlib.ExitStack()
+        port = served.enter_context(_served(kind, host))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with served:
+        assert cli.run(["health", "--port", str(port), *(["--host", host] if told == "flag" else [])]) == 0
+    assert capsys.readouterr().out == "ready\n"
+
+
+def test_health_at_an_address_that_is_named_asks_no_other(monkeypatch, port: int, capsys) -> None:
+    monkeypatch.setattr(_Answer, "body", b'{"ready": true, "phase": "ready"}')
+    assert cli.run(["health", "--host", "127.0.0.3", "--port", str(port)]) == 1
+    assert f"127.0.0.3:{port}" in capsys.readouterr().out

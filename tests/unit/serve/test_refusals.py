@@ -20,7 +20,7 @@ BAD_VALUES = [
     ("temperature", 2.1),
     ("temperature", "hot"),
     ("temperature", True),
-    ("top_p", 0),
+    ("top_p", -0.1),
     ("top_p", 1.01),
     ("top_k", -2),
     ("top_k", 1.5),

@@ -65,15 +65,17 @@ class Endpoint:
         reply = _Reply(send, error_form(scope["path"]), record.id)
         try:
             call = call_of(scope, self._service.limits)
-            with self._service.lifecycle.admit() as serving:
-                await self._serve(receive, Exchange(serving, call, record, reply))
+            lifecycle = self._service.lifecycle
+            lifecycle.check()  # before the body: what is refused anyway need not be sent
+            body = await read_body_in_time(receive, lifecycle.closing)
+            with lifecycle.admit() as serving:
+                await self._serve(body, receive, Exchange(serving, call, record, reply))
         except ClientGoneError:
             pass  # nobody is left to answer
         except Exception as error:
             await reply.fail(_api_error(error))
 
-    async def _serve(self, receive: Receive, exchange: Exchange) -> None:
-        body = await read_body_in_time(receive)
+    async def _serve(self, body: bytes, receive: Receive, exchange: Exchange) -> None:
         if self._purpose:
             check_purpose(exchange.serving.frontend, self._purpose)
         aborted, call = self._service.lifecycle.aborted, exchange.call

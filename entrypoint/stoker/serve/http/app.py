@@ -23,6 +23,7 @@ from stoker.serve.http.errors import ApiError
 from stoker.serve.http.keys import KeyCheck
 from stoker.serve.http.middleware import Envelope
 from stoker.serve.http.openapi import describe
+from stoker.serve.http.paths import HeadOfGet, PlainPaths
 from stoker.serve.http.replies import json_response, on_api_error, on_fault, on_http_exception
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Lifecycle
@@ -93,13 +94,20 @@ def create_management_app(service: Service) -> App:
     app = _application(documented=False)
     add_health(app, service.lifecycle)
     add_metrics(app, service)
-    return _enveloped(app, service)
+    return _enveloped(HeadOfGet(cast(App, app)), service)
 
 
 def _application(*, documented: bool = True) -> FastAPI:
     address = "/openapi.json" if documented else None
     summary = "OpenAI-compatible inference"
-    app = FastAPI(title="Stoker", version=__version__, summary=summary, redoc_url=None, openapi_url=address)
+    app = FastAPI(
+        title="Stoker",
+        version=__version__,
+        summary=summary,
+        redoc_url=None,
+        openapi_url=address,
+        redirect_slashes=False,
+    )
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(Exception, on_fault)
@@ -107,9 +115,10 @@ def _application(*, documented: bool = True) -> FastAPI:
 
 
 def _guarded(app: FastAPI, service: Service) -> App:
-    """Keys innermost, so that what they refuse is logged and counted too; CORS outermost, as browsers ask first."""
+    """Keys inside, so that what they refuse is logged and counted too; CORS outside, as browsers ask first."""
     exposure = service.exposure
-    guarded = _enveloped(KeyCheck(cast(App, app), exposure.keys) if exposure.keys else cast(App, app), service)
+    answering: App = HeadOfGet(cast(App, app))
+    guarded = _enveloped(KeyCheck(answering, exposure.keys) if exposure.keys else answering, service)
     if not exposure.cors_origins:
         return guarded
     return cast(
@@ -117,7 +126,7 @@ def _guarded(app: FastAPI, service: Service) -> App:
         CORSMiddleware(
             cast(Any, guarded),
             allow_origins=exposure.cors_origins,
-            allow_methods=("GET", "POST"),
+            allow_methods=("DELETE", "GET", "HEAD", "POST"),
             allow_headers=("*",),
             expose_headers=("x-request-id", "retry-after"),
             max_age=_CORS_SECONDS,
@@ -126,7 +135,7 @@ def _guarded(app: FastAPI, service: Service) -> App:
 
 
 def _enveloped(app: App, service: Service) -> App:
-    return Envelope(
+    enveloped = Envelope(
         app,
         service.metrics,
         max_body=service.limits.body_bytes,
@@ -134,6 +143,7 @@ def _enveloped(app: App, service: Service) -> App:
         log_prompts=service.exposure.log_prompts,
         tracer=service.tracer,
     )
+    return PlainPaths(enveloped)
 
 
 def _add_models(app: FastAPI, lifecycle: Lifecycle) -> None:

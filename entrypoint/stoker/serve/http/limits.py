@@ -6,9 +6,10 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from stoker.serve.http.asgi import Receive, Scope, header, read_body
-from stoker.serve.http.errors import ApiError, invalid
+from stoker.serve.http.errors import ApiError, invalid, unavailable
 
 UPLOAD_SECONDS = 60.0
 
@@ -50,7 +51,7 @@ def client_of(scope: Scope) -> str:
     """The name of its API key, else its address: what fairness goes by."""
     known = scope["state"].get("client")
     peer = scope.get("client")
-    return str(known or (peer[0] if peer else "local"))
+    return str(known or (peer[0].removeprefix("::ffff:") if peer else "local"))
 
 
 def _seconds(given: bytes, limits: Limits) -> float:
@@ -67,10 +68,17 @@ def _seconds(given: bytes, limits: Limits) -> float:
     return min(seconds, most)
 
 
-async def read_body_in_time(receive: Receive) -> bytes:
-    """ApiError, 408, for a client that sends it too slowly."""
+async def read_body_in_time(receive: Receive, closing: asyncio.Future[None]) -> bytes:
+    """ApiError: 408 for a client that sends it too slowly, 503 when it is not there once `closing` is done."""
+    reading = asyncio.ensure_future(read_body(receive))
     try:
-        return await asyncio.wait_for(read_body(receive), UPLOAD_SECONDS)
-    except asyncio.TimeoutError:
-        text = f"The body did not arrive within {UPLOAD_SECONDS:g} s."
-        raise ApiError(408, text, kind="timeout_error", code="upload_timeout") from None
+        either: set[asyncio.Future[Any]] = {reading, closing}
+        done, _ = await asyncio.wait(either, timeout=UPLOAD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if reading in done:
+            return reading.result()
+    finally:
+        reading.cancel()
+    if closing in done:
+        raise unavailable("The server is going down and waits for no more of this body.", "draining")
+    text = f"The body did not arrive within {UPLOAD_SECONDS:g} s."
+    raise ApiError(408, text, kind="timeout_error", code="upload_timeout")

@@ -7,28 +7,35 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any, cast
 
 import uvicorn
 
 from stoker.errors import StokerError, UsageError
 from stoker.serve.http.asgi import App
+from stoker.serve.http.listening import listeners, process_of
 
 _BACKLOG = 2048
 _GRACE_SECONDS = 5
+# Load balancers keep their connections for 60 s: one that closes first loses the request that is on its way.
+KEEP_ALIVE_SECONDS = 75.0
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A bound socket, `port` 0 for a free one; to be had before anything slow begins. UsageError when it cannot be."""
+    """A bound socket, `port` 0 for a free one; to be had before anything slow begins. UsageError when it cannot be.
+
+    `::` takes IPv4 too, as `::ffff:1.2.3.4`, and is `0.0.0.0` on a machine without IPv6.
+    """
     try:
-        family, kind, protocol, _, address = _resolve(host, port)
+        family, kind, protocol, address = _resolve(host, port)
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}", why=str(error), remedy="check --host") from error
+        raise UsageError(f"cannot listen on {shown(host, port)}", why=str(error), remedy="check --host") from error
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address[0] == "::" else 1)
         bound.bind(address)
         bound.listen(_BACKLOG)
         bound.setblocking(False)
@@ -38,16 +45,38 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _resolve(host: str, port: int) -> Any:
+def shown(host: str, port: int) -> str:
+    """As in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _resolve(host: str, port: int) -> tuple[int, int, int, Any]:
     if not 0 <= port <= 65535:
         raise OSError("ports are 0 to 65535")
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    if host == "::" and not _has_ipv6():
+        host = "0.0.0.0"  # noqa: S104 - what `::` means there
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host or "::", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    return family, kind, protocol, address
+
+
+def _has_ipv6() -> bool:
+    """Whether a socket can be bound there: a kernel may know IPv6 and have it switched off."""
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> StokerError:
-    what = f"cannot listen on {host}:{port}"
+    what = f"cannot listen on {shown(host, port)}"
     if error.errno == errno.EADDRINUSE:
-        holder = _holder(port)
+        holder = next(filter(None, map(process_of, listeners(port))), "")
         why = f"{holder} has the port" if holder else "the port is taken"
         return UsageError(what, why=why, remedy="stop it, or choose another --port")
     if error.errno == errno.EACCES:
@@ -55,32 +84,17 @@ def _cannot_listen(host: str, port: int, error: OSError) -> StokerError:
     return UsageError(what, why=error.strerror or str(error), remedy="check --host and --port")
 
 
-def _holder(port: int) -> str:
-    """The process that listens on a TCP port, from /proc; empty when that cannot be seen."""
-    inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
-    if not inodes:
-        return ""
-    for directory in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if any(str(link.readlink()) in inodes for link in (directory / "fd").iterdir()):
-                return f"process {directory.name} ({(directory / 'comm').read_text().strip()})"
-    return ""
-
-
-def _listening_inodes(port: int) -> Iterator[str]:
-    listening = "0A"
-    for table in ("tcp", "tcp6"):
-        with suppress(OSError):
-            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == listening and int(fields[1].rpartition(":")[2], 16) == port:
-                    yield fields[9]
-
-
 class HttpServer:
-    """uvicorn with httptools, and uvloop where the loop is one."""
+    """uvicorn with httptools, and uvloop where the loop is one. `keep_alive`: how long idle connections are kept."""
 
-    def __init__(self, app: App, bound: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        bound: socket.socket,
+        tls: ssl.SSLContext | None = None,
+        *,
+        keep_alive: float = KEEP_ALIVE_SECONDS,
+    ) -> None:
         config = uvicorn.Config(
             cast(Any, app),
             http="httptools",
@@ -91,6 +105,7 @@ class HttpServer:
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_keep_alive=cast(int, keep_alive),
         )
         config.load()
         config.ssl = tls

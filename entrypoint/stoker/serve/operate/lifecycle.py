@@ -46,6 +46,7 @@ class Lifecycle:
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
         self._aborted: asyncio.Future[None] | None = None
+        self._closing: asyncio.Future[None] | None = None
         self.restarts = 0
 
     # Progress
@@ -138,9 +139,9 @@ class Lifecycle:
     @contextmanager
     def admit(self) -> Iterator[Serving]:
         """Counts a request in flight. ApiError, 503, unless ready."""
+        self.check()
         serving = self._serving
-        if serving is None or self._phase != "ready":
-            raise self._refusal()
+        assert serving is not None
         self._in_flight += 1
         try:
             yield serving
@@ -148,6 +149,11 @@ class Lifecycle:
             self._in_flight -= 1
             if self._in_flight == 0 and self._idle is not None:
                 self._idle.set()
+
+    def check(self) -> None:
+        """ApiError, 503, unless ready."""
+        if not self.ready:
+            raise self._refusal()
 
     def _refusal(self) -> Exception:
         if self._phase == "draining":
@@ -161,7 +167,10 @@ class Lifecycle:
         self.phase("draining", detail)
 
     async def drained(self, timeout: float) -> bool:
-        """Waits until no request is in flight; False if some still are after `timeout` seconds."""
+        """Waits until no request is in flight; False if some still are after `timeout` seconds. Bodies that are still
+        arriving are not waited for."""
+        if not self.closing.done():
+            self.closing.set_result(None)
         if self._in_flight:
             self._idle = asyncio.Event()
             with suppress(asyncio.TimeoutError):
@@ -176,10 +185,14 @@ class Lifecycle:
     @property
     def aborted(self) -> asyncio.Future[None]:
         """Done once requests in flight are to end. Belongs to the running loop."""
-        loop = asyncio.get_running_loop()
-        if self._aborted is None or self._aborted.get_loop() is not loop:
-            self._aborted = loop.create_future()
+        self._aborted = _of_this_loop(self._aborted)
         return self._aborted
+
+    @property
+    def closing(self) -> asyncio.Future[None]:
+        """Done once no more bodies are awaited. Belongs to the running loop."""
+        self._closing = _of_this_loop(self._closing)
+        return self._closing
 
     # Telling
 
@@ -224,3 +237,8 @@ def _told(error: StokerError | None) -> dict[str, str] | None:
     if error is None:
         return None
     return {"code": error.code, "what": error.what, "why": error.why, "remedy": error.remedy, "message": str(error)}
+
+
+def _of_this_loop(future: asyncio.Future[None] | None) -> asyncio.Future[None]:
+    loop = asyncio.get_running_loop()
+    return loop.create_future() if future is None or future.get_loop() is not loop else future

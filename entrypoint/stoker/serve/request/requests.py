@@ -68,7 +68,7 @@ class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_tokens: _Length | None = None
     min_tokens: Annotated[int, Meta(ge=0)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: _TopK | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     seed: _Seed | None = None

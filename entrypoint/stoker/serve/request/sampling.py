@@ -18,6 +18,8 @@ from stoker.serve.request.requests import ChatRequest, Parameters
 
 # Below this, dividing logits by the temperature leaves only the greatest one, or overflows.
 _GREEDY_BELOW = 1e-4
+# The likeliest token alone is as likely as this, however large the vocabulary: no other is left.
+_ONE_TOKEN_TOP_P = 1e-7
 _SEEDS = 2**63
 _NO_EFFECT = {
     "min_tokens": 0,
@@ -108,15 +110,14 @@ def _generation(
     guide: Guide | None,
     bias: array[float] | None,
 ) -> Generation:
-    temperature = 1.0 if request.temperature is None else request.temperature
     return Generation(
         request_id=request_id,
         input_ids=prompt,
         max_tokens=length,
         end_ids=() if request.ignore_eos else context.end_ids,
         min_tokens=request.min_tokens or 0,
-        temperature=0.0 if temperature < _GREEDY_BELOW else temperature,
-        top_p=_unless(request.top_p, 1.0),
+        temperature=_temperature(request),
+        top_p=None if _one_token(request) else _unless(request.top_p, 1.0),
         top_k=request.top_k if (request.top_k or 0) > 0 else None,
         min_p=_unless(request.min_p, 0.0),
         seed=seed,
@@ -128,6 +129,17 @@ def _generation(
         embedding_bias=bias,
         perf_metrics=context.tells_reuse,
     )
+
+
+def _temperature(request: Parameters) -> float:
+    """0 for greedy."""
+    temperature = 1.0 if request.temperature is None else request.temperature
+    return 0.0 if _one_token(request) or temperature < _GREEDY_BELOW else temperature
+
+
+def _one_token(request: Parameters) -> bool:
+    """Whether `top_p` leaves nothing but the likeliest token."""
+    return request.top_p is not None and request.top_p <= _ONE_TOKEN_TOP_P
 
 
 def embedding_bias(biases: Mapping[str, float], logits: int) -> array[float] | None:

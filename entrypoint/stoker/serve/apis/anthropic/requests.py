@@ -91,7 +91,7 @@ class Prompt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class MessagesRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)]
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     stop_sequences: Annotated[list[_Stop], Meta(max_length=16)] | None = None
     stream: bool | None = None
