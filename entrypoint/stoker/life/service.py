@@ -79,4 +79,5 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
 def capacity_of(plan: Plan) -> Capacity:
     """A few sequences more than the batch, so that a place that comes free is taken in the engine's next step."""
     batch = plan.chosen.max_batch_size
-    return Capacity(batch + max(1, batch // 8), plan.memory.kv.blocks, plan.memory.kv.block_tokens)
+    extra = max(1, batch // 8)
+    return Capacity(batch + extra, plan.memory.kv.blocks, plan.memory.kv.block_tokens, extra)

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import httpx
 import pytest
 
 from stoker.serve.generate.admission import Admission, Capacity
 from stoker.serve.http.errors import ApiError
+from stoker.serve.http.keys import Keys
+from stoker.serve.operate.service import Exposure
 
 
 class Room:
@@ -199,5 +202,119 @@ def test_being_cancelled_in_the_moment_of_being_let_in_loses_no_place() -> None:
             waiting.cancel()  # its place has been given to it, and it has not run since
             await asyncio.gather(waiting, return_exceptions=True)
             assert (admission.reserved_blocks, admission._running) == (0, 0)
+
+    asyncio.run(run())
+
+
+def _keyed(capacity: Capacity, use: Callable[[Room], Coroutine[Any, Any, None]], keys: int) -> None:
+    async def run() -> None:
+        room = Room(capacity)
+        room.admission = Admission(100, lambda: keys > 1)
+        room.admission.resize(capacity)
+        await use(room)
+        await room.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("batch", [8, 32, 256])
+def test_one_key_leaves_places_for_another_and_that_one_starts_at_once(batch: int) -> None:
+    extra = max(1, batch // 8)
+
+    async def use(room: Room) -> None:
+        for number in range(batch * 2):
+            await room.request(f"a{number}")
+        held = len(room.started)
+        assert held == batch - max(1, batch // 8), "the step's own batch has room"
+        await room.request("b0")
+        assert room.started[-1] == "b0"
+        await room.request("b1")
+        assert room.started[-1] == "b0", "the last places are for who has none"
+        await room.end("a0")
+        await room.end("a1")
+        assert room.started[-1] == "b1", "and who holds less is next"
+
+    _keyed(Capacity(batch + extra, extra=extra), use, keys=2)
+
+
+def test_a_single_key_has_all_places() -> None:
+    async def use(room: Room) -> None:
+        for number in range(12):
+            await room.request(f"a{number}")
+        assert len(room.started) == 9
+
+    _keyed(Capacity(9, extra=1), use, keys=1)
+
+
+def test_blocks_are_left_for_others_too() -> None:
+    async def use(room: Room) -> None:
+        for number in range(20):
+            await room.request(f"a{number}", 16)
+        assert len(room.started) == 14
+        await room.request("b0", 32)
+        assert room.started[-1] == "b0"
+        await room.request("c0", 16)
+        assert room.started[-1] == "b0", "all are reserved now"
+
+    _keyed(Capacity(blocks=16, block_tokens=16), use, keys=2)
+
+
+def test_addresses_share_once_a_second_one_has_been_seen() -> None:
+    async def use(room: Room) -> None:
+        for number in range(8):
+            await room.request(f"a{number}")
+        assert len(room.started) == 8, "nobody else has ever been here"
+        await room.request("b0")
+        for number in range(8):
+            await room.end(f"a{number}")
+            await room.request(f"a1{number}")
+        assert "b0" in room.started
+        running = len(room.started) - 8
+        assert running == 7
+
+    in_room(Capacity(sequences=8), use)
+
+
+def test_a_request_that_may_start_at_once_is_not_refused_for_anothers_queue() -> None:
+    async def use(room: Room) -> None:
+        for number in range(30):
+            await room.request(f"a{number}")
+        room.admission._seconds = 1000.0
+        await room.request("b0", patience=1.0)
+        assert room.started[-1] == "b0"
+        await room.request("b1", patience=1.0)
+        assert (await room.refusal("b1")).code == "overloaded"
+
+    _keyed(Capacity(9, extra=1), use, keys=2)
+
+
+def test_ten_requests_of_128_choices_do_not_starve_another_key(
+    ask: Any, listening: Any, engine: Any, service: Any
+) -> None:
+    service.exposure = Exposure(keys=Keys("first second"))
+    service.admission.resize(Capacity(9, extra=1))
+    held = asyncio.Event()
+
+    async def wait(step: int) -> None:
+        if engine.asked[-1].max_tokens == 99:
+            await held.wait()
+
+    engine.before_step = wait
+
+    async def run() -> None:
+        async with listening() as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
+            path, first = "/v1/chat/completions", {"x-api-key": "first"}
+            greedy = [
+                asyncio.ensure_future(client.post(path, json={**body, "n": 128, "max_tokens": 99}, headers=first))
+                for _ in range(10)
+            ]
+            while engine.running < 7 or service.admission.waiting < 1200:
+                await asyncio.sleep(0.01)
+            small = client.post(path, json={**body, "max_tokens": 2}, headers={"x-api-key": "second"}, timeout=60)
+            assert (await small).status_code == 200
+            for each in greedy:
+                each.cancel()
+            await asyncio.gather(*greedy, return_exceptions=True)
 
     asyncio.run(run())

@@ -224,7 +224,7 @@ def test_the_memory_store_holds_no_more_than_it_may() -> None:
     store = MemoryStore(most_bytes=1000)
     for number in range(50):
         store.put(Kept("a", {"id": f"resp_{number}", "text": "x" * 100}, []))
-    assert store._bytes <= 1000
+    assert sum(map(len, store._documents.values())) <= 1000
     assert store.get("resp_49", "a") is not None
     assert store.get("resp_0", "a") is None
 
@@ -239,6 +239,55 @@ def test_the_directory_store_forgets_what_is_old_and_is_private(tmp_path: Path) 
     os.utime(path, (long_ago, long_ago))
     assert DirectoryStore(tmp_path / "kept").get(id_, "a") is None
     assert not path.exists()
+
+
+def _kept(number: int, text: str = "") -> Kept:
+    return Kept("a", {"id": f"resp_{number:032x}", "text": text}, [])
+
+
+@pytest.mark.parametrize("kind", ["memory", "directory"])
+@pytest.mark.parametrize(("limits", "left"), [({"most": 3}, 3), ({"most_bytes": 1000}, 3), ({"most_bytes": 10}, 0)])
+def test_a_store_is_bounded_in_size_and_count(tmp_path: Path, kind: str, limits: dict[str, int], left: int) -> None:
+    store: Any = MemoryStore(**limits) if kind == "memory" else DirectoryStore(tmp_path, **limits)
+    for number in range(20):
+        store.put(_kept(number, "x" * 200))
+    found = [number for number in range(20) if store.get(_kept(number).response["id"], "a")]
+    assert found == list(range(20))[20 - left :]
+    if kind == "directory":
+        assert len(list(tmp_path.iterdir())) == left
+        again = DirectoryStore(tmp_path, **{**limits, "most": 1})
+        assert len(list(tmp_path.iterdir())) == min(left, 1), "what was there before counts"
+        assert again.get(_kept(19).response["id"], "a") is not None or not left
+
+
+def test_what_is_too_large_alone_takes_nothing_with_it(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path, most_bytes=1000)
+    store.put(_kept(1))
+    store.put(_kept(2, "x" * 5000))
+    assert store.get(_kept(1).response["id"], "a") is not None
+    assert store.get(_kept(2).response["id"], "a") is None
+
+
+@pytest.mark.parametrize("kind", ["memory", "directory"])
+def test_what_is_old_goes_while_the_server_runs_and_nobody_asks(tmp_path: Path, kind: str) -> None:
+    seconds = 0.2
+    store: Any = MemoryStore(kept_seconds=seconds) if kind == "memory" else DirectoryStore(tmp_path, seconds)
+    store.put(_kept(1))
+    end = time.monotonic() + 30
+    while time.monotonic() < end and (list(tmp_path.iterdir()) if kind == "directory" else store._documents):
+        time.sleep(0.01)
+    assert not (list(tmp_path.iterdir()) if kind == "directory" else store._documents)
+
+
+def test_deleting_what_is_too_old_is_404_and_deletes_the_file(ask: Any, service: Any, tmp_path: Path) -> None:
+    service.responses = store = DirectoryStore(tmp_path)
+    made = ask(PATH, {"model": "demo", "input": "x", "store": True}).json["id"]
+    (file,) = tmp_path.iterdir()
+    long_ago = time.time() - 40 * 24 * 3600
+    os.utime(file, (long_ago, long_ago))
+    assert ask(f"{PATH}/{made}", method="DELETE").status == 404
+    assert not list(tmp_path.iterdir())
+    assert store.get(made, "local") is None
 
 
 def test_tokens_of_texts_and_conversations_are_counted_and_joined(ask: Any, says: Any, frontend: Any) -> None:

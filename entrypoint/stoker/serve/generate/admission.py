@@ -5,6 +5,9 @@ wait here and not in the engine, where nobody could choose among them. Of the cl
 fewest blocks is next; each client's own sequences stay in order. When the queue is full, the client with the most
 requests in it loses its newest one.
 
+Where there are several clients, the last few places and blocks are for those that have no sequence running: who
+asks for a lot, and holds all that it may, keeps no other client's first request waiting until its own answers end.
+
 All of it belongs to one event loop.
 """
 
@@ -14,22 +17,27 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stoker.serve.http.errors import ApiError, overloaded, too_many
 
 _SMOOTHING = 0.2
+_RESERVED_PART = 8
+_LEAST_SHARED_BATCH = 4  # a place of fewer is too much of the whole
+_SEEN_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What the engine runs at once; 0 where it sets no limit."""
+    """What the engine runs at once; 0 where it sets no limit. `extra`: of `sequences`, those beyond a step's batch,
+    which wait in the engine for a place that comes free."""
 
     sequences: int = 0
     blocks: int = 0
     block_tokens: int = 1
+    extra: int = 0
 
     @property
     def tokens(self) -> int:
@@ -39,6 +47,12 @@ class Capacity:
         """At most all there are: what needs more runs alone, and ends where the cache does."""
         needed = -(-tokens // self.block_tokens)
         return min(needed, self.blocks) if self.blocks else needed
+
+    def without_reserve(self) -> Capacity:
+        """What clients with sequences in the engine may fill."""
+        batch = self.sequences - self.extra
+        reserve = self.extra + max(1, batch // _RESERVED_PART) if batch >= _LEAST_SHARED_BATCH else 0
+        return replace(self, sequences=self.sequences - reserve, blocks=self.blocks - self.blocks // _RESERVED_PART)
 
     def hold(self, sequences: int, blocks: int) -> bool:
         fits_batch = not self.sequences or sequences <= self.sequences
@@ -108,10 +122,14 @@ class Visit:
 
 
 class Admission:
-    """`max_waiting` requests wait at most; 0 for no queue at all."""
+    """`max_waiting` requests wait at most; 0 for no queue at all. `several_keys`: whether clients are known to be many;
+    otherwise they are for ten minutes after a request of another client than the one before."""
 
-    def __init__(self, max_waiting: int = 512) -> None:
+    def __init__(self, max_waiting: int = 512, several_keys: Callable[[], bool] = lambda: False) -> None:
         self._max_waiting = max_waiting
+        self._several_keys = several_keys
+        self._last_client = ""
+        self._shared_until = -math.inf
         self._capacity = Capacity()
         self._clients: dict[str, _Client] = {}
         self._running = self._blocks = self._serial = 0
@@ -137,10 +155,12 @@ class Admission:
         ApiError: 429 when the queue is full of this client's requests, 503 when it is full of others' or the wait would
         be longer than `patience` seconds.
         """
-        if self.waiting or not self._fits(len(tokens), sum(map(self._capacity.blocks_for, tokens))):
+        self._see(name)
+        client = self._clients.get(name) or _Client()
+        if self._would_wait(client, len(tokens), sum(map(self._capacity.blocks_for, tokens))):
             self._check_wait(patience)
             self._check_queue(name)
-        client = self._clients.setdefault(name, _Client())
+        client = self._clients.setdefault(name, client)
         visit = Visit(self, client)
         client.visits.append(visit)
         try:
@@ -149,6 +169,15 @@ class Admission:
             client.visits.remove(visit)
             if not client.visits:
                 self._clients.pop(name, None)
+
+    def _see(self, name: str) -> None:
+        if self._last_client not in ("", name):
+            self._shared_until = time.monotonic() + _SEEN_SECONDS
+        self._last_client = name
+
+    def _would_wait(self, client: _Client, sequences: int, blocks: int) -> bool:
+        ahead = any(each.queue and each.held <= client.held for each in self._clients.values())
+        return ahead or not self._fits(client, sequences, blocks)
 
     def _check_wait(self, patience: float) -> None:
         wait = self.expected_wait()
@@ -215,7 +244,7 @@ class Admission:
         while waiting := [client for client in self._clients.values() if client.queue]:
             client = min(waiting, key=lambda each: (each.held, each.queue[0].serial))
             turn = client.queue[0]
-            if not (turn.granted.done() or self._fits(1, turn.blocks)):
+            if not (turn.granted.done() or self._fits(client, 1, turn.blocks)):
                 return
             client.queue.popleft()
             if not turn.granted.done():  # neither given up nor left by its client
@@ -223,8 +252,14 @@ class Admission:
                 self._count(client, turn, 1)
                 turn.granted.set_result(None)
 
-    def _fits(self, sequences: int, blocks: int) -> bool:
+    def _fits(self, client: _Client, sequences: int, blocks: int) -> bool:
         """An idle engine takes any one sequence."""
-        if not self._running:
-            return sequences <= 1 or self._capacity.hold(sequences, blocks)
-        return self._capacity.hold(self._running + sequences, self._blocks + blocks)
+        if not self._running and sequences <= 1:
+            return True
+        capacity = self._unreserved() if client.running or sequences > 1 else self._capacity
+        return capacity.hold(self._running + sequences, self._blocks + blocks)
+
+    def _unreserved(self) -> Capacity:
+        """What a client with sequences in the engine may fill."""
+        shared = self._several_keys() or time.monotonic() < self._shared_until
+        return self._capacity.without_reserve() if shared else self._capacity

@@ -31,8 +31,8 @@ class Keys:
         self._watched = WatchedFiles([file] if file else [])
         self._names = {**self._given, **(_read(file) if file else {})}
 
-    def __bool__(self) -> bool:
-        return bool(self._names)
+    def __len__(self) -> int:
+        return len(self._names)
 
     def name_of(self, key: bytes) -> str | None:
         """The name of the key's owner; None for a key that is none."""

@@ -44,7 +44,7 @@ class Service:
     admission: Admission = field(init=False)
 
     def __post_init__(self) -> None:
-        self.admission = Admission(self.limits.queue)
+        self.admission = Admission(self.limits.queue, lambda: len(self.exposure.keys) > 1)
         self.metrics = Metrics(self.lifecycle, self.admission)
 
     def attach(self, engine: EngineClient, frontend: Frontend) -> None:

@@ -6,8 +6,12 @@ import contextlib
 import logging
 import os
 import re
+import threading
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,9 +19,20 @@ import msgspec
 
 logger = logging.getLogger(__name__)
 
-MOST_BYTES = 256 << 20
+MOST_IN_MEMORY, MOST_ON_DISK = 256 << 20, 1 << 30  # bytes
+MOST_RESPONSES = 50_000
 KEPT_SECONDS = 30 * 24 * 3600  # as OpenAI keeps them
+_LONGEST_WAIT_SECONDS = 24 * 3600.0
 _ID = re.compile(r"resp_[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a store holds at most; the oldest go first."""
+
+    bytes: int
+    count: int
+    seconds: float
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -38,79 +53,174 @@ class ResponseStore(Protocol):
     def delete(self, id_: str, owner: str) -> bool: ...
 
 
-class MemoryStore:
-    """The latest ones, as many as fit `most_bytes`."""
+class _Ages:
+    """How old and how large what is kept is, oldest first; times in seconds since 1970."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._most_bytes = most_bytes
-        self._kept: OrderedDict[str, tuple[Kept, int]] = OrderedDict()
-        self._bytes = 0
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._kept: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self.bytes = 0
+
+    def add(self, id_: str, made: float, size: int) -> None:
+        self.discard(id_)
+        self._kept[id_] = made, size
+        self.bytes += size
+
+    def discard(self, id_: str) -> None:
+        self.bytes -= self._kept.pop(id_, (0.0, 0))[1]
+
+    def overdue(self, now: float) -> Iterator[str]:
+        """What has to go, and is no longer counted."""
+        while self._kept:
+            id_, (made, _) = next(iter(self._kept.items()))
+            full = self.bytes > self._bounds.bytes or len(self._kept) > self._bounds.count
+            if not full and now - made <= self._bounds.seconds:
+                return
+            self.discard(id_)
+            yield id_
+
+    def next_expiry(self) -> float | None:
+        made = next(iter(self._kept.values()), None)
+        return None if made is None else made[0] + self._bounds.seconds
+
+
+class _BoundedStore(ABC):
+    """What is too old goes when its time has come, whether or not anything is asked of the store."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._ages = _Ages(bounds)
+        self._lock = threading.RLock()
+        self._timer: threading.Timer | None = None
+
+    @abstractmethod
+    def _write(self, id_: str, document: bytes) -> None: ...
+
+    @abstractmethod
+    def _read(self, id_: str) -> bytes | None: ...
+
+    @abstractmethod
+    def _remove(self, id_: str) -> None: ...
 
     def put(self, kept: Kept) -> None:
-        size = len(msgspec.json.encode(kept))
-        self._kept[kept.response["id"]] = kept, size
-        self._bytes += size
-        while self._bytes > self._most_bytes and self._kept:
-            self._bytes -= self._kept.popitem(last=False)[1][1]
+        """What cannot be stored is logged: the answer itself is not lost by it."""
+        document, id_ = msgspec.json.encode(kept), kept.response["id"]
+        if len(document) > self._bounds.bytes:
+            logger.error("a response of %d bytes is too large to be stored", len(document))
+            return
+        with self._lock:
+            try:
+                self._write(id_, document)
+            except OSError as error:
+                logger.error("a response could not be stored: %s", error)
+                return
+            self._ages.add(id_, time.time(), len(document))
+            self.expire()
 
     def get(self, id_: str, owner: str) -> Kept | None:
-        kept, _ = self._kept.get(id_, (None, 0))
-        return kept if kept is not None and kept.owner == owner else None
-
-    def delete(self, id_: str, owner: str) -> bool:
-        if self.get(id_, owner) is None:
-            return False
-        self._bytes -= self._kept.pop(id_)[1]
-        return True
-
-
-class DirectoryStore:
-    """A file each, readable by its owner alone; those older than `kept_seconds` are removed."""
-
-    def __init__(self, directory: Path, kept_seconds: float = KEPT_SECONDS) -> None:
-        self._directory = directory
-        self._kept_seconds = kept_seconds
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._clean()
-
-    def put(self, kept: Kept) -> None:
-        """What cannot be written is logged: the answer itself is not lost by it."""
-        path = self._directory / f"{kept.response['id']}.json"
-        new = path.with_suffix(".new")
-        try:
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(msgspec.json.encode(kept))
-            new.replace(path)
-        except OSError as error:
-            logger.error("a response could not be stored: %s", error)
-
-    def get(self, id_: str, owner: str) -> Kept | None:
-        path = self._path(id_)
-        if path is None:
-            return None
-        try:
-            if time.time() - path.stat().st_mtime > self._kept_seconds:
+        with self._lock:
+            self.expire()
+            document = self._read(id_)
+            if document is None:
                 return None
-            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
-        except (OSError, msgspec.MsgspecError):
-            return None
-        return kept if kept.owner == owner else None
+            try:
+                kept = msgspec.json.decode(document, type=Kept)
+            except msgspec.MsgspecError:
+                return None
+            return kept if kept.owner == owner else None
 
     def delete(self, id_: str, owner: str) -> bool:
-        path = self._path(id_)
-        if path is None or self.get(id_, owner) is None:
-            return False
-        path.unlink(missing_ok=True)
-        return True
+        with self._lock:
+            if self.get(id_, owner) is None:
+                return False
+            self._remove(id_)
+            self._ages.discard(id_)
+            return True
 
-    def _path(self, id_: str) -> Path | None:
-        return self._directory / f"{id_}.json" if _ID.fullmatch(id_) else None
+    def expire(self) -> None:
+        """Removes what is too old or too much, and comes back when the next one is."""
+        with self._lock:
+            for id_ in self._ages.overdue(time.time()):
+                self._remove(id_)
+            due = self._ages.next_expiry()
+            if due is not None and self._timer is None:
+                seconds = min(max(due - time.time(), 0.05), _LONGEST_WAIT_SECONDS)
+                self._timer = threading.Timer(seconds, self._on_time)
+                self._timer.daemon = True
+                self._timer.start()
 
-    def _clean(self) -> None:
+    def _on_time(self) -> None:
+        self._timer = None
+        self.expire()
+
+
+class MemoryStore(_BoundedStore):
+    def __init__(
+        self, most_bytes: int = MOST_IN_MEMORY, most: int = MOST_RESPONSES, kept_seconds: float = KEPT_SECONDS
+    ) -> None:
+        super().__init__(Bounds(most_bytes, most, kept_seconds))
+        self._documents: dict[str, bytes] = {}
+
+    def _write(self, id_: str, document: bytes) -> None:
+        self._documents[id_] = document
+
+    def _read(self, id_: str) -> bytes | None:
+        return self._documents.get(id_)
+
+    def _remove(self, id_: str) -> None:
+        self._documents.pop(id_, None)
+
+
+class DirectoryStore(_BoundedStore):
+    """A file each, readable by its owner alone."""
+
+    def __init__(
+        self,
+        directory: Path,
+        kept_seconds: float = KEPT_SECONDS,
+        most_bytes: int = MOST_ON_DISK,
+        most: int = MOST_RESPONSES,
+    ) -> None:
+        super().__init__(Bounds(most_bytes, most, kept_seconds))
+        self._directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in directory.glob("resp_*.new"):  # of a server that ended while it wrote
+            path.unlink(missing_ok=True)
+        for made, size, id_ in sorted(self._found()):
+            self._ages.add(id_, made, size)
+        self.expire()
+
+    def _found(self) -> Iterator[tuple[float, int, str]]:
         for path in self._directory.glob("resp_*.json"):
             with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > self._kept_seconds:
-                    path.unlink()
+                status = path.stat()
+                yield status.st_mtime, status.st_size, path.stem
+
+    def _path(self, id_: str) -> Path:
+        return self._directory / f"{id_}.json"
+
+    def _write(self, id_: str, document: bytes) -> None:
+        new = self._path(id_).with_suffix(".new")
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(document)
+        new.replace(self._path(id_))
+
+    def _read(self, id_: str) -> bytes | None:
+        """Another server may share the directory: what it keeps is read too, for as long as it may be kept."""
+        if not _ID.fullmatch(id_):
+            return None
+        path = self._path(id_)
+        try:
+            if time.time() - path.stat().st_mtime > self._bounds.seconds:
+                self._remove(id_)
+                return None
+            return path.read_bytes()
+        except OSError:
+            return None
+
+    def _remove(self, id_: str) -> None:
+        with contextlib.suppress(OSError):
+            self._path(id_).unlink(missing_ok=True)
 
 
 def store_of(wish: str | None) -> ResponseStore | None:
