@@ -6,6 +6,7 @@ import contextlib
 import re
 import signal
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from stoker.errors import EngineError, EngineMemoryError
@@ -18,6 +19,16 @@ _RANK_ENDED = re.compile(r"mpirun noticed that process rank (?P<rank>\d+) .* exi
 _OWN_RANK = re.compile(r"rank (?P<rank>\d+) of the engine (?P<how>was killed by \w+|failed: .*)")
 _TOLD = 2
 _LONGEST = 600
+
+
+@dataclass(frozen=True)
+class Death:
+    """An engine's that had been ready. `moment`: seconds on the monotonic clock. `blamed`: the request that ended it,
+    in a few words; empty where none is known to have."""
+
+    moment: float
+    cause: str
+    blamed: str = ""
 
 
 def cause_of_death(server: TritonServer, kills_before: int) -> EngineError:

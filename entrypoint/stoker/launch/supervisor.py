@@ -14,7 +14,7 @@ from typing import Any
 from stoker.errors import EngineError, StokerError, UnstableEngineError
 from stoker.launch import shared_memory
 from stoker.launch.client import TritonClient
-from stoker.launch.death import cause_of_death, out_of_memory_kills
+from stoker.launch.death import Death, cause_of_death, out_of_memory_kills
 from stoker.launch.generation import EngineDiedError, Generation
 from stoker.launch.life_signs import LifeSigns
 from stoker.launch.run_directory import RunDirectory, make_run_directory, remove_stale_run_directories
@@ -52,13 +52,15 @@ class Patience:
 
 
 class Supervisor:
-    """`on_state` hears every change of `state` (one of STATES)."""
+    """`on_state` hears every change of `state` (one of STATES). `blame` is asked at each death of a ready engine
+    which request ended it, in a few words; empty where none is known to have."""
 
     def __init__(
         self,
         engine: Servable,
         patience: Patience | None = None,
         on_state: Callable[[str], None] | None = None,
+        blame: Callable[[], str] | None = None,
     ) -> None:
         self.client = TritonClient()
         self.state = "starting"
@@ -66,13 +68,14 @@ class Supervisor:
         self._engine = engine
         self._patience = patience or Patience()
         self._on_state = on_state
+        self._blame = blame
         self._server: TritonServer | None = None
         self._run: RunDirectory | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._failed: asyncio.Future[StokerError] | None = None
         self._signs = LifeSigns(self._steps, lambda: self.client.last_token)
         self._kills = 0
-        self._deaths: list[float] = []
+        self.deaths: tuple[Death, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -212,11 +215,12 @@ class Supervisor:
     def _breaker(self, cause: EngineError) -> StokerError | None:
         """Why it is given up, where it has died too often of late."""
         now, patience = time.monotonic(), self._patience
-        self._deaths = [moment for moment in self._deaths if now - moment < patience.window] + [now]
-        if len(self._deaths) < patience.deaths:
+        recent = tuple(death for death in self.deaths if now - death.moment < patience.window)
+        self.deaths = (*recent, Death(now, str(cause), self._blame() if self._blame else ""))
+        if len(self.deaths) < patience.deaths:
             return None
         return UnstableEngineError(
-            f"the engine died {len(self._deaths)} times within {patience.window / 60:g} minutes",
+            f"the engine died {len(self.deaths)} times within {patience.window / 60:g} minutes",
             why=str(cause),
             remedy="choose a smaller --max-batch-size or --max-seq-len, or give it more memory",
         )

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import ssl
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trustme
 
 TOKENS = 24
+STOKER = (sys.executable, "-m", "stoker")
 
 
 def plan_of(server) -> dict[str, Any]:
@@ -93,6 +98,52 @@ def test_an_engine_damaged_under_a_running_server_is_replaced(start, load, tmp_p
     assert weights.read_bytes() == good
     assert "openvino_model.bin is not the file that was built" in second.output
     assert second.stop() == 0
+
+
+def flip(path: Path) -> None:
+    good = path.read_bytes()
+    path.write_bytes(good[:-1000] + bytes([good[-1000] ^ 64]) + good[-999:])
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+DAMAGES = {
+    "a byte of the weights": ("openvino_model.bin", flip),
+    "truncated weights": ("openvino_model.bin", truncate),
+    "a missing graph": ("openvino_model.xml", Path.unlink),
+    "the whole engine": (".", shutil.rmtree),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_that_comes_later_is_found_when_the_engine_dies(start, load, tmp_path: Path, damage: str) -> None:
+    cache = tmp_path / "cache"
+    server = start("demo", "--restart-limit", "20", cache=cache)
+    server.wait_ready()
+    right = load.right_answers(server.port, TOKENS)
+    (engine,) = (path.parent for path in (cache / "engines").glob("*/engine.json"))
+    file, harm = DAMAGES[damage]
+    harm(engine / file)
+    kill_quietly(server)
+    server.wait_until(lambda: "is damaged" in server.output or server.process.poll() is not None, "noticed")
+    server.wait_ready()
+    assert load.right_answers(server.port, TOKENS) == right
+    assert server.stop() == 0
+
+
+def test_a_damaged_tokenizer_is_noticed_when_it_is_read(start, load, tmp_path: Path) -> None:
+    """`--check sizes` looks at no file's content before it is used."""
+    cache = tmp_path / "cache"
+    assert subprocess.run([*STOKER, "build", "demo", "--cache", cache], check=False).returncode == 0
+    (tokenizer,) = (cache / "engines").glob("*/tokenizer.json")
+    tokenizer.write_bytes(b"x" * tokenizer.stat().st_size)
+    server = start("demo", "--check", "sizes", cache=cache)
+    server.wait_ready()
+    assert "tokenizer.json is not the file that was built" in server.output
+    assert load.ask(server.port, "The sea", TOKENS)[0] == "done"
+    assert server.stop() == 0
 
 
 def test_sighup_reads_the_log_level_the_keys_and_the_certificate_again(start, tmp_path: Path) -> None:

@@ -1,0 +1,282 @@
+"""The engines that a server serves, one after another, until one is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NoReturn, TypeVar
+
+from stoker.chain import following_plan, make_plan_for, obtain_planned, timing
+from stoker.errors import DamagedEngineError, DamagedModelError, EngineError, EngineMemoryError, StokerError
+from stoker.launch.runtime import supervisor_for
+from stoker.launch.supervisor import Patience, Supervisor
+from stoker.life.attempts import Again, Decision, GiveUp, History, NextProfile, Replace, Smaller, next_attempt
+from stoker.life.service import capacity_of
+from stoker.plan.render import plan_document
+from stoker.plan.step_down import stepped_down
+from stoker.plan.types import Plan
+from stoker.progress import Progress, Tee
+from stoker.serve.operate.frontend import Frontend, load_frontend
+from stoker.serve.operate.service import Service
+from stoker.serve.request.chat_template import template_fault
+from stoker.settings.layers import Settings
+from stoker.store.engine import Engine
+from stoker.store.integrity import damage_of
+from stoker.store.obtain import put_aside
+from stoker.store.policy import policy_of
+from stoker.store.store import Store
+from stoker.store.timings import Timings
+
+_LOG = logging.getLogger("stoker")
+_T = TypeVar("_T")
+
+
+class Engines:
+    """`told` hears of progress like /v1/health/startup, `cancel` ends a build. `prepared` is set while no thread is at
+    work on a plan or an engine. `url`: where the API is."""
+
+    def __init__(self, settings: Settings, service: Service, told: Progress, cancel: threading.Event, url: str) -> None:
+        self._settings = settings
+        self._service = service
+        self._lifecycle = service.lifecycle
+        self._told = told
+        self._progress = Tee(service.lifecycle, told)
+        self._cancel = cancel
+        self._url = url
+        self._store = Store(settings.cache)
+        self._hashes_beside = policy_of(settings).check == "background"
+        self._history = History()
+        self._supervisor: Supervisor | None = None
+        self._restarting = asyncio.Event()
+        self.prepared = threading.Event()
+        self.prepared.set()
+
+    async def serve(self) -> NoReturn:
+        """Until an engine is given up, which raises why; one that can be replaced or driven less hard is."""
+        while True:
+            plan, engine = await _in_thread(self._preparation)
+            own = engine.directory.parent == self._store.engines
+            self._history = replace(self._history, deaths=(), own_engine=own)
+            error = await self._serve_engine(plan, engine)
+            await self._follow(next_attempt(plan, error, self._history), plan, engine, error)
+
+    async def stop(self) -> None:
+        """Ends the engine that is served, if one is."""
+        if self._supervisor is not None:
+            await self._supervisor.stop()
+
+    async def _follow(self, decision: Decision, plan: Plan, engine: Engine, error: StokerError) -> None:
+        """Does what was decided, so that the next round starts from it; raises the error that ends the server."""
+        if isinstance(decision, GiveUp):
+            raise decision.error
+        if isinstance(decision, NextProfile):
+            told = await self._next_profile(decision, plan, error)
+        else:
+            told = self._same_profile(decision, error)
+        self._lifecycle.forget(told)
+        await self.stop()
+        if isinstance(decision, Replace):
+            await _in_thread(lambda: self._put_aside(engine, decision.fault))
+
+    def _same_profile(self, decision: Again | Smaller | Replace, error: StokerError) -> str:
+        """Remembers the decision and returns it for people."""
+        history = self._history
+        if isinstance(decision, Replace):
+            self._history = replace(history, replaced=history.replaced + 1)
+            return f"the engine is damaged ({decision.fault}) and is being replaced"
+        if isinstance(decision, Again):
+            _LOG.error("%s; starting it again: %s", error, decision.why)
+            return decision.why
+        self._history = replace(history, steps_down=(*history.steps_down, error.what))
+        reason = decision.plan.reasons[-1].text
+        _LOG.error("%s; trying again with smaller limits: %s", error, reason)
+        return reason
+
+    async def _next_profile(self, decision: NextProfile, plan: Plan, error: StokerError) -> str:
+        following = await _in_thread(lambda: following_plan(plan, self._settings, decision.given_up))
+        if following is None:
+            raise error
+        name = following.chosen.profile
+        _LOG.error("%s; nothing is left to halve, so the next profile is taken: %s", error, name)
+        self._history = replace(self._history, given_up=decision.given_up, steps_down=())
+        return f"{plan.chosen.profile} was given up, {name} takes its place"
+
+    def _put_aside(self, engine: Engine, fault: str) -> None:
+        try:
+            put_aside(self._store, engine.manifest.key, fault, self._progress)
+        except OSError as error:
+            why = f"{fault}; it could not be moved aside: {error}"
+            raise _damaged(engine, why, remedy=f"delete {engine.directory}") from error
+
+    async def _serve_engine(self, plan: Plan, engine: Engine) -> StokerError:
+        """Returns why it ended; damage counts before whatever followed from it."""
+        self._supervisor = self._supervisor_for(plan, engine)
+        try:
+            return await self._until_failed(self._supervisor, plan, engine)
+        except EngineMemoryError as error:  # the kernel has told the cause, and reading everything takes a while
+            return error
+        except (EngineError, DamagedModelError) as error:
+            fault = await _in_thread(lambda: damage_of(engine))
+            return _damaged(engine, fault) if fault else error
+        finally:
+            self._history = replace(self._history, deaths=self._supervisor.deaths)
+
+    def _supervisor_for(self, plan: Plan, engine: Engine) -> Supervisor:
+        silence = self._settings.engine_timeout
+        patience = Patience(
+            wedged=silence,
+            fresh=min(60.0, silence / 2),
+            heartbeat=min(5.0, silence / 4),
+            deaths=self._settings.restart_limit,
+        )
+        return supervisor_for(
+            engine,
+            plan.chosen,
+            plan.memory.kv.blocks,
+            gpus=plan.device_uuids,
+            patience=patience,
+            on_state=self._heard,
+        )
+
+    async def _until_failed(self, supervisor: Supervisor, plan: Plan, engine: Engine) -> StokerError:
+        """Returns the damage that is found; raises why the engine did not start, or ended for good."""
+        before = self._lifecycle.phase_seconds()
+        damage = asyncio.ensure_future(self._damage(engine))
+        try:
+            await supervisor.start(self._progress)
+            frontend = await asyncio.to_thread(self._frontend, engine, plan)
+            self._service.attach(supervisor.client, frontend)
+            self._progress.phase("ready")
+            self._record(plan, before)
+            self._announce(plan)
+            if not self._hashes_beside:  # that it serves is all there will be to go by
+                self._found_whole()
+            failed = asyncio.ensure_future(supervisor.wait_failed())
+            await asyncio.wait([damage, failed], return_when=asyncio.FIRST_COMPLETED)
+            if damage.done():
+                failed.cancel()
+                return _damaged(engine, damage.result())
+            raise await failed
+        finally:
+            damage.cancel()
+
+    async def _damage(self, engine: Engine) -> str:
+        """Returns what is damaged, once anything is. The engine is hashed beside serving, where the policy says so, and
+        again after each death, which damage may have caused."""
+        while True:
+            self._restarting.clear()
+            if self._hashes_beside:
+                if fault := await _in_thread(lambda: damage_of(engine)):
+                    return fault
+                self._found_whole()
+            await self._restarting.wait()
+
+    def _found_whole(self) -> None:
+        self._history = replace(self._history, replaced=0)
+
+    def _heard(self, state: str) -> None:
+        """The engine's states, once it serves: those of a restart are told like those of a start."""
+        before = self._lifecycle.current
+        self._lifecycle.engine_state(state)
+        if self._lifecycle.current != before:
+            self._told.phase(self._lifecycle.current, self._lifecycle.detail)
+        if state == "restarting":
+            self._restarting.set()
+
+    def _record(self, plan: Plan, before: Mapping[str, float]) -> None:
+        """What its phases took, for the estimates of later starts; `before`: what they had taken in earlier rounds."""
+        took = self._lifecycle.phase_seconds()
+        Timings(self._settings.cache).record(
+            timing(plan, phase, took[phase] - before.get(phase, 0.0)) for phase in ("loading", "warming")
+        )
+
+    def _preparation(self) -> tuple[Plan, Engine]:
+        self.prepared.clear()
+        try:
+            return self._prepare()
+        finally:
+            self.prepared.set()
+
+    def _prepare(self) -> tuple[Plan, Engine]:
+        history = self._history
+        first = make_plan_for(self._settings, self._progress, given_up=history.given_up)
+        self._service.plan = plan_document(first)
+        for reason in first.reasons:
+            self._progress.note(reason.text)
+        self._check_template(first)
+        self._expect(first)
+        plan, engine = obtain_planned(first, self._settings, self._progress, self._cancel)
+        if plan is not first:
+            self._history = replace(history, given_up={**history.given_up, first.chosen.profile: plan.reasons[0].text})
+            self._expect(plan)
+        for why in history.steps_down:  # only now: the key is of the plan that the engine was built for
+            plan = stepped_down(plan, why) or plan
+        self._service.plan = plan_document(plan)
+        return plan, engine
+
+    def _check_template(self, plan: Plan) -> None:
+        """Warns of a chat template that cannot be used before the build, and not after it."""
+        if plan.model.directory is not None and (fault := template_fault(plan.model.directory)):
+            _LOG.warning("%s; chat requests will be refused", fault.rstrip("."))
+
+    def _expect(self, plan: Plan) -> None:
+        """Tells how long phases will take, as far as this cache remembers engines like this one."""
+        timings = Timings(self._settings.cache)
+        known = {phase: timings.expected(timing(plan, phase)) for phase in ("building", "loading", "warming")}
+        seconds = {phase: expected for phase, expected in known.items() if expected is not None}
+        self._lifecycle.expect(seconds)
+        if seconds:
+            told = ", ".join(f"{phase} {expected:.1f} s" for phase, expected in seconds.items())
+            self._progress.note(f"engines like this one took, for {told}")
+
+    def _frontend(self, engine: Engine, plan: Plan) -> Frontend:
+        return load_frontend(
+            engine,
+            names=(plan.model.served_name,),
+            max_seq_len=plan.chosen.max_seq_len,
+            capacity=capacity_of(plan),
+            limits=self._service.limits,
+            tool_parser=str(self._settings["tool-parser"].value),
+            reasoning_parser=str(self._settings["reasoning-parser"].value),
+        )
+
+    def _announce(self, plan: Plan) -> None:
+        gc.collect()
+        gc.freeze()  # what start-up made is never garbage: leave it out of every later collection
+        chosen = plan.chosen
+        _LOG.info("serving %s (%s, %s) at %s", plan.model.served_name, chosen.engine, chosen.precision, self._url)
+
+
+def _damaged(engine: Engine, fault: str, remedy: str = "export it again") -> DamagedEngineError:
+    return DamagedEngineError(f"the engine {engine.directory} is damaged", why=fault, remedy=remedy)
+
+
+async def _in_thread(work: Callable[[], _T]) -> _T:
+    """Like asyncio.to_thread, but in a daemon thread: a download under way does not hold up the process's end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
+
+    def finish(result: _T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def body() -> None:
+        outcome: tuple[_T | None, BaseException | None]
+        try:
+            outcome = work(), None
+        except BaseException as error:
+            outcome = None, error
+        with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
+            loop.call_soon_threadsafe(finish, *outcome)
+
+    threading.Thread(target=body, name="preparation", daemon=True).start()
+    return await done
