@@ -1,10 +1,15 @@
-"""A runtime with no model: one token for each sequence in each step, as fast as Triton takes them.
+"""A runtime with no model: one token for each sequence in each step.
+
+As fast as Triton takes them, or in steps of EMITTER_STEP_MS.
 
 Measures what everything around an engine costs. Chosen with `EngineSettings(runtime="emitter_model:open_emitter")`
 when this folder is on sys.path.
 """
 
 from __future__ import annotations
+
+import os
+import time
 
 from stoker.launch.generation import Generation
 from stoker.launch.settings import EngineSettings
@@ -28,15 +33,19 @@ class EmittedSequence:
 
 
 class EmitterRuntime:
+    def __init__(self, step_seconds: float) -> None:
+        self._step_seconds = step_seconds
+
     def add(self, generation: Generation) -> EmittedSequence:
         return EmittedSequence(generation)
 
     def step(self) -> None:
-        pass
+        if self._step_seconds:
+            time.sleep(self._step_seconds)
 
     def close(self) -> None:
         pass
 
 
 def open_emitter(settings: EngineSettings) -> EmitterRuntime:
-    return EmitterRuntime()
+    return EmitterRuntime(float(os.environ.get("EMITTER_STEP_MS") or 0) / 1000)

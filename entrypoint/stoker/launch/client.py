@@ -1,4 +1,8 @@
-"""The gRPC client of the API process: one ModelStreamInfer stream a request, nothing but bytes for each token."""
+"""The gRPC client of the API process.
+
+Where the model has it, everything goes through the multiplexed stream (channel.py); else each request has a call of its
+own, one ModelStreamInfer stream.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,10 @@ import asyncio
 import contextlib
 import itertools
 import os
-import struct
 import time
 from array import array
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,17 +25,17 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from stoker.errors import StokerError
 from stoker.launch import contract
+from stoker.launch.channel import Channel
 from stoker.launch.generation import (
     Delta,
     EngineDiedError,
     EngineState,
     Generation,
-    PerfMetrics,
     RequestRefusedError,
 )
+from stoker.launch.messages import died, encode_request, encode_stop, error_of, perf_metrics
 from stoker.launch.metrics import fetch_metrics, parse_state
 
-_REFUSED = "refused: "
 _CHANNEL = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -40,28 +43,26 @@ _CHANNEL = (
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),
 )
-_SPECS = {spec.name: spec for spec in contract.INPUTS}
-_FORMATS = {"INT32": "i", "UINT64": "Q", "FP32": "f", "BOOL": "?"}
-_STOP_INPUTS = (("input_ids", (0,)), ("input_lengths", (1,)), ("request_output_len", (1,)), ("stop", (True,)))
 _STOP_SECONDS = 10.0
 _TOLD_ONCE = frozenset({contract.REUSED_BLOCKS, *contract.TIMES})
 _ENDS = (grpc.aio.AioRpcError, asyncio.CancelledError, asyncio.InvalidStateError, EngineDiedError)
-_SEED_MASK = (1 << 64) - 1
 
 
 @dataclass
 class _Link:
-    """One server's lifetime: its channel, and the calls that must end with it.
+    """One server's lifetime: its connection, and the calls that must end with it.
 
     `over` is done when that is, and `failure` then says why.
     """
 
-    channel: Any
+    connection: Any
     stub: Any
     metrics_port: int
     identity: str
     calls: set[Any] = field(default_factory=set)
     failure: str = ""
+    channel: Channel | None = None
+    has_channels: asyncio.Task[bool] | None = None
     over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -124,12 +125,15 @@ class TritonClient:
 
     @property
     def in_flight(self) -> int:
-        return len(self._link.calls) if self._link else 0
+        link = self._link
+        if link is None:
+            return 0
+        return len(link.calls) + (link.channel.in_flight if link.channel else 0)
 
     def attach(self, address: str, metrics_port: int, identity: str) -> None:
         """`identity`: the name that the server at this address was given, by which it is told from any other there."""
-        channel = grpc.aio.insecure_channel(address, options=_CHANNEL)
-        self._link = _Link(channel, service_pb2_grpc.GRPCInferenceServiceStub(channel), metrics_port, identity)
+        connection = grpc.aio.insecure_channel(address, options=_CHANNEL)
+        self._link = _Link(connection, service_pb2_grpc.GRPCInferenceServiceStub(connection), metrics_port, identity)
 
     async def detach(self, reason: str) -> None:
         """Every request in flight ends with EngineDiedError at once, and so does every new one until `attach`."""
@@ -138,9 +142,11 @@ class TritonClient:
             return
         link.failure = reason
         link.over.set_result(None)
+        if link.channel is not None:
+            link.channel.fail(died(reason))
         for call in tuple(link.calls):
             call.cancel()
-        await link.channel.close()
+        await link.connection.close()
 
     async def model_ready(self) -> bool:
         """Whether the server has loaded the model; False while it does not answer, or another does in its place: a
@@ -159,7 +165,32 @@ class TritonClient:
         """Closing it early cancels the request. RequestRefusedError, or EngineDiedError if the engine goes away."""
         link = self._link
         if link is None:
-            raise _died(self._reason)
+            raise died(self._reason)
+        channel = await self._channel_of(link)
+        deltas = self._alone(link, generation) if channel is None else channel.generate(generation)
+        async with contextlib.aclosing(deltas):
+            async for delta in deltas:
+                yield delta
+
+    async def _channel_of(self, link: _Link) -> Channel | None:
+        """The multiplexed stream, opened with the first request; None of an engine that has none."""
+        if link.has_channels is None:
+            link.has_channels = asyncio.create_task(_takes_channels(link))
+        ends: set[asyncio.Future[Any]] = {link.has_channels, link.over}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if link.over.done():
+            raise died(link.failure)
+        if not link.has_channels.result():
+            return None
+        if link.channel is None:
+            link.channel = Channel(link.stub, self._hear)
+        return link.channel
+
+    def _hear(self) -> None:
+        self.last_token = time.monotonic()
+
+    async def _alone(self, link: _Link, generation: Generation) -> AsyncGenerator[Delta, None]:
+        """By a call of its own."""
         call = link.stub.ModelStreamInfer()
         messages = _Messages(call)
         link.calls.add(call)
@@ -173,10 +204,10 @@ class TritonClient:
             over = True
         except (asyncio.CancelledError, asyncio.InvalidStateError):
             if link.failure:
-                raise _died(link.failure) from None
+                raise died(link.failure) from None
             raise
         except grpc.aio.AioRpcError as error:
-            raise _died(link.failure or error.details() or error.code().name) from None
+            raise died(link.failure or error.details() or error.code().name) from None
         except StokerError:
             over = True
             raise
@@ -198,16 +229,16 @@ class TritonClient:
         while True:
             message = await messages.next()
             if message is grpc.aio.EOF:
-                raise _died("its stream ended early")
+                raise died("its stream ended early")
             if message.error_message:
-                raise _error(message.error_message)
+                raise error_of(message.error_message)
             outputs = _outputs(message.infer_response)
             given = outputs.ids or outputs.embedding is not None
             if given:
                 produced = True
-                self.last_token = time.monotonic()
+                self._hear()
             if given or outputs.told:
-                told = _perf_metrics(outputs.told) if outputs.told else None
+                told = perf_metrics(outputs.told) if outputs.told else None
                 yield Delta(outputs.ids, outputs.log_probs, told, outputs.embedding)
             if outputs.exhausted and not produced:
                 raise RequestRefusedError("the prompt does not fit", why="no KV cache is free for it")
@@ -218,11 +249,11 @@ class TritonClient:
         """EngineDiedError when the engine does not answer."""
         link = self._link
         if link is None:
-            raise _died(self._reason)
+            raise died(self._reason)
         try:
             return parse_state(await fetch_metrics("127.0.0.1", link.metrics_port))
         except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:
-            raise _died(str(error) or "its metrics page does not answer") from error
+            raise died(str(error) or "its metrics page does not answer") from error
 
 
 @dataclass(slots=True)
@@ -254,13 +285,14 @@ def _outputs(response: Any) -> _Outputs:
     return found
 
 
-def _perf_metrics(told: dict[str, int]) -> PerfMetrics | None:
-    """None where only a part is told."""
-    if not all(name in told for name in contract.TIMES):
-        return None
-    moments = [told[name] for name in contract.TIMES]
-    queue, prefill, decode = (max(0, end - begin) / 1e9 for begin, end in itertools.pairwise(moments))
-    return PerfMetrics(queue, prefill, decode, told.get(contract.REUSED_BLOCKS))
+async def _takes_channels(link: _Link) -> bool:
+    """Whether the model declares the multiplexed stream. False while it cannot be asked: the request then finds out."""
+    try:
+        metadata = await link.stub.ModelMetadata(service_pb2.ModelMetadataRequest(name=contract.MODEL_NAME))
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError, asyncio.CancelledError):
+        link.has_channels = None
+        return False
+    return any(tensor.name == contract.CHANNEL for tensor in metadata.inputs)
 
 
 async def _write(link: _Link, call: Any, request: Any) -> None:
@@ -272,7 +304,7 @@ async def _write(link: _Link, call: Any, request: Any) -> None:
     try:
         await asyncio.wait({task, link.over}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise _died(link.failure)
+            raise died(link.failure)
         task.result()
     finally:
         task.cancel()
@@ -301,98 +333,7 @@ async def _send_stop(link: _Link, wire_id: str) -> None:
     call = link.stub.ModelStreamInfer(timeout=_STOP_SECONDS)
     link.calls.add(call)
     with contextlib.suppress(*_ENDS):
-        await _write(link, call, _encoded(wire_id, _STOP_INPUTS))
+        await _write(link, call, encode_stop(wire_id))
         await _Messages(call).read()
     call.cancel()
     link.calls.discard(call)
-
-
-def encode_request(generation: Generation, wire_id: str) -> Any:
-    """The ModelInferRequest: only the tensors that are set, so that a model which lacks one can still take the rest."""
-    return _encoded(wire_id, _inputs(generation))
-
-
-def _encoded(wire_id: str, inputs: Iterable[tuple[str, Any]]) -> Any:
-    request = service_pb2.ModelInferRequest(model_name=contract.MODEL_NAME, id=wire_id)
-    request.parameters["triton_enable_empty_final_response"].bool_param = True
-    for name, values in inputs:
-        _append(request, name, values)
-    return request
-
-
-def _inputs(generation: Generation) -> Iterator[tuple[str, Any]]:
-    yield "input_ids", generation.input_ids
-    yield "input_lengths", (len(generation.input_ids),)
-    yield "request_output_len", (generation.max_tokens,)
-    yield "streaming", (True,)
-    if generation.end_ids:
-        yield "end_id", generation.end_ids[:1]
-        others = generation.end_ids[1:]
-        if others:
-            yield "stop_words_list", (*others, *range(1, len(others) + 1))
-    if generation.token_types:
-        yield "token_type_ids", generation.token_types
-    yield from _sampling(generation)
-
-
-def _top_p(generation: Generation) -> float | None:
-    """TensorRT-LLM is greedy, whatever the temperature, unless it is told one of top-k and top-p; 1 is no effect."""
-    return 1.0 if _unbounded(generation) else generation.top_p
-
-
-def _unbounded(generation: Generation) -> bool:
-    return generation.temperature > 0 and generation.top_p is None and not generation.top_k
-
-
-def _sampling(generation: Generation) -> Iterator[tuple[str, Any]]:
-    scalars = {
-        "temperature": generation.temperature or None,
-        "runtime_top_p": _top_p(generation),
-        "runtime_top_k": generation.top_k,
-        "min_p": generation.min_p,
-        "min_tokens": generation.min_tokens or None,
-        "seed": None if generation.seed is None else generation.seed & _SEED_MASK,
-        "presence_penalty": generation.presence_penalty,
-        "frequency_penalty": generation.frequency_penalty,
-        "repetition_penalty": generation.repetition_penalty,
-        "return_log_probs": generation.log_probs or None,
-        "return_perf_metrics": generation.perf_metrics or None,
-    }
-    for name, value in scalars.items():
-        if value is not None:
-            yield name, (value,)
-    if generation.embedding_bias is not None:
-        yield "embedding_bias", generation.embedding_bias
-    if generation.guide is not None:
-        yield "guided_decoding_guide_type", (generation.guide.kind,)
-        yield "guided_decoding_guide", (generation.guide.text,)
-
-
-def _append(request: Any, name: str, values: Any) -> None:
-    spec = _SPECS[name]
-    shape = (1, 2, len(values) // 2) if len(spec.dims) == 2 else (1, len(values))
-    request.inputs.add(name=name, datatype=spec.wire_type, shape=shape)
-    request.raw_input_contents.append(_packed(spec.wire_type, values))
-
-
-def _packed(wire_type: str, values: Any) -> bytes:
-    """Little-endian numbers, or texts that each follow their length."""
-    if wire_type == "BYTES":
-        texts = [value.encode() for value in values]
-        return b"".join(struct.pack("<I", len(text)) + text for text in texts)
-    if isinstance(values, array):
-        return values.tobytes()
-    return struct.pack(f"<{len(values)}{_FORMATS[wire_type]}", *values)
-
-
-def _died(reason: str) -> EngineDiedError:
-    return EngineDiedError("the engine went away", why=reason, remedy="it is being restarted; try again")
-
-
-def _error(message: str) -> RequestRefusedError | EngineDiedError:
-    """Triton refuses a malformed request in words of its own; a dead or broken engine says what it is."""
-    if _REFUSED in message:
-        return RequestRefusedError(message.rpartition(_REFUSED)[2])
-    if "Stub process" in message or "engine" in message:
-        return _died(message)
-    return RequestRefusedError(message)

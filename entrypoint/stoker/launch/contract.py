@@ -14,7 +14,7 @@ from dataclasses import dataclass
 MODEL_NAME = "tensorrt_llm"
 
 INT32, INT64, UINT64, FP32, BOOL = "TYPE_INT32", "TYPE_INT64", "TYPE_UINT64", "TYPE_FP32", "TYPE_BOOL"
-STRING = "TYPE_STRING"
+UINT8, UINT32, STRING = "TYPE_UINT8", "TYPE_UINT32", "TYPE_STRING"
 
 SCALAR = (1,)
 VECTOR = (-1,)
@@ -59,6 +59,10 @@ INPUTS: tuple[TensorSpec, ...] = (
     *_scalars(FP32, "min_p", ours=True),
     # Which of two texts each token belongs to, 0 or 1; for models that were trained to be told.
     TensorSpec("token_type_ids", INT32, VECTOR, ours=True),
+    # The multiplexed stream (frames.py): a request with a channel alone opens it. One with a handle too has no response
+    # of its own: its tokens go to that channel. With `stop` it ends the sequence of that handle.
+    *_scalars(UINT64, "channel", ours=True),
+    *_scalars(UINT32, "handle", ours=True),
 )
 
 OUTPUTS: tuple[TensorSpec, ...] = (
@@ -73,7 +77,10 @@ OUTPUTS: tuple[TensorSpec, ...] = (
     TensorSpec("out_of_memory", INT32, SCALAR, ours=True),
     # Instead of ids, of a model that gives a vector for the whole input, or one number.
     TensorSpec("embedding", FP32, VECTOR, optional=True, ours=True),
+    # Of a request that opened a channel: what one engine step gave to all of its sequences.
+    TensorSpec("frame", UINT8, VECTOR, optional=True, ours=True),
 )
+CHANNEL, HANDLE, FRAME = "channel", "handle", "frame"
 
 OPENVINO_INPUTS = (
     "input_ids",

@@ -48,7 +48,12 @@ def model_config(
     inputs: tuple[str, ...] = contract.OPENVINO_INPUTS,
     outputs: tuple[str, ...] = contract.PYTHON_OUTPUTS,
 ) -> str:
-    """config.pbtxt of a Python kind's model, which takes `inputs` of the contract and gives `outputs`."""
+    """config.pbtxt of a Python kind's model, which takes `inputs` of the contract and gives `outputs`.
+
+    What gives tokens has the multiplexed stream as well, since the stub's loop does it.
+    """
+    if "output_ids" in outputs:
+        inputs, outputs = (*inputs, contract.CHANNEL, contract.HANDLE), (*outputs, contract.FRAME)
     return "\n".join(
         (
             f'name: "{contract.MODEL_NAME}"',

@@ -6,8 +6,8 @@ from array import array
 import pytest
 
 from stoker.launch import contract
-from stoker.launch.client import encode_request
 from stoker.launch.generation import EBNF_GRAMMAR, Generation, Guide
+from stoker.launch.messages import encode_request
 
 
 def decoded(request) -> dict[str, tuple]:
@@ -28,7 +28,7 @@ def test_names_are_unique_and_the_required_ones_are_tensorrt_llms():
     assert len(names) == len(set(names))
     required = {spec.name for spec in contract.INPUTS if not spec.optional}
     assert required == {"input_ids", "input_lengths", "request_output_len"}
-    assert {spec.name for spec in contract.INPUTS if spec.ours} == {"min_p", "token_type_ids"}
+    assert {spec.name for spec in contract.INPUTS if spec.ours} == {"min_p", "token_type_ids", "channel", "handle"}
 
 
 def test_selecting_an_unknown_tensor_is_an_error():

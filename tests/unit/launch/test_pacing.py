@@ -13,17 +13,17 @@ def pacer(step: float, response: float) -> Pacer:
 
 
 def test_slow_steps_send_every_token_at_once():
-    assert pacer(step=0.06, response=1e-4).interval(running=16) == 1
+    assert pacer(step=0.06, response=1e-4).interval(running=16, responses=16) == 1
 
 
 def test_fast_steps_gather_tokens_once_many_run():
     fast = pacer(step=0.004, response=1e-4)
-    assert fast.interval(ALWAYS_SINGLE) == 1
-    assert 1 < fast.interval(6) < fast.interval(100) == MOST
+    assert fast.interval(ALWAYS_SINGLE, ALWAYS_SINGLE) == 1
+    assert 1 < fast.interval(6, 6) < fast.interval(100, 100) == MOST
 
 
 def test_before_anything_was_measured_every_token_is_sent():
-    assert Pacer().interval(100) == 1
+    assert Pacer().interval(100, 100) == 1
 
 
 def test_after_a_while_all_requests_are_asked_about():

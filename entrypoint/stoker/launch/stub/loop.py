@@ -14,27 +14,31 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from stoker.launch import contract
 from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.stub.destinations import ASK_EVERY, Channel, Destination, Own, Port
 from stoker.launch.stub.pacing import AskingBudget, Pacer
 from stoker.launch.stub.runtime import Output, RunningSequence, Runtime
-from stoker.launch.stub.wire import FINAL, Sender, embedding_response, error_response, token_response
+from stoker.launch.stub.wire import Sender
 
 logger = logging.getLogger(__name__)
 
 OBSERVE_EVERY = 0.2  # seconds, while the number of requests stays the same
+Name = str | tuple[int, int]  # of a sequence: its request's id, or its channel and its handle there
 CANNOT_REOPEN = 71  # the stub's exit code when a broken engine could not be opened again
 
 
 @dataclass
 class Ticket:
-    """One request from its arrival to its final response. `ids` and `log_probs` wait to be sent; `asked` is when it was
+    """One sequence from its arrival to its end. `ids` and `log_probs` wait to be sent; `asked` is when it was
     last asked whether it has been cancelled. `moments`: of its arrival, its admission and its first token, in
     nanoseconds of time.monotonic."""
 
     generation: Generation
-    sender: Sender
+    destination: Destination
+    name: Name
     sequence: RunningSequence | None = None
     produced: int = 0
     asked: float = 0.0
@@ -46,12 +50,22 @@ class Ticket:
     def tokens(self) -> int:
         return len(self.generation.input_ids) + self.produced
 
+    def read(self) -> Output:
+        """What its sequence gained."""
+        assert self.sequence is not None
+        output = self.sequence.read()
+        self.take(output)
+        return output
+
     def pass_moment(self) -> None:
         self.moments.append(time.monotonic_ns())
 
     def take(self, output: Output) -> None:
         if output.ids and not self.produced:
             self.pass_moment()
+            self.destination.hurry()  # the first token
+        if output.over:
+            self.destination.hurry()
         self.ids += output.ids
         self.log_probs += output.log_probs
         self.produced += len(output.ids)
@@ -59,8 +73,7 @@ class Ticket:
     def flush(self, output: Output) -> None:
         log_probs = self.log_probs if self.generation.log_probs else None
         told = self._told(output.reused_blocks) if output.ended and self.generation.perf_metrics else None
-        response = token_response(self.ids, log_probs, output.out_of_memory, told)
-        self.sender.send(response, flags=FINAL if output.ended else 0)
+        self.destination.give(self.ids, log_probs, output, told)
         self.ids, self.log_probs = [], []
 
     def _told(self, reused_blocks: int | None) -> dict[str, int]:
@@ -97,14 +110,14 @@ class EngineLoop:
         self._max_running = max_running
         self._observe = observe
         self._beat = beat
-        self._inbox: deque[Ticket] = deque()
-        self._stop_inbox: list[str] = []
-        self._stops: set[str] = set()
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._stops: set[Name] = set()
         self._waiting: deque[Ticket] = deque()
         self._running: list[Ticket] = []
         self._pacer = Pacer()
         self._asking = AskingBudget()
         self._asked_at = 0.0
+        self._channels: dict[int, Channel] = {}
         self._wake = threading.Condition()
         self._stopping = False
         self._dropped = False
@@ -114,16 +127,41 @@ class EngineLoop:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, generation: Generation, sender: Sender) -> None:
+    def _post(self, work: Callable[[], None]) -> None:
+        """Work for the loop's thread, before its next step."""
         with self._wake:
-            self._inbox.append(Ticket(generation, sender))
+            self._inbox.append(work)
             self._wake.notify()
 
-    def stop_request(self, request_id: str) -> None:
-        """Ends one request without an answer; nothing if it is not there (any more)."""
-        with self._wake:
-            self._stop_inbox.append(request_id)
-            self._wake.notify()
+    def submit(self, generation: Generation, sender: Sender) -> None:
+        """A request that stands alone."""
+        self._post(partial(self._waiting.append, Ticket(generation, Own(sender), generation.request_id)))
+
+    def open_channel(self, channel: int, sender: Sender) -> None:
+        """`sender` gets its frames until it is cancelled."""
+        self._post(partial(self._channels.__setitem__, channel, Channel(channel, sender)))
+
+    def submit_to(self, channel: int, handle: int, generation: Generation) -> None:
+        """A sequence of a channel; nothing without the channel, whose API process knows that it is gone."""
+        self._post(partial(self._enter, channel, handle, generation, time.monotonic_ns()))
+
+    def refuse_in(self, channel: int, handle: int, message: str) -> None:
+        """Says in a channel what is wrong with a sequence that was not submitted."""
+        self._post(partial(self._refuse, channel, handle, message))
+
+    def stop_request(self, name: Name) -> None:
+        """Ends one sequence without an answer; nothing if it is not there (any more). `name`: the request's id, or the
+        channel and the handle."""
+        self._post(partial(self._stops.add, name))
+
+    def _enter(self, channel: int, handle: int, generation: Generation, arrived: int) -> None:
+        if found := self._channels.get(channel):
+            name = (channel, handle)
+            self._waiting.append(Ticket(generation, Port(found, handle), name, moments=[arrived]))
+
+    def _refuse(self, channel: int, handle: int, message: str) -> None:
+        if found := self._channels.get(channel):
+            Port(found, handle).fail(message, refused=True)
 
     def stop(self) -> None:
         """Ends every request with an error, then the thread."""
@@ -141,39 +179,56 @@ class EngineLoop:
                 self._dropped = False
                 self._step()
                 self._deliver()
+            else:
+                self._flush_channels()
             self._tell()
         self._fail_all("the engine is stopping")
+        self._close_channels(list(self._channels.values()))
         self._runtime.close()
 
     def _collect(self) -> bool:
         """Sleeps while there is nothing to do; False when the loop is to end."""
         with self._wake:
             while not (self._inbox or self._waiting or self._running or self._stopping):
-                self._wake.wait()
-            self._waiting.extend(self._inbox)
-            self._inbox.clear()
-            self._stops.update(self._stop_inbox)
-            self._stop_inbox.clear()
+                self._wake.wait(ASK_EVERY if self._channels else None)
+                self._drop_channels()
+            while self._inbox:
+                self._inbox.popleft()()
             return not self._stopping
 
     def _drop_stopped(self) -> None:
         """Those that a `stop` request named: at once, so that a client that goes away costs no further step."""
         if self._stops:
             for ticket in [*self._running, *self._waiting]:
-                if ticket.generation.request_id in self._stops:
+                if ticket.name in self._stops:
                     self._drop(ticket)
             self._stops.clear()
 
+    def _drop_channels(self) -> None:
+        """Of API processes that have gone, with all their sequences."""
+        if gone := [channel for channel in self._channels.values() if channel.is_cancelled()]:
+            for ticket in [*self._running, *self._waiting]:
+                if ticket.destination.is_cancelled():
+                    self._drop(ticket)
+            self._close_channels(gone)
+
+    def _close_channels(self, channels: list[Channel]) -> None:
+        for channel in channels:
+            channel.flush()
+            channel.close()
+            del self._channels[channel.number]
+
     def _drop_cancelled(self) -> None:
         """Asks Triton about as many requests as time allows, in turn."""
+        self._drop_channels()
         started = time.monotonic()
-        tickets = [*self._running, *self._waiting]
+        tickets = [each for each in (*self._running, *self._waiting) if isinstance(each.destination, Own)]
         allowance = self._asking.allowance(started - self._asked_at, len(tickets))
         self._asked_at = started
         tickets.sort(key=lambda ticket: ticket.asked)
         for ticket in tickets[:allowance]:
             ticket.asked = started
-            if ticket.sender.is_cancelled():
+            if ticket.destination.is_cancelled():
                 self._drop(ticket)
         self._asking.spent(allowance, time.monotonic() - started)
 
@@ -184,7 +239,7 @@ class EngineLoop:
             ticket.sequence.cancel()
             self._running.remove(ticket)
             self._dropped = True
-        ticket.sender.send(flags=FINAL)
+        ticket.destination.drop()
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._max_running:
@@ -192,7 +247,7 @@ class EngineLoop:
             try:
                 ticket.sequence = self._runtime.add(ticket.generation)
             except RequestRefusedError as error:
-                ticket.sender.send(error_response(str(error), refused=True), flags=FINAL)
+                ticket.destination.fail(str(error), refused=True)
             else:
                 ticket.pass_moment()
                 self._running.append(ticket)
@@ -213,34 +268,31 @@ class EngineLoop:
 
     def _deliver(self) -> None:
         started = time.monotonic()
-        interval = self._pacer.interval(len(self._running))
-        sent = sum(self._deliver_one(ticket, interval) for ticket in tuple(self._running))
+        alone = sum(isinstance(ticket.destination, Own) for ticket in self._running)
+        interval = self._pacer.interval(len(self._running), alone + len(self._channels))
+        gained = [(ticket, ticket.read()) for ticket in self._running]
+        sent = sum(self._deliver_one(ticket, output, interval) for ticket, output in gained)
+        self._running = [ticket for ticket, output in gained if not output.over]
+        sent += self._flush_channels()
         self._pacer.sent(sent, time.monotonic() - started)
 
-    def _deliver_one(self, ticket: Ticket, interval: int) -> bool:
-        """Sends what has come, or leaves it for a later step: never the first token, never the last."""
-        assert ticket.sequence is not None
-        output = ticket.sequence.read()
-        first = ticket.produced == 0
-        ticket.take(output)
+    def _deliver_one(self, ticket: Ticket, output: Output, interval: int) -> bool:
+        """Gives what has come, or leaves it for a later step: never the first token, never the last. Returns whether
+        that took a response."""
         if output.refused:
-            self._running.remove(ticket)
-            ticket.sender.send(error_response(output.refused, refused=True), flags=FINAL)
-            return True
-        if output.embedding is not None:
-            self._running.remove(ticket)
-            ticket.sender.send(embedding_response(output.embedding), flags=FINAL)
-            return True
-        if output.ended:
-            self._running.remove(ticket)
-        elif not ticket.ids or (len(ticket.ids) < interval and not first):
+            ticket.destination.fail(output.refused, refused=True)
+        elif output.over or (ticket.ids and ticket.destination.due(len(ticket.ids), interval)):
+            ticket.flush(output)
+        else:
             return False
-        ticket.flush(output)
-        return True
+        return isinstance(ticket.destination, Own)
+
+    def _flush_channels(self) -> int:
+        return sum(channel.flush() for channel in self._channels.values())
 
     def _fail_all(self, message: str) -> None:
         for ticket in [*self._running, *self._waiting]:
-            ticket.sender.send(error_response(message), flags=FINAL)
+            ticket.destination.fail(message)
         self._running.clear()
         self._waiting.clear()
 

@@ -15,7 +15,7 @@ from stoker.launch.settings import STUB_PID_FILE, EngineSettings
 from stoker.launch.stub.gauges import Gauges, Pulse
 from stoker.launch.stub.loop import EngineLoop
 from stoker.launch.stub.runtime import opened
-from stoker.launch.stub.wire import FINAL, error_response, is_stop, read_generation
+from stoker.launch.stub.wire import FINAL, Sender, address_of, error_response, is_stop, read_generation
 
 
 class TritonPythonModel:
@@ -33,14 +33,33 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
             sender = request.get_response_sender()
-            if is_stop(request):
-                self._loop.stop_request(request.request_id())
-                sender.send(flags=FINAL)
-                continue
-            try:
-                self._loop.submit(read_generation(request), sender)
-            except RequestRefusedError as error:
-                sender.send(error_response(str(error), refused=True), flags=FINAL)
+            address = address_of(request)
+            if address is None:
+                self._execute_alone(request, sender)
+            elif address[1] is None:
+                self._loop.open_channel(address[0], sender)
+            else:
+                sender.send(flags=FINAL)  # what it gives goes into the channel
+                self._execute_in(address[0], address[1], request)
+
+    def _execute_alone(self, request: Any, sender: Sender) -> None:
+        if is_stop(request):
+            self._loop.stop_request(request.request_id())
+            sender.send(flags=FINAL)
+            return
+        try:
+            self._loop.submit(read_generation(request), sender)
+        except RequestRefusedError as error:
+            sender.send(error_response(str(error), refused=True), flags=FINAL)
+
+    def _execute_in(self, channel: int, handle: int, request: Any) -> None:
+        if is_stop(request):
+            self._loop.stop_request((channel, handle))
+            return
+        try:
+            self._loop.submit_to(channel, handle, read_generation(request))
+        except RequestRefusedError as error:
+            self._loop.refuse_in(channel, handle, str(error))
 
     def finalize(self) -> None:
         self._loop.stop()

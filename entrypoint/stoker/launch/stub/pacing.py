@@ -31,11 +31,12 @@ class Pacer:
         if responses:
             self._response += _SMOOTHING * (seconds / responses - self._response)
 
-    def interval(self, running: int) -> int:
-        """Tokens that a running sequence gathers before they are sent: 1 to MOST."""
+    def interval(self, running: int, responses: int) -> int:
+        """Tokens that a running sequence gathers before they are sent: 1 to MOST. `responses` a step would be sent if
+        none were gathered: one for each sequence that stands alone, one for each channel."""
         if running <= ALWAYS_SINGLE or self._step <= 0:
             return 1
-        return min(MOST, max(1, math.ceil(running * self._response / (SHARE * self._step))))
+        return min(MOST, max(1, math.ceil(responses * self._response / (SHARE * self._step))))
 
 
 class AskingBudget:

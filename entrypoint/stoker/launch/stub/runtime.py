@@ -27,6 +27,11 @@ class Output:
     reused_blocks: int | None = None
     embedding: Sequence[float] | None = None
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing follows."""
+        return self.ended or bool(self.refused) or self.embedding is not None
+
 
 class RunningSequence(Protocol):
     def read(self) -> Output: ...

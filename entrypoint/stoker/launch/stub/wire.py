@@ -28,6 +28,12 @@ def is_stop(request: Any) -> bool:
     return bool(_scalar(request, "stop"))
 
 
+def address_of(request: Any) -> tuple[int, int | None] | None:
+    """The channel that a request is about, and its sequence there; None of a request that stands alone."""
+    channel = _scalar(request, contract.CHANNEL)
+    return None if channel is None else (int(channel), _scalar(request, contract.HANDLE))
+
+
 def read_generation(request: Any) -> Generation:
     """RequestRefusedError for tensors that contradict each other."""
     length = int(_required(request, "input_lengths"))
@@ -132,6 +138,10 @@ def token_response(
 
 def embedding_response(embedding: Sequence[float]) -> Any:
     return pb_utils.InferenceResponse([pb_utils.Tensor("embedding", np.asarray(embedding, np.float32)[None])])
+
+
+def frame_response(frame: bytes) -> Any:
+    return pb_utils.InferenceResponse([pb_utils.Tensor(contract.FRAME, np.frombuffer(frame, np.uint8)[None])])
 
 
 REFUSED = "refused: "

@@ -1,0 +1,118 @@
+"""The multiplexed stream, through a real Triton: who shares it, who does not, and what ends with whom."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from stoker.launch.client import TritonClient
+from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.python_engine import PythonEngine
+from stoker.launch.supervisor import Patience, Supervisor
+
+
+@pytest.fixture(scope="module")
+def slow(loop, settings_of, tiny_engine):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        settings = settings_of(tiny_engine, runtime="slow_runtime:SlowRuntime", max_batch_size=4)
+        supervisor = Supervisor(PythonEngine(settings), Patience(heartbeat=3600))
+        try:
+            loop.run(supervisor.start())
+            yield supervisor
+        finally:
+            loop.run(supervisor.stop())
+
+
+def another(supervisor: Supervisor) -> TritonClient:
+    """As another API process would have it."""
+    server = supervisor._server
+    client = TritonClient()
+    client.attach(server.address, server.metrics_port, server.identity)
+    return client
+
+
+def alone(supervisor: Supervisor) -> TritonClient:
+    """One that does not know the multiplexed stream."""
+    client = another(supervisor)
+
+    async def never(_link):
+        return None
+
+    client._channel_of = never
+    return client
+
+
+def test_all_sequences_of_a_process_share_one_call(loop, slow, harness):
+    async def run():
+        asked = [
+            harness.tokens(slow.client, Generation(f"r{number}", (number + 3,), max_tokens=5)) for number in range(4)
+        ]
+        together = await asyncio.gather(*asked)
+        return together, slow.client._link.calls
+
+    together, calls = loop.run(run())
+    assert [len(each) for each in together] == [5] * 4
+    assert calls == set()
+
+
+def test_a_client_without_it_gets_the_same(loop, slow, harness):
+    async def run():
+        other = alone(slow)
+        generation = Generation("same", (5, 6, 7), max_tokens=6, log_probs=True, perf_metrics=True)
+        got = [await harness.collect(client, generation) for client in (slow.client, other)]
+        await other.detach("done")
+        return got
+
+    ours, theirs = loop.run(run())
+    assert [token for delta in ours for token in delta.ids] == [token for delta in theirs for token in delta.ids]
+    assert all(len(delta.log_probs) == len(delta.ids) for delta in ours if delta.ids)
+    assert (ours[-1].perf_metrics is None) == (theirs[-1].perf_metrics is None)
+
+
+def test_what_triton_refuses_harms_no_other_sequence(loop, slow, harness):
+    """The model declares no embedding_bias."""
+
+    async def run():
+        async with aclosing(slow.client.generate(Generation("good", (1, 2), max_tokens=50))) as stream:
+            await stream.__anext__()
+            with pytest.raises(RequestRefusedError):
+                await harness.tokens(slow.client, Generation("bad", (1,), 5, embedding_bias=array("f", [0.0] * 8)))
+            return [token async for delta in stream for token in delta.ids]
+
+    assert len(loop.run(run())) == 49
+
+
+def test_what_the_stub_refuses_harms_no_other_sequence(loop, slow, harness):
+    async def run():
+        async with aclosing(slow.client.generate(Generation("good", (1, 2), max_tokens=20))) as stream:
+            await stream.__anext__()
+            with pytest.raises(RequestRefusedError):
+                await harness.tokens(slow.client, Generation("bad", (), max_tokens=5))
+            return [token async for delta in stream for token in delta.ids]
+
+    assert len(loop.run(run())) == 19
+
+
+def test_a_process_that_goes_takes_its_own_sequences_along(loop, slow, harness):
+    async def run():
+        other = another(slow)
+        left = [aiter(other.generate(Generation(f"left{number}", (1, 2), max_tokens=2000))) for number in range(2)]
+        for stream in left:
+            await anext(stream)
+        async with aclosing(slow.client.generate(Generation("stays", (1, 2), max_tokens=2000))) as stays:
+            await anext(stays)
+            assert (await slow.client.state()).running == 3
+            await other._link.connection.close()  # as the kernel closes a killed process's connections
+            await harness.until(lambda: only_one(slow))
+            await anext(stays)
+
+    loop.run(run())
+
+
+async def only_one(supervisor: Supervisor) -> bool:
+    return (await supervisor.client.state()).running == 1
