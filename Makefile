@@ -23,6 +23,8 @@ check: setup-test
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/python tools/measure_code.py
 
 .PHONY: test-gpu
 test-gpu:  # on a machine with NVIDIA GPUs; docs/nvidia.md

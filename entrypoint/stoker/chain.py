@@ -23,6 +23,7 @@ from stoker.kinds.torch.plan.catalogue import load_torch
 from stoker.kinds.torch.plan.last_choice import plan_kind
 from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
+from stoker.plan.overrides import overrides_of
 from stoker.plan.types import Overrides, Plan, Reason
 from stoker.probe.machine import AMD, Machine
 from stoker.probe.probe import probe_machine
@@ -64,10 +65,10 @@ def make_plan_for(
     model = resolve_model(settings, progress, weights=weights)
     progress.phase("planning")
     if finished := finished_engine(model.directory):
-        overrides = engine_overrides(finished, settings.overrides())
+        overrides = engine_overrides(finished, overrides_of(settings))
         return _planned(here, model, overrides, frozenset({finished.manifest.kind}))
     without = given_up or {}
-    plan = _planned(here, model, settings.overrides(), buildable_kinds() if buildable else None, without)
+    plan = _planned(here, model, overrides_of(settings), buildable_kinds() if buildable else None, without)
     return replace(plan, reasons=(*(Reason("given_up", why) for why in without.values()), *plan.reasons))
 
 
@@ -85,7 +86,7 @@ def following_plan(plan: Plan, settings: Settings, given_up: Iterable[str]) -> P
     if finished_engine(plan.model.directory):
         return None
     try:
-        second = _planned(plan.machine, plan.model, settings.overrides(), buildable_kinds(), given_up)
+        second = _planned(plan.machine, plan.model, overrides_of(settings), buildable_kinds(), given_up)
     except StokerError:
         return None
     return second if bool(second.chosen.devices) == bool(plan.chosen.devices) else None
@@ -136,7 +137,7 @@ def obtain_planned(
 
 def _next_plan(plan: Plan, settings: Settings, error: BuildError) -> Plan:
     override = Sourced(plan.next_profile, Origin.DEFAULT, "the failed build's plan")
-    second = _planned(plan.machine, plan.model, replace(settings.overrides(), profile=override), buildable_kinds())
+    second = _planned(plan.machine, plan.model, replace(overrides_of(settings), profile=override), buildable_kinds())
     why = f"{plan.chosen.profile} failed to build, so {plan.next_profile} is built instead: {error}"
     return replace(second, reasons=(Reason("next_profile", why), *second.reasons))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stoker import __version__
 from stoker.bench.cases import Asked, choose_case, offers
 from stoker.bench.run import Target, Tell, measure
 from stoker.bench.statistics import baseline_of, ratios
@@ -18,6 +17,7 @@ from stoker.progress import Progress
 from stoker.settings.layers import Settings
 from stoker.settings.setting import Setting
 from stoker.settings.spec import SETTINGS
+from stoker.version import __version__
 
 _OTHERWISE = ("model", "cache", "log-format")
 """What `stoker.bench.run` and `stoker.bench.server` give the children themselves."""

@@ -60,7 +60,7 @@ def _dispatch(arguments: list[str]) -> int:
         sys.stdout.write(_HELP)
         return 0 if arguments else 64
     if arguments[0] == "--version":
-        from stoker import __version__
+        from stoker.version import __version__
 
         sys.stdout.write(f"stoker {__version__}\n")
         return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from stoker import __version__
 from stoker.deploy.commented_yaml import render
 from stoker.deploy.compose import compose_document
 from stoker.deploy.docker import docker_script
@@ -12,6 +11,7 @@ from stoker.deploy.kubernetes import kubernetes_documents
 from stoker.deploy.quadlet import quadlet_unit
 from stoker.deploy.types import Deployment
 from stoker.errors import UsageError
+from stoker.version import __version__
 
 
 def manifest(form: str, server: Deployment) -> str:

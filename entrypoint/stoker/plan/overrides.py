@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Protocol
 
 from stoker.errors import DoesNotFitError, UsageError
@@ -11,6 +12,7 @@ from stoker.origin import Origin, Sourced
 from stoker.plan.profile import GOALS, KV_PRECISIONS, PRECISIONS, Profile
 from stoker.plan.types import Overrides
 from stoker.probe.machine import Machine
+from stoker.settings.layers import Settings
 
 DEFAULT_GOAL = "throughput"
 
@@ -26,6 +28,12 @@ class Offer(Protocol):
 
     @property
     def goal(self) -> str: ...
+
+
+def overrides_of(settings: Settings) -> Overrides:
+    """What the planner must respect: only what the user set."""
+    names = [field.name for field in fields(Overrides)]
+    return Overrides(**{name: settings[name] for name in names if settings.is_given(name)})
 
 
 def check_overrides(overrides: Overrides, profiles: Sequence[Profile], machine: Machine) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 from huggingface_hub import HfApi, ModelInfo, constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
-import stoker
 from stoker.errors import HubUnreachableError
 from stoker.resolve.checkpoint import SMALL_FILES
 from stoker.resolve.hub_cache import is_commit
@@ -19,6 +18,7 @@ from stoker.resolve.hub_errors import HTTPError, translate
 from stoker.resolve.partial_file import RemoteFile
 from stoker.resolve.reference import HubRepository
 from stoker.resolve.safetensors_header import LENGTH_BYTES, Header, header_length, parse_header
+from stoker.version import __version__
 
 # Enough for the header of nearly every file, so that one request does.
 _HEADER_GUESS_BYTES = 1 << 16
@@ -38,7 +38,7 @@ class HubClient:
     def __init__(self, repository: HubRepository) -> None:
         self.endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
         self._repository = repository
-        self._api = HfApi(endpoint=self.endpoint, library_name="stoker", library_version=stoker.__version__)
+        self._api = HfApi(endpoint=self.endpoint, library_name="stoker", library_version=__version__)
 
     def listing(self) -> Listing:
         """Asks for the commit of the revision and what it holds, in one request."""
@@ -96,7 +96,7 @@ class HubClient:
         self, name: str, commit: str, start: int, end: int | None = None
     ) -> Iterator[tuple[int, Iterable[bytes]]]:
         """Yields the offset that the bytes really begin at, and the bytes; `end` is exclusive."""
-        headers = build_hf_headers(library_name="stoker", library_version=stoker.__version__)
+        headers = build_hf_headers(library_name="stoker", library_version=__version__)
         headers["Accept-Encoding"] = "identity"
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stoker.errors import UsageError
 from stoker.nearest import nearest
@@ -16,9 +16,6 @@ from stoker.settings.file import read_file
 from stoker.settings.setting import Setting, Value
 from stoker.settings.spec import BY_NAME, SETTINGS, canonical, default_of
 from stoker.settings.value import parse_value
-
-if TYPE_CHECKING:
-    from stoker.plan.types import Overrides
 
 
 @dataclass(frozen=True)
@@ -35,13 +32,6 @@ class Settings:
     def is_given(self, name: str) -> bool:
         """Whether the user set it, rather than the default."""
         return self[name].origin is not Origin.DEFAULT
-
-    def overrides(self) -> Overrides:
-        """What the planner must respect: only what the user set."""
-        from stoker.plan.types import Overrides
-
-        names = [field.name for field in fields(Overrides)]
-        return Overrides(**{name: self[name] for name in names if self.is_given(name)})
 
     @property
     def model(self) -> str | None:

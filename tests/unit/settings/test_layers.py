@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stoker.errors import UsageError
+from stoker.plan.overrides import overrides_of
 from stoker.plan.types import Overrides
 from stoker.settings import SETTINGS, Origin, Sourced, load_settings
 
@@ -92,9 +93,10 @@ def test_model_is_named_by_its_argument():
 
 
 def test_overrides_hold_only_what_was_given(write):
-    assert load_settings({}, {}).overrides() == Overrides()
+    assert overrides_of(load_settings({}, {})) == Overrides()
 
-    overrides = load_settings({"max-seq-len": "8k"}, {"STOKER_KV_PRECISION": "u8"}, write("goal: latency")).overrides()
+    given = load_settings({"max-seq-len": "8k"}, {"STOKER_KV_PRECISION": "u8"}, write("goal: latency"))
+    overrides = overrides_of(given)
 
     assert overrides == Overrides(
         goal=Sourced("latency", Origin.FILE, "stoker.yaml: goal"),

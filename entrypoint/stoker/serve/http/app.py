@@ -8,7 +8,6 @@ from fastapi import FastAPI, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from stoker import __version__
 from stoker.serve.apis.anthropic.endpoints import count_tokens, prepare_message
 from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
 from stoker.serve.apis.openai_responses.endpoints import Responses, add_kept
@@ -34,6 +33,7 @@ from stoker.serve.request.preparation import prepare_chat, prepare_completion
 from stoker.serve.request.purpose import SCORES, VECTORS
 from stoker.serve.request.requests import ChatRequest, CompletionRequest
 from stoker.serve.request.tokenization import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
+from stoker.version import __version__
 
 INFERENCE_PATHS = (
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"),

@@ -20,12 +20,12 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from stoker import __version__
 from stoker.launch.generation import EngineState
 from stoker.progress import PHASES
 from stoker.serve.generate.admission import Admission
 from stoker.serve.generate.measurement import Measurement
 from stoker.serve.operate.lifecycle import Lifecycle
+from stoker.version import __version__
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 

@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
 
-from stoker import __version__
 from stoker.errors import StokerError
 from stoker.launch.generation import EngineState
 from stoker.serve.http.errors import ApiError
@@ -18,6 +17,7 @@ from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.serve.operate.metrics import CONTENT_TYPE
 from stoker.serve.operate.service import Service
 from stoker.serve.request.purpose import purpose_of
+from stoker.version import __version__
 
 _STATE_PATIENCE_SECONDS = 1.0
 _JSON: dict[str, Any] = {"application/json": {}}

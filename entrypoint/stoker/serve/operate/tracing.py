@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stoker import __version__
 from stoker.errors import UsageError
 from stoker.serve.generate.measurement import EngineRun, Measurement
 from stoker.serve.http.asgi import Scope
+from stoker.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -11,10 +11,10 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-import stoker
 from stoker.resolve.hub_errors import HTTPError
 from stoker.store.remotes.remote import READ_SECONDS, RemoteError, TransientError
 from stoker.store.remotes.web import cut
+from stoker.version import __version__
 
 
 class HubTree:
@@ -23,7 +23,7 @@ class HubTree:
         self._revision = revision
         self._folder = f"{folder.strip('/')}/" if folder.strip("/") else ""
         self._endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-        self._headers = build_hf_headers(library_name="stoker", library_version=stoker.__version__)
+        self._headers = build_hf_headers(library_name="stoker", library_version=__version__)
 
     def read(self, path: str) -> bytes | None:
         with _translated():
@@ -54,7 +54,7 @@ class HubTree:
         """Asks first whether the hub answers: its own client would go on trying for half a minute."""
         self.read(path)
         with _translated():
-            HfApi(endpoint=self._endpoint, library_name="stoker", library_version=stoker.__version__).upload_file(
+            HfApi(endpoint=self._endpoint, library_name="stoker", library_version=__version__).upload_file(
                 path_or_fileobj=content if isinstance(content, io.BytesIO) else str(content),
                 path_in_repo=self._folder + path,
                 repo_id=self._repository,
