@@ -9,10 +9,12 @@ from typing import Any
 
 from stoker.errors import DamagedModelError, ModelError, NoSafetensorsError
 from stoker.resolve.facts import Config, architecture_facts, quantization_facts
+from stoker.resolve.generation_config import check_generation_config, check_token_settings
 from stoker.resolve.json_files import read_json, read_optional_json
 from stoker.resolve.model import Architecture, Model, Quantization, Weights
 from stoker.resolve.parameters import count_parameters
 from stoker.resolve.pooling import POOLING_FILES, pooling_facts
+from stoker.resolve.rope import rope_settings
 from stoker.resolve.safetensors_header import Header, read_header
 from stoker.resolve.weights import (
     check_embedding,
@@ -100,7 +102,7 @@ def check_tokenizer(directory: Path, names: Iterable[str], place: str) -> None:
     """Raises ModelError where tokenizer.json is not among `names`, DamagedModelError where it is not JSON."""
     present = set(names)
     if TOKENIZER in present:
-        read_json(directory / TOKENIZER)
+        read_json(directory / TOKENIZER, strict=False)
         return
     if "tokenizer.model" in present:
         why, remedy = "tokenizer.model, SentencePiece's own format, is not read", _CONVERT_TOKENIZER.format(place)
@@ -145,6 +147,9 @@ def describe(
 
     The result has neither revision nor directory: the caller knows them.
     """
+    check_token_settings(config, CONFIG)
+    check_generation_config(directory)
+    rope_settings(config)
     architecture, pooling = architecture_facts(config), pooling_facts(directory, config)
     if pooling is not None:  # no output matrix is used, whatever the config says of one
         architecture = replace(architecture, tied_embeddings=True)

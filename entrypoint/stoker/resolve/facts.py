@@ -11,6 +11,7 @@ from typing import Any
 
 from stoker.errors import DamagedModelError
 from stoker.resolve.model import Architecture, Quantization
+from stoker.resolve.numbers import CONFIG_FILE, bad_value, whole
 
 Config = Mapping[str, Any]
 
@@ -70,7 +71,7 @@ def architecture_facts(config: Config) -> Architecture:
         max_position_embeddings=number(text, "max_position_embeddings"),
         tied_embeddings=bool(text.get("tie_word_embeddings", False)),
         experts=experts,
-        experts_per_token=number(text, "num_experts_per_tok") if experts else 0,
+        experts_per_token=experts_per_token(text, experts) if experts else 0,
         expert_intermediate_size=_expert_intermediate_size(text) if experts else 0,
         sliding_window=window,
         sliding_layers=windowed_layers,
@@ -85,14 +86,7 @@ def with_defaults(config: Config) -> Config:
 
 def number(config: Config, key: str, default: int | None = None) -> int:
     """A positive whole number of the configuration; null counts as absent."""
-    value = config.get(key)
-    if value is None:
-        value = default
-    if value is None:
-        raise _bad_config(key, "is missing")
-    if type(value) is not int or value <= 0:
-        raise _bad_config(key, f"is {value!r}, not a positive whole number")
-    return value
+    return whole(config, key, default)
 
 
 def architecture_name(config: Config) -> str:
@@ -117,6 +111,13 @@ def _experts(text: Config) -> int:
         if text.get(key):
             return number(text, key)
     return 0
+
+
+def experts_per_token(text: Config, experts: int, default: int | None = None) -> int:
+    active = number(text, "num_experts_per_tok", None if default is None else min(default, experts))
+    if active > experts:
+        raise bad_value(CONFIG_FILE, "num_experts_per_tok", active, f"there are {experts} experts")
+    return active
 
 
 def _expert_intermediate_size(text: Config) -> int:
@@ -147,11 +148,19 @@ def _windowed_layers(text: Config, layers: int) -> int:
     return 0
 
 
+def layer_numbers(text: Config, key: str) -> frozenset[int]:
+    """A list of layers; empty where the key is absent or null."""
+    value = text.get(key) or []
+    if not isinstance(value, list) or not all(type(layer) is int for layer in value):
+        raise bad_value(CONFIG_FILE, key, value, "it must be a list of layer numbers")
+    return frozenset(value)
+
+
 def _layers_above(text: Config, layers: int) -> int:
     """Qwen's `max_window_layers`: that many lower layers attend to everything; the mixtures of experts ignore it."""
     if str(text.get("model_type")).endswith("_moe") or text.get("max_window_layers") is None:
         return layers
-    return max(0, layers - int(text["max_window_layers"]))
+    return max(0, layers - whole(text, "max_window_layers", low=0))
 
 
 _MODELOPT_BITS: Mapping[str, int] = {
@@ -192,8 +201,9 @@ def _transformers_quantization(settings: Config) -> Quantization:
     weights = settings
     if method == "compressed-tensors":
         weights = _compressed_weights(settings)
-    bits = weights.get("bits") or weights.get("num_bits") or _bitsandbytes_bits(settings) or _BITS_OF_METHOD.get(method)
-    return Quantization(method, _whole(bits), _whole(weights.get("group_size")), dict(settings))
+    said = _bits(weights, "bits") or _bits(weights, "num_bits") or _bitsandbytes_bits(settings)
+    bits = said or _BITS_OF_METHOD.get(method, 0)
+    return Quantization(method, bits, _bits(weights, "group_size"), dict(settings))
 
 
 def _method_of(settings: Config) -> str:
@@ -217,13 +227,17 @@ def _modelopt_quantization(settings: Config) -> Quantization:
     inner = settings.get("quantization")
     quantization = inner if isinstance(inner, Mapping) else settings
     algorithm = str(quantization.get("quant_algo", ""))
-    return Quantization(
-        "modelopt", _MODELOPT_BITS.get(algorithm, 0), _whole(quantization.get("group_size")), dict(settings)
-    )
+    return Quantization("modelopt", _MODELOPT_BITS.get(algorithm, 0), _bits(quantization, "group_size"), dict(settings))
 
 
-def _whole(value: Any) -> int:
-    return value if type(value) is int and value > 0 else 0
+def _bits(settings: Config, key: str) -> int:
+    """0 where the key is absent or null. -1, of a group size, means whole channels."""
+    value = settings.get(key)
+    if value is None:
+        return 0
+    if type(value) is not int or not -1 <= value <= 1 << 20:
+        raise bad_value(CONFIG_FILE, f"quantization_config.{key}", value, "it must be a whole number")
+    return max(value, 0)
 
 
 def _bad_config(key: str, problem: str) -> DamagedModelError:

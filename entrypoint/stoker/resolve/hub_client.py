@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from huggingface_hub import HfApi, ModelInfo, constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
@@ -70,7 +70,7 @@ class HubClient:
         if ("/" in name or "\\" in name) and name not in SMALL_FILES:
             return None
         etag = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
-        if isinstance(etag, str) and etag.isalnum() and sibling.size is not None:
+        if isinstance(etag, str) and etag.isalnum() and _is_size(sibling.size):
             return RemoteFile(sibling.rfilename, sibling.size, etag)
         if sibling.rfilename.endswith((".json", ".jinja", ".safetensors")):
             return self._remote_file_by_head(sibling.rfilename, commit)
@@ -82,7 +82,7 @@ class HubClient:
             metadata = self._api.get_hf_file_metadata(
                 url=self._url(name, commit), timeout=constants.HF_HUB_ETAG_TIMEOUT
             )
-        if metadata.size is None or metadata.etag is None or not metadata.etag.isalnum():
+        if not _is_size(metadata.size) or metadata.etag is None or not metadata.etag.isalnum():
             raise HubUnreachableError(
                 f"{self.endpoint} tells neither size nor hash of {name}", remedy="check HF_ENDPOINT"
             )
@@ -131,6 +131,10 @@ class HubClient:
             yield
         except (HTTPError, ConnectionError, TimeoutError) as error:
             raise translate(error, self._repository, self.endpoint) from error
+
+
+def _is_size(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= 0
 
 
 class CommitSource:

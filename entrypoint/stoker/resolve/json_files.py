@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from stoker.errors import DamagedModelError
 
+MAX_BYTES = 512 << 20  # the largest published tokenizer.json has 35 MB
+_MAY_BE_INFINITE = "time_step_limit"  # of Mamba, whose published configs say Infinity
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises DamagedModelError that names the file."""
-    value = _read(path)
+
+class _TwiceError(ValueError):
+    """An object has a key twice."""
+
+
+def read_json(path: Path, *, strict: bool = True) -> dict[str, Any]:
+    """Raises DamagedModelError that names the file: not JSON, not an object, or, with `strict`, an object that has a
+    key twice or a number that is not finite."""
+    value = _read(path, strict)
     if not isinstance(value, dict):
         raise DamagedModelError(f"{path} is damaged", why="it is not a JSON object")
     return value
@@ -25,16 +35,50 @@ def read_optional_list(path: Path) -> list[dict[str, Any]] | None:
     """A list of objects; raises DamagedModelError for anything else."""
     if not path.is_file():
         return None
-    value = _read(path)
+    value = _read(path, strict=True)
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise DamagedModelError(f"{path} is damaged", why="it is not a JSON list of objects")
     return value
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, strict: bool) -> Any:
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise DamagedModelError(f"{path} is damaged", why=f"it has {size:,} bytes; at most {MAX_BYTES:,} are read")
     try:
-        return json.loads(path.read_bytes())
+        value = parse(path.read_bytes(), strict=strict)
     except (ValueError, RecursionError) as error:
         raise DamagedModelError(
-            f"{path} is damaged", why=f"it is not JSON ({error})", remedy="fetch or copy the file again"
+            f"{path} is damaged", why=f"it is not JSON ({error})"[:300], remedy="fetch or copy the file again"
         ) from error
+    if strict and (key := next(_not_finite(value), None)):
+        raise DamagedModelError(
+            f"{path} is damaged", why=f"{key} is not a finite number", remedy="fetch or copy the file again"
+        )
+    return value
+
+
+def parse(text: bytes, *, strict: bool = True) -> Any:
+    """Raises ValueError, with `strict` also for an object that has a key twice, or RecursionError."""
+    return json.loads(text, object_pairs_hook=_once if strict else None)
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise _TwiceError(f"it has the key {twice[:80]!r} twice")
+    return found
+
+
+def _not_finite(document: Any) -> Iterator[str]:
+    """The names of such numbers, as in `rope_scaling.factor`."""
+    waiting: list[tuple[str, Any]] = [("", document)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{name}.{key}" if name else key, each) for key, each in value.items()]
+        elif isinstance(value, list):
+            waiting += [(name, each) for each in value]
+        elif isinstance(value, float) and not math.isfinite(value) and not name.endswith(_MAY_BE_INFINITE):
+            yield name or "a number"

@@ -19,11 +19,12 @@ from stoker.errors import DamagedModelError, ModelError, UnsupportedModelError
 from stoker.progress import Progress
 from stoker.resolve.checkpoint import SMALL_FILES, TOKENIZER, check_tokenizer, has_chat_template
 from stoker.resolve.digests import DIGESTS, DigestCache, directory_revision
-from stoker.resolve.facts import number
 from stoker.resolve.json_files import read_json
 from stoker.resolve.model import Architecture, Model, Weights
+from stoker.resolve.numbers import whole
 
 SUFFIX = ".nemo"
+_MAX_CONFIG = 4 << 20  # bytes
 ARCHITECTURE, MODEL_TYPE = "GPTForCausalLM", "nemo"
 _CONFIG = "model_config.yaml"
 _WEIGHTS = ("model_weights.ckpt", "last.ckpt")
@@ -65,12 +66,12 @@ def resolve_archive(archive: Path, reference: str, models: Path, progress: Progr
     names = frozenset(path.name for path in directory.iterdir() if path.is_file())
     check_tokenizer(directory, names, str(directory))
     config, sizes = _read(archive)
-    vocabulary = _vocabulary(read_json(directory / TOKENIZER))
+    vocabulary = _vocabulary(read_json(directory / TOKENIZER, strict=False))
     model = Model(
         reference=reference,
         served_name=archive.stem,
         revision="",
-        architecture=_told_facts(archive, config, vocabulary),
+        architecture=_facts(archive, config, vocabulary),
         weights=_weights(archive, config, sizes),
         config={"architectures": [ARCHITECTURE], "model_type": MODEL_TYPE, "torch_dtype": _dtype(config)},
         chat_template=has_chat_template(directory),
@@ -90,8 +91,8 @@ def _read(archive: Path) -> tuple[Mapping[str, Any], list[int]]:
             members = [member for member in tar if member.isfile()]
             config = next((one for one in members if PurePosixPath(one.name).name == _CONFIG), None)
             file = tar.extractfile(config) if config else None
-            document = yaml.safe_load(file.read()) if file else None
-    except (tarfile.TarError, OSError, EOFError, yaml.YAMLError) as error:
+            document = yaml.safe_load(file.read(_MAX_CONFIG)) if file else None
+    except (tarfile.TarError, OSError, EOFError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DamagedModelError(f"{archive} is damaged", why=str(error), remedy="copy the file again") from error
     if not isinstance(document, dict):
         raise DamagedModelError(f"{archive} has no {_CONFIG}", why="so it does not say what model it is")
@@ -110,34 +111,36 @@ def _sizes(archive: Path, members: Iterable[tarfile.TarInfo]) -> list[int]:
 
 def _vocabulary(tokenizer: Mapping[str, Any]) -> int:
     """Ids of tokenizer.json: of its model, a mapping or a list, and of what was added."""
-    own = tokenizer.get("model", {}).get("vocab", ())
-    highest = max(own.values(), default=0) if isinstance(own, dict) else len(own) - 1
-    added = (int(one["id"]) for one in tokenizer.get("added_tokens", ()))
-    return max(highest, *added, 0) + 1
-
-
-def _told_facts(archive: Path, config: Mapping[str, Any], vocabulary: int) -> Architecture:
     try:
-        return _facts(config, vocabulary)
-    except DamagedModelError as error:
-        raise DamagedModelError(f"{_CONFIG} in {archive} cannot be used", why=error.why) from error
+        own = tokenizer.get("model", {}).get("vocab", ())
+        ids = list(own.values()) if isinstance(own, dict) else [len(own) - 1]
+        ids += [one["id"] for one in tokenizer.get("added_tokens", ())]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DamagedModelError(f"{TOKENIZER} is damaged", why=f"its vocabulary is malformed ({error!r})") from error
+    return whole({"ids": max(filter(_is_id, ids), default=0)}, "ids", file=TOKENIZER, low=0) + 1
 
 
-def _facts(config: Mapping[str, Any], vocabulary: int) -> Architecture:
-    heads = number(config, "num_attention_heads")
-    hidden = number(config, "hidden_size")
-    divisor = number(config, "make_vocab_size_divisible_by", 128) * number(config, "tensor_model_parallel_size", 1)
+def _is_id(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _facts(archive: Path, config: Mapping[str, Any], vocabulary: int) -> Architecture:
+    def number(key: str, default: int | None = None) -> int:
+        return whole(config, key, default, file=f"{_CONFIG} in {archive}")
+
+    heads, hidden = number("num_attention_heads"), number("hidden_size")
+    divisor = number("make_vocab_size_divisible_by", 128) * number("tensor_model_parallel_size", 1)
     return Architecture(
         name=ARCHITECTURE,
         model_type=MODEL_TYPE,
-        layers=number(config, "num_layers"),
+        layers=number("num_layers"),
         hidden_size=hidden,
-        intermediate_size=number(config, "ffn_hidden_size", 4 * hidden),
+        intermediate_size=number("ffn_hidden_size", 4 * hidden),
         heads=heads,
-        kv_heads=number(config, "num_query_groups", heads),
-        head_size=number(config, "kv_channels", hidden // heads),
+        kv_heads=number("num_query_groups", heads),
+        head_size=number("kv_channels", hidden // heads),
         vocabulary_size=-(-vocabulary // divisor) * divisor,
-        max_position_embeddings=number(config, "max_position_embeddings", config.get("encoder_seq_length")),
+        max_position_embeddings=number("max_position_embeddings", config.get("encoder_seq_length")),
         tied_embeddings=bool(config.get("share_embeddings_and_output_weights", True)),
     )
 

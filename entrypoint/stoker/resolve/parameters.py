@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stoker.resolve.facts import Config, number, with_defaults
+from stoker.resolve.facts import Config, layer_numbers, number, with_defaults
 from stoker.resolve.model import Architecture
 
 _NORMS_PER_LAYER: Mapping[str, int] = {"gemma2": 4, "gemma3_text": 4}
@@ -81,5 +81,5 @@ def _sparse_layers(text: Config, architecture: Architecture) -> int:
     if not architecture.experts:
         return 0
     step = number(text, "decoder_sparse_step", 1)
-    dense = text.get("mlp_only_layers") or ()
+    dense = layer_numbers(text, "mlp_only_layers")
     return sum(layer not in dense and (layer + 1) % step == 0 for layer in range(architecture.layers))

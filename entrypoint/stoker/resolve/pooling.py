@@ -13,6 +13,7 @@ from stoker.errors import DamagedModelError, UnsupportedModelError
 from stoker.resolve.facts import Config, architecture_name, number, with_defaults
 from stoker.resolve.json_files import read_optional_json, read_optional_list
 from stoker.resolve.model import Pooling
+from stoker.resolve.numbers import bad_value
 
 MODULES = "modules.json"
 PROMPTS = "config_sentence_transformers.json"
@@ -36,6 +37,7 @@ _METHODS: Mapping[str, str] = {
     "pooling_mode_lasttoken": "last",
 }
 _NAMES: Mapping[str, str] = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
+_TOKENIZER = "tokenizer_config.json"
 _ABSURD_LENGTH = 1 << 30  # what tokenizers say that know no limit
 
 
@@ -89,9 +91,9 @@ def _default_prompt(said: Mapping[str, Any], prompts: Mapping[str, str]) -> str:
     name = said.get("default_prompt_name")
     if name is None:
         return ""
-    if name not in prompts:
-        raise DamagedModelError(f"{PROMPTS} is damaged", why=f"default_prompt_name {name!r} is none of its prompts")
-    return str(name)
+    if not isinstance(name, str) or name not in prompts:
+        raise bad_value(PROMPTS, "default_prompt_name", name, "it must be the name of one of its prompts")
+    return name
 
 
 def _method(settings: Mapping[str, Any] | None) -> str:
@@ -116,10 +118,20 @@ def _max_length(directory: Path, config: Config) -> int:
     said = next(filter(None, (read_optional_json(directory / name) for name in LENGTHS)), {})
     if said.get("do_lower_case"):
         raise _unsupported(LENGTHS[0], "do_lower_case is true, and texts are not lowered before the tokenizer does it")
-    tokenizer = read_optional_json(directory / "tokenizer_config.json") or {}
-    stated = (said.get("max_seq_length"), tokenizer.get("model_max_length"))
-    lengths = [value for value in stated if isinstance(value, int) and 0 < value < _ABSURD_LENGTH]
-    return min([_positions(config), *lengths])
+    tokenizer = read_optional_json(directory / _TOKENIZER) or {}
+    stated = (_length(said, "max_seq_length", LENGTHS[0]), _length(tokenizer, "model_max_length", _TOKENIZER))
+    return min(_positions(config), *stated)
+
+
+def _length(settings: Mapping[str, Any], key: str, file: str) -> int:
+    """In tokens; beyond any text where the key is absent, or has the number of tokenizers that know no limit, which may
+    be written as a float."""
+    value = settings.get(key)
+    if value is None:
+        return _ABSURD_LENGTH
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 1:
+        raise bad_value(file, key, value, "it must be a number of tokens")
+    return int(min(value, _ABSURD_LENGTH))
 
 
 def _positions(config: Config) -> int:

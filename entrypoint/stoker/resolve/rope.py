@@ -106,7 +106,7 @@ def _chosen(config: Config) -> tuple[str, Config]:
 
 def _object(config: Config, key: str, file: str = CONFIG_FILE) -> Config:
     value = config.get(key)
-    if value is None:
+    if not value:
         return {}
     if not isinstance(value, Mapping):
         raise bad_value(file, key, value, "it must be an object")

@@ -5,7 +5,6 @@ Format: https://huggingface.co/docs/safetensors/index#format. Nothing of the ten
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -13,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import DamagedModelError
+from stoker.resolve.json_files import parse
+from stoker.resolve.numbers import shown
 
 LENGTH_BYTES = 8
+_MAX_RANK = 16
 MAX_HEADER_BYTES = 100_000_000  # the bound of the format's own reader
 
 DTYPE_BITS: Mapping[str, int] = {
@@ -99,9 +101,9 @@ def parse_header(text: bytes, file_size: int, name: str) -> Header:
 
 def _json_object(text: bytes, name: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = parse(text)
     except (ValueError, RecursionError) as error:
-        raise damaged(name, f"its header is not JSON ({error})") from error
+        raise damaged(name, f"its header is not JSON ({error})"[:300]) from error
     if not isinstance(value, dict):
         raise damaged(name, "its header is not a JSON object")
     return value
@@ -110,17 +112,21 @@ def _json_object(text: bytes, name: str) -> dict[str, Any]:
 def _tensor(key: str, entry: Any, name: str) -> Tensor:
     try:
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        numbers_are_sound = all(type(number) is int and number >= 0 for number in (*shape, begin, end))
     except (TypeError, KeyError, ValueError) as error:
-        raise damaged(name, f"the header's entry of tensor {key!r} is malformed") from error
-    if not numbers_are_sound:
-        raise damaged(name, f"the header's entry of tensor {key!r} is malformed")
-    if dtype not in DTYPE_BITS:
-        raise damaged(name, f"tensor {key!r} has the unknown dtype {dtype!r}")
+        raise _malformed(key, name) from error
+    numbers = (*shape, begin, end)
+    if not all(type(each) is int and 0 <= each < 1 << 63 for each in numbers) or len(shape) > _MAX_RANK:
+        raise _malformed(key, name)
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+        raise damaged(name, f"tensor {shown(key)} has the unknown dtype {shown(dtype)}")
     tensor = Tensor(dtype, shape, begin, end)
     if tensor.scalars * DTYPE_BITS[dtype] != 8 * (end - begin):
-        raise damaged(name, f"tensor {key!r} of shape {list(shape)} {dtype} cannot lie in {end - begin} bytes")
+        raise damaged(name, f"tensor {shown(key)} of shape {list(shape)} {dtype} cannot lie in {end - begin} bytes")
     return tensor
+
+
+def _malformed(key: str, name: str) -> DamagedModelError:
+    return damaged(name, f"the header's entry of tensor {shown(key)} is malformed")
 
 
 def _check_layout(tensors: Mapping[str, Tensor], data_bytes: int, name: str) -> None:

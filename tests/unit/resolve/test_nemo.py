@@ -105,7 +105,11 @@ def test_it_is_not_quantised(override, tmp_path):
         (files_of(weights={}), UnsupportedModelError, "it has no model_weights.ckpt"),
         (RANKS, DamagedModelError, "no model_config.yaml"),
         (files_of({**CONFIG, "num_layers": "four"}), DamagedModelError, "num_layers is 'four'"),
+        (files_of({**CONFIG, "num_layers": 10**18}), DamagedModelError, "num_layers is 1000"),
+        (files_of({**CONFIG, "hidden_size": float("nan")}), DamagedModelError, "hidden_size is nan"),
+        (files_of({**CONFIG, "max_position_embeddings": True}), DamagedModelError, "max_position_embeddings is True"),
         ({"model_config.yaml": b"{"}, DamagedModelError, "is damaged"),
+        ({"model_config.yaml": b"[" * 100_000}, DamagedModelError, "is damaged"),
     ],
 )
 def test_an_archive_that_cannot_be_converted_says_why(files, error, said, tmp_path):

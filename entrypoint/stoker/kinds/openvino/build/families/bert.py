@@ -54,7 +54,7 @@ def _encoder(config: Config, prefix: str, head: str) -> Encoder:
         vocabulary_size=positive(config, "vocab_size"),
         positions=positive(config, "max_position_embeddings"),
         token_types=positive(config, "type_vocab_size", 2),
-        norm_eps=number(config, "layer_norm_eps", 1e-12),
+        norm_eps=number(config, "layer_norm_eps", 1e-12, low=0.0),
         activation=activation({"hidden_act": "gelu", **config}),
         prefix=prefix,
         head=_head(config, head),

@@ -113,7 +113,7 @@ def decoder(config: Config, layers: tuple[Layer, ...], **differences: Any) -> De
         layers,
         positive(config, "hidden_size"),
         positive(config, "vocab_size"),
-        number(config, "rms_norm_eps", 1e-6),
+        number(config, "rms_norm_eps", 1e-6, low=0.0),
         tied=flag(config, "tie_word_embeddings"),
         **differences,
     )

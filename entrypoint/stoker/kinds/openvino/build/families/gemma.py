@@ -43,7 +43,7 @@ DEFAULTS = {
 
 def scaled(config: Config, rope: Rope, size: int | None, **differences: Any) -> Attention:
     bias = flag(config, "attention_bias")
-    scale = number(config, "query_pre_attn_scalar") ** -0.5
+    scale = number(config, "query_pre_attn_scalar", low=0.0) ** -0.5
     return attention(config, rope, scale=scale, window=size, input_bias=bias, output_bias=bias, **differences)
 
 
@@ -54,14 +54,14 @@ def gemma(config: Config, attentions: tuple[Attention, ...], **differences: Any)
         tuple(Layer(each, block, NORMS) for each in attentions),
         norm_offset=1.0,
         embedding_scale=math.sqrt(positive(config, "hidden_size")),
-        logits_softcap=optional_number(config, "final_logit_softcapping"),
+        logits_softcap=optional_number(config, "final_logit_softcapping", low=0.0),
         **differences,
     )
 
 
 def describe_2(config: Config, context: int) -> Decoder:
     rope, size = whole_rope(config, context), window(config)
-    cap = optional_number(config, "attn_logit_softcapping")
+    cap = optional_number(config, "attn_logit_softcapping", low=0.0)
     sliding = layer_types(config, lambda index: index % 2 == 0)
     return gemma(config, tuple(scaled(config, rope, size if slides else None, softcap=cap) for slides in sliding))
 

@@ -17,7 +17,7 @@ def describe(config: Config, context: int) -> Decoder:
         config,
         (layer,) * layer_count(config),
         embedding_scale=number(config, "embedding_multiplier", 1.0),
-        logits_scale=1.0 / number(config, "logits_scaling", 1.0),
+        logits_scale=1.0 / number(config, "logits_scaling", 1.0, low=0.0),
     )
 
 

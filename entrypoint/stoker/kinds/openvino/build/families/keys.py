@@ -3,10 +3,12 @@ of inference, and the ones that are fine as long as they have a given value. Any
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from stoker.errors import DamagedModelError, UnsupportedModelError
+from stoker.resolve.numbers import real, shown, whole
 
 
 def names(text: str) -> frozenset[str]:
@@ -54,7 +56,7 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
 
 def unsupported(key: str, value: object, expected: str = "") -> UnsupportedModelError:
     return UnsupportedModelError(
-        f"config.json: {key} = {value!r} is not supported",
+        f"config.json: {key} = {shown(value)} is not supported",
         why=expected or "it may change what the model computes, and this engine does not implement it",
         remedy="use a model without it, or another engine kind",
     )
@@ -84,25 +86,18 @@ def unset(value: object) -> bool:
 
 def positive(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
     """The value of a key that must be a positive integer; a missing one without default is a DamagedModelError."""
-    value = config.get(key)
-    if value is None:
-        value = default
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise DamagedModelError(f"config.json: {key} must be a positive integer", why=f"it is {value!r}")
-    return value
+    return whole(config, key, default)
 
 
-def number(config: Mapping[str, Any], key: str, default: float | None = None) -> float:
-    value = config.get(key)
-    if value is None:
-        value = default
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DamagedModelError(f"config.json: {key} must be a number", why=f"it is {value!r}")
-    return float(value)
+def number(config: Mapping[str, Any], key: str, default: float | None = None, low: float = -math.inf) -> float:
+    """A finite number above `low`."""
+    return real(config, key, default, low=low)
 
 
-def optional_number(config: Mapping[str, Any], key: str, default: float | None = None) -> float | None:
-    return None if config.get(key, default) is None else number(config, key, default)
+def optional_number(
+    config: Mapping[str, Any], key: str, default: float | None = None, low: float = -math.inf
+) -> float | None:
+    return None if config.get(key, default) is None else number(config, key, default, low)
 
 
 def flag(config: Mapping[str, Any], key: str, default: bool = False) -> bool:
@@ -110,5 +105,5 @@ def flag(config: Mapping[str, Any], key: str, default: bool = False) -> bool:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise DamagedModelError(f"config.json: {key} must be true or false", why=f"it is {value!r}")
+        raise DamagedModelError(f"config.json: {key} must be true or false", why=f"it is {shown(value)}")
     return value

@@ -13,13 +13,15 @@ from stoker.kinds.openvino.build.families.family import (
 )
 from stoker.kinds.openvino.build.families.keys import positive, require
 from stoker.kinds.openvino.build.families.spec import Decoder, Experts, Layer
+from stoker.resolve.facts import experts_per_token
 
 
 def describe(config: Config, context: int) -> Decoder:
     require(config, "hidden_act", ("silu",))
+    count = positive(config, "num_local_experts", positive(config, "num_experts", 8))
     experts = Experts(
-        positive(config, "num_local_experts", positive(config, "num_experts", 8)),
-        positive(config, "num_experts_per_tok", 2),
+        count,
+        experts_per_token(config, count, 2),
         positive(config, "intermediate_size"),
         normalised=True,
         block="block_sparse_moe",

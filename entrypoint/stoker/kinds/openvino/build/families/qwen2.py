@@ -14,6 +14,7 @@ from stoker.kinds.openvino.build.families.family import (
 )
 from stoker.kinds.openvino.build.families.keys import flag
 from stoker.kinds.openvino.build.families.spec import Decoder, Layer
+from stoker.resolve.numbers import whole
 
 READS = frozenset({"hidden_act", "use_sliding_window", "sliding_window", "max_window_layers", "layer_types"})
 
@@ -21,8 +22,8 @@ READS = frozenset({"hidden_act", "use_sliding_window", "sliding_window", "max_wi
 def windows(config: Config) -> tuple[int | None, ...]:
     """For each layer, its sliding window."""
     size = window(config) if flag(config, "use_sliding_window") else None
-    first = config.get("max_window_layers")
-    sliding = layer_types(config, lambda index: index >= (28 if first is None else int(first)))
+    first = whole(config, "max_window_layers", 28, low=0)
+    sliding = layer_types(config, lambda index: index >= first)
     return tuple(size if slides else None for slides in sliding)
 
 

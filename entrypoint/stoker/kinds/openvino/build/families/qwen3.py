@@ -15,6 +15,7 @@ from stoker.kinds.openvino.build.families.family import (
 )
 from stoker.kinds.openvino.build.families.keys import flag, names, positive, require
 from stoker.kinds.openvino.build.families.spec import Attention, Decoder, Experts, Layer, Rope
+from stoker.resolve.facts import experts_per_token, layer_numbers
 
 
 def normed(config: Config, rope: Rope, size: int | None) -> Attention:
@@ -32,7 +33,7 @@ def describe_moe(config: Config, context: int) -> Decoder:
     size = window(config) if flag(config, "use_sliding_window") else None
     shared = normed(config, whole_rope(config, context), size)
     mixture, plain = experts(config), mlp(config)
-    layers = (Layer(shared, mixture if sparse(config, i) else plain) for i in range(layer_count(config)))
+    layers = (Layer(shared, mixture if has_experts else plain) for has_experts in sparse(config))
     return decoder(config, tuple(layers))
 
 
@@ -40,15 +41,16 @@ def experts(config: Config) -> Experts:
     count = positive(config, "num_experts", positive(config, "num_local_experts", 128))
     return Experts(
         count,
-        positive(config, "num_experts_per_tok", 8),
+        experts_per_token(config, count, 8),
         positive(config, "moe_intermediate_size"),
         normalised=flag(config, "norm_topk_prob"),
     )
 
 
-def sparse(config: Config, index: int) -> bool:
-    only_mlp = config.get("mlp_only_layers") or ()
-    return index not in only_mlp and (index + 1) % positive(config, "decoder_sparse_step", 1) == 0
+def sparse(config: Config) -> tuple[bool, ...]:
+    """For each layer, whether it has experts."""
+    only_mlp, step = layer_numbers(config, "mlp_only_layers"), positive(config, "decoder_sparse_step", 1)
+    return tuple(index not in only_mlp and (index + 1) % step == 0 for index in range(layer_count(config)))
 
 
 DENSE = Family(
