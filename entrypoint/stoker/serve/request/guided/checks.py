@@ -3,7 +3,7 @@ everybody up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from stoker.serve.request.guided.grammar import (
     NOTHING,
@@ -23,6 +23,13 @@ MAX_RULES = 2_000
 MAX_DEPTH = 200
 
 
+def check_texts(texts: Collection[str], what: str) -> None:
+    """Raises GuideError before any work where so many texts are too large a grammar anyway."""
+    size = len(texts) + sum(map(len, texts))
+    if size > MAX_SIZE:
+        raise GuideError(f"{what} is too large: its texts have {size} characters and ends, and {MAX_SIZE} are allowed")
+
+
 def check(rules: Mapping[str, Node]) -> None:
     """Raises GuideError."""
     _check_size(rules)
@@ -30,15 +37,20 @@ def check(rules: Mapping[str, Node]) -> None:
     _check_left_recursion(rules)
 
 
-def _check_size(rules: Mapping[str, Node]) -> None:
+def check_count(rules: Mapping[str, Node]) -> None:
+    """Raises GuideError."""
     if len(rules) > MAX_RULES:
         raise GuideError(f"it is too large: its grammar has {len(rules)} rules, and {MAX_RULES} are allowed")
-    size = sum(_size(node, 0) for node in rules.values())
+
+
+def _check_size(rules: Mapping[str, Node]) -> None:
+    check_count(rules)
+    size = sum(part_count(node) for node in rules.values())
     if size > MAX_SIZE:
         raise GuideError(f"it is too large: its grammar has {size} parts, and {MAX_SIZE} are allowed")
 
 
-def _size(node: Node, depth: int) -> int:
+def part_count(node: Node, depth: int = 0) -> int:
     """What the engine makes of it: bounded repetitions are written out."""
     if depth > MAX_DEPTH:
         raise GuideError(f"it is nested more than {MAX_DEPTH} deep")
@@ -49,8 +61,8 @@ def _size(node: Node, depth: int) -> int:
             raise GuideError("a set of characters is empty")
         return 1 + len(node.ranges)
     if isinstance(node, Repeat):
-        return 1 + _size(node.body, depth + 1) * max(node.least + 1, node.most or 1)
-    return 1 + sum(_size(child, depth + 1) for child in _children(node))
+        return 1 + part_count(node.body, depth + 1) * max(node.least + 1, node.most or 1)
+    return 1 + sum(part_count(child, depth + 1) for child in _children(node))
 
 
 def _children(node: Node) -> tuple[Node, ...]:

@@ -12,10 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from stoker.serve.request.guided.ambiguity import check_ways
+from stoker.serve.request.guided.checks import check, used_rules
 from stoker.serve.request.guided.grammar import Grammar, GuideError, Node, Repeat, Rule, Sequence, Text, choice
 from stoker.serve.request.guided.regex import parse_regex
+from stoker.serve.request.guided.simplify import simplified
 
 MAX_NESTING = 60
+MAX_LENGTH = 100_000
 _TOKEN = re.compile(
     r"""(?P<blank>(?:\s|\#[^\n]*)+)
     | (?P<rule>[A-Za-z_][A-Za-z0-9_-]*)(?P<assigned>\s*::=)?
@@ -31,12 +35,16 @@ _Token = tuple[str, str]
 
 
 def parse_ebnf(source: str) -> Grammar:
-    """Raises GuideError that says where."""
-    parser = _Parser(list(_tokens(source)))
-    rules = parser.rules()
+    """Raises GuideError that says where, or that an engine cannot follow it cheaply."""
+    if len(source) > MAX_LENGTH:
+        raise GuideError(f"a grammar of {len(source)} characters is too long: {MAX_LENGTH} are allowed")
+    rules = _Parser(list(_tokens(source))).rules()
     if "root" not in rules:
         raise GuideError("the grammar has no rule 'root'")
-    return Grammar(Rule(_inner("root")), {_inner(name): node for name, node in rules.items()})
+    grammar = Grammar(Rule(_inner("root")), {_inner(name): simplified(node) for name, node in rules.items()})
+    check({"root": grammar.root, **used_rules(grammar)})
+    check_ways(grammar.root, grammar.rules)
+    return grammar
 
 
 def _inner(name: str) -> str:

@@ -10,6 +10,7 @@ from stoker.serve.request.guided.grammar import GuideError, Node, Repeat, choice
 from stoker.serve.request.guided.integers import integers
 from stoker.serve.request.guided.json_values import DIGIT, INTEGER, NUMBER
 
+_GREATEST = 10**18
 _FORMATS = ("int32", "int64", "float", "double", "decimal")
 
 Schema = Mapping[str, Any]
@@ -68,6 +69,8 @@ def _bound(schema: Schema, keyword: str, where: str) -> float | None:
     value = schema.get(keyword)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise GuideError(f"{where}: {keyword!r} is a number")
+    if not -_GREATEST < value < _GREATEST:
+        raise GuideError(f"{where}: {keyword!r} is a number of at most 18 digits")
     return value

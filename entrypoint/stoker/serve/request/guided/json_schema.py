@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stoker.serve.request.guided.ambiguity import check_ways
+from stoker.serve.request.guided.checks import MAX_SIZE, check_count, part_count
 from stoker.serve.request.guided.formats import FORMATS
 from stoker.serve.request.guided.grammar import (
     NOTHING,
@@ -40,10 +42,14 @@ from stoker.serve.request.guided.json_values import (
 )
 from stoker.serve.request.guided.names import other_names
 from stoker.serve.request.guided.regex import parse_regex
+from stoker.serve.request.guided.simplify import simplified
 
 MAX_NESTING = 64
 MAX_ITEMS = 4096
 MAX_LENGTH = 8192
+MAX_SCHEMAS = 5000
+MAX_ONE_OF = 128
+MAX_WAYS = 128  # of all its patterns
 _ANNOTATIONS = frozenset(
     ("$schema", "$id", "$comment", "title", "description", "default", "example", "examples", "deprecated", "readOnly",
      "writeOnly", "discriminator", "$defs", "definitions", "nullable")
@@ -81,10 +87,14 @@ class _Compiler:
         self.rules: dict[str, Node] = {}
         self._document = document
         self._references: dict[str, Rule] = {}
+        self._schemas = self._ways = self._parts = 0
 
     def node(self, schema: Any, where: str, depth: int) -> Node:
         if depth > MAX_NESTING:
             raise GuideError(f"{where[:100]}...: nested more than {MAX_NESTING} deep")
+        self._schemas += 1
+        if self._schemas > MAX_SCHEMAS:
+            raise GuideError(f"it is too large: it has more than {MAX_SCHEMAS} schemas in it")
         if schema is True:
             return VALUE
         if not isinstance(schema, dict):
@@ -92,6 +102,13 @@ class _Compiler:
         self._check_keywords(schema, where)
         node = self._combined(schema, where, depth) or self._typed(schema, where, depth)
         return choice([node, NULL]) if schema.get("nullable") is True else node
+
+    def _counted(self, node: Node, where: str) -> Node:
+        """Ends the work early on what would be too large in the end."""
+        self._parts += part_count(node)
+        if self._parts > MAX_SIZE:
+            raise GuideError(f"{where[:200]}: the schema is too large: more than {MAX_SIZE} parts of a grammar")
+        return node
 
     def _check_keywords(self, schema: Schema, where: str) -> None:
         kinds = _kinds(schema, where)
@@ -110,9 +127,10 @@ class _Compiler:
         if "$ref" in schema:
             return self._reference(schema["$ref"], where, depth)
         if "const" in schema:
-            return _one_of([schema["const"]], schema, where)
+            return self._counted(_one_of([schema["const"]], schema, where), where)
         if "enum" in schema:
-            return _one_of(_filled_list(schema["enum"], f"{where}.enum"), schema, where)
+            values = _filled_list(schema["enum"], f"{where}.enum")
+            return self._counted(_one_of(values, schema, where), where)
         for keyword in ("anyOf", "oneOf", "allOf"):
             if keyword in schema:
                 return self._alternatives(keyword, schema[keyword], f"{where}.{keyword}", depth)
@@ -122,6 +140,8 @@ class _Compiler:
         options = _filled_list(options, where)
         if keyword == "allOf" and len(options) > 1:
             raise GuideError(f"{where}: several schemas at once are not supported")
+        if keyword == "oneOf" and len(options) > MAX_ONE_OF:
+            raise GuideError(f"{where}: more than {MAX_ONE_OF} schemas are not supported; use anyOf")
         if keyword == "oneOf":
             check_apart([self._resolved(option) for option in options], where)
         return choice([self.node(option, f"{where}[{index}]", depth + 1) for index, option in enumerate(options)])
@@ -133,7 +153,7 @@ class _Compiler:
         if target not in self._references:
             self._references[target] = rule = Rule(f"{self._prefix}ref{len(self._references)}")
             self.rules[rule.name] = NOTHING
-            self.rules[rule.name] = self.node(self._target(target, where), target, depth + 1)
+            self.rules[rule.name] = self.node(self._target(target, where), target[:100], depth + 1)
         return self._references[target]
 
     def _target(self, reference: str, where: str) -> Any:
@@ -164,9 +184,13 @@ class _Compiler:
             return self._object(schema, where, depth)
         if kind == "array":
             return self._array(schema, where, depth)
-        simple: dict[str, Callable[[Schema, str], Node]] = {"string": _string, "integer": integer, "number": number}
+        simple: dict[str, Callable[[Schema, str], Node]] = {
+            "string": self._string,
+            "integer": integer,
+            "number": number,
+        }
         if kind in simple:
-            return simple[kind](schema, where)
+            return self._counted(simple[kind](schema, where), where)
         return BOOLEAN if kind == "boolean" else NULL
 
     def _object(self, schema: Schema, where: str, depth: int) -> Node:
@@ -186,7 +210,9 @@ class _Compiler:
         return sequence("{", self._members(list(members.items()), frozenset(required), other), "}")
 
     def _member(self, name: str, schema: Any, where: str, depth: int) -> Node:
-        return sequence(literal(name), COLON, self.node(schema, f"{where}.{name[:80]}", depth + 1))
+        return sequence(
+            self._counted(literal(name), where), COLON, self.node(schema, f"{where}.{name[:80]}", depth + 1)
+        )
 
     def _other(self, schema: Any, names: tuple[str, ...], where: str, depth: int) -> Node:
         return sequence(other_names(names), COLON, self.node(schema, f"{where}.additionalProperties", depth + 1))
@@ -206,6 +232,7 @@ class _Compiler:
         """As a rule, so that it is written once however often it is used."""
         if node is NOTHING or isinstance(node, Rule):
             return node
+        check_count(self.rules)
         rule = Rule(f"{self._prefix}part{len(self.rules)}")
         self.rules[rule.name] = node
         return rule
@@ -233,6 +260,19 @@ class _Compiler:
         rest = [part for node in nodes[1:] for part in (COMMA, node)]
         return sequence("[", nodes[0], *rest, "]")
 
+    def _string(self, schema: Schema, where: str) -> Node:
+        least, most = _bounds(schema, "minLength", "maxLength", MAX_LENGTH, where)
+        given = [word for word in ("pattern", "format") if word in schema]
+        if not given:
+            return string(least, most) if least or most is not None else STRING
+        if len(given) > 1 or least or most is not None:
+            raise GuideError(f"{where}: {given[0]!r} together with another condition is not supported")
+        node, ways = _pattern(given[0], schema[given[0]], where)
+        self._ways += ways - 1
+        if self._ways > MAX_WAYS:
+            raise GuideError(f"{where}: one text can match the schema's patterns in more than {MAX_WAYS} ways")
+        return sequence('"', in_string(node), '"')
+
 
 def _kinds(schema: Schema, where: str) -> tuple[str, ...]:
     """The types that a value may have; without a word on it, all, or the one that other keywords mean."""
@@ -249,6 +289,8 @@ def _kinds(schema: Schema, where: str) -> tuple[str, ...]:
 def _one_of(values: list[Any], schema: Schema, where: str) -> Node:
     """Those of the values that have the schema's type."""
     kinds = _kinds(schema, where)
+    if len(values) > MAX_SIZE:
+        raise GuideError(f"{where} is too large: it has {len(values)} values, and {MAX_SIZE} are allowed")
     fitting = [value for value in values if kind_of(value) in kinds or (type(value) is int and "number" in kinds)]
     if not fitting:
         raise GuideError(f"{where}: none of the values has the type")
@@ -293,25 +335,17 @@ def _marks(schema: Any) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _string(schema: Schema, where: str) -> Node:
-    least, most = _bounds(schema, "minLength", "maxLength", MAX_LENGTH, where)
-    given = [word for word in ("pattern", "format") if word in schema]
-    if not given:
-        return string(least, most) if least or most is not None else STRING
-    if len(given) > 1 or least or most is not None:
-        raise GuideError(f"{where}: {given[0]!r} together with another condition is not supported")
-    return sequence('"', in_string(_pattern(given[0], schema[given[0]], where)), '"')
-
-
-def _pattern(keyword: str, value: Any, where: str) -> Node:
+def _pattern(keyword: str, value: Any, where: str) -> tuple[Node, int]:
+    """What it describes, and in how many ways at once a text may match it."""
     if not isinstance(value, str):
         raise GuideError(f"{where}: {keyword!r} is a string")
     if keyword == "format":
         if value not in FORMATS:
             raise GuideError(f"{where}: the format {value[:80]!r} is not supported; these are: {', '.join(FORMATS)}")
-        value = FORMATS[value]
+        return parse_regex(FORMATS[value]), 1
     try:
-        return parse_regex(value)
+        node = simplified(parse_regex(value))
+        return node, check_ways(node)
     except GuideError as error:
         raise GuideError(f"{where}: {error}") from error
 

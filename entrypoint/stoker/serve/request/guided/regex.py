@@ -8,6 +8,7 @@ Refused: look-around, back-references, word boundaries, flags, \\p.
 
 from __future__ import annotations
 
+from stoker.serve.request.guided.ambiguity import check_ways
 from stoker.serve.request.guided.grammar import (
     Characters,
     GuideError,
@@ -20,8 +21,10 @@ from stoker.serve.request.guided.grammar import (
     complement,
     without,
 )
+from stoker.serve.request.guided.simplify import simplified
 
 MAX_NESTING = 60
+MAX_LENGTH = 20_000
 _ANY = without(complement(Characters(())), (10, 10))
 _SHORTHAND = {
     "d": characters("09"),
@@ -40,8 +43,17 @@ _QUANTIFIERS: dict[str, tuple[int, int | None]] = {"*": (0, None), "+": (1, None
 _MOST_DIGITS = 5
 
 
+def followable_regex(pattern: str) -> Node:
+    """One that a client wrote, in its simplest form. GuideError where an engine cannot follow it cheaply."""
+    node = simplified(parse_regex(pattern))
+    check_ways(node)
+    return node
+
+
 def parse_regex(pattern: str) -> Node:
     """Raises GuideError that says where."""
+    if len(pattern) > MAX_LENGTH:
+        raise GuideError(f"a regular expression of {len(pattern)} characters is too long: {MAX_LENGTH} are allowed")
     body = pattern.removeprefix("^")
     if body.endswith("$") and _unescaped_end(body[:-1]):
         body = body[:-1]

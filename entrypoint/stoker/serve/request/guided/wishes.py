@@ -10,11 +10,12 @@ import msgspec
 
 from stoker.launch.generation import Guide
 from stoker.serve.http.errors import ApiError, invalid
+from stoker.serve.request.guided.checks import check_texts
 from stoker.serve.request.guided.ebnf import parse_ebnf
 from stoker.serve.request.guided.grammar import Grammar, GuideError, Text, choice
 from stoker.serve.request.guided.json_schema import any_object, schema_grammar
 from stoker.serve.request.guided.notation import guide
-from stoker.serve.request.guided.regex import parse_regex
+from stoker.serve.request.guided.regex import followable_regex
 from stoker.serve.request.requests import ChatRequest, Parameters, ResponseFormat
 from stoker.serve.request.sampling import Context, check_guides
 
@@ -52,6 +53,8 @@ def guided(param: str, made: Callable[[], Grammar]) -> Guide:
         raise refused(param, str(error)) from error
     except RecursionError as error:
         raise refused(param, "it is nested too deep") from error
+    except OverflowError as error:
+        raise refused(param, "a number in it is too large") from error
 
 
 def refused(param: str, why: str) -> ApiError:
@@ -106,12 +109,13 @@ def _json(value: Any) -> Grammar:
 def _choice(values: list[str]) -> Grammar:
     if not values:
         raise GuideError("it has no choices")
+    check_texts(values, "it")
     return Grammar(choice([Text(value) for value in values]), {})
 
 
 _MAKERS: dict[str, Callable[[Any], Grammar]] = {
     "json": _json,
-    "regex": lambda value: Grammar(parse_regex(value), {}),
+    "regex": lambda value: Grammar(followable_regex(value), {}),
     "choice": _choice,
     "grammar": parse_ebnf,
 }
