@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from stoker.errors import StorageError
+from stoker.resolve.checkpoint import NAMED_TEMPLATES, small_files
 
 COMPANIONS = (
     "config.json",
@@ -22,13 +23,17 @@ COMPANIONS = (
 def copy_companions(source: Path, directory: Path) -> list[str]:
     """Copies the tokenizer, templates and configs that are there; returns their names."""
     names = [name for name in COMPANIONS if (source / name).is_file()]
+    templates = (f"{NAMED_TEMPLATES}/{path.name}" for path in (source / NAMED_TEMPLATES).glob("*.jinja"))
+    names += small_files(name for name in templates if (source / name).is_file())
     for name in names:
         try:
+            (directory / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, directory / name)
         except OSError as error:
             raise StorageError(f"{name} cannot be copied into the engine", why=str(error)) from error
         sync(directory / name)
-    sync(directory)
+    for changed in {(directory / name).parent for name in names} | {directory}:
+        sync(changed)
     return names
 
 

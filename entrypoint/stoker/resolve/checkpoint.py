@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,8 @@ TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 HF_QUANT_CONFIG = "hf_quant_config.json"
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
+NAMED_TEMPLATES = "additional_chat_templates"
+_NAMED_TEMPLATE = re.compile(NAMED_TEMPLATES + r"/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\.jinja")
 
 # What planning reads, and what serving needs besides.
 PLANNING_FILES = (CONFIG, HF_QUANT_CONFIG, INDEX, TOKENIZER_CONFIG, *TEMPLATES, *POOLING_FILES)
@@ -58,7 +61,18 @@ _CONVERT_TOKENIZER = (
 def file_names(directory: Path) -> frozenset[str]:
     """What of the directory may belong to a model, a link without its file left out."""
     top = {path.name for path in directory.iterdir() if path.is_file()}
-    return frozenset(top | {name for name in SMALL_FILES if "/" in name and (directory / name).is_file()})
+    below = {name for name in SMALL_FILES if "/" in name and (directory / name).is_file()}
+    named = {f"{path.parent.name}/{path.name}" for path in (directory / NAMED_TEMPLATES).glob("*.jinja")}
+    return frozenset(top | below | {name for name in named if is_small(name) and (directory / name).is_file()})
+
+
+def is_small(name: str) -> bool:
+    """Whether planning or serving needs the file."""
+    return name in SMALL_FILES or bool(_NAMED_TEMPLATE.fullmatch(name))
+
+
+def small_files(names: Iterable[str]) -> list[str]:
+    return sorted(filter(is_small, names))
 
 
 def weight_files(names: Iterable[str], index: Config | None) -> tuple[str, ...]:
@@ -115,7 +129,7 @@ def check_tokenizer(directory: Path, names: Iterable[str], place: str) -> None:
 
 
 def has_chat_template(directory: Path) -> bool:
-    if any((directory / name).is_file() for name in TEMPLATES):
+    if any((directory / name).is_file() for name in TEMPLATES) or any((directory / NAMED_TEMPLATES).glob("*.jinja")):
         return True
     settings = read_optional_json(directory / TOKENIZER_CONFIG) or {}
     return bool(settings.get("chat_template"))

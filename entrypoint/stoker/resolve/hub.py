@@ -16,7 +16,6 @@ from stoker.resolve.checkpoint import (
     HF_QUANT_CONFIG,
     INDEX,
     PLANNING_FILES,
-    SMALL_FILES,
     Check,
     check_missing,
     check_tokenizer,
@@ -25,6 +24,7 @@ from stoker.resolve.checkpoint import (
     read_config,
     read_headers,
     refuse_other_formats,
+    small_files,
     weight_files,
 )
 from stoker.resolve.download import Download, storage_error
@@ -122,7 +122,7 @@ class HubModels:
         listing = client.listing()
         if CONFIG not in listing.files:
             raise self._no_config(listing)
-        self._fetch(client, listing, SMALL_FILES if weights else PLANNING_FILES)
+        self._fetch(client, listing, small_files(listing.files) if weights else PLANNING_FILES)
         if weights:
             self._fetch_weights(client, listing)
         self._remember(listing.commit, weights)
@@ -188,7 +188,7 @@ class HubModels:
         directory = self._cache.snapshot(commit)
         index = read_optional_json(directory / INDEX)
         files = weight_files(names, index)
-        selected = tuple(sorted({name for name in SMALL_FILES if (directory / name).is_file()} | {*files}))
+        selected = tuple(sorted({*small_files(_file_names(directory)), *files}))
         verify_small_files(directory, selected)
         verify_weights(directory, files, self._models, self._progress)
         config = read_config(directory, self._check)

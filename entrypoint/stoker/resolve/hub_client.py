@@ -12,7 +12,7 @@ from huggingface_hub import HfApi, ModelInfo, constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from stoker.errors import HubUnreachableError
-from stoker.resolve.checkpoint import SMALL_FILES
+from stoker.resolve.checkpoint import is_small
 from stoker.resolve.hub_cache import is_commit
 from stoker.resolve.hub_errors import HTTPError, translate
 from stoker.resolve.partial_file import RemoteFile
@@ -67,7 +67,7 @@ class HubClient:
     def _remote_file(self, sibling: Any, commit: str) -> RemoteFile | None:
         """Files of sub-folders are no part of a model, but for the few that are called for by name."""
         name = sibling.rfilename
-        if ("/" in name or "\\" in name) and name not in SMALL_FILES:
+        if ("/" in name or "\\" in name) and not is_small(name):
             return None
         etag = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
         if isinstance(etag, str) and etag.isalnum() and _is_size(sibling.size):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stoker.errors import DamagedModelError
 from stoker.progress import Progress
-from stoker.resolve.checkpoint import SMALL_FILES
+from stoker.resolve.checkpoint import small_files
 from stoker.resolve.digests import DIGESTS, DigestCache
 from stoker.resolve.partial_file import content_hash
 
@@ -17,7 +17,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def verify_small_files(directory: Path, names: Iterable[str]) -> None:
     """Hashes the small files anew at each start: together they are a few megabytes."""
-    for name in set(names).intersection(SMALL_FILES):
+    for name in small_files(set(names)):
         path = directory / name
         if not path.is_file():
             continue

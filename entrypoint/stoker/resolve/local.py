@@ -12,7 +12,6 @@ from stoker.progress import Progress
 from stoker.resolve.checkpoint import (
     CONFIG,
     INDEX,
-    SMALL_FILES,
     Check,
     check_missing,
     check_tokenizer,
@@ -21,6 +20,7 @@ from stoker.resolve.checkpoint import (
     read_config,
     read_headers,
     refuse_other_formats,
+    small_files,
     weight_files,
 )
 from stoker.resolve.digests import DIGESTS, DigestCache, directory_revision
@@ -74,7 +74,7 @@ class _Found:
         check_missing(str(directory), files, names)
         model = describe(directory, config, self.reference, self.served_name, read_headers(directory, files, index))
         check_tokenizer(directory, names, str(directory))
-        selected = tuple(sorted({*names.intersection(SMALL_FILES), *files}))
+        selected = tuple(sorted({*small_files(names), *files}))
         revision = directory_revision(directory, selected, digests, progress)
         return replace(model, revision=revision, directory=directory, files=selected)
 

@@ -17,7 +17,7 @@ import yaml
 
 from stoker.errors import DamagedModelError, ModelError, UnsupportedModelError
 from stoker.progress import Progress
-from stoker.resolve.checkpoint import SMALL_FILES, TOKENIZER, check_tokenizer, has_chat_template
+from stoker.resolve.checkpoint import TOKENIZER, check_tokenizer, has_chat_template, small_files
 from stoker.resolve.digests import DIGESTS, DigestCache, directory_revision
 from stoker.resolve.json_files import read_json
 from stoker.resolve.model import Architecture, Model, Weights
@@ -79,7 +79,7 @@ def resolve_archive(archive: Path, reference: str, models: Path, progress: Progr
     if not weights:
         return model
     progress.note(f"{archive.name} holds pickles, which can run code when they are read: use only files that you trust")
-    selected = tuple(sorted({*names.intersection(SMALL_FILES), archive.name}))
+    selected = tuple(sorted({*small_files(names), archive.name}))
     revision = directory_revision(directory, selected, DigestCache(models / DIGESTS), progress)
     return replace(model, revision=revision, directory=directory, files=selected)
 

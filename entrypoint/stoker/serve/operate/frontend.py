@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,15 +19,25 @@ from stoker.serve.answer.parsers.families import Family
 from stoker.serve.answer.parsers.reasoning import Thinking
 from stoker.serve.generate.admission import Capacity
 from stoker.serve.http.limits import Limits
-from stoker.serve.request.chat_template import ChatTemplate, TemplateMissingError, load_chat_template, read_json
+from stoker.serve.request.chat_template import (
+    TOOL_USE,
+    ChatTemplate,
+    TemplateMissingError,
+    load_chat_template,
+    read_json,
+    template_sources,
+)
 from stoker.serve.request.sampling import Context
 from stoker.serve.request.tokenizing import Tokenizer, load_tokenizer
 from stoker.store.engine import Engine
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Frontend:
     """`names`: all are served, the first is shown first. `chat_template` is the reason where there is none.
+    `tool_template`: the one for requests with tools, of a model that has one of its own for them.
 
     `vocabulary_size`: rows of the embedding. Of the tokenizer's ids, the model knows only those below it.
     `pooling`: of a model that gives vectors of so many `dimensions`, or scores, and no text.
@@ -39,6 +50,7 @@ class Frontend:
     context: Context
     fingerprint: str
     vocabulary_size: int
+    tool_template: ChatTemplate | None = None
     tool_family: Family | None = None
     thinking: Thinking | None = None
     shown: Mapping[int, str] = field(default_factory=dict)
@@ -49,6 +61,9 @@ class Frontend:
     pooling: Pooling | None = None
     dimensions: int = 0
     created: int = field(default_factory=lambda: int(time.time()))
+
+    def template_for(self, *, tools: bool) -> ChatTemplate | TemplateMissingError:
+        return self.tool_template if tools and self.tool_template else self.chat_template
 
 
 def load_frontend(
@@ -68,10 +83,11 @@ def load_frontend(
     """
     manifest = engine.manifest
     tokenizer = load_tokenizer(engine.directory)
-    template = _chat_template(engine.directory)
+    template, tool_template = _chat_template(engine.directory), _tool_template(engine.directory)
+    asked = tool_template or template
     family, thinking = None, None
-    if isinstance(template, ChatTemplate):
-        family, thinking = choose_family(template, tool_parser), choose_thinking(template, reasoning_parser)
+    if isinstance(asked, ChatTemplate):
+        family, thinking = choose_family(asked, tool_parser), choose_thinking(asked, reasoning_parser)
     capacity, limits = capacity or Capacity(), limits or Limits()
     longest = int(max_seq_len or manifest.chosen["max_seq_len"])
     length = min(longest, capacity.tokens or longest)
@@ -80,6 +96,7 @@ def load_frontend(
         names=tuple(names) or (manifest.served_name,),
         tokenizer=tokenizer,
         chat_template=template,
+        tool_template=tool_template,
         tool_family=family,
         thinking=thinking,
         shown=_shown(tokenizer, family, thinking),
@@ -146,3 +163,16 @@ def _chat_template(directory: Path) -> ChatTemplate | TemplateMissingError:
         return error
     except (OSError, UnicodeDecodeError) as error:
         raise DamagedModelError("the chat template cannot be read", why=str(error)) from error
+
+
+def _tool_template(directory: Path) -> ChatTemplate | None:
+    """None where the model has none for tools alone, or one that cannot be used: then its only one has to do."""
+    try:
+        if TOOL_USE not in template_sources(directory):
+            return None
+        return load_chat_template(directory, TOOL_USE)
+    except TemplateMissingError as error:
+        logger.warning("the template for tools is not used: %s", error)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedModelError("the chat template cannot be read", why=str(error)) from error
+    return None

@@ -16,12 +16,13 @@ from stoker.serve.answer.parsers.tools import Form, ToolParser
 from stoker.serve.generate.budget import Budget
 from stoker.serve.http.errors import invalid, unavailable, unsupported
 from stoker.serve.operate.frontend import Frontend
+from stoker.serve.request.call_form import call_form
 from stoker.serve.request.chat_template import RESERVED, ChatTemplate, TemplateMissingError, TemplateRefusedError
 from stoker.serve.request.guided.calls import calls_grammar, free_grammar
 from stoker.serve.request.guided.grammar import Grammar
 from stoker.serve.request.guided.thinking import after_thinking
 from stoker.serve.request.guided.wishes import Wish, guided, wish_of
-from stoker.serve.request.messages import template_messages
+from stoker.serve.request.messages import CallForm, has_broken_arguments, template_messages
 from stoker.serve.request.requests import ChatRequest
 from stoker.serve.request.sampling import check_guides
 from stoker.serve.request.template_process import TemplateUnavailableError
@@ -154,17 +155,28 @@ def _parser(
 
 
 async def _render(request: ChatRequest, use: ToolUse | None, frontend: Frontend) -> str:
-    messages = template_messages(request.messages)
-    template = frontend.chat_template
+    template = frontend.template_for(tools=use is not None)
     if isinstance(template, TemplateMissingError):
         raise invalid(str(template), "messages", "chat_template_missing")
-    arguments = _arguments(request, template)
     try:
-        return await template.rendered(messages, arguments, None if use is None else use.for_template())
+        return await _rendered(request, use, template)
     except TemplateRefusedError as error:
         raise invalid(f"The model's chat template refused these messages: {error}", "messages") from error
     except TemplateUnavailableError as error:
         raise unavailable(f"The chat template cannot be rendered now: {error}. Try again.", "overloaded") from error
+
+
+async def _rendered(request: ChatRequest, use: ToolUse | None, template: ChatTemplate) -> str:
+    """Arguments of calls that are no JSON object are given as they are, else within one, whichever is taken."""
+    arguments, tools = _arguments(request, template), None if use is None else use.for_template()
+    calls = any(message.tool_calls for message in request.messages)
+    form = await asyncio.to_thread(call_form, template) if calls else CallForm()
+    try:
+        return await template.rendered(template_messages(request.messages, form), arguments, tools)
+    except TemplateRefusedError:
+        if form.text or not has_broken_arguments(request.messages):
+            raise
+    return await template.rendered(template_messages(request.messages, form, wrapped=True), arguments, tools)
 
 
 def _arguments(request: ChatRequest, template: ChatTemplate) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from stoker.serve.request.messages import CallForm
 from stoker.serve.request.template_process import (
     RenderingEndedError,
     TemplateBrokenError,
@@ -18,6 +19,8 @@ from stoker.serve.request.template_process import (
 )
 
 RESERVED = ("messages", "tools", "documents", "add_generation_prompt")
+DEFAULT, TOOL_USE = "default", "tool_use"  # the second where a request has tools
+ADDITIONAL = "additional_chat_templates"
 MAX_SOURCE = 1 << 20
 SMALL = 64 << 10  # characters
 _UNUSABLE = "The model's chat template cannot be used"
@@ -39,6 +42,7 @@ class ChatTemplate:
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
         self.source = source
+        self.call_form: CallForm | None = None  # stoker.serve.request.call_form finds it out
         self._small, self._large = (_Lane(TemplateProcess(source, special_tokens)) for _ in range(2))
 
     def check(self) -> None:
@@ -101,14 +105,14 @@ def _characters(objects: Iterable[Mapping[str, Any]]) -> int:
     )
 
 
-def load_chat_template(directory: Path) -> ChatTemplate:
-    """From chat_template.jinja, else chat_template.json, else tokenizer_config.json. TemplateMissingError without one
-    that can be used: whatever is wrong with it is told here and not by the first request."""
-    settings = read_json(directory / "tokenizer_config.json")
-    source = _source(directory, settings)
-    if source is None:
-        raise TemplateMissingError("The model has no chat template; use /v1/completions.")
-    template = ChatTemplate(source, _special_tokens(directory, settings))
+def load_chat_template(directory: Path, name: str = DEFAULT) -> ChatTemplate:
+    """The template of that name; see `template_sources`. TemplateMissingError without one that can be used: whatever is
+    wrong with it is told here and not by the first request."""
+    sources = template_sources(directory)
+    if name not in sources:
+        others = f" of its own without a name; it has {', '.join(sorted(sources))}" if sources else ""
+        raise TemplateMissingError(f"The model has no chat template{others}; use /v1/completions.")
+    template = ChatTemplate(sources[name], _special_tokens(directory, read_json(directory / "tokenizer_config.json")))
     template.check()
     return template
 
@@ -116,7 +120,7 @@ def load_chat_template(directory: Path) -> ChatTemplate:
 def template_fault(directory: Path) -> str:
     """Why a model that comes with a chat template cannot chat all the same; empty where nothing is wrong."""
     try:
-        if _source(directory, read_json(directory / "tokenizer_config.json")) is not None:
+        if DEFAULT in template_sources(directory):
             load_chat_template(directory)
     except (TemplateMissingError, OSError, UnicodeDecodeError) as error:
         return str(error)
@@ -132,20 +136,27 @@ def read_json(path: Path) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _source(directory: Path, settings: Mapping[str, Any]) -> str | None:
-    file = directory / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    template = read_json(directory / "chat_template.json").get("chat_template", settings.get("chat_template"))
-    return _default_of(template)
+def template_sources(directory: Path) -> dict[str, str]:
+    """A model's templates by name, as transformers finds them: files go before chat_template.json, and that before
+    tokenizer_config.json."""
+    files = _template_files(directory)
+    if files:
+        return files
+    settings = read_json(directory / "tokenizer_config.json")
+    given = read_json(directory / "chat_template.json").get("chat_template", settings.get("chat_template"))
+    if isinstance(given, list):  # [{"name": ..., "template": ...}]
+        given = {each.get("name"): each.get("template") for each in given if isinstance(each, dict)}
+    named = given if isinstance(given, dict) else {DEFAULT: given}
+    return {name: source for name, source in named.items() if isinstance(name, str) and isinstance(source, str)}
 
 
-def _default_of(template: Any) -> str | None:
-    """A single template, or the one named "default" of a list."""
-    if isinstance(template, list):
-        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
-        template = named.get("default")
-    return template if isinstance(template, str) else None
+def _template_files(directory: Path) -> dict[str, str]:
+    additional = sorted((directory / ADDITIONAL).glob("*.jinja"))
+    files = {path.stem: path for path in additional if path.is_file()}
+    default = directory / "chat_template.jinja"
+    if default.is_file():
+        files[DEFAULT] = default
+    return {name: path.read_text(encoding="utf-8") for name, path in files.items()}
 
 
 def _special_tokens(directory: Path, settings: Mapping[str, Any]) -> dict[str, str]:

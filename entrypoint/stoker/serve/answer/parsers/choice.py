@@ -7,7 +7,6 @@ in the settings must pass that test too, where the template writes calls at all.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from stoker.errors import UsageError
 from stoker.serve.answer.events import CallArguments, CallStart, joined
@@ -15,24 +14,17 @@ from stoker.serve.answer.parsers.families import FAMILIES, Family
 from stoker.serve.answer.parsers.reasoning import FAMILIES as THINKING
 from stoker.serve.answer.parsers.reasoning import Thinking, thinking_of
 from stoker.serve.answer.parsers.tools import ToolParser
-from stoker.serve.request.chat_template import ChatTemplate, TemplateRefusedError
-from stoker.serve.request.template_process import TemplateUnavailableError
+from stoker.serve.request.call_form import ARGUMENTS, PROBE, USER, rendered, written_call
+from stoker.serve.request.chat_template import ChatTemplate
 
 AUTO, NONE = "auto", "none"
-
-_PROBE = "stoker_probe"
-_ARGUMENTS = {"city": "Bonn", "days": 3}
-_PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
-_TOOL = {"type": "function", "function": {"name": _PROBE, "description": "probe", "parameters": _PARAMETERS}}
-_USER = {"role": "user", "content": "probe the probe"}
-_CALL = {"id": "abcdefghi", "type": "function", "function": {"name": _PROBE, "arguments": _ARGUMENTS}}
 
 
 def choose_family(template: ChatTemplate, wanted: str = AUTO) -> Family | None:
     """None for a template that shows the model no tools. UsageError for a wanted family that does not fit."""
     if wanted == NONE or not shows_tools(template):
         return None
-    written = _written_call(template)
+    written = written_call(template)
     if wanted != AUTO:
         if written and not _reads(FAMILIES[wanted], written):
             raise UsageError(
@@ -52,39 +44,21 @@ def choose_thinking(template: ChatTemplate, wanted: str = AUTO) -> Thinking | No
 
 def shows_tools(template: ChatTemplate) -> bool:
     """Whether what the model reads names the tools."""
-    return _PROBE in _rendered(template, [_USER])
+    return PROBE in rendered(template, [USER])
 
 
 def _by_signs(source: str) -> list[Family]:
     return [family for family in FAMILIES.values() if any(sign in source for sign in family.signs)]
 
 
-def _written_call(template: ChatTemplate) -> str:
-    """What the template writes for an assistant's call; empty where it writes none."""
-    before = _rendered(template, [_USER])
-    whole = _rendered(template, [_USER, {"role": "assistant", "content": "", "tool_calls": [_CALL]}])
-    said = _USER["content"]
-    start = len(before) if before and whole.startswith(before) else whole.rfind(said) + len(said)
-    written = whole[start:]
-    return written if _PROBE in written else ""
-
-
-def _rendered(template: ChatTemplate, messages: list[dict[str, Any]]) -> str:
-    """Empty where the template does not take them."""
-    try:
-        return template.render(messages, tools=[_TOOL])
-    except (TemplateRefusedError, TemplateUnavailableError):
-        return ""
-
-
 def _reads(family: Family, written: str) -> bool:
-    parser = ToolParser(family.form, (_PROBE,))
+    parser = ToolParser(family.form, (PROBE,))
     events = joined([*parser.feed(written), *parser.end()])
     starts = [event for event in events if isinstance(event, CallStart)]
-    if [start.name for start in starts] != [_PROBE]:
+    if [start.name for start in starts] != [PROBE]:
         return False
     arguments = "".join(event.text for event in events if isinstance(event, CallArguments))
     try:
-        return bool(json.loads(arguments) == _ARGUMENTS)
+        return bool(json.loads(arguments) == ARGUMENTS)
     except ValueError:
         return False

@@ -41,7 +41,7 @@ def chat_request(request: Prompt, frontend: Frontend) -> ChatRequest:
     if request.tools:
         document["tools"] = [_tool(tool) for tool in request.tools]
     document |= _choice(request.tool_choice)
-    document |= _thinking(request.thinking, frontend)
+    document |= _thinking(request.thinking, frontend, tools=bool(request.tools))
     if isinstance(request, MessagesRequest):
         document |= _sampling(request)
     return msgspec.convert(document, ChatRequest)
@@ -130,9 +130,9 @@ def _choice(choice: ToolChoice | None) -> dict[str, Any]:
     return {"tool_choice": meant, **parallel}
 
 
-def _thinking(wish: ThinkingWish | None, frontend: Frontend) -> dict[str, Any]:
+def _thinking(wish: ThinkingWish | None, frontend: Frontend, *, tools: bool) -> dict[str, Any]:
     """A template that can be told to think or not is told; another thinks as it does."""
-    template = frontend.chat_template
+    template = frontend.template_for(tools=tools)
     if wish is None or not isinstance(template, ChatTemplate):
         return {}
     if "enable_thinking" in template.source:
