@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from stoker import Runner
+from stoker.direct.messages import add_message
 from stoker.errors import EngineError, UsageError
+from stoker.launch.generation import Generation
+from stoker.resolve.local import DEMO_DIRECTORY
 
 DOCS = Path(__file__).parents[3] / "docs" / "direct.md"
 QUESTION = [{"role": "user", "content": "Who are you?"}]
@@ -83,3 +87,15 @@ def test_a_dead_child_is_an_error_with_its_cause(engine_dir: Path) -> None:
         os.kill(runner.pid, signal.SIGKILL)
         with pytest.raises(EngineError, match="process died: signal 9"):
             runner.generate([QUESTION])
+
+
+def test_an_id_beyond_the_embedding_is_refused_before_the_engine_and_in_it(runner: Runner) -> None:
+    beyond = json.loads((DEMO_DIRECTORY / "config.json").read_bytes())["vocab_size"]
+    with pytest.raises(UsageError, match=str(beyond)):
+        runner.generate([[1, beyond]])
+    process = runner._process  # past the check of this process
+    process.send(add_message(Generation("beyond", [1, beyond], 1)))
+    answer = process.receive()
+    assert answer["id"] == "beyond"
+    assert str(beyond) in answer["refused"]["what"]
+    assert runner.generate([[1, beyond - 1]], max_new_tokens=1)[0].ids
