@@ -128,7 +128,8 @@ def engine_settings(model: Path, cache: Path, precision: str) -> Path:
     engine = obtain_engine(plan, cache, Silent())
     directory = WORK / f"direct-{precision}"
     directory.mkdir(parents=True, exist_ok=True)
-    return replace(settings_for(engine, plan.chosen, plan.memory.kv.blocks), run_directory=str(directory)).write()
+    settings = settings_for(engine, plan.chosen, plan.memory.kv.blocks)
+    return replace(settings, run_directory=str(directory)).write(directory)
 
 
 def rows() -> Iterator[Row]:

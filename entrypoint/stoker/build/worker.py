@@ -19,6 +19,7 @@ from typing import Any
 from stoker import errors
 from stoker.build.jobs import Job, Site, as_json
 from stoker.build.kinds import worker_module
+from stoker.child_environment import child_environment
 from stoker.errors import BuildError, StokerError
 from stoker.plan.types import Chosen
 from stoker.processes import kill_session
@@ -67,6 +68,7 @@ def _worker(module: str) -> Iterator[subprocess.Popen[bytes]]:
     have process groups of their own in it."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, str(os.getpid())],
+        env=child_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stoker.child_environment import child_environment
 from stoker.direct.messages import line
 from stoker.errors import EngineError
 from stoker.launch.server import alone
@@ -27,7 +28,7 @@ class EngineProcess:
     """A started engine. EngineError, with the cause, when it does not start or dies; `close` ends all of it.
 
     `launcher` turns the child's command line into the one that is run, for an engine of several processes;
-    `environment` is the child's beside this process's own.
+    `environment` is the child's beside what children get of this process's.
     """
 
     def __init__(
@@ -39,11 +40,11 @@ class EngineProcess:
         self._directory = tempfile.TemporaryDirectory(prefix="stoker-direct-")
         folder = Path(self._directory.name)
         self._log = folder / "stderr"
-        settings_file = replace(settings, run_directory=str(folder)).write()
+        settings_file = replace(settings, run_directory=str(folder)).write(folder)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 launcher([sys.executable, "-m", "stoker.direct.child", str(settings_file)]),
-                env={**os.environ, **(environment or {})},
+                env=child_environment(environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

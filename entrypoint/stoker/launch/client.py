@@ -57,8 +57,7 @@ class _Link:
 
     connection: Any
     stub: Any
-    metrics_port: int
-    identity: str
+    metrics_socket: str
     calls: set[Any] = field(default_factory=set)
     failure: str = ""
     channel: Channel | None = None
@@ -130,10 +129,10 @@ class TritonClient:
             return 0
         return len(link.calls) + (link.channel.in_flight if link.channel else 0)
 
-    def attach(self, address: str, metrics_port: int, identity: str) -> None:
-        """`identity`: the name that the server at this address was given, by which it is told from any other there."""
+    def attach(self, address: str, metrics_socket: str) -> None:
+        """`address`: gRPC's name of a server's socket, which no other server can take: its directory is private."""
         connection = grpc.aio.insecure_channel(address, options=_CHANNEL)
-        self._link = _Link(connection, service_pb2_grpc.GRPCInferenceServiceStub(connection), metrics_port, identity)
+        self._link = _Link(connection, service_pb2_grpc.GRPCInferenceServiceStub(connection), metrics_socket)
 
     async def detach(self, reason: str) -> None:
         """Every request in flight ends with EngineDiedError at once, and so does every new one until `attach`."""
@@ -149,15 +148,13 @@ class TritonClient:
         await link.connection.close()
 
     async def model_ready(self) -> bool:
-        """Whether the server has loaded the model; False while it does not answer, or another does in its place: a
-        server listens only once its model is loaded, and somebody else's may have taken the port by then."""
+        """Whether the server has loaded the model; False while it does not answer, as until then."""
         link = self._link
         if link is None:
             return False
         try:
-            server = await link.stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=5)
             model = service_pb2.ModelReadyRequest(name=contract.MODEL_NAME)
-            return server.name == link.identity and bool((await link.stub.ModelReady(model, timeout=5)).ready)
+            return bool((await link.stub.ModelReady(model, timeout=5)).ready)
         except grpc.aio.AioRpcError:
             return False
 
@@ -251,7 +248,7 @@ class TritonClient:
         if link is None:
             raise died(self._reason)
         try:
-            return parse_state(await fetch_metrics("127.0.0.1", link.metrics_port))
+            return parse_state(await fetch_metrics(link.metrics_socket))
         except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:
             raise died(str(error) or "its metrics page does not answer") from error
 

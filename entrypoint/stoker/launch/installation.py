@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from stoker.child_environment import child_environment
 from stoker.errors import EngineError
 from stoker.probe.libpython import find_libpython, libpython_name
 
@@ -98,10 +99,10 @@ def assemble_backends(installation: Installation, directory: Path) -> Path:
 
 
 def server_environment(installation: Installation) -> dict[str, str]:
-    """This process's environment, with the server's libraries and, for the engine's weights, huge pages."""
+    """What children get of this process's environment, with the server's libraries and huge pages for the weights."""
     inherited = os.environ.get("LD_LIBRARY_PATH")
     libraries = [str(folder) for folder in installation.libraries] + ([inherited] if inherited else [])
-    return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries), "GLIBC_TUNABLES": _with_huge_pages()}
+    return child_environment({"LD_LIBRARY_PATH": os.pathsep.join(libraries), "GLIBC_TUNABLES": _with_huge_pages()})
 
 
 def _with_huge_pages() -> str:

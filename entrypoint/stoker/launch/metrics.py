@@ -38,15 +38,15 @@ def _samples(text: str) -> Iterator[Sample]:
         yield from (sample for sample in family.samples if _LABELS.get(sample.name) in sample.labels)
 
 
-async def fetch_metrics(host: str, port: int, timeout: float = 5.0) -> str:
-    """The page's text; OSError or asyncio.TimeoutError when the server does not answer."""
-    return await asyncio.wait_for(_fetch(host, port), timeout)
+async def fetch_metrics(socket: str, timeout: float = 5.0) -> str:
+    """The page's text, from a Unix socket; OSError or asyncio.TimeoutError when the server does not answer."""
+    return await asyncio.wait_for(_fetch(socket), timeout)
 
 
-async def _fetch(host: str, port: int) -> str:
-    reader, writer = await asyncio.open_connection(host, port)
+async def _fetch(socket: str) -> str:
+    reader, writer = await asyncio.open_unix_connection(socket)
     try:
-        writer.write(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
         body = await (reader.readexactly(int(length[1])) if length else reader.read())

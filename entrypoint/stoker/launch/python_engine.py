@@ -13,7 +13,9 @@ from stoker.launch.repository import write_repository
 from stoker.launch.run_directory import RunDirectory
 from stoker.launch.servable import Limits
 from stoker.launch.server import Command, TritonServer
-from stoker.launch.settings import EngineSettings
+from stoker.launch.settings import FILE_NAME, EngineSettings
+
+_LINK = "engine"
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,13 @@ class PythonEngine:
 
     def command(self, run: RunDirectory) -> Command:
         installation = self.find()
-        settings = replace(self.settings, run_directory=str(run.path))
+        settings = _for_the_stub(self.settings, run.path)
+        settings.write(run.path)
         return Command(
             installation,
             backends=assemble_backends(installation, run.backends),
             repository=write_repository(
-                run.repository, settings.write(), settings.max_batch_size, self.inputs, self.outputs
+                run.repository, Path(FILE_NAME), settings.max_batch_size, self.inputs, self.outputs
             ),
             run_directory=run.path,
             shm_prefix=shared_memory.new_prefix(),
@@ -57,3 +60,16 @@ class PythonEngine:
     def loaded_bytes(self, server: TritonServer) -> int:
         stub = server.stub_pid()
         return 0 if stub is None else resident_bytes(stub)
+
+
+def _for_the_stub(settings: EngineSettings, run: Path) -> EngineSettings:
+    """With names that it can read.
+
+    The stub's Python is isolated, which leaves it in the C locale: it takes every file's name for ASCII. What lies under
+    another name it finds from its working directory, the run directory, the engine through a link there.
+    """
+    engine, directory = settings.engine_directory, str(run)
+    if not engine.isascii():
+        (run / _LINK).symlink_to(Path(engine).absolute())
+        engine = _LINK
+    return replace(settings, engine_directory=engine, run_directory=directory if directory.isascii() else ".")

@@ -11,13 +11,20 @@ from stoker.launch import contract
 from stoker.launch.contract import TensorSpec
 
 # The stub's Python is isolated: it heeds neither PYTHONPATH nor a virtual environment, so that the model says itself
-# where its modules are, and which program a runtime is to start worker processes with. This file is the first that it
-# imports, before numpy.
+# where its modules are, and which program a runtime is to start worker processes with. It also takes names of files for
+# ASCII, and others as it would read them from a directory: each byte for itself. This file is the first that it imports,
+# before numpy.
 _MODEL_FILE = """\
+import os
 import sys
 
-sys.path[:0] = {module_path!r}
-sys.executable = {executable!r}
+
+def named(path):
+    return os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
+
+sys.path[:0] = [named(path) for path in {module_path!a}]
+sys.executable = named({executable!a})
 
 from stoker.launch.stub.model import TritonPythonModel
 """

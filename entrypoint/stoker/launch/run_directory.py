@@ -34,10 +34,10 @@ def remove_stale_run_directories() -> None:
 
 
 def _kill_stub(directory: Path) -> None:
-    """By the pid that it wrote, if that process was started from this directory: pids are used again."""
+    """By the pid that it wrote, if that process works in this directory: pids are used again."""
     with contextlib.suppress(OSError, ValueError):
         pid = int((directory / STUB_PID_FILE).read_text())
-        if str(directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if Path(f"/proc/{pid}/cwd").samefile(directory):
             os.kill(pid, signal.SIGKILL)
 
 

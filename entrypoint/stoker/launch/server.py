@@ -1,4 +1,9 @@
-"""The tritonserver process: loopback only, in a process group of its own, nothing of it left behind."""
+"""The tritonserver process: on Unix sockets of its private run directory, in a process group of its own, nothing of it
+left behind.
+
+Triton's own protocols know no users: whoever reaches its socket can read and crash the engine. The directory's mode
+(0700) keeps other users of the machine from the sockets; private_files.py keeps them from its shared memory.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +13,31 @@ import ctypes
 import logging
 import os
 import re
+import secrets
 import signal
-import socket
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stoker.launch import shared_memory
 from stoker.launch.installation import Installation, server_environment
+from stoker.launch.private_files import keep_private
 from stoker.launch.settings import STUB_PID_FILE
 from stoker.processes import process_lives, session_members
 
 logger = logging.getLogger("stoker.triton")
 
-LOOPBACK = "127.0.0.1"
+# Triton appends `:PORT` to the address of its gRPC, also where that is a file's name, and ignores the metrics' port.
+GRPC_SOCKET, GRPC_PORT = "grpc", 1
+METRICS_SOCKET, METRICS_PORT = "metrics", 2
+# What our client never asks for. shared-memory and model-repository are the ways to write to the server's memory and to
+# run other code in it; they are open only to who knows a word that is nowhere kept.
+CLOSED_PROTOCOLS = ("model-repository", "model-config", "shared-memory", "statistics", "trace", "logging")
 KEPT_LINES = 50
 # What is said at every start, and what is no error on a machine without a GPU: neither kept nor shown unless asked for.
-_CHATTER = re.compile(r"^(I\d{4} |[|+]|Signal \(|$)|CudaDriverHelper")
+_CHATTER = re.compile(r"^(I\d{4} |[|+]|Signal \(|$)|CudaDriverHelper|NODELAY NOT SUPPORTED")
 _LEVELS = {"W": logging.WARNING, "E": logging.ERROR, "F": logging.ERROR}
-_PORT_TAKEN = ("address already in use", "unable to bind", "no address added out of")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None)
@@ -54,30 +64,38 @@ class Command:
     launcher: Callable[[list[str]], list[str]] = alone
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    def relative(self, path: Path) -> str:
+        """As seen from the run directory: Triton starts its Python stub by way of a shell, for which a run directory
+        with a space in its name is two words, and one with `$(...)` a command."""
+        return str(path.relative_to(self.run_directory)) if path.is_relative_to(self.run_directory) else str(path)
+
 
 @dataclass
 class TritonServer:
-    """A started server. `lines` are the last that it and its stub wrote, but for chatter."""
+    """A started server. `lines` are the last that it and its stub wrote, without chatter.
+
+    `directory` is an open descriptor of the run directory: /proc's name for it fits into a socket's address (108 bytes),
+    whatever the directory is called.
+    """
 
     command: Command
     process: asyncio.subprocess.Process
-    grpc_port: int
-    metrics_port: int
+    directory: int
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
     _relay: asyncio.Task[None] | None = None
 
     @property
     def address(self) -> str:
-        return f"{LOOPBACK}:{self.grpc_port}"
+        """Where gRPC clients of this machine and user find it."""
+        return f"unix:{self._socket(GRPC_SOCKET)}:{GRPC_PORT}"
 
     @property
-    def identity(self) -> str:
-        """Its name in its own metadata, which no other server has."""
-        return self.command.shm_prefix
+    def metrics_socket(self) -> str:
+        """The Unix socket of its metrics page."""
+        return self._socket(METRICS_SOCKET)
 
-    @property
-    def port_was_taken(self) -> bool:
-        return any(words in line.lower() for line in self.lines for words in _PORT_TAKEN)
+    def _socket(self, name: str) -> str:
+        return f"/proc/{os.getpid()}/fd/{self.directory}/{name}"
 
     def stub_pid(self) -> int | None:
         """None until the model has begun to load."""
@@ -107,6 +125,8 @@ class TritonServer:
         if self._relay is not None:
             await self._relay
         shared_memory.remove_regions(self.command.shm_prefix)
+        with contextlib.suppress(OSError):  # closed by an earlier call
+            os.close(self.directory)
 
     async def _end_stub(self) -> None:
         """Waits until the stub is gone too: it may still be writing to the shared memory that is about to be removed.
@@ -138,35 +158,36 @@ async def start_server(command: Command) -> TritonServer:
     This process becomes a subreaper: a stub whose server was killed is handed to it, not to the machine's init.
     """
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    grpc_port, metrics_port = free_ports(2)
     process = await asyncio.create_subprocess_exec(
-        *command.launcher(server_arguments(command, grpc_port, metrics_port)),
+        *command.launcher(server_arguments(command)),
         env={**server_environment(command.installation), **command.environment},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=_in_private,
         cwd=command.run_directory,
     )
-    server = TritonServer(command, process, grpc_port, metrics_port)
+    directory = os.open(command.run_directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    server = TritonServer(command, process, directory)
     server._relay = asyncio.create_task(server.relay())
     return server
 
 
-def server_arguments(command: Command, grpc_port: int, metrics_port: int) -> list[str]:
+def server_arguments(command: Command) -> list[str]:
+    """Its sockets are named relative to its working directory, the run directory."""
     return [
         str(command.installation.server),
-        f"--id={command.shm_prefix}",
-        f"--model-repository={command.repository}",
-        f"--backend-directory={command.backends}",
+        f"--model-repository={command.relative(command.repository)}",
+        f"--backend-directory={command.relative(command.backends)}",
         "--model-control-mode=none",
         "--disable-auto-complete-config",
         "--allow-http=false",
-        f"--grpc-address={LOOPBACK}",
-        f"--grpc-port={grpc_port}",
-        f"--metrics-address={LOOPBACK}",
-        f"--metrics-port={metrics_port}",
+        f"--grpc-address=unix:{GRPC_SOCKET}",
+        f"--grpc-port={GRPC_PORT}",
+        f"--grpc-restricted-protocol={','.join(CLOSED_PROTOCOLS)}:closed={secrets.token_hex(16)}",
+        f"--metrics-address=unix:{METRICS_SOCKET}",
+        f"--metrics-port={METRICS_PORT}",
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",
         "--allow-cpu-metrics=false",
@@ -176,17 +197,9 @@ def server_arguments(command: Command, grpc_port: int, metrics_port: int) -> lis
     ]
 
 
-def _die_with_parent() -> None:
+def _in_private() -> None:
+    keep_private()
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def free_ports(count: int) -> Sequence[int]:
-    """Ports that were free on loopback a moment ago; the server says so if one has been taken since."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 async def _end(pid: int) -> None:

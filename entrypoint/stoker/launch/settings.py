@@ -44,8 +44,8 @@ class EngineSettings:
     device: str = "cpu"
     ranks: int = 1
 
-    def write(self) -> Path:
-        path = Path(self.run_directory) / FILE_NAME
+    def write(self, directory: Path) -> Path:
+        path = directory / FILE_NAME
         path.write_text(json.dumps(asdict(self), indent=1))
         return path
 

@@ -36,11 +36,19 @@ def remove_stale_regions() -> None:
 
 
 def stale(directory: Path) -> Iterator[Path]:
-    """What processes that are gone have left in a directory; those of other PID namespaces are not ours to judge."""
+    """What this user's processes that are gone have left in a directory; those of other PID namespaces are not ours to
+    judge, and what another user put there under such a name is nothing to touch."""
     for path in directory.glob(f"{_PREFIX}-{_namespace()}-*"):
-        owner = path.name.split("-")[2:4]
+        owner = path.name.split("-")[2:4] if _is_ours(path) else []
         if len(owner) == 2 and all(part.isdigit() for part in owner) and _start_time(int(owner[0])) != int(owner[1]):
             yield path
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.lstat().st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
 
 
 def _start_time(pid: int) -> int:

@@ -84,7 +84,7 @@ class Supervisor:
 
     @property
     def address(self) -> str:
-        """HOST:PORT of Triton's gRPC, empty while there is none. It changes with every restart."""
+        """Target of Triton's gRPC, for clients of this user; empty while there is none. It changes with every restart."""
         return self._server.address if self._server else ""
 
     @property
@@ -145,18 +145,12 @@ class Supervisor:
         self._set_state("ready")
 
     async def _launch(self, progress: Progress) -> None:
-        """A started server with its model loaded; another try when someone else took its ports meanwhile."""
-        while True:
-            self._kills = out_of_memory_kills()
-            self._run = make_run_directory()
-            self._server = await start_server(self._engine.command(self._run))
-            self.client.attach(self._server.address, self._server.metrics_port, self._server.identity)
-            try:
-                return await self._unless_dead(self._loaded(progress))
-            except EngineError:
-                if not self._server.port_was_taken:
-                    raise
-            await self._bring_down("its ports were taken", gently=False)
+        """A started server with its model loaded."""
+        self._kills = out_of_memory_kills()
+        self._run = make_run_directory()
+        self._server = await start_server(self._engine.command(self._run))
+        self.client.attach(self._server.address, self._server.metrics_socket)
+        await self._unless_dead(self._loaded(progress))
 
     async def _loaded(self, progress: Progress) -> None:
         deadline = time.monotonic() + self._patience.load

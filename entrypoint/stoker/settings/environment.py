@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from stoker.child_environment import PASSED_ON
 from stoker.nearest import nearest
 from stoker.settings.spec import SETTINGS
 
 _PREFIX = "STOKER_"
-_VARIABLES = tuple(setting.variable for setting in SETTINGS)
+_VARIABLES = (*(setting.variable for setting in SETTINGS), PASSED_ON)
 # Kubernetes gives every container variables for each Service of its namespace, so that one named `stoker` or
 # `stoker-x` sets STOKER_PORT=tcp://10.0.0.1:8000, STOKER_SERVICE_HOST, STOKER_X_PORT_8000_TCP_ADDR and more.
 _SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")

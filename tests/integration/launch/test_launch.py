@@ -146,7 +146,7 @@ def test_a_stub_that_outlived_its_server_is_ended_by_the_next_start(tmp_path, mo
     run = tmp_path / f"{owner_prefix().replace(f'-{os.getpid()}-', f'-{gone.pid}-')}x"
     run.mkdir()
     sleeper = "import time; print('runs', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", sleeper, str(run)], stdout=subprocess.PIPE) as stuck:
+    with subprocess.Popen([sys.executable, "-c", sleeper], cwd=run, stdout=subprocess.PIPE) as stuck:
         stuck.stdout.readline()  # Popen returns before the kernel shows the new command line in /proc
         (run / STUB_PID_FILE).write_text(str(stuck.pid))
         remove_stale_run_directories()

@@ -17,7 +17,7 @@ async def _ask_and_detach() -> None:
     silent = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
     client = TritonClient()
-    client.attach(f"127.0.0.1:{port}", 0, "")
+    client.attach(f"127.0.0.1:{port}", "")
 
     async def ask() -> None:
         async for _ in client.generate(Generation("r", (1,), 1)):

@@ -58,7 +58,7 @@ def test_the_config_is_the_golden_one_whatever_the_number_of_gpus(kind, gpus, im
 @pytest.mark.parametrize("gpus", [1, 2])
 def test_the_command_line_has_a_server_for_each_rank_of_a_compiled_engine(gpus, image, tmp_path):
     command = command_for("tensorrt_llm", gpus, tmp_path)
-    line = command.launcher(server_arguments(command, 1, 2))
+    line = command.launcher(server_arguments(command))
     assert sum(Path(word).name == "tritonserver" for word in line) == gpus
     assert (Path(line[0]).name == "mpirun") == (gpus > 1)
     assert command.environment["CUDA_VISIBLE_DEVICES"] == ",".join(f"GPU-{index}" for index in range(gpus))
@@ -66,7 +66,7 @@ def test_the_command_line_has_a_server_for_each_rank_of_a_compiled_engine(gpus, 
 
 def test_the_pytorch_kind_is_one_server_whose_model_knows_its_interpreter(image, tmp_path):
     command = command_for("tensorrt_llm_pytorch", 2, tmp_path)
-    line = command.launcher(server_arguments(command, 1, 2))
+    line = command.launcher(server_arguments(command))
     assert Path(line[0]).name == "tritonserver"
     assert command.backends == image / "backends"
     model = (command.repository / "tensorrt_llm/1/model.py").read_text()

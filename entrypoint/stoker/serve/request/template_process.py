@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,10 +12,11 @@ from typing import Any
 
 import msgspec
 
+from stoker.child_environment import child_environment
+
 SECONDS = 5.0  # of processor time, so that a busy machine refuses nothing
 _MOST_WALL = 12  # times as long by the clock: a process that waits instead of computing
 _LONGEST_ANSWER = 128 << 20
-_INHERITED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_TIME", "TZ")
 
 
 class RenderingEndedError(Exception):
@@ -70,13 +70,11 @@ class TemplateProcess:
         return process
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """With no more of the environment than Python needs: the template has no business with keys and tokens."""
         command = [sys.executable, "-m", "stoker.serve.request.template_child"]
-        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         try:
             process = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True, env=environment
+                command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True, env=child_environment()
             )
         except OSError as error:
             raise TemplateUnavailableError(f"its process cannot be started: {error}") from error

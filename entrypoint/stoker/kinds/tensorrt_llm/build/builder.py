@@ -15,6 +15,7 @@ from stoker.build.child import Lines
 from stoker.build.companions import copy_companions
 from stoker.build.jobs import Job
 from stoker.build.kinds import compiler_versions
+from stoker.child_environment import child_environment
 from stoker.errors import BuildError
 from stoker.kinds.tensorrt_llm.build.calibration import write_dataset
 from stoker.kinds.tensorrt_llm.build.commands import CALIBRATION, CHECKPOINT, ENGINE, MODEL, Order, Step, steps
@@ -66,7 +67,7 @@ class Bench:
             "PYTHONPATH": os.pathsep.join(inherited),  # some converters import their neighbours as `examples`
             "PYTHONUNBUFFERED": "1",
         }
-        return {**os.environ, **own, **visible_to_cuda(self.job.site.gpus), **step.environment}
+        return child_environment({**own, **visible_to_cuda(self.job.site.gpus), **step.environment})
 
 
 def build(job: Job, lines: Lines) -> dict[str, Any]:

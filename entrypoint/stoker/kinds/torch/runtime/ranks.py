@@ -14,6 +14,7 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
+from stoker.child_environment import child_environment
 from stoker.launch.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Ranks:
 
     def _start(self, settings: EngineSettings, rank: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "stoker.kinds.torch.runtime.rank", str(rank), str(self.rendezvous)]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE)
+        child = subprocess.Popen(command, env=child_environment(), stdin=subprocess.PIPE)
         assert child.stdin is not None
         child.stdin.write(json.dumps(asdict(settings)).encode() + b"\n")
         child.stdin.flush()
