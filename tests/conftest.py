@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 
@@ -12,6 +13,13 @@ import pytest
 # No test fails for the time that it took: a busy machine is not a fault.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
+
+
+# What tests tell fakes that run in an engine's processes, which inherit no unknown variable.
+_TOLD = "FAKE_NVML,FAKE_TENSORRTLLM_RANKS,FAKE_TENSORRTLLM_STEP,FAKE_TENSORRT_LLM_FAIL,FAKE_TENSORRT_LLM_LOG"
+os.environ["STOKER_ENGINE_ENVIRONMENT"] = (
+    f"{_TOLD},FAKE_TENSORRT_LLM_SM,FAKE_TENSORRT_LLM_STEP,RECORDED_CONNECTIONS,SHORT_OF_MEMORY"
+)
 
 
 def pytest_configure() -> None:

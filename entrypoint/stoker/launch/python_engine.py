@@ -65,8 +65,8 @@ class PythonEngine:
 def _for_the_stub(settings: EngineSettings, run: Path) -> EngineSettings:
     """With names that it can read.
 
-    The stub's Python is isolated, which leaves it in the C locale: it takes every file's name for ASCII. What lies under
-    another name it finds from its working directory, the run directory, the engine through a link there.
+    The stub's Python is isolated, which leaves it in the C locale: it takes every file's name for ASCII. What has
+    another name it finds from its working directory, the run directory: the engine through a link there.
     """
     engine, directory = settings.engine_directory, str(run)
     if not engine.isascii():

@@ -12,8 +12,8 @@ from stoker.launch.contract import TensorSpec
 
 # The stub's Python is isolated: it heeds neither PYTHONPATH nor a virtual environment, so that the model says itself
 # where its modules are, and which program a runtime is to start worker processes with. It also takes names of files for
-# ASCII, and others as it would read them from a directory: each byte for itself. This file is the first that it imports,
-# before numpy.
+# ASCII: others are given to it as it would read them from a directory, byte by byte. This file is the first that it
+# imports, before numpy.
 _MODEL_FILE = """\
 import os
 import sys

@@ -74,8 +74,8 @@ class Command:
 class TritonServer:
     """A started server. `lines` are the last that it and its stub wrote, without chatter.
 
-    `directory` is an open descriptor of the run directory: /proc's name for it fits into a socket's address (108 bytes),
-    whatever the directory is called.
+    `directory` is an open descriptor of the run directory: /proc's name for it fits into a socket's address (108
+    bytes), whatever the directory is called.
     """
 
     command: Command

@@ -84,7 +84,7 @@ class Supervisor:
 
     @property
     def address(self) -> str:
-        """Target of Triton's gRPC, for clients of this user; empty while there is none. It changes with every restart."""
+        """Target of Triton's gRPC, for clients of this user; empty while there is none. Each restart changes it."""
         return self._server.address if self._server else ""
 
     @property

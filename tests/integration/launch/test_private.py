@@ -55,7 +55,7 @@ def test_the_run_directory_and_the_shared_memory_are_the_users_alone(supervisor)
 
 
 def test_the_server_listens_on_no_port(supervisor):
-    inodes = {os.readlink(fd) for pid in pids(supervisor) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    inodes = {str(fd.readlink()) for pid in pids(supervisor) for fd in Path(f"/proc/{pid}/fd").iterdir()}
     for table in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             assert f"socket:[{line.split()[9]}]" not in inodes, line
@@ -83,9 +83,8 @@ def test_another_user_cannot_connect(supervisor):
     ],
 )
 def test_protocols_that_we_do_not_use_are_closed_to_us_too(supervisor, call, request_):
-    with grpc.insecure_channel(supervisor.address) as channel:
-        with pytest.raises(grpc.RpcError) as refused:
-            getattr(service_pb2_grpc.GRPCInferenceServiceStub(channel), call)(request_, timeout=10)
+    with grpc.insecure_channel(supervisor.address) as channel, pytest.raises(grpc.RpcError) as refused:
+        getattr(service_pb2_grpc.GRPCInferenceServiceStub(channel), call)(request_, timeout=10)
     assert "protocol is restricted" in refused.value.details()
 
 
@@ -117,7 +116,8 @@ def test_a_run_directory_with_a_long_name_in_any_script_serves(
     supervisor = Supervisor(PythonEngine(settings_of(tiny_engine)), Patience(heartbeat=3600))
     try:
         loop.run(supervisor.start())
-        assert supervisor.run_directory and supervisor.run_directory.parent == folder
+        assert supervisor.run_directory
+        assert supervisor.run_directory.parent == folder
         assert loop.run(harness.tokens(supervisor.client, Generation("1", (5, 6, 7), max_tokens=3)))
         assert loop.run(supervisor.client.state()).kv_blocks_total
     finally:
