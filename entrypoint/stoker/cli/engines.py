@@ -15,6 +15,7 @@ from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.errors import DamagedEngineError, UsageError
 from stoker.nearest import nearest
+from stoker.redaction import redacted
 from stoker.settings.layers import Settings
 from stoker.store.engine import Engine
 from stoker.store.manifest import UnusableEngineError
@@ -136,16 +137,18 @@ def _push(asked: _Asked) -> int:
         for address in policy.remotes:
             try:
                 push(engine, address, policy, progress)
-            except RemoteError as error:
+            except (RemoteError, UnusableEngineError) as error:
                 raise _unreachable(address, error) from error
-            sys.stdout.write(f"{engine.manifest.key}  {address}\n")
+            sys.stdout.write(f"{engine.manifest.key}  {redacted(address)}\n")
     return 0
 
 
 def _unreachable(address: str, error: Exception) -> Exception:
     from stoker.errors import RemoteUnusableError
 
-    return RemoteUnusableError(f"{address} does not take the engine", why=str(error), remedy="check it and try again")
+    return RemoteUnusableError(
+        f"{redacted(address)} does not take the engine", why=redacted(error), remedy="check it and try again"
+    )
 
 
 def _prune(asked: _Asked) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,10 +16,9 @@ from stoker.resolve.document import model_from
 from stoker.resolve.model import Model
 from stoker.resolve.reference import LocalDirectory, parse_reference
 from stoker.store.engine import Engine
-from stoker.store.manifest import NAME, SIGNATURE, UnusableEngineError, check_digests, check_sizes, read_manifest
+from stoker.store.manifest import NAME, UnusableEngineError, check_digests, check_sizes, read_manifest
 from stoker.store.policy import StorePolicy
-from stoker.store.remotes.fetch import check_signature
-from stoker.store.remotes.remote import Signed
+from stoker.store.trust import check_signature, signed_parts
 
 # An OpenVINO engine runs on any machine of its architecture; a compiled one only where its like was compiled.
 _PORTABLE = ("openvino",)
@@ -73,7 +70,8 @@ def admit(engine: Engine, plan: Plan, inputs: Mapping[str, Any], policy: StorePo
     progress.note(f"serving the engine {engine.manifest.key} from {engine.directory}")
     _check_suits(engine, plan, inputs)
     try:
-        check_signature(signed_parts(engine.directory), policy, progress, str(engine.directory))
+        manifest = (engine.directory / NAME).read_bytes()
+        check_signature(manifest, signed_parts(engine.directory), policy, progress, str(engine.directory))
         if policy.check == "full":
             check_digests(engine.directory, engine.manifest)
     except UnusableEngineError as fault:
@@ -94,13 +92,6 @@ def _check_suits(engine: Engine, plan: Plan, inputs: Mapping[str, Any]) -> None:
             why=f"its {name} is {built.get(name)}, and this one would need {inputs[name]}",
             remedy="build it here from the model, or export one that was built on such a machine",
         )
-
-
-def signed_parts(directory: Path) -> tuple[Signed, ...]:
-    with contextlib.suppress(OSError, ValueError):
-        signature = base64.b64decode((directory / SIGNATURE).read_bytes())
-        return (Signed((directory / NAME).read_bytes(), signature),)
-    return ()
 
 
 def _damaged(directory: Path, fault: UnusableEngineError) -> DamagedEngineError:

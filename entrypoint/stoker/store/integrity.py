@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from stoker.progress import Silent
 from stoker.store.engine import Engine
-from stoker.store.exported import signed_parts
 from stoker.store.manifest import UnusableEngineError, check_digests
 from stoker.store.policy import StorePolicy
-from stoker.store.remotes.fetch import check_signature
 from stoker.store.store import Store
+from stoker.store.trust import check_trusted
 
 
 def fault_of(store: Store, key: str, policy: StorePolicy) -> str:
-    """What is wrong with an engine of the store, empty where nothing is. The signature counts where it is enforced."""
+    """What is wrong with an engine of the store, empty where nothing is: what the next start finds too."""
     try:
         engine = store.find(key)
         if engine is None:
             return "it is not there"
         check_digests(engine.directory, engine.manifest)
-        check_signature(signed_parts(engine.directory), policy, Silent(), key)
+        check_trusted(engine, policy, Silent())
     except UnusableEngineError as fault:
         return str(fault)
     return ""

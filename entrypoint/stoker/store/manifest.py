@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,13 +15,27 @@ from stoker.store.engine import SCHEMA, EngineFile, Manifest
 
 NAME = "engine.json"
 SIGNATURE = "engine.json.sig"
+OWN_FILES = (NAME, SIGNATURE)
+JOURNAL = ".parts"  # of a transfer that is not finished
 _CHUNK = 1 << 20
 _OWN_DIGEST = "sha256"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST_NAME = 255  # bytes
+_MOST_FILES = 10_000
+_MOST_BYTES = 1 << 50
+_FIELDS = {
+    **dict.fromkeys(("key", "kind", "served_name", "revision"), str),
+    **dict.fromkeys(("chosen", "inputs", "versions", "build", "model"), dict),
+}
 
 
 class UnusableEngineError(Exception):
     """This directory is not an engine to serve; the text says what is wrong with it."""
+
+
+class UntrustedEngineError(UnusableEngineError):
+    """It may be whole, but the policy forbids to use it."""
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -38,8 +52,8 @@ def parse_manifest(data: bytes) -> Manifest:
     """UnusableEngineError for what is no manifest, or names files outside the engine's directory."""
     try:
         return _manifest(json.loads(data))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnusableEngineError(f"{NAME} cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UnusableEngineError(f"{NAME} cannot be read: {str(error)[:300]}") from error
 
 
 def check_sizes(directory: Path, manifest: Manifest) -> None:
@@ -62,7 +76,7 @@ def check_digests(directory: Path, manifest: Manifest) -> None:
 
 
 def describe_files(directory: Path) -> tuple[EngineFile, ...]:
-    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in (NAME, SIGNATURE))
+    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in OWN_FILES)
     return tuple(
         EngineFile(path.relative_to(directory).as_posix(), path.stat().st_size, file_digest(path)) for path in paths
     )
@@ -92,14 +106,37 @@ def _manifest(document: dict[str, Any]) -> Manifest:
     digest = document.pop(_OWN_DIGEST)
     if digest != _digest(document):
         raise ValueError(f"its own {_OWN_DIGEST} is not right")
-    files = tuple(EngineFile(**file) for file in document.pop("files"))
+    listed = document.pop("files")
+    if not isinstance(listed, list) or len(listed) > _MOST_FILES:
+        raise ValueError("its list of files is none")
+    files = tuple(EngineFile(**file) for file in listed)
     for file in files:
-        parts = PurePosixPath(file.path).parts
-        if not _SHA256.fullmatch(file.sha256):
-            raise ValueError(f"it has no SHA-256 of {file.path!r}")
-        if not parts or ".." in parts or file.path.startswith("/") or type(file.size) is not int or file.size < 0:
-            raise ValueError(f"it names the file {file.path!r}")
+        _check_file(file)
+    _check_paths([PurePosixPath(file.path) for file in files])
+    for name, kind in _FIELDS.items():
+        if not isinstance(document.get(name, kind()), kind):
+            raise ValueError(f"its {name} is {type(document[name]).__name__}")
     return Manifest(files=files, **document)
+
+
+def _check_file(file: EngineFile) -> None:
+    """ValueError, or TypeError, for what could not be a file of an engine's directory on any machine."""
+    path = PurePosixPath(file.path)
+    if not _SHA256.fullmatch(file.sha256):
+        raise ValueError(f"it has no SHA-256 of {file.path[:80]!r}")
+    if type(file.size) is not int or not 0 <= file.size <= _MOST_BYTES:
+        raise ValueError(f"it says that {file.path[:80]!r} has {str(file.size)[:30]} bytes")
+    sound = path.parts and str(path) == file.path and path.parts[0] != "/" and ".." not in path.parts
+    if not sound or _CONTROL.search(file.path) or max(len(part.encode()) for part in path.parts) > _LONGEST_NAME:
+        raise ValueError(f"it names the file {file.path[:80]!r}")
+
+
+def _check_paths(paths: Sequence[PurePosixPath]) -> None:
+    known = {*paths, *map(PurePosixPath, OWN_FILES), PurePosixPath(JOURNAL)}
+    if len(known) < len(paths) + len(OWN_FILES) + 1:
+        raise ValueError("it names a file twice, or one that is not of the engine")
+    if folder := next((path for path in paths if known.intersection(path.parents)), None):
+        raise ValueError(f"it names {str(folder)[:80]!r} in what is a file itself")
 
 
 def _digest(document: Mapping[str, Any]) -> str:

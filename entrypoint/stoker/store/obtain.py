@@ -9,13 +9,15 @@ from pathlib import Path
 
 from stoker.errors import RemoteUnusableError
 from stoker.progress import Progress
+from stoker.redaction import redacted
 from stoker.store.engine import Engine, Manifest
 from stoker.store.eviction import evict
 from stoker.store.lease import Lease, SharedProgress
-from stoker.store.manifest import UnusableEngineError, check_digests
+from stoker.store.manifest import UntrustedEngineError, UnusableEngineError, check_digests
 from stoker.store.policy import StorePolicy
 from stoker.store.remotes.fetch import feed_remotes, fetch_from_remotes
 from stoker.store.store import Store
+from stoker.store.trust import check_trusted
 
 # Makes the engine in an empty directory and describes it; reports to the progress it is given.
 Make = Callable[[Path, Progress], Manifest]
@@ -62,7 +64,7 @@ def _obtain(
 ) -> tuple[Engine, bool]:
     """The engine, and whether it was made here."""
     try:
-        if engine := usable(store, wanted.key, policy):
+        if engine := usable(store, wanted.key, policy, progress):
             progress.note(f"found the engine {wanted.key}")
             return engine, False
     except UnusableEngineError:
@@ -70,23 +72,28 @@ def _obtain(
     with store.lease(wanted.key, progress, cancel) as lease:
         store.sweep()  # of whom we follow, if we do
         shared = SharedProgress(progress, lease)
-        engine = _found(store, wanted.key, policy, shared)
+        engine = found_usable(store, wanted.key, policy, shared)
         engine = engine or fetch_from_remotes(store, wanted.key, lease, policy, shared, cancel)
         return (engine, False) if engine else (_made(store, lease, wanted, shared, make), True)
 
 
-def usable(store: Store, key: str, policy: StorePolicy) -> Engine | None:
+def usable(store: Store, key: str, policy: StorePolicy, progress: Progress) -> Engine | None:
     """Raises UnusableEngineError for one that fails the checks which come before serving."""
     engine = store.find(key)
-    if engine is not None and policy.check == "full":
-        check_digests(engine.directory, engine.manifest)
+    if engine is not None:
+        check_trusted(engine, policy, progress)
+        if policy.check == "full":
+            check_digests(engine.directory, engine.manifest)
     return engine
 
 
-def _found(store: Store, key: str, policy: StorePolicy, progress: Progress) -> Engine | None:
-    """A damaged engine is put into quarantine and counts as absent."""
+def found_usable(store: Store, key: str, policy: StorePolicy, progress: Progress) -> Engine | None:
+    """An engine that is damaged, or that the policy forbids, is put into quarantine and counts as absent."""
     try:
-        engine = usable(store, key, policy)
+        engine = usable(store, key, policy, progress)
+    except UntrustedEngineError as fault:
+        put_aside(store, key, str(fault), progress, "is refused")
+        return None
     except UnusableEngineError as fault:
         put_aside(store, key, str(fault), progress)
         return None
@@ -95,9 +102,9 @@ def _found(store: Store, key: str, policy: StorePolicy, progress: Progress) -> E
     return engine
 
 
-def put_aside(store: Store, key: str, fault: str, progress: Progress) -> None:
+def put_aside(store: Store, key: str, fault: str, progress: Progress, how: str = "is damaged") -> None:
     place = store.quarantine(key)
-    progress.note(f"the engine {key} is damaged ({fault}); it was moved to {place}")
+    progress.note(f"the engine {key} {how} ({fault}); it was moved to {place}")
 
 
 def _made(store: Store, lease: Lease, wanted: Wanted, progress: Progress, make: Make) -> Engine:
@@ -110,12 +117,12 @@ def _made(store: Store, lease: Lease, wanted: Wanted, progress: Progress, make: 
 def pull(store: Store, key: str, policy: StorePolicy, progress: Progress) -> Engine:
     """The engine of that key: the store's, else the first remote's that has it. RemoteUnusableError where none has."""
     with store.lease(key, progress) as lease:
-        engine = _found(store, key, policy, progress)
+        engine = found_usable(store, key, policy, progress)
         engine = engine or fetch_from_remotes(store, key, lease, policy, progress, threading.Event())
     if engine is None:
         raise RemoteUnusableError(
             f"no remote gives the engine {key}",
-            why=f"asked were {', '.join(policy.remotes)}",
+            why=f"remotes tried: {redacted(', '.join(policy.remotes))}",
             remedy="check the key, and the warnings above",
         )
     return engine

@@ -26,6 +26,7 @@ from stoker.store.heartbeat import touch
 from stoker.store.lease import Lease, leased
 from stoker.store.manifest import UnusableEngineError, check_sizes, describe_files, read_manifest, write_manifest
 from stoker.store.owner import this_process
+from stoker.store.trust import Provenance, forget, record
 from stoker.store.use import is_used, mark_used, sweep_locks, unmark
 from stoker.store.workspace import reserve, sweep, workspace_in
 
@@ -95,6 +96,7 @@ class Store:
             if self.is_used(key):
                 (grave / key).rename(self.engines / key)
                 return False
+            forget(self.cache, key)
             return True
         except FileNotFoundError:
             return True
@@ -132,11 +134,12 @@ class Store:
         """Turns a finished workspace into the engine of `manifest.key`; its files are listed and hashed here."""
         complete = replace(manifest, files=describe_files(workspace))
         write_manifest(workspace, complete)
-        return self.adopt(workspace, complete)
+        return self.adopt(workspace, complete, Provenance())
 
-    def adopt(self, directory: Path, manifest: Manifest) -> Engine:
+    def adopt(self, directory: Path, manifest: Manifest, provenance: Provenance) -> Engine:
         """Renames a whole and checked directory into place. If another process was quicker, its engine is the one."""
         target = self.engines / manifest.key
+        record(directory, provenance, manifest.key, self.cache)
         try:
             directory.rename(target)
         except OSError as error:

@@ -8,14 +8,16 @@ import shutil
 from pathlib import Path
 
 from stoker.errors import DamagedEngineError, UsageError
-from stoker.progress import Progress
+from stoker.progress import Progress, Silent
 from stoker.store.engine import Engine
-from stoker.store.exported import finished_engine, signed_parts
+from stoker.store.exported import finished_engine
 from stoker.store.key import digest_of
 from stoker.store.manifest import NAME, SIGNATURE, UnusableEngineError, check_digests
+from stoker.store.obtain import found_usable
 from stoker.store.policy import StorePolicy
-from stoker.store.remotes.fetch import check_signature, offered
+from stoker.store.remotes.fetch import offered
 from stoker.store.store import Store
+from stoker.store.trust import Provenance, check_signature, check_trusted, signed_parts
 from stoker.store.workspace import storage_error
 
 
@@ -25,6 +27,10 @@ def export_engine(engine: Engine, target: Path, policy: StorePolicy) -> Path:
     UsageError for a directory that holds something else; StorageError; DamagedEngineError.
     """
     _check_empty(target)
+    try:
+        check_trusted(engine, policy, Silent())
+    except UnusableEngineError as fault:
+        raise DamagedEngineError(f"the engine {engine.manifest.key} is refused", why=str(fault)) from fault
     try:
         _copy(engine, target, policy)
     except OSError as error:
@@ -65,16 +71,17 @@ def import_engine(store: Store, source: Path, policy: StorePolicy, progress: Pro
             f"the engine in {source} cannot be used", why=f"its key {key} is not that of its inputs"
         )
     with store.lease(key, progress) as lease:
-        if found := store.find(key):
+        if found := found_usable(store, key, policy, progress):
             return found
         store.reserve(lease, sum(file.size for file in engine.manifest.files))
         with store.workspace(lease) as workspace:
             _copy(engine, workspace, StorePolicy())
             try:
-                check_signature(signed_parts(workspace), policy, progress, str(source))
+                signed = signed_parts(workspace)
+                check_signature((workspace / NAME).read_bytes(), signed, policy, progress, str(source))
             except UnusableEngineError as fault:
                 raise DamagedEngineError(f"the engine in {source} is refused", why=str(fault)) from fault
-            return store.adopt(workspace, engine.manifest)
+            return store.adopt(workspace, engine.manifest, Provenance(str(source.absolute()), signed))
 
 
 def _check(engine: Engine) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from stoker.errors import UsageError
-from stoker.remote_address import check_address
+from stoker.remote_address import FORMS, check_address
 from stoker.store.remotes.remote import Remote
 from stoker.store.remotes.tree import TreeRemote
 
@@ -17,19 +17,20 @@ _HUB = re.compile(r"(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?P<folder>/.*
 
 
 def open_remote(address: str) -> Remote:
-    """RemoteError where it does not answer; UsageError for a bad address, or where its library is not installed."""
+    """Asks it nothing yet. UsageError for a bad address, or where its library is not installed."""
     check_address(address)
     split = urlsplit(address)
     name = f"{split.netloc}{split.path}".rstrip("/")
     if split.scheme == "oci":
-        return _module("oci").OciRemote(address, name)  # type: ignore[no-any-return]
+        return _module("oci").OciRemote(address, split.netloc, split.path.strip("/"))  # type: ignore[no-any-return]
     if split.scheme == "s3":
         return TreeRemote(address, _module("s3").S3Tree(split.netloc, split.path))
     if split.scheme == "file":
         return TreeRemote(address, _module("directory").DirectoryTree(Path(unquote(split.path))))
     if split.scheme == "hf":
         match = _HUB.fullmatch(name)
-        assert match is not None, "check_address has seen to it"
+        if match is None:
+            raise UsageError(f"{address!r} names no repository of the hub", remedy=f"a remote is {FORMS}")
         tree = _module("hub").HubTree(match["id"], match["revision"] or "main", match["folder"] or "")
         return TreeRemote(address, tree)
     return TreeRemote(address, _module("web").WebTree(address))

@@ -33,8 +33,18 @@ def digest_in(document: bytes) -> str:
     """The manifest digest that a payload vouches for; empty where it is none."""
     try:
         return str(json.loads(document)["critical"]["image"]["docker-manifest-digest"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
+
+
+def signature_of(layer: object) -> bytes | None:
+    """That which a layer of a signature's manifest carries; None where it carries none."""
+    annotations = layer.get("annotations") if isinstance(layer, dict) else None
+    text = annotations.get(SIGNATURE_ANNOTATION) if isinstance(annotations, dict) else None
+    try:
+        return base64.b64decode(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def config(signed: bytes) -> bytes:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from stoker.store.remotes.remote import RemoteError
+from stoker.store.remotes.remote import DOCUMENT_BYTES, RemoteError, checked_size
 
 _CHUNK_BYTES = 1 << 20
 
@@ -22,7 +22,8 @@ class DirectoryTree:
     def read(self, path: str) -> bytes | None:
         self._check_there()
         try:
-            return (self._root / path).read_bytes()
+            with (self._root / path).open("rb") as file:
+                return checked_size(file.read(DOCUMENT_BYTES + 1))
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
+from stoker.redaction import redacted
 from stoker.resolve.hub_errors import HTTPError
-from stoker.store.remotes.remote import READ_SECONDS, RemoteError, TransientError
+from stoker.store.remotes.remote import DOCUMENT_BYTES, READ_SECONDS, RemoteError, TransientError, checked_size
 from stoker.store.remotes.web import cut
 from stoker.version import __version__
 
@@ -26,23 +28,22 @@ class HubTree:
         self._headers = build_hf_headers(library_name="stoker", library_version=__version__)
 
     def read(self, path: str) -> bytes | None:
-        with _translated():
-            response = get_session().get(self._url(path), headers=self._headers, timeout=READ_SECONDS)
-        if response.status_code == 404:
-            return None
-        _check(response.status_code)
-        return bytes(response.content)
+        with _translated(), self._asked(path, {}) as response:
+            if response.status_code == 404:
+                return None
+            _check(response.status_code)
+            return checked_size(b"".join(cut(_pieces(response), 0, DOCUMENT_BYTES + 1)))
 
     @contextmanager
     def open(self, path: str, start: int, end: int) -> Iterator[Iterable[bytes]]:
-        headers = {**self._headers, "Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
-        with (
-            _translated(),
-            get_session().stream("GET", self._url(path), headers=headers, timeout=READ_SECONDS) as response,
-        ):
+        with _translated(), self._asked(path, {"Range": f"bytes={start}-{end - 1}"}) as response:
             _check(response.status_code)
-            pieces = response.iter_bytes()
+            pieces = _pieces(response)
             yield pieces if response.status_code == 206 else cut(pieces, start, end)
+
+    def _asked(self, path: str, headers: dict[str, str]) -> AbstractContextManager[Any]:
+        sent = {**self._headers, "Accept-Encoding": "identity", **headers}
+        return get_session().stream("GET", self._url(path), headers=sent, timeout=READ_SECONDS)
 
     def write(self, path: str, source: Path) -> None:
         self._upload(path, source)
@@ -66,6 +67,13 @@ class HubTree:
         return hf_hub_url(self._repository, name, revision=self._revision, endpoint=self._endpoint)
 
 
+def _pieces(response: Any) -> Iterator[bytes]:
+    """As they come: not unpacked, since a few kilobytes can unpack to gigabytes."""
+    if response.headers.get("Content-Encoding", "identity") not in ("", "identity"):
+        raise RemoteError("it compresses what it sends")
+    yield from response.iter_raw()
+
+
 def _check(status: int) -> None:
     if status >= 500 or status == 429:
         raise TransientError(f"it answered with status {status}")
@@ -78,4 +86,4 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (HTTPError, OSError, ValueError) as error:
-        raise TransientError(f"{type(error).__name__}: {error}") from error
+        raise TransientError(redacted(f"{type(error).__name__}: {error}")) from error

@@ -14,6 +14,10 @@ from stoker.store.engine import EngineFile
 # Seconds. A remote that is down or mute costs about this much, and a warning.
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
+# For all of an offer: finding the remote, logging in, engine.json and its signatures.
+OFFER_SECONDS = 30.0
+# Of engine.json, a manifest, a signature: the largest that we write have some tens of kilobytes.
+DOCUMENT_BYTES = 4 << 20
 
 
 class RemoteError(Exception):
@@ -21,15 +25,22 @@ class RemoteError(Exception):
 
 
 class TransientError(RemoteError):
-    """Another attempt may succeed: the connection was cut, or the server is overloaded."""
+    """Another attempt may succeed: the connection was cut, or the server is overloaded and wants one `after` so many
+    seconds (0: it does not say)."""
+
+    def __init__(self, text: str, after: float = 0.0) -> None:
+        super().__init__(text)
+        self.after = after
 
 
 @dataclass(frozen=True)
 class Signed:
-    """`payload` vouches for the engine.json it came with; `signature` is DER, over the payload's SHA-256."""
+    """`payload` is engine.json, or names `link` by its digest, the registry's manifest that names engine.json in turn.
+    `signature` is DER, over the payload's SHA-256."""
 
     payload: bytes
     signature: bytes
+    link: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -53,3 +64,10 @@ class Remote(Protocol):
 
     def put(self, key: str, directory: Path, offer: Offer, progress: Progress) -> None:
         """Keeps the engine in `directory`, whose engine.json is the offer's. RemoteError where it cannot."""
+
+
+def checked_size(document: bytes) -> bytes:
+    """Of one of which no more than DOCUMENT_BYTES + 1 were read."""
+    if len(document) > DOCUMENT_BYTES:
+        raise RemoteError(f"it has more than {DOCUMENT_BYTES:,} bytes where a small document was expected")
+    return document

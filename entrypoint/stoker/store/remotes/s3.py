@@ -18,7 +18,15 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from stoker.store.remotes.remote import CONNECT_SECONDS, READ_SECONDS, RemoteError, TransientError
+from stoker.redaction import redacted
+from stoker.store.remotes.remote import (
+    CONNECT_SECONDS,
+    DOCUMENT_BYTES,
+    READ_SECONDS,
+    RemoteError,
+    TransientError,
+    checked_size,
+)
 
 _CHUNK_BYTES = 1 << 18
 _MISSING = ("NoSuchKey", "404")
@@ -34,7 +42,9 @@ class S3Tree:
     def read(self, path: str) -> bytes | None:
         try:
             with _translated():
-                return bytes(self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)["Body"].read())
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)
+                with closing(answer["Body"]) as body:
+                    return checked_size(body.read(DOCUMENT_BYTES + 1))
         except RemoteError as error:
             cause = error.__cause__
             if isinstance(cause, ClientError) and cause.response["Error"]["Code"] in _MISSING:
@@ -74,6 +84,6 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError) as error:
-        raise TransientError(str(error)) from error
+        raise TransientError(redacted(error)) from error
     except (BotoCoreError, ClientError, Boto3Error, OSError) as error:
-        raise RemoteError(str(error)) from error
+        raise RemoteError(redacted(error)) from error

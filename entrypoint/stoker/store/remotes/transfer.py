@@ -6,8 +6,9 @@ import contextlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,9 @@ from stoker.errors import StoppedError
 from stoker.progress import Progress
 from stoker.resolve.byte_count import ByteCount
 from stoker.store.engine import EngineFile
-from stoker.store.manifest import file_digest
-from stoker.store.remotes.remote import Remote, RemoteError, TransientError
+from stoker.store.manifest import JOURNAL, file_digest
+from stoker.store.remotes.remote import OFFER_SECONDS, Remote, RemoteError, TransientError
 
-JOURNAL = ".parts"
 _PART_BYTES = 16 << 20
 _WORKERS = 8
 _WATCH_SECONDS = 0.25
@@ -27,11 +27,13 @@ _WATCH_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Patience:
-    """Fewer than `bytes` within `seconds`, and the remote counts as too slow; `pauses` come before further attempts."""
+    """Fewer than `bytes` within `seconds`, and the remote counts as too slow; `pauses` come before further attempts.
+    `offer`: seconds for all that comes before the files."""
 
     seconds: float = 20.0
     bytes: int = 2 << 20
     pauses: tuple[float, ...] = (0.5, 2.0)
+    offer: float = OFFER_SECONDS
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ class Transfer:
         self._patience = patience or Patience()
         self._stop = threading.Event()
         self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._waiting: deque[_Part] = deque()
+        self._failures: list[Exception] = []
+        self._left = 0
         self._arrived = 0
 
     def run(self, files: Iterable[EngineFile]) -> None:
@@ -95,29 +101,48 @@ class Transfer:
             os.truncate(path, file.size)
 
     def _fetch_all(self, parts: list[_Part], count: ByteCount) -> None:
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            futures = [pool.submit(self._fetch, part, count) for part in parts]
-            try:
-                self._watch(futures)
-            finally:
+        """By threads that are left to themselves where they wait for a remote when the transfer ends: they write
+        nothing from then on, and do not keep the process."""
+        self._waiting.extend(parts)
+        self._left = len(parts)
+        for number in range(min(_WORKERS, len(parts))):
+            threading.Thread(target=self._work, args=(count,), name=f"transfer {number}", daemon=True).start()
+        try:
+            self._watch()
+        finally:
+            with self._lock:  # no write is under way from here on
                 self._stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
 
-    def _watch(self, futures: list[Future[None]]) -> None:
+    def _work(self, count: ByteCount) -> None:
+        while not self._stop.is_set():
+            try:
+                part = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                self._fetch(part, count)
+            except Exception as error:  # a remote's library may raise anything over what it is sent
+                self._failures.append(error)
+            with self._changed:
+                self._left -= 1
+                self._changed.notify()
+
+    def _watch(self) -> None:
         """Until all are done; raises the first failure."""
         began, before = time.monotonic(), self._arrived
-        while True:
-            done, pending = wait(futures, timeout=_WATCH_SECONDS, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-            if not pending:
-                return
+        while self._left:
+            with self._changed:
+                self._changed.wait(_WATCH_SECONDS)
+            if self._failures:
+                break
             if self._cancel.is_set():
                 raise StoppedError("stopped while fetching the engine", remedy="the next start goes on from there")
             if time.monotonic() - began >= self._patience.seconds:
                 if self._arrived - before < self._patience.bytes:
                     raise RemoteError(f"{self._arrived - before} bytes in {self._patience.seconds:g} s are too slow")
                 began, before = time.monotonic(), self._arrived
+        if self._failures:
+            raise _as_remote_error(self._failures[0])
 
     def _fetch(self, part: _Part, count: ByteCount) -> None:
         for pause in (*self._patience.pauses, None):
@@ -135,17 +160,22 @@ class Transfer:
             offset = part.start
             try:
                 for piece in pieces:
-                    if self._stop.is_set():
-                        raise RemoteError("another part failed")
-                    written = os.pwrite(descriptor, piece[: part.end - offset], offset)
-                    offset += written
-                    self._count(written, count)
+                    offset += self._write(descriptor, piece[: part.end - offset], offset, count)
+                    if offset == part.end:  # whatever else it sends
+                        return
+                raise TransientError(f"{part.file.path} ended {part.end - offset} bytes early")
             except BaseException:
                 count.add(part.start - offset)
                 raise
-            if offset != part.end:
-                count.add(part.start - offset)
-                raise TransientError(f"{part.file.path} ended {part.end - offset} bytes early")
+
+    def _write(self, descriptor: int, piece: bytes, offset: int, count: ByteCount) -> int:
+        with self._lock:
+            if self._stop.is_set():
+                raise RemoteError("the transfer has ended")
+            written = os.pwrite(descriptor, piece, offset)
+            self._arrived += written
+        count.add(written)
+        return written
 
     @contextmanager
     def _written(self, part: _Part) -> Iterator[int]:
@@ -155,14 +185,11 @@ class Transfer:
         finally:
             os.close(descriptor)
 
-    def _count(self, arrived: int, count: ByteCount) -> None:
-        with self._lock:
-            self._arrived += arrived
-        count.add(arrived)
-
     def _note(self, part: _Part) -> None:
-        with self._lock, (self._directory / JOURNAL).open("a") as journal:
-            journal.write(f"{part.name}\n")
+        with self._lock:
+            if not self._stop.is_set():
+                with (self._directory / JOURNAL).open("a") as journal:
+                    journal.write(f"{part.name}\n")
 
     def _check(self, files: tuple[EngineFile, ...]) -> None:
         """A damaged file is forgotten, so that the next attempt fetches it anew."""
@@ -174,6 +201,13 @@ class Transfer:
         bad = {part.name for file in damaged for part in _parts(file)}
         (self._directory / JOURNAL).write_text("".join(f"{name}\n" for name in self._journal() - bad))
         raise RemoteError(f"its {damaged[0].path} is damaged: the SHA-256 is not that of engine.json")
+
+
+def _as_remote_error(error: Exception) -> Exception:
+    """OSErrors are this machine's disk: remotes' own are RemoteErrors already."""
+    if isinstance(error, RemoteError | OSError):
+        return error
+    return RemoteError(f"its answer makes no sense ({type(error).__name__}: {str(error)[:200]})")
 
 
 def _parts(file: EngineFile) -> list[_Part]:
