@@ -58,6 +58,8 @@ def make_plan_for(
 
     `buildable`: choose only engines that this installation can build. `given_up`: profiles to do without, and why.
     """
+    if weights:
+        policy_of(settings)  # a key that is missing is noticed before anything is downloaded
     progress.phase("probing")
     here = machine or probe_machine()
     if buildable:

@@ -27,18 +27,20 @@ Exit codes follow sysexits(3).
 
 from __future__ import annotations
 
+from stoker.redaction import redacted
+
 
 class StokerError(Exception):
-    """Says what happened, why, and what to do about it; never shown as a traceback."""
+    """Says what happened, why, and what to do about it; never shown as a traceback, and never with a password."""
 
     exit_code = 70
     code = "internal_error"
 
     def __init__(self, what: str, *, why: str = "", remedy: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.why = why
-        self.remedy = remedy
+        super().__init__(redacted(what))
+        self.what = redacted(what)
+        self.why = redacted(why)
+        self.remedy = redacted(remedy)
 
     def __str__(self) -> str:
         why = f": {self.why}" if self.why else ""

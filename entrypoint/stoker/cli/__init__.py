@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ COMMANDS = (
     *("health", "export", "up", "down", "status"),
 )
 
+_UMASK = 0o027
 _HELP = """\
 usage: stoker [COMMAND] [MODEL] [options]
 
@@ -37,7 +39,11 @@ MODEL is `demo` (built in, the default), a directory, or org/name[@revision] on 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script's entry: never returns, the exit code is documented in stoker.errors."""
+    """The console script's entry: never returns, the exit code is documented in stoker.errors.
+
+    What it writes, the cache above all, is for its user and group: 0640 or stricter.
+    """
+    os.umask(os.umask(_UMASK) | _UMASK)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

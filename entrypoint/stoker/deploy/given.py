@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stoker.errors import UsageError
+from stoker.redaction import redacted
 from stoker.settings.layers import Settings
 from stoker.settings.spec import SETTINGS
 
@@ -42,11 +44,25 @@ def given_flags(settings: Settings, command: str, instead: Mapping[str, str | No
     """For the settings that `command` passes on; with other values, or none, where `instead` says so."""
     names = [one.name for one in SETTINGS if command in one.applies_to and one.name not in NOT_PASSED_ON[command]]
     values = [(name, instead.get(name, settings[name].value)) for name in names if settings.is_given(name)]
-    return tuple(
+    flags = tuple(
         f"--{name}" if value is True else f"--{name}={_text(value)}"
         for name, value in values
         if value is not False and value is not None
     )
+    if command == "manifest":
+        _check_for_passwords(flags)
+    return flags
+
+
+def _check_for_passwords(flags: tuple[str, ...]) -> None:
+    for flag in flags:
+        if redacted(flag) != flag:
+            name = flag.partition("=")[0].removeprefix("--")
+            raise UsageError(
+                f"{name} contains a password",
+                why="a manifest holds no secret",
+                remedy=f"leave it out, and give the server STOKER_{name.upper().replace('-', '_')} from a secret",
+            )
 
 
 def _text(value: Any) -> str:

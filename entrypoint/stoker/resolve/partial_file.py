@@ -44,7 +44,7 @@ class PartialFile:
         self.size = 0
         self._path = path
         self._digest = content_hash(file.etag, file.size)
-        self._stream = path.open("a+b")
+        self._stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640), "a+b")
 
     def __enter__(self) -> PartialFile:
         if os.fstat(self._stream.fileno()).st_size > self.file.size:

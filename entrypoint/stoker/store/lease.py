@@ -115,7 +115,7 @@ def _try(locks: Path, key: str) -> Lease | None:
     path = locks / f"{key}.lease.{_number(older[-1]) + 1 if older else 1}"
     lease = Lease(path)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
     except FileExistsError:
         return None
     with os.fdopen(descriptor, "w") as file:

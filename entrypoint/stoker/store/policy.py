@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stoker.errors import UsageError
 from stoker.settings.layers import Settings
+from stoker.store.signature import check_keys
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,13 @@ class StorePolicy:
 
 
 def policy_of(settings: Settings) -> StorePolicy:
-    """UsageError for a policy that needs a key which is not given."""
+    """UsageError for a policy that needs a key which is not given, or for a key that cannot be used: now, and not when
+    an engine is to be judged or has been built for an hour."""
     public_key, signatures = settings["public-key"].value, str(settings["signatures"].value)
+    private_key = settings["private-key"].value
     if signatures != "off" and public_key is None:
         raise UsageError(f"signatures={signatures} needs a key", remedy="name it with --public-key FILE")
+    check_keys(public_key, private_key)
     places = settings["remotes"].value or ()
     return StorePolicy(
         remotes=tuple(place for place in places if not settings.offline or place.startswith("file://")),
@@ -38,6 +42,6 @@ def policy_of(settings: Settings) -> StorePolicy:
         check=str(settings["check"].value),
         signatures=signatures,
         public_key=public_key,
-        private_key=settings["private-key"].value,
+        private_key=private_key,
         limit=settings["cache-limit"].value,
     )

@@ -26,6 +26,19 @@ _ENCRYPTED = ("ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY")
 _SCRYPT_MEMORY = 1 << 28
 
 
+def check_keys(public_key: Path | None, private_key: Path | None) -> None:
+    """UsageError for one that cannot be used, or where the library that reads it is not installed."""
+    try:
+        if public_key is not None:
+            _public_key(public_key)
+        if private_key is not None:
+            _private_key(private_key)
+    except ImportError as error:
+        raise UsageError(
+            f"{error.name} is not installed", why="signatures need it", remedy="pip install 'stoker[remotes]'"
+        ) from error
+
+
 def sign(private_key: Path, payload: bytes) -> bytes:
     """DER. UsageError for a key that cannot be used."""
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA

@@ -28,7 +28,7 @@ from stoker.store.manifest import UnusableEngineError, check_sizes, describe_fil
 from stoker.store.owner import this_process
 from stoker.store.trust import Provenance, forget, record
 from stoker.store.use import is_used, mark_used, sweep_locks, unmark
-from stoker.store.workspace import reserve, sweep, workspace_in
+from stoker.store.workspace import reserve, sweep, tighten, workspace_in
 
 _KEPT_IN_QUARANTINE = 2
 
@@ -139,6 +139,7 @@ class Store:
     def adopt(self, directory: Path, manifest: Manifest, provenance: Provenance) -> Engine:
         """Renames a whole and checked directory into place. If another process was quicker, its engine is the one."""
         target = self.engines / manifest.key
+        tighten(directory)
         record(directory, provenance, manifest.key, self.cache)
         try:
             directory.rename(target)

@@ -14,6 +14,8 @@ from stoker.store.heartbeat import Heartbeat, is_alive, touch
 from stoker.store.lease import Lease, living_leases
 from stoker.store.owner import owner_in, this_process
 
+FORBIDDEN = 0o027  # a file of the store is 0640 or stricter
+
 
 @contextmanager
 def workspace_in(tmp: Path, lease: Lease | None = None) -> Iterator[Path]:
@@ -71,6 +73,13 @@ def size_of(directory: Path) -> int:
         except OSError:
             continue
     return total
+
+
+def tighten(directory: Path) -> None:
+    """Takes from other users what they may do with what is in it, and from the group that it may write."""
+    for path in (directory, *directory.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & ~FORBIDDEN & 0o7777)
 
 
 def storage_error(error: OSError, cache: Path) -> StorageError:
