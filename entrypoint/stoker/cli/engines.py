@@ -103,8 +103,8 @@ def _described(engine: Engine) -> str:
 def _verify(asked: _Asked) -> int:
     from stoker.store.integrity import fault_of
 
-    keys = asked.options.names or [key for key, _ in asked.store.list()]
-    faults = {key: fault_of(asked.store, _known(asked.store, key), policy_of(asked.settings)) for key in keys}
+    policy, keys = policy_of(asked.settings), asked.options.names or [key for key, _ in asked.store.list()]
+    faults = {key: fault_of(asked.store, _known(asked.store, key), policy) for key in keys}
     for key, fault in faults.items():
         sys.stdout.write(f"{key}  {fault or 'whole'}\n")
     damaged = [key for key, fault in faults.items() if fault]

@@ -14,6 +14,9 @@ import pytest
 
 from stoker.errors import DamagedEngineError, UsageError
 from stoker.progress import Silent
+from stoker.store.integrity import fault_of
+from stoker.store.manifest import UnusableEngineError
+from stoker.store.obtain import Wanted, obtain, pull
 from stoker.store.policy import StorePolicy
 from stoker.store.remotes.fetch import fetch_from_remotes, push
 from stoker.store.remotes.remote import Signed
@@ -174,3 +177,109 @@ def test_exports_carry_a_signature_that_imports_can_demand(publish, ours, theirs
     taken = import_engine(store, exported, StorePolicy(signatures="enforce", public_key=ours[1]), Silent())
     assert taken.manifest == engine.manifest
     assert list(store.tmp.iterdir()) == []
+
+
+def obtained(store: Store, key: str, made, policy: StorePolicy) -> tuple[bool, str]:
+    """As a start does it; whether the engine was built anew, and what was said."""
+    notes, builds = Notes(), []
+
+    def make(workspace: Path, progress: object):
+        builds.append(workspace)
+        (workspace / "weights.bin").write_bytes(b"made here")
+        return made.manifest
+
+    obtain(store, Wanted(key, 1), policy, notes, make)
+    store.release(key)
+    return bool(builds), "\n".join(notes.lines)
+
+
+@pytest.mark.parametrize("way", ["fetched", "pulled", "imported"])
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_an_engine_that_came_unsigned_is_judged_by_the_policy_that_uses_it(way, place, publish, ours, tmp_path) -> None:
+    """It was taken while signatures were off; verifying it and the next start agree about it."""
+    engine = publish(Store(tmp_path / "a"))
+    key, store, off = engine.manifest.key, Store(tmp_path / "b"), StorePolicy((place.address(),))
+    push(engine, place.address(), StorePolicy(), Silent())
+    if way == "fetched":
+        assert not obtained(store, key, engine, off)[0]
+    elif way == "pulled":
+        pull(store, key, off, Silent())
+    else:
+        import_engine(store, export_engine(engine, tmp_path / "exported", off), off, Silent())
+    enforced = StorePolicy(signatures="enforce", public_key=ours[1], private_key=ours[0])
+    assert fault_of(store, key, StorePolicy()) == ""
+    assert "it is not signed" in fault_of(store, key, enforced)
+    found = store.find(key)
+    with pytest.raises(UnusableEngineError):
+        push(found, f"file://{tmp_path}", enforced, Silent())
+    with pytest.raises(DamagedEngineError):
+        export_engine(found, tmp_path / "again", enforced)
+    warned = obtained(store, key, engine, StorePolicy(signatures="warn", public_key=ours[1]))
+    assert not warned[0]
+    assert "warning" in warned[1]
+    assert "it is not signed" in warned[1]
+    built, said = obtained(store, key, engine, enforced)
+    assert built
+    assert "is refused (it is not signed, and signatures are enforced)" in said
+    assert fault_of(store, key, enforced) == ""
+    assert not obtained(store, key, engine, enforced)[0]
+
+
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_a_signed_engine_is_judged_again_without_its_remote(place, publish, ours, theirs, tmp_path: Path) -> None:
+    engine = publish(Store(tmp_path / "a"))
+    key, store = engine.manifest.key, Store(tmp_path / "b")
+    push(engine, place.address(), StorePolicy(private_key=ours[0]), Silent())
+    pull(store, key, StorePolicy((place.address(),)), Silent())
+    assert fault_of(store, key, StorePolicy(signatures="enforce", public_key=ours[1])) == ""
+    assert "not by the expected key" in fault_of(store, key, StorePolicy(signatures="enforce", public_key=theirs[1]))
+    manifest = store.engines / key / "engine.json"
+    manifest.write_bytes(manifest.read_bytes() + b"\n")  # the same JSON in other bytes
+    assert fault_of(store, key, StorePolicy(signatures="enforce", public_key=ours[1]))
+
+
+def test_an_engine_that_was_built_here_needs_no_signature(publish, ours, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    engine = publish(store)
+    enforced = StorePolicy(signatures="enforce", public_key=ours[1])
+    assert fault_of(store, engine.manifest.key, enforced) == ""
+    assert not obtained(store, engine.manifest.key, engine, enforced)[0]
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"place": "", "signatures": 7}', '{"signatures": []}'])
+def test_an_engine_whose_record_is_lost_is_one_from_elsewhere(text, publish, ours, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    key = publish(store).manifest.key
+    (record,) = (tmp_path / "provenance").iterdir()
+    record.unlink() if text is None else record.write_text(text)
+    assert "it is not signed" in fault_of(store, key, StorePolicy(signatures="enforce", public_key=ours[1]))
+    assert fault_of(store, key, StorePolicy()) == ""
+
+
+def test_the_record_goes_with_the_engine(publish, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.discard(publish(store).manifest.key)
+    assert [*(tmp_path / "provenance").iterdir()] == []
+
+
+@pytest.mark.parametrize("signatures", ["warn", "enforce"])
+def test_a_key_that_is_missing_is_never_taken_for_a_signature(signatures, publish, tmp_path: Path) -> None:
+    engine = publish(Store(tmp_path / "a"))
+    share = tmp_path / "share"
+    share.mkdir()
+    push(engine, f"file://{share}", StorePolicy(), Silent())
+    for key in (None, tmp_path / "nowhere.pub"):
+        with pytest.raises(UsageError):
+            fetched(tmp_path / "b", engine.manifest.key, f"file://{share}", signatures, key)
+
+
+@pytest.mark.parametrize("option", ["public-key", "private-key"])
+@pytest.mark.parametrize("content", [None, "", "no key"])
+def test_a_key_that_cannot_be_used_is_noticed_before_anything_else(option, content, tmp_path: Path, cli) -> None:
+    file = tmp_path / "key.pem"
+    if content is not None:
+        file.write_text(content)
+    for command in (("build", "org/nowhere"), ("engines", "verify"), ("serve", "org/nowhere")):
+        ran = cli.run(*command, f"--{option}", str(file))
+        assert ran.returncode == 64, ran.stderr
+        assert f"the key {file} cannot be used" in ran.stderr
