@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from stoker.errors import CacheError, HubUnreachableError, StokerError, StorageError
+from stoker.errors import CacheError, DamagedModelError, HubUnreachableError, StokerError, StorageError
 from stoker.progress import Progress
 from stoker.resolve.byte_count import ByteCount
 from stoker.resolve.hub_cache import RepositoryCache
@@ -133,12 +133,23 @@ class Download:
             for chunk in chunks:
                 if self._stop.is_set():
                     raise InterruptedDownloadError
+                if partial.size + len(chunk) > partial.file.size:
+                    partial.forget()
+                    raise _too_much(partial.file)
                 partial.append(chunk)
                 self._count.add(len(chunk))
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             raise InterruptedDownloadError
+
+
+def _too_much(file: RemoteFile) -> DamagedModelError:
+    return DamagedModelError(
+        f"{file.name} arrived damaged",
+        why=f"the hub sends more than the {file.size:,} bytes that it promised",
+        remedy="try again: it will be fetched from its start",
+    )
 
 
 def storage_error(error: OSError, root: Path) -> StokerError:

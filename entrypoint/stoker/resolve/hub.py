@@ -32,6 +32,7 @@ from stoker.resolve.facts import Config, architecture_facts
 from stoker.resolve.hub_cache import RepositoryCache, is_commit
 from stoker.resolve.hub_verify import remember_weights, verify_small_files, verify_weights
 from stoker.resolve.json_files import read_optional_json
+from stoker.resolve.links import check_links
 from stoker.resolve.model import Model
 from stoker.resolve.reference import HubRepository
 from stoker.resolve.safetensors_header import Header
@@ -177,6 +178,7 @@ class HubModels:
 
     def _planned(self, commit: str, headers: Mapping[str, Header] | None) -> Model:
         directory = self._cache.snapshot(commit)
+        check_links(directory, _file_names(directory))
         config = read_config(directory, self._check)
         if headers is None and self._is_complete(commit):
             index = read_optional_json(directory / INDEX)
@@ -186,6 +188,7 @@ class HubModels:
 
     def _measured(self, commit: str, names: Iterable[str]) -> Model:
         directory = self._cache.snapshot(commit)
+        check_links(directory, _file_names(directory))
         index = read_optional_json(directory / INDEX)
         files = weight_files(names, index)
         selected = tuple(sorted({*small_files(_file_names(directory)), *files}))

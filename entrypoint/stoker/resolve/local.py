@@ -25,6 +25,7 @@ from stoker.resolve.checkpoint import (
 )
 from stoker.resolve.digests import DIGESTS, DigestCache, directory_revision
 from stoker.resolve.json_files import read_optional_json
+from stoker.resolve.links import check_links
 from stoker.resolve.model import Model
 from stoker.resolve.nemo import refuse_foreign
 
@@ -38,6 +39,7 @@ def resolve_directory(
     directory = directory.absolute()
     try:
         found = _Found(directory, _file_names(directory), reference, served_name)
+        check_links(directory, found.names)
         if CONFIG not in found.names:
             raise _no_config(directory, found.names)
         if not weights:

@@ -20,6 +20,7 @@ from stoker.progress import Progress
 from stoker.resolve.checkpoint import TOKENIZER, check_tokenizer, has_chat_template, small_files
 from stoker.resolve.digests import DIGESTS, DigestCache, directory_revision
 from stoker.resolve.json_files import read_json
+from stoker.resolve.links import check_links
 from stoker.resolve.model import Architecture, Model, Weights
 from stoker.resolve.numbers import whole
 
@@ -64,6 +65,7 @@ def resolve_archive(archive: Path, reference: str, models: Path, progress: Progr
     """The model in a .nemo file, whose tokenizer.json, and chat template if it has one, stand beside it."""
     directory = archive.absolute().parent
     names = frozenset(path.name for path in directory.iterdir() if path.is_file())
+    check_links(directory, names.intersection(SMALL_FILES))
     check_tokenizer(directory, names, str(directory))
     config, sizes = _read(archive)
     vocabulary = _vocabulary(read_json(directory / TOKENIZER, strict=False))

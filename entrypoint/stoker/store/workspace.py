@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,10 +77,12 @@ def size_of(directory: Path) -> int:
 
 
 def tighten(directory: Path) -> None:
-    """Takes from other users what they may do with what is in it, and from the group that it may write."""
+    """Takes from other users what they may do with what is in it, and from the group that it may write. A file that is
+    the model's too, by a hard link, keeps its mode."""
     for path in (directory, *directory.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode & ~FORBIDDEN & 0o7777)
+        status = path.lstat()
+        if stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink == 1):
+            path.chmod(stat.S_IMODE(status.st_mode) & ~FORBIDDEN)
 
 
 def storage_error(error: OSError, cache: Path) -> StorageError:
