@@ -50,6 +50,8 @@ SMALL_FILES = (
     "added_tokens.json",
 )
 
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER = (ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
 _NOT_THE_MODEL = ("adapter", "consolidated")  # LoRA weights, and Mistral's own copy of the same weights
 _OTHER_FORMATS = (".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5", ".msgpack", ".npz")
 _CONVERT_TOKENIZER = (
@@ -93,12 +95,32 @@ def _is_weight_file(name: str) -> bool:
     return name.endswith(".safetensors") and "/" not in name and not name.startswith(_NOT_THE_MODEL)
 
 
-def refuse_other_formats(place: str, names: Iterable[str], remedy: str) -> NoSafetensorsError:
-    """The error for a model without safetensors, naming the files that are there instead."""
+def refuse_other_formats(
+    place: str, names: Iterable[str], remedy: str, read: Callable[[str], Mapping[str, Any]] | None = None
+) -> ModelError:
+    """The error for a model without safetensors, naming the files that are there instead. `read` gives a JSON file."""
+    names = frozenset(names)
+    if names.intersection(ADAPTER):
+        return _refuse_adapter(place, read(ADAPTER_CONFIG) if read and ADAPTER_CONFIG in names else {})
     others = sorted(name for name in names if name.endswith(_OTHER_FORMATS))
     shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
     why = f"it holds only {shown}; pickles can run code and other formats are not read" if others else ""
     return NoSafetensorsError(f"{place} has no safetensors weights", why=why, remedy=remedy)
+
+
+def _refuse_adapter(place: str, config: Mapping[str, Any]) -> ModelError:
+    """A LoRA changes another model's weights, into which it has to be merged."""
+    base, kind = str(config.get("base_model_name_or_path") or "another model"), config.get("peft_type", "LORA")
+    merge = (
+        f"from peft import AutoPeftModelForCausalLM as P; from transformers import AutoTokenizer as T; "
+        f"P.from_pretrained({place!r}).merge_and_unload().save_pretrained('merged'); "
+        f"T.from_pretrained({base!r}).save_pretrained('merged')"
+    )
+    return ModelError(
+        f"{place} is an adapter, not a model",
+        why=f"it holds {kind} changes to the weights of {base}, and not these weights",
+        remedy=f"merge it where peft and transformers are installed, and name ./merged: {merge}",
+    )
 
 
 def accept_any(_: Config) -> None:

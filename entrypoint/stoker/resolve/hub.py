@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stoker.errors import HubUnreachableError, ModelError, ModelNotFoundError
 from stoker.progress import Progress
@@ -122,7 +122,7 @@ class HubModels:
         client = HubClient(self._repository)
         listing = client.listing()
         if CONFIG not in listing.files:
-            raise self._no_config(listing)
+            raise self._no_config(client, listing)
         self._fetch(client, listing, small_files(listing.files) if weights else PLANNING_FILES)
         if weights:
             self._fetch_weights(client, listing)
@@ -137,10 +137,16 @@ class HubModels:
         if weights or known is None or not self._is_complete(known):
             self._cache.remember_commit(self._repository.revision, commit)
 
-    def _no_config(self, listing: Listing) -> ModelError:
+    def _no_config(self, client: HubClient, listing: Listing) -> ModelError:
         if not weight_files(listing.files, None):
-            return refuse_other_formats(self._repository.id, listing.files, _NO_SAFETENSORS)
+            return self._no_weights(client, listing)
         return ModelError(f"{self._repository.id} has no config.json", remedy="name a repository made for transformers")
+
+    def _no_weights(self, client: HubClient, listing: Listing) -> ModelError:
+        def read(name: str) -> Mapping[str, Any]:
+            return client.small_json(listing.files[name], listing.commit)
+
+        return refuse_other_formats(self._repository.id, listing.files, _NO_SAFETENSORS, read)
 
     def _fetch(self, client: HubClient, listing: Listing, names: Iterable[str]) -> None:
         from stoker.resolve.hub_client import CommitSource
@@ -157,7 +163,7 @@ class HubModels:
         read_config(directory, self._check)
         files = weight_files(listing.files, read_optional_json(directory / INDEX))
         if not files:
-            raise refuse_other_formats(self._repository.id, listing.files, _NO_SAFETENSORS)
+            raise self._no_weights(client, listing)
         check_missing(self._repository.id, files, listing.files)
         check_tokenizer(directory, listing.files, self._repository.id)
         if not self._is_complete(listing.commit):

@@ -152,6 +152,14 @@ class HubClient:
             text += self._read(file, commit, len(text), end)
         return parse_header(text[LENGTH_BYTES:end], file.size, file.name)
 
+    def small_json(self, file: RemoteFile, commit: str) -> dict[str, Any]:
+        """A small file's object; empty where it is none."""
+        try:
+            found = json.loads(self._read(file, commit, 0, min(file.size, _HEADER_GUESS_BYTES)))
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def _read(self, file: RemoteFile, commit: str, start: int, end: int) -> bytes:
         received = b""
         with self.open_range(file.name, commit, start, end) as (offset, chunks):

@@ -10,6 +10,7 @@ from pathlib import Path
 from stoker.errors import DamagedModelError, ModelNotFoundError, StorageError, UsageError
 from stoker.progress import Progress
 from stoker.resolve.checkpoint import (
+    ADAPTER,
     CONFIG,
     INDEX,
     Check,
@@ -24,7 +25,7 @@ from stoker.resolve.checkpoint import (
     weight_files,
 )
 from stoker.resolve.digests import DIGESTS, DigestCache, directory_revision
-from stoker.resolve.json_files import read_optional_json
+from stoker.resolve.json_files import read_json, read_optional_json
 from stoker.resolve.links import check_links
 from stoker.resolve.model import Model
 from stoker.resolve.nemo import refuse_foreign
@@ -63,6 +64,8 @@ class _Found:
         config = read_config(self.directory, check)
         index = read_optional_json(self.directory / INDEX)
         files = weight_files(self.names, index)
+        if not files and self.names.intersection(ADAPTER):
+            raise _no_safetensors(self.directory, self.names)
         headers = read_headers(self.directory, files, index) if files and self.names.issuperset(files) else None
         return describe(self.directory, config, self.reference, self.served_name, headers)
 
@@ -113,4 +116,4 @@ def _no_config(directory: Path, names: frozenset[str]) -> Exception:
 def _no_safetensors(directory: Path, names: Iterable[str]) -> Exception:
     convert = f"from transformers import AutoModelForCausalLM as M; M.from_pretrained('{directory}')"
     remedy = f"convert them where transformers and torch are installed: {convert}.save_pretrained('{directory}')"
-    return refuse_other_formats(str(directory), names, remedy)
+    return refuse_other_formats(str(directory), names, remedy, lambda name: read_json(directory / name))

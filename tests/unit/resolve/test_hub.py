@@ -371,3 +371,11 @@ def test_an_unwritable_cache_has_its_own_exit_code(
 
     monkeypatch.setattr("shutil.disk_usage", refuse)
     assert refusal(CacheError, tmp_path, progress).exit_code == 73
+
+
+def test_a_lora_of_the_hub_is_to_be_merged(hub: Any, tmp_path: Path, progress: Any) -> None:
+    adapter = json.dumps({"base_model_name_or_path": "org/base", "peft_type": "LORA"}).encode()
+    hub.add_repository(NAME, {"adapter_config.json": adapter, "adapter_model.safetensors": b"x"})
+    error = refusal(ModelError, tmp_path, progress)
+    assert "org/base" in error.why
+    assert f"from_pretrained('{NAME}').merge_and_unload()" in error.remedy

@@ -232,3 +232,23 @@ def test_local_models_do_not_import_the_hub_s_library(tmp_path: Path) -> None:
         "sys.exit(any(name in sys.modules for name in ('huggingface_hub', 'numpy', 'tokenizers', 'openvino')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize("with_config", [True, False])
+@pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_model.bin"])
+def test_a_lora_is_to_be_merged(file, with_config, weights, checkpoint: Make, write: Write, tmp_path, progress) -> None:
+    adapter = {"base_model_name_or_path": "org/base", "peft_type": "LORA"}
+    files = {"adapter_config.json": json.dumps(adapter).encode(), file: b"x", "tokenizer.json": b"{}"}
+    directory = write(files | ({"config.json": checkpoint()["config.json"]} if with_config else {}))
+    error = refusal(directory, tmp_path / "cache", progress, weights=weights)
+    assert "is an adapter, not a model" in error.what
+    assert "org/base" in error.why
+    assert f"from_pretrained('{directory}').merge_and_unload().save_pretrained('merged')" in error.remedy
+
+
+def test_an_adapter_beside_the_merged_weights_is_not_in_the_way(
+    checkpoint: Make, write: Write, tmp_path, progress
+) -> None:
+    directory = write(checkpoint() | {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"})
+    assert resolve(str(directory), tmp_path / "cache", progress).weights.measured
