@@ -65,7 +65,7 @@ def resolve_archive(archive: Path, reference: str, models: Path, progress: Progr
     """The model in a .nemo file, whose tokenizer.json, and chat template if it has one, stand beside it."""
     directory = archive.absolute().parent
     names = frozenset(path.name for path in directory.iterdir() if path.is_file())
-    check_links(directory, names.intersection(SMALL_FILES))
+    check_links(directory, small_files(names))
     check_tokenizer(directory, names, str(directory))
     config, sizes = _read(archive)
     vocabulary = _vocabulary(read_json(directory / TOKENIZER, strict=False))

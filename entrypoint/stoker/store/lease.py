@@ -44,8 +44,11 @@ class Lease:
     def write(self) -> None:
         """Whole or not at all, so that nobody reads half of it; the new file's time is the heartbeat."""
         temporary = self.path.with_name(f".{self.path.name}.{this_process()}")
-        temporary.write_text(json.dumps(self._document()))
-        temporary.replace(self.path)
+        try:
+            temporary.write_text(json.dumps(self._document()))
+            temporary.replace(self.path)
+        finally:
+            temporary.unlink(missing_ok=True)  # on a full disk, half of it is there
 
     def beat(self) -> None:
         """On a full disk only the time is told."""

@@ -32,7 +32,7 @@ def another(supervisor: Supervisor) -> TritonClient:
     """As another API process would have it."""
     server = supervisor._server
     client = TritonClient()
-    client.attach(server.address, server.metrics_port, server.identity)
+    client.attach(server.address, server.metrics_socket)
     return client
 
 
