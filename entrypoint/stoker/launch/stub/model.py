@@ -7,14 +7,15 @@ import logging
 import os
 import select
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from stoker.launch.generation import RequestRefusedError
 from stoker.launch.settings import STUB_PID_FILE, EngineSettings
 from stoker.launch.stub.gauges import Gauges, Pulse
-from stoker.launch.stub.loop import EngineLoop
-from stoker.launch.stub.runtime import opened
+from stoker.launch.stub.loop import EngineLoop, Load
+from stoker.launch.stub.runtime import Driver, named, opened
 from stoker.launch.stub.wire import FINAL, Sender, address_of, error_response, is_stop, read_generation
 
 
@@ -25,9 +26,7 @@ class TritonPythonModel:
         settings = EngineSettings.read(_settings_file(args))
         run_directory = Path(settings.run_directory)
         (run_directory / STUB_PID_FILE).write_text(str(os.getpid()))
-        self._loop = EngineLoop(
-            lambda: opened(settings), settings.max_batch_size, Gauges(settings).observe, Pulse(run_directory).beat
-        )
+        self._loop = _driver(settings, Gauges(settings).observe, Pulse(run_directory).beat)
         self._loop.start()
 
     def execute(self, requests: list[Any]) -> None:
@@ -63,6 +62,14 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         self._loop.stop()
+
+
+def _driver(settings: EngineSettings, observe: Callable[[Load], None], beat: Callable[[], None]) -> Driver:
+    runtime = named(settings.runtime)
+    if getattr(runtime, "drives", False):
+        driver: Driver = runtime(settings, observe, beat)
+        return driver
+    return EngineLoop(lambda: opened(settings), settings.max_batch_size, observe, beat)
 
 
 def _settings_file(args: dict[str, str]) -> Path:

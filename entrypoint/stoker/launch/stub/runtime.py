@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -53,6 +53,26 @@ class Runtime(Protocol):
     def close(self) -> None: ...
 
 
+class Driver(Protocol):
+    """What the Triton model hands its requests to: the engine loop, which steps a Runtime, or a class of an engine that
+    steps by itself. Such a class is what the settings name as the runtime, with `drives` set to true, and is called
+    with what EngineLoop's caller would give it: the settings, `observe` and `beat`."""
+
+    def start(self) -> None: ...
+
+    def submit(self, generation: Generation, sender: Any) -> None: ...
+
+    def open_channel(self, channel: int, sender: Any) -> None: ...
+
+    def submit_to(self, channel: int, handle: int, generation: Generation) -> None: ...
+
+    def refuse_in(self, channel: int, handle: int, message: str) -> None: ...
+
+    def stop_request(self, name: str | tuple[int, int]) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class Guarded:
     """A runtime that is given no id which the model has no embedding for: kernels look it up unchecked, and would read
     beside the table. A `vocabulary_size` of 0 is not known; ids below 0 are refused all the same."""
@@ -89,11 +109,12 @@ class Guarded:
 
 def opened(settings: EngineSettings) -> Runtime:
     """The runtime that the settings name, guarded."""
-    return Guarded(named(settings.runtime)(settings), settings.vocabulary_size)
+    runtime: Runtime = named(settings.runtime)(settings)
+    return Guarded(runtime, settings.vocabulary_size)
 
 
-def named(runtime: str) -> Callable[[EngineSettings], Runtime]:
+def named(runtime: str) -> Callable[..., Any]:
     """The callable that "module:attribute" names."""
     module, _, attribute = runtime.partition(":")
-    opener: Callable[[EngineSettings], Runtime] = getattr(importlib.import_module(module), attribute)
+    opener: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     return opener

@@ -1,0 +1,182 @@
+"""Starting the host: a folder that looks the same wherever it is, an environment of its own, and a connection to it.
+
+vLLM's compiled artifacts are found by a hash over its settings, and paths are among these. So the host works in a
+folder of its own and is given relative paths alone: `model` is a link to the checkpoint, `cache` a copy of what the
+build left, since vLLM writes to its caches while an engine in the store never changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import stoker
+from stoker.errors import EngineError, EngineMemoryError
+from stoker.kinds.vllm.runtime import guard, link
+from stoker.kinds.vllm.runtime.link import Link
+from stoker.launch.death import NO_ROOM
+from stoker.launch.settings import EngineSettings
+
+PYTHON = "STOKER_VLLM_PYTHON"
+LIBRARY_PATH = "STOKER_VLLM_LIBRARY_PATH"  # LD_LIBRARY_PATH as it was before Triton's own was set
+CHECKPOINT = "checkpoint"  # in the engine's directory
+SETTINGS, CACHE = "vllm.json", "cache"  # there, and in the host's folder
+MODEL, SOCKET = "model", "engine.sock"  # in the host's folder
+_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "GLIBC_TUNABLES", "LD_LIBRARY_PATH")
+_CONNECT_EVERY = 0.05
+
+
+@dataclass(frozen=True)
+class Launch:
+    """vLLM's EngineArgs by name, without the model, and variables of its environment; written to SETTINGS."""
+
+    engine: Mapping[str, Any]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def read(path: Path) -> Launch:
+        return Launch(**json.loads(path.read_text()))
+
+    def within(self, settings: EngineSettings) -> Launch:
+        """With the limits of this start, which may be less than what was planned."""
+        limits = {"max_num_seqs": settings.max_batch_size}
+        planned, blocks = self.engine.get("num_gpu_blocks_override"), settings.kv_blocks
+        if planned and blocks < planned:
+            limits["num_gpu_blocks_override"] = blocks
+        return replace(self, engine={**self.engine, **limits})
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps({"engine": dict(self.engine), "environment": dict(self.environment)}, indent=1))
+
+
+def interpreter() -> str:
+    """That of the environment which has vLLM: STOKER_VLLM_PYTHON, or this one. EngineError if there is none."""
+    named = os.environ.get(PYTHON)
+    if named and shutil.which(named):
+        return named
+    if importlib.util.find_spec("vllm") is not None:
+        return sys.executable
+    why = f"{PYTHON} is {named}, which cannot be run" if named else f"{PYTHON} is not set"
+    raise EngineError("there is no Python with vLLM", why=why, remedy=f"install vllm and set {PYTHON} to its Python")
+
+
+def prepare(folder: Path, checkpoint: Path, cache: Path | None, launch: Launch) -> None:
+    """Fills an empty folder for one host. `cache`: what an earlier one left in its folder's CACHE."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / MODEL).symlink_to(checkpoint.absolute())
+    if cache is not None and cache.exists():
+        shutil.copytree(cache, folder / CACHE)
+    link_source(folder / "python")
+    content = {
+        "socket": SOCKET,
+        "engine": {**launch.engine, "model": MODEL},
+        "environment": {**cache_environment(folder), **launch.environment},
+    }
+    (folder / SETTINGS).write_text(json.dumps(content, indent=1))
+
+
+def link_source(path: Path) -> None:
+    """A folder for PYTHONPATH with what the host needs of Stoker, and nothing else of this interpreter's packages."""
+    own = Path(stoker.__file__).parent
+    for name in ("kinds/vllm/runtime", "launch/frames.py"):
+        place = path / "stoker" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(own / name)
+
+
+def cache_environment(folder: Path) -> dict[str, str]:
+    """What is part of vLLM's hash is relative; what others may look up from another folder is not."""
+    absolute = folder.absolute() / CACHE
+    return {
+        "VLLM_CACHE_ROOT": f"{CACHE}/vllm",
+        "VLLM_CONFIG_ROOT": f"{CACHE}/config",
+        "VLLM_ASSETS_CACHE": f"{CACHE}/assets",
+        "VLLM_XLA_CACHE_PATH": f"{CACHE}/xla",
+        "TRITON_CACHE_DIR": str(absolute / "triton"),
+        "FLASHINFER_WORKSPACE_BASE": str(absolute / "flashinfer"),
+    }
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """This process's, without what belongs to Triton's stub."""
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    if libraries := os.environ.get(LIBRARY_PATH):
+        kept["LD_LIBRARY_PATH"] = libraries
+    return {**kept, "PYTHONPATH": str(folder.absolute() / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class HostProcess:
+    """A running host with all that is below it; it ends with this object's process, or by `stop`."""
+
+    def __init__(self, folder: Path, python: str) -> None:
+        """`folder` as `prepare` left it."""
+        self._folder = folder
+        self._guard = subprocess.Popen(
+            [python, "-m", guard.__name__, SETTINGS],
+            stdin=subprocess.PIPE,
+            cwd=folder,
+            env=environment(folder),
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._guard.pid
+
+    def connect(self) -> tuple[Link, dict[str, Any]]:
+        """Waits until the engine is loaded. EngineError if it cannot be; its code says whether for lack of memory."""
+        connection = Link(self._connected())
+        message = connection.receive()
+        if message is not None and message[0] == link.READY:
+            return connection, message[1]
+        connection.close()
+        code, text = message[1:3] if message is not None else (link.BROKEN, f"it ended with {self.wait()}")
+        raise load_error(code, text)
+
+    def _connected(self) -> socket.socket:
+        while True:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connect(connection, self._folder / SOCKET)
+            except OSError:
+                connection.close()
+            else:
+                return connection
+            if (code := self._guard.poll()) is not None:
+                raise load_error(link.BROKEN, f"it ended with code {code}")
+            time.sleep(_CONNECT_EVERY)
+
+    def wait(self) -> int:
+        return self._guard.wait()
+
+    def stop(self) -> int:
+        """Returns when nothing is left of it: its exit code."""
+        with contextlib.suppress(OSError):
+            assert self._guard.stdin is not None
+            self._guard.stdin.close()
+        return self._guard.wait()
+
+
+def connect(connection: socket.socket, path: Path) -> None:
+    """A Unix socket's address has 107 bytes at most, whatever its folder is called."""
+    folder = os.open(path.parent, os.O_PATH)
+    try:
+        connection.connect(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+
+
+def load_error(code: str, text: str) -> EngineError:
+    if code == link.OUT_OF_MEMORY:
+        return EngineMemoryError(NO_ROOM, why=text, remedy="choose a smaller --max-seq-len or --max-batch-size")
+    return EngineError("vLLM cannot load the engine", why=text)
