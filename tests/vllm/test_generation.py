@@ -74,7 +74,7 @@ def test_min_tokens_keep_the_end_away(loop, served, harness):
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("json_schema", json.dumps({"type": "object", "properties": {"a": {"enum": ["x"]}}, "required": ["a"]})),
+        ("json_schema", json.dumps({"enum": ["x"]})),
         ("regex", "[ab]{3}"),
         ("choice", json.dumps(["yes", "no"])),
         (EBNF_GRAMMAR, 'root ::= "yes" | "no"'),
@@ -84,7 +84,7 @@ def test_a_guide_is_kept_to(loop, served, harness, kind, text):
     generation = Generation("g", PROMPT, 200, end_ids=(2, 6), guide=Guide(kind, text))
     written = decoded(loop.run(harness.tokens(served.client, generation)))
     assert {
-        "json_schema": lambda: json.loads(written) == {"a": "x"},
+        "json_schema": lambda: json.loads(written) == "x",
         "regex": lambda: len(written) == 3 and set(written) <= set("ab"),
     }.get(kind, lambda: written in ("yes", "no"))()
 
