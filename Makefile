@@ -73,7 +73,6 @@ test-vllm: setup-vllm
 docs: setup-test
 	.venv/bin/python -m stoker.settings.docs
 	.venv/bin/python tools/write_docs.py
-	.venv/bin/python -m stoker.serve.operate.support > docs/support.md
 	.venv/bin/python tools/write_manifests.py
 
 .PHONY: image image-test image-test-nvidia lock

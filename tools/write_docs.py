@@ -1,4 +1,4 @@
-"""Rewrites the generated parts of the documents: `python tools/write_docs.py [--check]`."""
+"""Writes the generated documents and the generated parts of others: `python tools/write_docs.py [--check]`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import metrics_page
+
 from stoker import errors
+from stoker.attributes import attribute
 from stoker.errors import StokerError
+from stoker.kinds import OWN
+from stoker.kinds.kind import EngineKind
 from stoker.kinds.tensorrt_llm.plan.support import support_tables
+from stoker.serve.operate.support import Column, document
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- begin: written by `python tools/write_docs.py` -->\n"
@@ -27,13 +33,26 @@ def replaced(text: str, content: str) -> str:
     return f"{before}{BEGIN}{content}{END}{rest.split(END, 1)[1]}"
 
 
+def columns() -> list[Column]:
+    """Stoker's own kinds, whatever else is installed."""
+    own: list[EngineKind] = [attribute(path) for path in OWN]
+    return [Column(kind.name, kind.launch.capabilities("text").lacks, kind.evidence) for kind in own]
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """Names and contents of the documents that are written, in part or whole."""
+    for name, content in (("errors.md", "".join(error_rows())), ("nvidia.md", support_tables())):
+        yield name, replaced((ROOT / "docs" / name).read_text(), content)
+    yield "support.md", document(columns())
+    yield "metrics.md", metrics_page.document()
+
+
 def main() -> int:
     check = "--check" in sys.argv
     changed = False
-    for name, content in (("errors.md", "".join(error_rows())), ("nvidia.md", support_tables())):
+    for name, new in pages():
         path = ROOT / "docs" / name
         text = path.read_text()
-        new = replaced(text, content)
         changed = changed or new != text
         if not check:
             path.write_text(new)

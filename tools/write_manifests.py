@@ -13,6 +13,7 @@ from stoker.deploy.deployment import make_deployment
 from stoker.deploy.kubernetes import kubernetes_documents
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
+from stoker.kinds import kind_named
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.choose import choose_plan
@@ -89,8 +90,8 @@ def deployment(model: Model, machine: str) -> Deployment:
     described = load_description(machine)
     described = replace(described, cpu=replace(described.cpu, architecture=""))
     plan = choose_plan(described, model, load_catalogue(), load_nvidia(), Overrides())
-    sizing = size(plan, load_catalogue(), load_nvidia(), DRAIN)
-    return replace(make_deployment(plan, sizing, port=8000), name=NAME)
+    part = kind_named(plan.chosen.engine).deploy
+    return replace(make_deployment(plan, part, size(plan, part, DRAIN), port=8000), name=NAME)
 
 
 def server_patch(server: Deployment) -> Document:

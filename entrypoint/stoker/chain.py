@@ -9,25 +9,25 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from stoker.build.jobs import Site
-from stoker.build.kinds import buildable_kinds, check_known, check_pooled, compiler_versions
-from stoker.build.space import check_space, weights_bytes
+from stoker.build.kind import weights_bytes
+from stoker.build.space import check_space
 from stoker.build.worker import BuildCancelledError, run_build
 from stoker.errors import BuildError, OutOfMemoryError, StokerError, StoppedError
+from stoker.kinds import available_kinds, kind_named, kinds
+from stoker.kinds.known import check_known, check_pooled
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.kinds.tensorrt_llm.plan.host import ranks_at_once
 from stoker.kinds.torch.plan.catalogue import load_torch
 from stoker.kinds.torch.plan.last_choice import plan_kind
 from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
 from stoker.plan.overrides import overrides_of
 from stoker.plan.types import Overrides, Plan, Reason
-from stoker.probe.machine import AMD, Machine
+from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
-from stoker.probe.pytorch import pytorch_vendor
 from stoker.progress import Progress
 from stoker.resolve.document import model_as_json
 from stoker.resolve.model import Model
@@ -67,20 +67,22 @@ def make_plan_for(
     model = resolve_model(settings, progress, weights=weights)
     progress.phase("planning")
     if finished := finished_engine(model.directory):
-        overrides = engine_overrides(finished, overrides_of(settings))
+        portable = kind_named(finished.manifest.kind).build.portable
+        overrides = engine_overrides(finished, overrides_of(settings), portable)
         return _planned(here, model, overrides, frozenset({finished.manifest.kind}))
     without = given_up or {}
-    plan = _planned(here, model, overrides_of(settings), buildable_kinds() if buildable else None, without)
+    plan = _planned(here, model, overrides_of(settings), available_kinds() if buildable else None, without)
     return replace(plan, reasons=(*(Reason("given_up", why) for why in without.values()), *plan.reasons))
 
 
 def _drivable(machine: Machine) -> Machine:
-    """Without AMD's GPUs where no PyTorch made for them is installed, with a note: nothing else serves from them."""
-    theirs = [gpu for gpu in machine.gpus if gpu.vendor == AMD]
-    if not theirs or pytorch_vendor() == AMD:
+    """Without GPUs of vendors whose no installed kind drives, with a note."""
+    driven = {vendor for kind in kinds().values() for vendor in kind.gpu_vendors()}
+    idle = [gpu for gpu in machine.gpus if gpu.vendor not in driven]
+    if not idle:
         return machine
-    note = f"{theirs[0].name} is left out: no PyTorch made for ROCm is installed"
-    return replace(machine, gpus=tuple(gpu for gpu in machine.gpus if gpu not in theirs), notes=(*machine.notes, note))
+    note = f"{idle[0].name} is not used: no engine kind for {idle[0].vendor} GPUs is installed"
+    return replace(machine, gpus=tuple(gpu for gpu in machine.gpus if gpu not in idle), notes=(*machine.notes, note))
 
 
 def following_plan(plan: Plan, settings: Settings, given_up: Iterable[str]) -> Plan | None:
@@ -88,7 +90,7 @@ def following_plan(plan: Plan, settings: Settings, given_up: Iterable[str]) -> P
     if finished_engine(plan.model.directory):
         return None
     try:
-        second = _planned(plan.machine, plan.model, overrides_of(settings), buildable_kinds(), given_up)
+        second = _planned(plan.machine, plan.model, overrides_of(settings), available_kinds(), given_up)
     except StokerError:
         return None
     return second if bool(second.chosen.devices) == bool(plan.chosen.devices) else None
@@ -139,7 +141,7 @@ def obtain_planned(
 
 def _next_plan(plan: Plan, settings: Settings, error: BuildError) -> Plan:
     override = Sourced(plan.next_profile, Origin.DEFAULT, "the failed build's plan")
-    second = _planned(plan.machine, plan.model, replace(overrides_of(settings), profile=override), buildable_kinds())
+    second = _planned(plan.machine, plan.model, replace(overrides_of(settings), profile=override), available_kinds())
     why = f"{plan.chosen.profile} failed to build, so {plan.next_profile} is built instead: {error}"
     return replace(second, reasons=(Reason("next_profile", why), *second.reasons))
 
@@ -156,11 +158,12 @@ def obtain_engine(
 
     Raises BuildError, StorageError, CacheError, StoppedError.
     """
-    versions = compiler_versions(plan.chosen.engine)
-    inputs = key_inputs(plan, versions, calibration)
+    part = kind_named(plan.chosen.engine).build
+    versions = part.versions()
+    inputs = key_inputs(plan, part.key.choices(plan), versions, calibration)
     key = engine_key(_stem(plan.model), plan.chosen, inputs)
     if finished := finished_engine(plan.model.directory):
-        return admit(finished, plan, inputs, policy or StorePolicy(), progress)
+        return admit(finished, plan, inputs, policy or StorePolicy(), progress, portable=part.portable)
     manifest = Manifest(
         SCHEMA,
         key,
@@ -175,13 +178,14 @@ def obtain_engine(
     stop = cancel or threading.Event()
 
     def make(workspace: Path, shared: Progress) -> Manifest:
-        check_space(plan, workspace)
+        check_space(part, plan, workspace)
         began = time.monotonic()
-        record = run_build(plan.model, plan.chosen, workspace, shared, calibration, stop, build_site(plan, cache, key))
+        site = Site(plan.device_uuids, part.parallel_ranks(plan), str(cache / "logs" / key))
+        record = run_build(part, plan.model, plan.chosen, workspace, shared, calibration, stop, site)
         if stop.is_set():
             raise StoppedError("stopped while building", remedy="nothing half-built was kept")
         Timings(cache).record([timing(plan, "building", time.monotonic() - began)])
-        return replace(manifest, build={**record, "kv_blocks": plan.memory.kv.blocks})
+        return replace(manifest, build={**record, "kv": asdict(plan.memory.kv)})
 
     wanted = Wanted(key, weights_bytes(plan) + _COMPANION_BYTES)
     return obtain(Store(cache), wanted, policy or StorePolicy(), progress, make, stop)
@@ -191,16 +195,6 @@ def timing(plan: Plan, phase: str, seconds: float = 0.0) -> Timing:
     """What a phase of this plan's engine took, or is to be compared by."""
     chosen = plan.chosen
     return Timing(phase, chosen.engine, chosen.precision, weights_bytes(plan), seconds)
-
-
-def build_site(plan: Plan, cache: Path, key: str) -> Site:
-    """What of the machine the build may use."""
-    logs = str(cache / "logs" / key)
-    kind = load_nvidia().kinds.get(plan.chosen.engine)
-    if kind is None:
-        return Site(plan.device_uuids, logs=logs)
-    ranks = plan.chosen.tensor_parallel * plan.chosen.pipeline_parallel
-    return Site(plan.device_uuids, ranks_at_once(kind, plan.machine, plan.model, ranks), logs)
 
 
 def _stem(model: Model) -> str:

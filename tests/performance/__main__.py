@@ -119,7 +119,7 @@ def _streams(count: int) -> str:
 def engine_settings(model: Path, cache: Path, precision: str) -> Path:
     """What the server would tell Triton's model, in a file for `direct.py`."""
     from stoker.chain import make_plan_for, obtain_engine
-    from stoker.launch.settings import settings_for
+    from stoker.kinds import kind_named
     from stoker.progress import Silent
     from stoker.settings.layers import load_settings
 
@@ -128,8 +128,8 @@ def engine_settings(model: Path, cache: Path, precision: str) -> Path:
     engine = obtain_engine(plan, cache, Silent())
     directory = WORK / f"direct-{precision}"
     directory.mkdir(parents=True, exist_ok=True)
-    settings = settings_for(engine, plan.chosen, plan.memory.kv.blocks)
-    return replace(settings, run_directory=str(directory)).write(directory)
+    child = kind_named(plan.chosen.engine).launch.open_child(engine, plan.chosen, plan.memory.kv)
+    return replace(child.settings, run_directory=str(directory)).write(directory)
 
 
 def rows() -> Iterator[Row]:

@@ -20,6 +20,7 @@ from pathlib import Path
 import uvloop
 
 import stoker.resolve
+from stoker.launch.capabilities import Capabilities
 from stoker.launch.generation import Delta, EngineState, Generation
 from stoker.serve.http.app import Service, create_app
 from stoker.serve.http.server import bind, serve
@@ -44,7 +45,7 @@ class FastEngine:
 def run_server(listening: socket.socket) -> None:
     manifest = Manifest(1, "scripted", "scripted", "demo", "", {"max_seq_len": 100_000}, {}, {})
     service = Service()
-    service.lifecycle.attach(FastEngine(), load_frontend(Engine(DEMO, manifest)))
+    service.lifecycle.attach(FastEngine(), load_frontend(Engine(DEMO, manifest), Capabilities(frozenset(), False)))
     uvloop.run(serve(create_app(service), listening))
 
 

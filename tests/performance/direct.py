@@ -39,7 +39,7 @@ def generate(runtime: PagedRuntime, prompts: list[list[int]], new_tokens: int) -
 
 def warm_up(runtime: PagedRuntime, settings: EngineSettings) -> None:
     """What the server does before it calls itself ready."""
-    rounds = warm_up_rounds(settings.max_num_tokens, settings.max_seq_len, settings.max_batch_size)
+    rounds = warm_up_rounds(settings.chosen.max_num_tokens, settings.chosen.max_seq_len, settings.chosen.max_batch_size)
     for number, lengths in enumerate(rounds):
         prompts = [
             [2 + (50 * number + 7 * each + place) % 1900 for place in range(n)] for each, n in enumerate(lengths)

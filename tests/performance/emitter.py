@@ -53,10 +53,12 @@ async def no_channels(_link: object) -> bool:
 
 
 async def serve() -> None:
+    from stoker.kinds.openvino.runtime.engine import python_engine
     from stoker.launch import client
-    from stoker.launch.python_engine import PythonEngine
+    from stoker.launch.capabilities import Capabilities
     from stoker.launch.settings import EngineSettings
     from stoker.launch.supervisor import Supervisor
+    from stoker.plan.types import Chosen, KvPool
     from stoker.resolve.local import DEMO_DIRECTORY
     from stoker.serve.http.app import Service, create_app
     from stoker.serve.http.server import HttpServer, bind
@@ -64,13 +66,16 @@ async def serve() -> None:
     from stoker.store.engine import Engine, Manifest
 
     with tempfile.TemporaryDirectory() as folder:
-        settings = EngineSettings(folder, 256, 256, 2048, 4096, 2, "u8", "f32", runtime="emitter_model:open_emitter")
-        supervisor, service = Supervisor(PythonEngine(settings)), Service()
+        chosen = Chosen("p", "emitter", "text", "f32", "u8", "f32", 1, 1, (), 256, 256, 2048, 2)
+        settings = EngineSettings("emitter_model:open_emitter", folder, chosen, KvPool(4096, 32, 1))
+        supervisor, service = Supervisor(python_engine(settings)), Service()
         if os.environ.get("EMITTER_ALONE"):
             client._takes_channels = no_channels
         await supervisor.start()
         manifest = Manifest(1, "emitter", "emitter", "demo", "", {"max_seq_len": 2048}, {}, {})
-        service.lifecycle.attach(supervisor.client, load_frontend(Engine(DEMO_DIRECTORY, manifest)))
+        service.lifecycle.attach(
+            supervisor.client, load_frontend(Engine(DEMO_DIRECTORY, manifest), Capabilities(frozenset(), False))
+        )
         server = HttpServer(create_app(service), bind("127.0.0.1", 0))
         running = asyncio.ensure_future(server.serve())
         print(json.dumps({"url": f"http://127.0.0.1:{server.port}", "grpc": supervisor.address}), flush=True)

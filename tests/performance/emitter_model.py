@@ -2,7 +2,7 @@
 
 As fast as Triton takes them, or in steps of EMITTER_STEP_MS.
 
-Measures what everything around an engine costs. Chosen with `EngineSettings(runtime="emitter_model:open_emitter")`
+Measures what everything around an engine costs. Chosen with the runtime `emitter_model:open_emitter`
 when this folder is on sys.path.
 """
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 from golden_weights import write_model
+from tests.engine_settings import engine_settings
 
+from stoker.kinds.torch.runtime.engine import RUNTIME
 from stoker.launch.generation import Generation
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Runtime
@@ -37,18 +39,7 @@ def golden(name: str, directory: Path) -> tuple[list[list[int]], list[list[int]]
 
 
 def settings(directory: Path, **changes: Any) -> EngineSettings:
-    values: dict[str, Any] = {
-        "engine_directory": str(directory),
-        "max_batch_size": 8,
-        "max_num_tokens": 64,
-        "max_seq_len": 512,
-        "kv_blocks": 64,
-        "threads": 2,
-        "kv_precision": "f32",
-        "activation_precision": "f32",
-        "precision": "f32",
-    }
-    return EngineSettings(**{**values, **changes})
+    return engine_settings(RUNTIME, directory, **{"threads": 2, **changes})
 
 
 def run(runtime: Runtime, generations: Sequence[Generation]) -> tuple[list[list[int]], list[list[float]]]:

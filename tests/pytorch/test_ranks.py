@@ -19,7 +19,6 @@ from test_serving import post, stream
 from stoker.direct.messages import add_message
 from stoker.direct.process import EngineProcess
 from stoker.errors import EngineError
-from stoker.kinds.torch.runtime.engine import RUNTIME
 from stoker.launch.generation import Generation
 from stoker.launch.settings import EngineSettings
 from stoker.resolve.local import DEMO_DIRECTORY
@@ -28,7 +27,7 @@ TWO_RANKS = ("--profile", "torch-f32-throughput", "--tensor-parallel", "2")
 
 
 def settings_of(directory: Path, longest: int = 512) -> EngineSettings:
-    return dataclasses.replace(engines.settings(directory, max_seq_len=longest), ranks=2, runtime=RUNTIME)
+    return engines.settings(directory, max_seq_len=longest, tensor_parallel=2)
 
 
 @contextlib.contextmanager

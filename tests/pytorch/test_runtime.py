@@ -123,7 +123,7 @@ def test_more_than_the_cache_holds_is_computed_again(llama: Path) -> None:
     """Six sequences of 120 tokens in a cache of 256: some are put off, and all get their own tokens."""
     settings = engines.settings(llama, kv_blocks=8, max_seq_len=200, max_batch_size=6)
     runtime = open_runtime(settings)
-    roomy = open_runtime(dataclasses.replace(settings, kv_blocks=64))
+    roomy = open_runtime(dataclasses.replace(settings, kv=dataclasses.replace(settings.kv, blocks=64)))
     wishes = [Generation(str(start), tuple(range(start, start + 40)), 80) for start in range(10, 70, 10)]
     try:
         assert engines.run(runtime, wishes)[0] == engines.run(roomy, wishes)[0]

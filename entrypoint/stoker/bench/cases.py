@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from stoker.bench.types import Case, NotRun, Workload
-from stoker.build.kinds import KINDS
 from stoker.chain import make_plan_for
 from stoker.errors import DoesNotFitError, StokerError, UsageError
+from stoker.kinds import text_kinds
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.torch.plan.catalogue import KIND as TORCH
 from stoker.kinds.torch.plan.catalogue import load_torch
@@ -20,8 +20,6 @@ from stoker.plan.types import TEXT, Plan
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
 from stoker.settings.spec import PRECISIONS
-
-_KINDS = tuple(KINDS)
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,16 @@ class Offer:
 
 
 def parse_kinds(kinds: str | None, precisions: str | None) -> tuple[Asked, ...]:
-    """`openvino,torch` or `openvino:int4,torch`: a kind with no precision of its own is taken with each of
+    """`KIND,KIND` or `KIND:int4,KIND`: a kind with no precision of its own is taken with each of
     `precisions`.
 
     Without `kinds` all. Raises UsageError for names that nothing here knows.
     """
     common = _listed(precisions) or ("",)
-    asked = [entry for text in _listed(kinds) or _KINDS for entry in _asked(text, common)]
+    known = tuple(kind.name for kind in text_kinds())  # what is measured is text
+    asked = [entry for text in _listed(kinds) or known for entry in _asked(text, common)]
     for entry in asked:
-        _check(entry.kind, "engine kind", _KINDS)
+        _check(entry.kind, "engine kind", known)
         _check(entry.precision, "precision", ("", *PRECISIONS))
     return tuple(dict.fromkeys(asked))
 

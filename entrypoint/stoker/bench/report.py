@@ -10,6 +10,7 @@ from stoker.bench.statistics import baseline_of, ratios
 from stoker.bench.types import Case, Measured, NotRun, Report, Workload
 from stoker.chain import resolve_model
 from stoker.errors import DoesNotFitError
+from stoker.kinds import kinds
 from stoker.origin import Origin
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
@@ -31,7 +32,7 @@ def make_report(
     target = _target(settings, progress, reuse=reuse)
     outcomes = [measure(case, target, workload, progress.note) for case in cases]
     measured = tuple(each for each in outcomes if isinstance(each, Measured))
-    baseline = baseline_of(measured)
+    baseline = baseline_of(measured, {name for name, kind in kinds().items() if kind.baseline})
     return Report(
         stoker=__version__,
         model=target.served_name,
@@ -39,7 +40,7 @@ def make_report(
         workload=workload,
         measured=measured,
         baseline=baseline.name if baseline else "",
-        ratios=ratios(measured),
+        ratios=ratios(measured, baseline),
         not_run=(*refused, *(each for each in outcomes if isinstance(each, NotRun))),
     )
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from stoker.bench.types import Load, Measured, Ratio, Spread
-
-BASELINE = "torch"
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,13 @@ def summarise(streams: int, shared_prefix: int, rounds: Sequence[Round]) -> Load
     )
 
 
-def baseline_of(measured: Sequence[Measured]) -> Measured | None:
-    """The first case of the kind that the others are held against."""
-    return next((each for each in measured if each.kind == BASELINE), None)
+def baseline_of(measured: Sequence[Measured], kinds: Set[str]) -> Measured | None:
+    """The first case of one of the kinds that the others are held against."""
+    return next((each for each in measured if each.kind in kinds), None)
 
 
-def ratios(measured: Sequence[Measured]) -> tuple[Ratio, ...]:
+def ratios(measured: Sequence[Measured], baseline: Measured | None) -> tuple[Ratio, ...]:
     """Of every other case, load by load, to the baseline's same load; none without a baseline."""
-    baseline = baseline_of(measured)
     if baseline is None:
         return ()
     base = {(load.streams, load.shared_prefix): load for load in baseline.loads}

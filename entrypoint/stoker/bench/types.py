@@ -134,7 +134,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Report:
-    """`baseline` names the case that `ratios` are over; empty, and no ratios, when kind `torch` was not measured."""
+    """`baseline` names the case that `ratios` are over; empty, with no ratios, where no baseline was measured."""
 
     stoker: str
     model: str

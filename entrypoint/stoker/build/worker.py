@@ -18,7 +18,7 @@ from typing import Any
 
 from stoker import errors
 from stoker.build.jobs import Job, Site, as_json
-from stoker.build.kinds import worker_module
+from stoker.build.kind import BuildPart
 from stoker.child_environment import child_environment
 from stoker.errors import BuildError, StokerError
 from stoker.plan.types import Chosen
@@ -37,6 +37,7 @@ class BuildCancelledError(BuildError):
 
 
 def run_build(
+    part: BuildPart,
     model: Model,
     chosen: Chosen,
     directory: Path,
@@ -45,14 +46,15 @@ def run_build(
     cancel: threading.Event | None = None,
     site: Site | None = None,
 ) -> dict[str, Any]:
-    """Builds into `directory` in a worker process and returns its record.
+    """Builds into `directory` in a worker process of the kind and returns its record.
 
-    Raises the worker's own StokerError, BuildError for a worker that died, and BuildCancelledError once `cancel` is
-    set; the worker's whole session is gone by then.
+    Raises the worker's own StokerError, BuildError for a worker that died or a tool that is missing, and
+    BuildCancelledError once `cancel` is set; the worker's whole session is gone by then.
     """
     text = str(calibration.resolve()) if calibration else ""
     job = Job(model, chosen, str(directory), text, site or Site())
-    with _worker(worker_module(chosen.engine)) as process:
+    part.package_folders()
+    with _worker(part.worker) as process:
         _send(process, job)
         final, stderr = _listen(process, progress, cancel or threading.Event())
         code = process.wait()

@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def bench_parser() -> Parser:
     parser = command_parser("bench", "Serve MODEL with each engine kind in turn on this machine, and measure it.")
-    text = "engine kinds, each perhaps with a precision: openvino:int4,torch (default: all)"
+    text = "engine kinds, each perhaps with a precision: KIND,KIND:int4 (default: all that generate text)"
     parser.add_argument("--kinds", metavar="KIND,...", help=text)
     parser.add_argument("--precisions", metavar="P,...", help="precisions of each kind (default: as planned)")
     parser.add_argument("--streams", metavar="N,...", default="1,16", help="clients at once (default: 1,16)")

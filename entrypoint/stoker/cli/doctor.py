@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from stoker.cli.arguments import command_parser, parse
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.probe.doctor import Wanted, render_checks, run_checks
+from stoker.kinds import kinds, registry
+from stoker.probe.checks.check import Check
+from stoker.probe.doctor import render_checks, run_checks
+from stoker.probe.machine import Machine
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -17,8 +19,21 @@ def run(arguments: Sequence[str]) -> int:
     parser = command_parser("doctor", "Check this machine: what Stoker needs, what it found, and what to do.")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options, settings = parse(parser, arguments)
-    image = load_nvidia().kinds["tensorrt_llm"].image
-    checks = run_checks(settings.cache, settings.port, settings.host, Wanted(image.driver, image.cuda))
+    of_kinds = (*(kind.checks for kind in kinds().values()), check_kinds)
+    checks = run_checks(settings.cache, settings.port, settings.host, of_kinds)
     text = json.dumps([asdict(check) for check in checks], indent=2) if options.json else render_checks(checks)
     sys.stdout.write(text.rstrip("\n") + "\n")
     return 69 if any(check.status == "failed" for check in checks) else 0
+
+
+def check_kinds(_: Machine) -> Iterator[Check]:
+    """Which engine kinds are installed here, and which packages' kinds are not used."""
+    there = [name for name, kind in kinds().items() if kind.build.available]
+    if not there:
+        remedy = next(iter(kinds().values())).install
+        yield Check("engine kinds", "failed", "none is installed", remedy)
+    else:
+        missing = ", ".join(name for name in kinds() if name not in there)
+        yield Check("engine kinds", "ok", ", ".join(there) + (f"; not installed: {missing}" if missing else ""))
+    for fault in registry().faults:
+        yield Check("engine kinds", "warning", fault, "upgrade or remove that package")

@@ -16,6 +16,7 @@ from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
+from stoker.kinds import kind_named
 from stoker.resolve.model import Model
 from stoker.settings.layers import Settings
 
@@ -85,7 +86,8 @@ def _runner(settings: Settings) -> Runner:
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGINT, before[1])
     progress.phase("loading")
-    runner = Runner(engine, plan.chosen, plan.memory.kv.blocks, plan.device_uuids)
+    part = kind_named(plan.chosen.engine).launch
+    runner = Runner(part, engine, plan.chosen, plan.memory.kv, plan.device_uuids)
     progress.phase("ready")
     return runner
 

@@ -15,8 +15,7 @@ from stoker.deploy.given import given_flags
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
 from stoker.errors import UsageError
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.plan.catalogue import load_catalogue
+from stoker.kinds import kind_named
 from stoker.plan.render import pinned
 from stoker.probe.description import load_description
 from stoker.progress import Silent
@@ -40,7 +39,9 @@ def _parser() -> Parser:
     parser = command_parser("manifest", _DESCRIPTION, first=("format", tuple(FORMATS)))
     parser.add_argument("--machine", metavar="DESCRIPTION", help="plan for another machine: 8xH100-80GB, a YAML file")
     parser.add_argument("--replicas", metavar="N", type=int, default=1, help="pods, with one shared cache (default: 1)")
-    parser.add_argument("--image", metavar="NAME", default="", help="default: stoker:cpu or stoker:nvidia")
+    parser.add_argument(
+        "--image", metavar="NAME", default="", help="default: the image that has the plan's engine kind"
+    )
     return parser
 
 
@@ -48,6 +49,7 @@ def plan_deployment(settings: Settings, machine: str | None, *, image: str = "",
     """Plans without fetching weights, for this machine or a described one."""
     described = load_description(machine) if machine else None
     plan = make_plan_for(settings, Silent(), weights=False, machine=described, buildable=False)
-    sizing = size(plan, load_catalogue(), load_nvidia(), settings.drain_timeout)
+    part = kind_named(plan.chosen.engine).deploy
+    sizing = size(plan, part, settings.drain_timeout)
     given = given_flags(settings, "manifest", dict.fromkeys(("goal", *(name for name, _ in pinned(plan)))))
-    return make_deployment(plan, sizing, given, image=image, replicas=replicas, port=settings.port)
+    return make_deployment(plan, part, sizing, given, image=image, replicas=replicas, port=settings.port)

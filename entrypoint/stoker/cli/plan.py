@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stoker.build.kinds import buildable_kinds
 from stoker.chain import make_plan_for
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.warnings import show_warnings
+from stoker.kinds import available_kinds
 from stoker.plan.render import plan_document, render_plan
 from stoker.plan.types import Reason
 from stoker.probe.description import load_description
@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     show_warnings(settings)
     machine = load_description(options.machine) if options.machine else None
     plan = make_plan_for(settings, Silent(), weights=False, machine=machine, buildable=False)
-    if plan.chosen.engine not in buildable_kinds():
+    if plan.chosen.engine not in available_kinds():
         note = f"this installation cannot build {plan.chosen.engine} engines: stoker serve takes another and says which"
         plan = replace(plan, reasons=(*plan.reasons, Reason("not_buildable", note)))
     text = json.dumps(plan_document(plan), indent=2) if options.json else render_plan(plan)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stoker.deploy.kind import CPU, DeployPart
 from stoker.deploy.types import Deployment, Sizing
 from stoker.errors import UsageError
 from stoker.plan.render import pinned
 from stoker.plan.types import Plan
-from stoker.probe.machine import AMD
+from stoker.probe.machine import AMD, Gpu
 from stoker.resolve.reference import HubRepository, LocalDirectory, parse_reference
 
 REPOSITORY = "stoker"
@@ -20,10 +21,17 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def make_deployment(
-    plan: Plan, sizing: Sizing, given: Sequence[str] = (), *, image: str = "", replicas: int = 1, port: int
+    plan: Plan,
+    part: DeployPart,
+    sizing: Sizing,
+    given: Sequence[str] = (),
+    *,
+    image: str = "",
+    replicas: int = 1,
+    port: int,
 ) -> Deployment:
-    """Everything that the planner decided is spelled out, so that all replicas are alike and stay so. `given` are the
-    flags that the user set beyond that."""
+    """Everything that the planner decided is spelled out, so that all replicas are alike and stay so. `part` is that of
+    the plan's engine kind, `given` the flags that the user set beyond that."""
     _refuse_amd(plan)
     reference, directory = container_reference(plan)
     arguments = [reference, *(f"--{name}={value}" for name, value in pinned(plan)), *given]
@@ -31,7 +39,7 @@ def make_deployment(
         name=resource_name(plan.model.served_name),
         plan=plan,
         sizing=sizing,
-        image=image or image_for(plan),
+        image=image or image_for(plan, part.images),
         arguments=tuple(arguments),
         replicas=replicas,
         port=port,
@@ -40,21 +48,25 @@ def make_deployment(
 
 
 def _refuse_amd(plan: Plan) -> None:
-    if any(gpu.vendor == AMD for gpu in plan.machine.gpus if gpu.index in plan.chosen.devices):
+    if any(gpu.vendor == AMD for gpu in _gpus(plan)):
         raise UsageError(
             "there are no manifests for AMD GPUs yet",
-            why="there is no image with PyTorch for ROCm, and the devices that it would need are others",
-            remedy="install stoker[torch] on the machine and run stoker serve",
+            why="they need devices that these manifests do not pass on",
+            remedy=f"install Stoker and the {plan.chosen.engine} engine on the machine and run stoker serve",
         )
 
 
-def image_for(plan: Plan) -> str:
-    """The image that has the engine of the plan. UsageError where none has."""
-    if plan.chosen.devices:
-        return f"{REPOSITORY}:{'torch' if plan.chosen.engine == 'torch' else 'nvidia'}"
-    if plan.chosen.engine != "openvino":
-        raise UsageError(f"no image has the {plan.chosen.engine} engine for CPUs", remedy="name yours with --image")
-    return f"{REPOSITORY}:cpu"
+def image_for(plan: Plan, images: Mapping[str, str]) -> str:
+    """Of `images`, the plan's engine kind's own, that for the plan's devices. UsageError where there is none."""
+    device = next((gpu.vendor for gpu in _gpus(plan)), CPU)
+    if device not in images:
+        where = "CPUs" if device == CPU else f"{device} GPUs"
+        raise UsageError(f"no image has the {plan.chosen.engine} engine for {where}", remedy="name yours with --image")
+    return f"{REPOSITORY}:{images[device]}"
+
+
+def _gpus(plan: Plan) -> list[Gpu]:
+    return [gpu for gpu in plan.machine.gpus if gpu.index in plan.chosen.devices]
 
 
 def container_reference(plan: Plan) -> tuple[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from stoker.deploy.commented_yaml import Document, because
-from stoker.deploy.sizing import knows_host
 from stoker.deploy.types import Deployment
 from stoker.probe.machine import Gpu
 
@@ -16,7 +15,7 @@ _MIB = 1 << 20
 def placement(server: Deployment, labels: dict[str, str]) -> Document:
     machine, chosen = server.plan.machine, server.plan.chosen
     gpus = [gpu for gpu in machine.gpus if gpu.index in chosen.devices]
-    architecture = _ARCHITECTURES.get(machine.cpu.architecture) if knows_host(server.plan) else None
+    architecture = _ARCHITECTURES.get(machine.cpu.architecture) if machine.host_known else None
     return {
         **({"nodeSelector": {"kubernetes.io/arch": architecture}} if architecture else {}),
         **(_gpu_nodes(gpus[0], server.plan.memory.total) if gpus else {}),

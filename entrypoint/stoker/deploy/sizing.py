@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from stoker.deploy.kind import DeployPart, HostNeeds
 from stoker.deploy.startup import startup
 from stoker.deploy.types import Sized, Sizing
-from stoker.kinds.tensorrt_llm.plan.catalogue import Catalogue, Host
-from stoker.kinds.tensorrt_llm.plan.host import available, is_invented, source_weights
-from stoker.plan.profile import Profile
 from stoker.plan.types import Plan
 from stoker.plan.units import size_text
 
@@ -16,57 +12,49 @@ MIB, GIB = 1 << 20, 1 << 30
 PRE_STOP_SECONDS = 5
 _STOP_SECONDS = 20
 _AT_PROBE = 256 * MIB  # what the process itself holds of its limit when it probes what is left
-_BUILD_COPIES, _BUILD_LEAST = 1.3, 1536 * MIB  # the bound that tests/integration/build/test_memory.py holds builds to
 _TRITON_SHARED = 512 * MIB
 _NCCL_SHARED = GIB
 _TOKEN_BYTES = 4
 _SPARE_DISK = 1.1
-_KV_FRACTION = 0.75  # where a profile says nothing else: the cache's part of what the rest leaves
-_NOTHING_BUILT = Host(1.0, 1.2, 4 * GIB, 1.0, "our estimate: the checkpoint passes through the host's memory once")
 _CORES = 2
 
 
-def size(plan: Plan, profiles: Sequence[Profile], nvidia: Catalogue, drain_seconds: float) -> Sizing:
-    """`profiles` and `nvidia` are the catalogues that the plan was made with."""
-    shared = _shared_memory(plan)
+def size(plan: Plan, part: DeployPart, drain_seconds: float) -> Sizing:
+    """`part` is that of the plan's engine kind."""
+    shared, needs = _shared_memory(plan), part.host_needs(plan)
     grace = PRE_STOP_SECONDS + int(drain_seconds) + _STOP_SECONDS
     why_grace = f"{PRE_STOP_SECONDS} s to leave the routes, {drain_seconds:g} s to drain, {_STOP_SECONDS} s to end"
     gpus = Sized(len(plan.chosen.devices), f"tensor x pipeline parallel of the plan's {plan.chosen.profile}")
     if not gpus.value:
-        fractions = (one.memory.kv_fraction for one in profiles if one.name == plan.chosen.profile)
-        memory, cache = _cpu_memory(plan, next(fractions, _KV_FRACTION)), _cpu_cache(plan)
+        memory = _cpu_memory(plan, needs)
         cores = Sized(plan.chosen.threads, "one for each thread of the engine: more threads than cores would wait")
     else:
-        kind = nvidia.kinds.get(plan.chosen.engine)
-        host = kind.host if kind else _NOTHING_BUILT
-        memory, cache = _gpu_host_memory(plan, host, shared.value), _gpu_cache(plan, host)
+        memory = _gpu_host_memory(plan, needs, shared.value)
         cores = Sized(_CORES + _CORES * gpus.value, "the API, Triton, and a feeding thread and its helper for each GPU")
-    return Sizing(gpus, cores, memory, shared, cache, startup(plan), Sized(grace, why_grace), not gpus.value)
+    cache = _cache(plan, needs)
+    starting = startup(plan, part.build_rate)
+    return Sizing(gpus, cores, memory, shared, cache, starting, Sized(grace, why_grace), not gpus.value)
 
 
-def _cpu_memory(plan: Plan, kv_fraction: float) -> Sized:
+def _cpu_memory(plan: Plan, needs: HostNeeds) -> Sized:
     """So much that planning within this limit gives this very plan again, with no smaller KV cache."""
-    budget = plan.memory
-    planned_fraction = budget.limit / available(plan.machine)  # the planner leaves the rest free
-    comfortable = int((budget.total - budget.kv.bytes + budget.kv.bytes / kv_fraction) / planned_fraction)
-    serving = min(comfortable, available(plan.machine)) + _AT_PROBE
-    needed = max(serving, int(_BUILD_COPIES * budget.weights) + _BUILD_LEAST)
+    budget, cache = plan.memory, plan.memory.kv.bytes
+    planned_fraction = budget.limit / plan.machine.host_memory  # the planner leaves the rest free
+    comfortable = int((budget.total - cache + (cache / needs.cache_fraction if cache else 0)) / planned_fraction)
+    serving = min(comfortable, plan.machine.host_memory) + _AT_PROBE
+    needed = max(serving, needs.memory)
     why = (
         f"the plan's {size_text(budget.total)} (weights {size_text(budget.weights)}, KV cache "
-        f"{size_text(budget.kv.bytes)}) and the reserve that the planner leaves free within a limit"
+        f"{size_text(cache)}) and the reserve that the planner leaves free within a limit"
     )
-    if needed > serving:
-        why = f"building this small model takes more than serving it ({size_text(budget.total)})"
-    return Sized(_up(needed, MIB), why)
+    return Sized(_up(needed, MIB), needs.why_memory if needed > serving else why)
 
 
-def _gpu_host_memory(plan: Plan, host: Host, shared: int) -> Sized:
+def _gpu_host_memory(plan: Plan, needs: HostNeeds, shared: int) -> Sized:
     """Making the engine is the peak. On a unified machine the GPU's memory is the host's."""
-    making = max(int(host.memory_enough * source_weights(plan.model)), host.memory_least)
     unified = [gpu for gpu in plan.machine.gpus if gpu.index in plan.chosen.devices and gpu.unified_memory]
-    needed = max(making, plan.memory.total if unified else 0)
-    why = f"making the engine peaks at {host.memory_enough:g} times the 16-bit weights ({size_text(making)})"
-    if needed > making:
+    needed, why = max(needs.memory, plan.memory.total if unified else 0), needs.why_memory
+    if needed > needs.memory:
         why = f"the GPU's memory is the host's: the plan's {size_text(needed)}"
     return Sized(_up(needed + shared, MIB), f"{why}, and shared memory")
 
@@ -81,24 +69,10 @@ def _shared_memory(plan: Plan) -> Sized:
     return Sized(_up(_TRITON_SHARED + tensors + nccl, 64 * MIB), f"{why}; Docker's default of 64 MB is too little")
 
 
-def _cpu_cache(plan: Plan) -> Sized:
-    source, engine = plan.model.weights.total_bytes, plan.memory.weights
-    return _cache(source + 2 * engine, f"checkpoint {size_text(source)}, engine {size_text(engine)}")
-
-
-def _gpu_cache(plan: Plan, host: Host) -> Sized:
-    building = int(host.disk * source_weights(plan.model))
-    engine = plan.memory.weights * len(plan.chosen.devices)
-    return _cache(building + engine, f"building takes {size_text(building)}, an engine {size_text(engine)}")
-
-
-def _cache(needed: int, of: str) -> Sized:
-    return Sized(_up(int(needed * _SPARE_DISK), GIB), f"{of}, and an engine more: after an update both are there")
-
-
-def knows_host(plan: Plan) -> bool:
-    """Whether the machine's processor is known, rather than made up for a description of GPUs alone."""
-    return not is_invented(plan.machine)
+def _cache(plan: Plan, needs: HostNeeds) -> Sized:
+    engine = plan.memory.weights * max(1, len(plan.chosen.devices))
+    why = f"{needs.why_disk}, and an engine more: after an update both are there"
+    return Sized(_up(int((needs.disk + engine) * _SPARE_DISK), GIB), why)
 
 
 def _up(value: int, step: int) -> int:

@@ -29,7 +29,7 @@ def main(settings_file: Path) -> int:
         settings = EngineSettings.read(settings_file)
         runtime = opened(settings)
         output.write(line({"ready": True}))
-        _Batch(runtime, settings.max_batch_size, _requests(), output).run()
+        _Batch(runtime, settings.chosen.max_batch_size, _requests(), output).run()
     except Exception as error:  # whatever an engine raises is told, in one line
         output.write(line({"failed": error_fields(error)}))
         return 1

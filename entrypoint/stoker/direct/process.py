@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ from typing import Any
 from stoker.child_environment import child_environment
 from stoker.direct.messages import line
 from stoker.errors import EngineError
-from stoker.launch.server import alone
-from stoker.launch.settings import EngineSettings
+from stoker.launch.kind import Child
 
 _LAST_WORDS = 3  # lines of standard error that an error quotes
 _ENDING_SECONDS = 10.0
@@ -27,24 +26,21 @@ _ENDING_SECONDS = 10.0
 class EngineProcess:
     """A started engine. EngineError, with the cause, when it does not start or dies; `close` ends all of it.
 
-    `launcher` turns the child's command line into the one that is run, for an engine of several processes;
-    `environment` is the child's beside what children get of this process's.
+    The child's environment is what children get of this process's, and `child.environment`.
     """
 
     def __init__(
         self,
-        settings: EngineSettings,
-        launcher: Callable[[list[str]], list[str]] = alone,
-        environment: Mapping[str, str] | None = None,
+        child: Child,
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="stoker-direct-")
         folder = Path(self._directory.name)
         self._log = folder / "stderr"
-        settings_file = replace(settings, run_directory=str(folder)).write(folder)
+        settings_file = replace(child.settings, run_directory=str(folder)).write(folder)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                launcher([sys.executable, "-m", "stoker.direct.child", str(settings_file)]),
-                env=child_environment(environment),
+                child.launcher([sys.executable, "-m", "stoker.direct.child", str(settings_file)]),
+                env=child_environment(child.environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +12,10 @@ from typing import Any
 from stoker.direct.messages import add_message
 from stoker.direct.process import EngineProcess
 from stoker.errors import EngineError, UsageError
-from stoker.kinds.tensorrt_llm.runtime.ranks import under_mpirun
-from stoker.kinds.tensorrt_llm_pytorch.runtime.engine import gpu_environment
+from stoker.kinds import kind_named
 from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.server import alone
-from stoker.launch.settings import KV_BLOCK_TOKENS, RUNTIMES, settings_for
-from stoker.plan.types import Chosen, chosen_from
+from stoker.launch.kind import LaunchPart
+from stoker.plan.types import TEXT, Chosen, KvPool, chosen_from
 from stoker.serve.generate.detokenizing import Detokenizer
 from stoker.serve.generate.stops import StopMatcher
 from stoker.serve.operate.frontend import load_frontend
@@ -27,8 +25,7 @@ from stoker.serve.request.template_process import TemplateUnavailableError
 from stoker.store.engine import Engine
 from stoker.store.manifest import UnusableEngineError, check_sizes, read_manifest
 
-_EXIT_SECONDS = 5
-_SEQUENCES_UNTOLD = 4  # full contexts that the KV cache holds where engine.json does not say how many blocks fit
+_BLOCK_TOKENS, _SEQUENCES = 32, 4  # where engine.json has no KV pool: its blocks, and the full contexts in it
 
 Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]]
 """A text to continue, token ids, or messages for the model's chat template."""
@@ -90,16 +87,16 @@ class Runner:
     EngineError when the engine cannot start or dies, UsageError for prompts that do not fit.
     """
 
-    def __init__(self, engine: Engine, chosen: Chosen, kv_blocks: int, gpus: Sequence[str] = ()) -> None:
-        """`gpus`: UUIDs of the plan's devices, rank by rank; without them an engine takes the first that it sees."""
-        if chosen.engine not in RUNTIMES:
+    def __init__(self, part: LaunchPart, engine: Engine, chosen: Chosen, kv: KvPool, gpus: Sequence[str] = ()) -> None:
+        """`part` is that of the engine's kind. `gpus`: UUIDs of the plan's devices, rank by rank; without them an
+        engine takes the first that it sees."""
+        if chosen.purpose != TEXT:
             raise EngineError(
-                f"engines of the kind {chosen.engine} cannot be run directly", remedy=f"choose {', '.join(RUNTIMES)}"
+                f"this engine is for {chosen.purpose}", why="only engines that generate text run directly"
             )
-        self._frontend = load_frontend(engine, max_seq_len=chosen.max_seq_len)
+        self._frontend = load_frontend(engine, part.capabilities(TEXT), max_seq_len=chosen.max_seq_len)
         self._numbers = itertools.count()
-        environment = gpu_environment(gpus) if chosen.devices else {}
-        self._process = EngineProcess(settings_for(engine, chosen, kv_blocks), _launcher(chosen), environment)
+        self._process = EngineProcess(part.open_child(engine, chosen, kv, gpus))
 
     @classmethod
     def from_dir(cls, directory: str | Path) -> Runner:
@@ -113,7 +110,8 @@ class Runner:
                 f"{path} is not an engine", why=str(fault), remedy="`stoker build MODEL` prints an engine's directory"
             ) from fault
         chosen = chosen_from(manifest.chosen)
-        return cls(Engine(path, manifest), chosen, manifest.build.get("kv_blocks") or _untold_blocks(chosen))
+        part = kind_named(manifest.kind).launch
+        return cls(part, Engine(path, manifest), chosen, _pool(manifest.build, chosen))
 
     @property
     def has_chat_template(self) -> bool:
@@ -222,11 +220,9 @@ class Runner:
             raise UsageError("the model's chat template refused the messages", why=str(error)) from error
 
 
-def _launcher(chosen: Chosen) -> Callable[[list[str]], list[str]]:
-    """A compiled engine is a process for each rank; the other kinds start what they need themselves."""
-    ranks = chosen.tensor_parallel * chosen.pipeline_parallel
-    return under_mpirun(ranks, _EXIT_SECONDS) if chosen.engine == "tensorrt_llm" and ranks > 1 else alone
-
-
-def _untold_blocks(chosen: Chosen) -> int:
-    return min(chosen.max_batch_size, _SEQUENCES_UNTOLD) * -(-chosen.max_seq_len // KV_BLOCK_TOKENS)
+def _pool(build: Mapping[str, Any], chosen: Chosen) -> KvPool:
+    """As planned. Engines of earlier versions say at most how many blocks it has."""
+    if "kv" in build:
+        return KvPool(**build["kv"])
+    untold = min(chosen.max_batch_size, _SEQUENCES) * -(-chosen.max_seq_len // _BLOCK_TOKENS)
+    return KvPool(build.get("kv_blocks") or untold, _BLOCK_TOKENS, 0)

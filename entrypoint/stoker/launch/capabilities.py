@@ -1,25 +1,47 @@
-"""What an engine kind cannot sample with, so that the API refuses it by name instead of passing it over."""
+"""What an engine kind can do with a request, read off the tensors that its Triton model takes and gives."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-NOTHING: frozenset[str] = frozenset()
+from stoker.launch import contract
+
 GUIDES = "guide"
 
-# Parameters as a request calls them. transformers' continuous
-# batching keeps no counts of a request's tokens on the device, which penalties and a least length would need.
-# Neither it nor OpenVINO GenAI lets a request change the logits.
-LACKS: Mapping[str, frozenset[str]] = {
-    "openvino": frozenset({"logit_bias"}),
-    "torch": frozenset(
-        {GUIDES, "logit_bias", "min_tokens", "presence_penalty", "frequency_penalty", "repetition_penalty"}
-    ),
+# Parameters as a request calls them, each with the tensor that it needs.
+_TENSORS: Mapping[str, str] = {
+    GUIDES: "guided_decoding_guide",
+    "logit_bias": "embedding_bias",
+    "min_p": "min_p",
+    "min_tokens": "min_tokens",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "repetition_penalty": "repetition_penalty",
 }
 
-# Kinds that tell how much of a prompt their KV cache held already.
-TELL_REUSE = frozenset({"tensorrt_llm", "tensorrt_llm_pytorch"})
+
+@dataclass(frozen=True)
+class Capabilities:
+    """`lacks`: request parameters that the engine cannot follow, so that the API refuses them by name instead of
+    ignoring them. `tells_reuse`: it reports how much of a prompt its KV cache already held."""
+
+    lacks: frozenset[str]
+    tells_reuse: bool
 
 
-def lacks(kind: str) -> frozenset[str]:
-    return LACKS.get(kind, NOTHING)
+@dataclass(frozen=True)
+class Tensors:
+    """Names from stoker.launch.contract. ValueError for a name that is not in it."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        contract.select(contract.INPUTS, self.inputs)
+        contract.select(contract.OUTPUTS, self.outputs)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        lacks = frozenset(name for name, tensor in _TENSORS.items() if tensor not in self.inputs)
+        return Capabilities(lacks, contract.REUSED_BLOCKS in self.outputs)

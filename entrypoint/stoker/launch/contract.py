@@ -3,7 +3,7 @@
 Token ids in, token ids out, decoupled: any number of responses to a request, the last one flagged final. Each tensor
 has a leading batch dimension of 1 on the wire, which `dims` leaves out as Triton's config.pbtxt does.
 
-Names, types and shapes are those of `inflight_batcher_llm/tensorrt_llm` in TensorRT-LLM 1.2. What that backend
+Names, types and shapes are those of `inflight_batcher_llm` in TensorRT-LLM 1.2. What that backend
 lacks is marked `ours`; a model that does not take it does not declare it, and Triton then refuses a request with it.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MODEL_NAME = "tensorrt_llm"
+MODEL_NAME = "engine"
 
 INT32, INT64, UINT64, FP32, BOOL = "TYPE_INT32", "TYPE_INT64", "TYPE_UINT64", "TYPE_FP32", "TYPE_BOOL"
 UINT8, UINT32, STRING = "TYPE_UINT8", "TYPE_UINT32", "TYPE_STRING"
@@ -82,49 +82,28 @@ OUTPUTS: tuple[TensorSpec, ...] = (
 )
 CHANNEL, HANDLE, FRAME = "channel", "handle", "frame"
 
-OPENVINO_INPUTS = (
-    "input_ids",
-    "input_lengths",
-    "request_output_len",
-    "end_id",
-    "stop_words_list",
-    "temperature",
-    "runtime_top_p",
-    "runtime_top_k",
-    "min_tokens",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "seed",
-    "return_log_probs",
-    "return_perf_metrics",
-    "stop",
-    "streaming",
-    "guided_decoding_guide_type",
-    "guided_decoding_guide",
-    "min_p",
-)
 TIMES = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
 REUSED_BLOCKS = "kv_cache_reused_blocks"
-PYTHON_OUTPUTS = ("output_ids", "sequence_length", "output_log_probs", "out_of_memory", REUSED_BLOCKS, *TIMES)
-PYTORCH_INPUTS = (*OPENVINO_INPUTS, "embedding_bias")
-_NOT_TORCH = (
-    *("min_tokens", "repetition_penalty", "presence_penalty", "frequency_penalty"),
-    *("guided_decoding_guide_type", "guided_decoding_guide"),
-)
-TORCH_INPUTS = tuple(name for name in OPENVINO_INPUTS if name not in _NOT_TORCH)
 
-EMBEDDING_INPUTS = ("input_ids", "input_lengths", "request_output_len", "stop", "streaming", "token_type_ids")
-EMBEDDING_OUTPUTS = ("embedding",)
+# What our own Python-backend models take at least: to generate text, and to encode it.
+TEXT_INPUTS = (
+    *("input_ids", "input_lengths", "request_output_len", "end_id", "stop_words_list"),
+    *("temperature", "runtime_top_p", "runtime_top_k", "seed"),
+    *("return_log_probs", "return_perf_metrics", "stop", "streaming"),
+)
+PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+GUIDES = ("guided_decoding_guide_type", "guided_decoding_guide")
+TEXT_OUTPUTS = ("output_ids", "sequence_length", "output_log_probs", "out_of_memory", *TIMES)
+ENCODER_INPUTS = ("input_ids", "input_lengths", "request_output_len", "stop", "streaming", "token_type_ids")
+ENCODER_OUTPUTS = ("embedding",)
 
 REQUESTS_METRIC = "nv_trt_llm_request_metrics"
 KV_BLOCKS_METRIC = "nv_trt_llm_kv_cache_block_metrics"
-GENERAL_METRIC = "nv_trt_llm_general_metrics"
 
 
 def select(specs: tuple[TensorSpec, ...], names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
-    """The specs of these names, in the contract's order; KeyError for a name that is not in the contract."""
+    """The specs of these names, in the contract's order; ValueError for a name that is not in the contract."""
     unknown = set(names) - {spec.name for spec in specs}
     if unknown:
-        raise KeyError(f"not in the tensor contract: {sorted(unknown)}")
+        raise ValueError(f"not in the tensor contract: {sorted(unknown)}")
     return tuple(spec for spec in specs if spec.name in names)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stoker.launch import contract, shared_memory
+from stoker.launch import shared_memory
+from stoker.launch.capabilities import Tensors
 from stoker.launch.installation import Installation, assemble_backends, find_installation
 from stoker.launch.loading import engine_bytes, resident_bytes
 from stoker.launch.repository import write_repository
@@ -21,22 +22,21 @@ _LINK = "engine"
 @dataclass(frozen=True)
 class PythonEngine:
     """`settings.run_directory` is filled in for each run. `weights` are the files that it reads while it loads, by
-    pattern; `environment` is the server's beside this process's own; `inputs` and `outputs` are those of the contract
-    that the runtime takes and gives."""
+    pattern; `tensors` are those of the contract that the runtime takes and gives; `environment` is added to this
+    process's own for the server; `order` arranges the folders in which the model looks for modules."""
 
     settings: EngineSettings
-    weights: str = "*.bin"
+    weights: str
+    tensors: Tensors
     find: Callable[[], Installation] = find_installation
     environment: Mapping[str, str] = field(default_factory=dict)
-    inputs: tuple[str, ...] = contract.OPENVINO_INPUTS
-    outputs: tuple[str, ...] = contract.PYTHON_OUTPUTS
+    order: Callable[[list[str]], list[str]] = list
 
     @property
     def limits(self) -> Limits:
-        settings = self.settings
-        cached = settings.kv_blocks * settings.kv_block_tokens
-        longest = min(settings.max_seq_len, cached) if cached else settings.max_seq_len
-        return Limits(settings.max_num_tokens, longest, settings.max_batch_size, settings.vocabulary_size)
+        chosen = self.settings.chosen
+        vocabulary = self.settings.vocabulary_size
+        return Limits(chosen.max_num_tokens, self.settings.capacity, chosen.max_batch_size, vocabulary)
 
     @property
     def total_bytes(self) -> int:
@@ -50,7 +50,7 @@ class PythonEngine:
             installation,
             backends=assemble_backends(installation, run.backends),
             repository=write_repository(
-                run.repository, Path(FILE_NAME), settings.max_batch_size, self.inputs, self.outputs
+                run.repository, Path(FILE_NAME), settings.chosen.max_batch_size, self.tensors, self.order
             ),
             run_directory=run.path,
             shm_prefix=shared_memory.new_prefix(),

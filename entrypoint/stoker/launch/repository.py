@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from stoker.kinds.tensorrt_llm_pytorch.runtime.packages import theirs_first
 from stoker.launch import contract
+from stoker.launch.capabilities import Tensors
 from stoker.launch.contract import TensorSpec
 
 # The stub's Python is isolated: it heeds neither PYTHONPATH nor a virtual environment, so that the model says itself
@@ -34,31 +34,25 @@ def write_repository(
     directory: Path,
     settings_file: Path,
     max_batch_size: int,
-    inputs: tuple[str, ...] = contract.OPENVINO_INPUTS,
-    outputs: tuple[str, ...] = contract.PYTHON_OUTPUTS,
+    tensors: Tensors,
+    order: Callable[[list[str]], list[str]] = list,
 ) -> Path:
-    """Writes `<directory>/tensorrt_llm/{config.pbtxt,1/model.py}` and returns `directory`."""
+    """Writes `<directory>/<model name>/{config.pbtxt,1/model.py}` and returns `directory`. `order` arranges the folders
+    in which the model looks for modules."""
     model = directory / contract.MODEL_NAME
     (model / "1").mkdir(parents=True)
-    (model / "config.pbtxt").write_text(model_config(settings_file, max_batch_size, inputs, outputs))
-    (model / "1" / "model.py").write_text(_MODEL_FILE.format(module_path=_module_path(), executable=sys.executable))
+    (model / "config.pbtxt").write_text(model_config(settings_file, max_batch_size, tensors))
+    path = order([path for path in sys.path if path and Path(path).exists()])
+    (model / "1" / "model.py").write_text(_MODEL_FILE.format(module_path=path, executable=sys.executable))
     return directory
 
 
-def _module_path() -> list[str]:
-    return theirs_first([path for path in sys.path if path and Path(path).exists()])
-
-
-def model_config(
-    settings_file: Path,
-    max_batch_size: int,
-    inputs: tuple[str, ...] = contract.OPENVINO_INPUTS,
-    outputs: tuple[str, ...] = contract.PYTHON_OUTPUTS,
-) -> str:
-    """config.pbtxt of a Python kind's model, which takes `inputs` of the contract and gives `outputs`.
+def model_config(settings_file: Path, max_batch_size: int, tensors: Tensors) -> str:
+    """config.pbtxt of our Python-backend model.
 
     What gives tokens has the multiplexed stream as well, since the stub's loop does it.
     """
+    inputs, outputs = tensors.inputs, tensors.outputs
     if "output_ids" in outputs:
         inputs, outputs = (*inputs, contract.CHANNEL, contract.HANDLE), (*outputs, contract.FRAME)
     return "\n".join(
@@ -69,8 +63,8 @@ def model_config(
             "model_transaction_policy { decoupled: true }",
             "instance_group [ { count: 1 kind: KIND_CPU } ]",
             parameter("settings", str(settings_file)),
-            *tensors("input", contract.select(contract.INPUTS, inputs)),
-            *tensors("output", contract.select(contract.OUTPUTS, outputs)),
+            *declared("input", contract.select(contract.INPUTS, inputs)),
+            *declared("output", contract.select(contract.OUTPUTS, outputs)),
             "",
         )
     )
@@ -80,7 +74,7 @@ def parameter(key: str, value: str) -> str:
     return f'parameters {{ key: "{key}" value {{ string_value: {quoted(value)} }} }}'
 
 
-def tensors(field: str, specs: Iterable[TensorSpec]) -> Iterable[str]:
+def declared(field: str, specs: Iterable[TensorSpec]) -> Iterable[str]:
     for spec in specs:
         dims = ", ".join(str(size) for size in spec.dims)
         optional = " optional: true" if field == "input" and spec.optional else ""

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from stoker.launch import shared_memory
 from stoker.launch.installation import Installation, server_environment
+from stoker.launch.kind import alone
 from stoker.launch.private_files import keep_private
 from stoker.launch.settings import STUB_PID_FILE
 from stoker.processes import process_lives, session_members
@@ -41,11 +42,6 @@ _LEVELS = {"W": logging.WARNING, "E": logging.ERROR, "F": logging.ERROR}
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None)
-
-
-def alone(arguments: list[str]) -> list[str]:
-    """One server process: the command line as it is."""
-    return arguments
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import NoReturn, TypeVar
 
 from stoker.chain import following_plan, make_plan_for, obtain_planned, timing
 from stoker.errors import DamagedEngineError, DamagedModelError, EngineError, EngineMemoryError, StokerError
-from stoker.launch.runtime import supervisor_for
+from stoker.kinds import kind_named
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.life.attempts import Again, Decision, GiveUp, History, NextProfile, Replace, Smaller, next_attempt
 from stoker.life.service import capacity_of
@@ -134,14 +134,9 @@ class Engines:
             heartbeat=min(5.0, silence / 4),
             deaths=self._settings.restart_limit,
         )
-        return supervisor_for(
-            engine,
-            plan.chosen,
-            plan.memory.kv.blocks,
-            gpus=plan.device_uuids,
-            patience=patience,
-            on_state=self._heard,
-        )
+        launch = kind_named(plan.chosen.engine).launch
+        servable = launch.open(engine, plan.chosen, plan.memory.kv, plan.device_uuids)
+        return Supervisor(servable, patience, self._heard)
 
     async def _until_failed(self, supervisor: Supervisor, plan: Plan, engine: Engine) -> StokerError:
         """Returns the damage that is found; raises why the engine did not start, or ended for good."""
@@ -237,6 +232,7 @@ class Engines:
     def _frontend(self, engine: Engine, plan: Plan) -> Frontend:
         return load_frontend(
             engine,
+            kind_named(plan.chosen.engine).launch.capabilities(plan.chosen.purpose),
             names=(plan.model.served_name,),
             max_seq_len=plan.chosen.max_seq_len,
             capacity=capacity_of(plan),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stoker.probe.checks.amd import check_amd
@@ -11,33 +11,31 @@ from stoker.probe.checks.gpu import check_gpu
 from stoker.probe.checks.network import check_port
 from stoker.probe.checks.nvidia import LEAST_SHARED_MEMORY, check_nvidia
 from stoker.probe.checks.processor import check_cores, check_cpu, check_memory
-from stoker.probe.checks.software import check_glibc, check_libpython, check_openvino, check_python, check_triton
+from stoker.probe.checks.software import check_glibc, check_libpython, check_python, check_triton
 from stoker.probe.checks.storage import check_cache, check_disk, check_filesystem, check_shared_memory
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
-from stoker.probe.pytorch import pytorch_vendor
 
-__all__ = ["Check", "Wanted", "render_checks", "run_checks"]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the NVIDIA image is made for: its driver's and its CUDA's version."""
-
-    driver: str
-    cuda: str
+__all__ = ["Check", "render_checks", "run_checks"]
 
 
-def run_checks(cache: Path, port: int, host: str, wanted: Wanted, machine: Machine | None = None) -> tuple[Check, ...]:
-    """Every check, in the order in which a start would meet the trouble. Leaves nothing behind."""
+def run_checks(
+    cache: Path,
+    port: int,
+    host: str,
+    of_kinds: Iterable[Callable[[Machine], Iterable[Check]]],
+    machine: Machine | None = None,
+) -> tuple[Check, ...]:
+    """Every check, in the order in which a start would meet the trouble; `of_kinds` are those of the engine kinds.
+    Leaves nothing behind."""
     machine = machine or probe_machine()
     return (
         check_cpu(machine.cpu),
         check_cores(machine.cpu),
         check_memory(machine.cpu),
         check_gpu(machine),
-        *check_nvidia(machine, wanted.driver, wanted.cuda),
-        *check_amd(machine, pytorch_vendor()),
+        *check_nvidia(machine),
+        *check_amd(machine),
         _shared_memory(machine),
         check_cache(cache),
         check_filesystem(cache),
@@ -47,7 +45,7 @@ def run_checks(cache: Path, port: int, host: str, wanted: Wanted, machine: Machi
         check_libpython(),
         check_glibc(),
         check_triton(),
-        check_openvino(),
+        *(found for check in of_kinds for found in check(machine)),
     )
 
 

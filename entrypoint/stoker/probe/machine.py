@@ -83,3 +83,13 @@ class Machine:
     shared_memory: int = 0
     notes: tuple[str, ...] = ()
     p2p_fault: str = ""
+
+    @property
+    def host_known(self) -> bool:
+        """False for a machine described by its GPUs alone, whose cores and memory of the host are made up."""
+        return self.cpu.name != INVENTED_CPU
+
+    @property
+    def host_memory(self) -> int:
+        """Bytes of the host's memory that this process may take."""
+        return min(self.cpu.memory_available, self.cpu.memory_limit)

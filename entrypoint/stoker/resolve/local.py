@@ -115,5 +115,5 @@ def _no_config(directory: Path, names: frozenset[str]) -> Exception:
 
 def _no_safetensors(directory: Path, names: Iterable[str]) -> Exception:
     convert = f"from transformers import AutoModelForCausalLM as M; M.from_pretrained('{directory}')"
-    remedy = f"convert them where transformers and torch are installed: {convert}.save_pretrained('{directory}')"
+    remedy = f"convert them where transformers and PyTorch are installed: {convert}.save_pretrained('{directory}')"
     return refuse_other_formats(str(directory), names, remedy, lambda name: read_json(directory / name))

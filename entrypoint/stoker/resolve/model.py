@@ -103,3 +103,8 @@ class Model:
     quantization: Quantization | None = None
     chat_template: bool = False
     pooling: Pooling | None = None
+
+    @property
+    def source_bytes(self) -> int:
+        """What a builder reads: the 16-bit weights, or the checkpoint's own where it is quantised already."""
+        return self.weights.total_bytes if self.quantization else 2 * self.weights.parameters

@@ -2,7 +2,7 @@
 
 TensorRT-LLM 1.2 reads a NeMo 1 archive (a .nemo file, a tar) of a GPT with whole weights, one file for each rank. It
 does not read distributed weights (a directory model_weights), NeMo 2's directories, or Megatron's: those are to be
-exported (examples/models/core/gpt/convert_checkpoint.py, tensorrt_llm/models/gpt/convert.py).
+exported (examples/models/core/gpt/convert_checkpoint.py, models/gpt/convert.py).
 """
 
 from __future__ import annotations

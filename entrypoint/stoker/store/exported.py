@@ -20,8 +20,6 @@ from stoker.store.manifest import NAME, UnusableEngineError, check_digests, chec
 from stoker.store.policy import StorePolicy
 from stoker.store.trust import check_signature, signed_parts
 
-# An OpenVINO engine runs on any machine of its architecture; a compiled one only where its like was compiled.
-_PORTABLE = ("openvino",)
 _LIMITS = ("max_batch_size", "max_num_tokens", "max_seq_len", "tensor_parallel", "pipeline_parallel", "kv_precision")
 
 
@@ -55,20 +53,29 @@ def engine_model(engine: Engine) -> Model:
         ) from error
 
 
-def engine_overrides(engine: Engine, overrides: Overrides) -> Overrides:
-    """The user's, and what the engine is already built for: its precision, and the limits of a compiled one."""
+def engine_overrides(engine: Engine, overrides: Overrides, portable: bool) -> Overrides:
+    """The user's, and what the engine is already built for: its precision and, unless it is `portable`, its limits."""
     chosen = engine.manifest.chosen
-    fixed = ("precision",) if engine.manifest.kind in _PORTABLE else ("precision", *_LIMITS)
+    fixed = ("precision",) if portable else ("precision", *_LIMITS)
     return replace(overrides, **{name: Sourced(chosen[name], Origin.FILE, NAME) for name in fixed})
 
 
-def admit(engine: Engine, plan: Plan, inputs: Mapping[str, Any], policy: StorePolicy, progress: Progress) -> Engine:
-    """The engine, once it is known to suit this machine and to be whole. `inputs`: what a new one's key would be of.
+def admit(
+    engine: Engine,
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    policy: StorePolicy,
+    progress: Progress,
+    *,
+    portable: bool,
+) -> Engine:
+    """The engine, once it is known to suit this machine and to be whole. `inputs`: what a new one's key would be of;
+    `portable`: engines of its kind run on any machine of their architecture.
 
     DoesNotFitError, or DamagedEngineError, which also stands for a signature that is missing or wrong.
     """
     progress.note(f"serving the engine {engine.manifest.key} from {engine.directory}")
-    _check_suits(engine, plan, inputs)
+    _check_suits(engine, plan, inputs, portable)
     try:
         manifest = (engine.directory / NAME).read_bytes()
         check_signature(manifest, signed_parts(engine.directory), policy, progress, str(engine.directory))
@@ -79,11 +86,11 @@ def admit(engine: Engine, plan: Plan, inputs: Mapping[str, Any], policy: StorePo
     return engine
 
 
-def _check_suits(engine: Engine, plan: Plan, inputs: Mapping[str, Any]) -> None:
+def _check_suits(engine: Engine, plan: Plan, inputs: Mapping[str, Any], portable: bool) -> None:
     built = engine.manifest.inputs
-    aspects = ("build",) if engine.manifest.kind in _PORTABLE else ("build", "versions", "hardware")
+    aspects = ("build",) if portable else ("build", "versions", "hardware")
     differing = [name for name in aspects if built.get(name) != json.loads(json.dumps(inputs[name]))]
-    if engine.manifest.kind in _PORTABLE and built["hardware"]["architecture"] != plan.machine.cpu.architecture:
+    if portable and built["hardware"]["architecture"] != plan.machine.cpu.architecture:
         differing.append("hardware")
     if differing:
         name = differing[0]

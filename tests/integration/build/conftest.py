@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from built_engines import chosen, log_probabilities, sampled
 
 from stoker.build.worker import run_build
+from stoker.kinds.openvino import KIND
 from stoker.kinds.openvino.build import calibration
 from stoker.progress import Silent
 from stoker.resolve.resolve import resolve
@@ -30,7 +31,7 @@ def demo_engine(tmp_path_factory) -> Callable[[str], tuple[Path, dict[str, Any]]
     def engine(precision: str) -> tuple[Path, dict[str, Any]]:
         if precision not in built:
             directory = tmp_path_factory.mktemp(precision)
-            record = run_build(model, chosen(precision), directory, Silent(), texts.get(precision))
+            record = run_build(KIND.build, model, chosen(precision), directory, Silent(), texts.get(precision))
             built[precision] = directory, record
         return built[precision]
 

@@ -13,6 +13,7 @@ from built_engines import chosen
 
 import stoker
 from stoker.build.worker import run_build
+from stoker.kinds.openvino import KIND
 from stoker.kinds.openvino.build import calibration
 from stoker.progress import Silent
 from stoker.resolve.resolve import resolve
@@ -70,7 +71,7 @@ def large_model(tmp_path_factory):
 
 @pytest.mark.parametrize("precision", ["bf16", "int8", "int4"])
 def test_a_build_holds_little_more_than_the_engine(precision, large_model, tmp_path):
-    record = run_build(large_model, chosen(precision), tmp_path, Silent())
+    record = run_build(KIND.build, large_model, chosen(precision), tmp_path, Silent())
     size = record["graph_bytes"]
     assert size > {"bf16": 400e6, "int8": 200e6, "int4": 120e6}[precision]
     assert record["peak_rss_bytes"] <= 1.3 * size + 1.5e9
@@ -88,7 +89,7 @@ def few_samples(tmp_path):
 
 
 def test_calibration_holds_one_layer_beside_the_engine(large_model, few_samples, tmp_path):
-    record = run_build(large_model, chosen("int4_awq"), tmp_path, Silent(), few_samples)
+    record = run_build(KIND.build, large_model, chosen("int4_awq"), tmp_path, Silent(), few_samples)
     size = record["graph_bytes"]
     assert size > 120e6
     assert record["peak_rss_bytes"] <= 1.3 * size + 1.5e9

@@ -11,6 +11,7 @@ from openvino._offline_transformations import paged_attention_transformation
 
 from stoker.build.worker import run_build
 from stoker.errors import UnsupportedModelError, UsageError
+from stoker.kinds.openvino import KIND
 from stoker.progress import Silent
 from stoker.resolve.resolve import resolve
 
@@ -88,7 +89,7 @@ def test_the_engine_directory_holds_what_serving_needs(demo_engine):
 
 def test_the_same_model_builds_to_the_same_bytes(demo_engine, tmp_path):
     directory, _ = demo_engine("int4")
-    run_build(resolve("demo", tmp_path / "cache", Silent()), chosen("int4"), tmp_path, Silent())
+    run_build(KIND.build, resolve("demo", tmp_path / "cache", Silent()), chosen("int4"), tmp_path, Silent())
     assert (tmp_path / "openvino_model.bin").read_bytes() == (directory / "openvino_model.bin").read_bytes()
 
 
@@ -96,8 +97,8 @@ def test_the_users_text_calibrates(tmp_path, capfd):
     text = Path(__file__)
     model = resolve("demo", tmp_path / "cache", Silent())
     with pytest.raises(UsageError, match="no calibration text"):
-        run_build(model, chosen("int8_sq"), tmp_path, Silent(), tmp_path / "missing.txt")
-    record = run_build(model, chosen("int8_sq"), tmp_path, Silent(), text)
+        run_build(KIND.build, model, chosen("int8_sq"), tmp_path, Silent(), tmp_path / "missing.txt")
+    record = run_build(KIND.build, model, chosen("int8_sq"), tmp_path, Silent(), text)
     assert record["calibration"]["source"] == str(text)
     assert capfd.readouterr() == ("", "")
 
@@ -105,5 +106,5 @@ def test_the_users_text_calibrates(tmp_path, capfd):
 def test_an_unknown_precision_is_refused_with_the_known_ones(tmp_path):
     model = resolve("demo", tmp_path / "cache", Silent())
     with pytest.raises(UnsupportedModelError, match="int3") as caught:
-        run_build(model, chosen("int3"), tmp_path, Silent())
+        run_build(KIND.build, model, chosen("int3"), tmp_path, Silent())
     assert "int4_awq" in caught.value.remedy

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 import stoker
 from stoker.build.worker import run_build
 from stoker.errors import UnsupportedModelError
+from stoker.kinds.openvino import KIND
 from stoker.kinds.openvino.build.checkpoint import open_checkpoint
 from stoker.progress import Silent
 from stoker.resolve.resolve import resolve
@@ -93,7 +94,7 @@ def test_a_quantised_checkpoint_answers_as_its_dequantised_weights(method, tmp_p
         model = resolve(str(source), tmp_path / "cache", Silent())
         engines[precision] = tmp_path / f"engine-{precision}"
         engines[precision].mkdir()
-        record = run_build(model, chosen(precision), engines[precision], Silent())
+        record = run_build(KIND.build, model, chosen(precision), engines[precision], Silent())
         if source is compact:
             assert record["repacked"] == {"method": method, "matrices": 42}
             assert "calibration" not in record
@@ -103,4 +104,4 @@ def test_a_quantised_checkpoint_answers_as_its_dequantised_weights(method, tmp_p
     divergence = (np.exp(expected) * (expected - found)).sum(-1).mean()
     assert divergence < 1e-3
     with pytest.raises(UnsupportedModelError, match="already quantised"):
-        run_build(resolve(str(compact), tmp_path / "cache", Silent()), chosen("int8"), tmp_path, Silent())
+        run_build(KIND.build, resolve(str(compact), tmp_path / "cache", Silent()), chosen("int8"), tmp_path, Silent())

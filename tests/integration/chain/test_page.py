@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from stoker.launch.capabilities import Capabilities
 from stoker.launch.generation import Delta, EngineState
 from stoker.resolve.model import Pooling
 from stoker.serve.http.app import create_app
@@ -144,7 +145,8 @@ def _frontend_of_the_demo() -> Frontend:
     import stoker.resolve
 
     demo = Path(stoker.resolve.__file__).parent / "demo"
-    return load_frontend(Engine(demo, Manifest(1, "slow", "slow", "demo", "", {"max_seq_len": 4096}, {}, {})))
+    manifest = Manifest(1, "slow", "slow", "demo", "", {"max_seq_len": 4096}, {}, {})
+    return load_frontend(Engine(demo, manifest), Capabilities(frozenset(), False))
 
 
 @contextmanager

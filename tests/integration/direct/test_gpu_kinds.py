@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from tests.loading import python_path
 
 from stoker import Runner
 from stoker.errors import EngineError
@@ -46,7 +47,7 @@ def expected(count: int, prompt=PROMPT) -> tuple[int, ...]:
 def heard(tmp_path, monkeypatch) -> Iterator:
     """The stand-in on the path of processes that are started; what it heard, as a function."""
     log = tmp_path / "heard.jsonl"
-    monkeypatch.setenv("PYTHONPATH", str(TESTS / "fake_tensorrt_llm"))
+    monkeypatch.setenv("PYTHONPATH", python_path(TESTS / "fake_tensorrt_llm"))
     monkeypatch.setenv("FAKE_TENSORRT_LLM_LOG", str(log))
     monkeypatch.setenv("FAKE_TENSORRT_LLM_STEP", "0.01")
     return lambda: [json.loads(line) for line in log.read_text().splitlines()]
@@ -64,7 +65,17 @@ def compiled(root: Path, ranks: int, paged: bool = True, world: int | None = Non
     for file in DEMO_DIRECTORY.iterdir():
         if file.suffix in (".json", ".jinja"):
             shutil.copy(file, root)
-    manifest = Manifest(SCHEMA, "key", "tensorrt_llm", "demo", "", asdict(chosen), {}, {}, {"kv_blocks": 64})
+    manifest = Manifest(
+        SCHEMA,
+        "key",
+        "tensorrt_llm",
+        "demo",
+        "",
+        asdict(chosen),
+        {},
+        {},
+        {"kv": {"blocks": 64, "block_tokens": 32, "bytes_per_token": 1}},
+    )
     write_manifest(root, Manifest(**{**vars(manifest), "files": describe_files(root)}))
     return root
 

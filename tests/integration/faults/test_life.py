@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import trustme
+from tests.loading import python_path
 
 TOKENS = 24
 STOKER = (sys.executable, "-m", "stoker")
@@ -47,7 +48,7 @@ def test_an_engine_that_keeps_dying_gets_smaller_limits_then_makes_way_and_is_th
 
 
 def test_an_engine_killed_at_load_for_lack_of_memory_is_loaded_with_less(start, load, tmp_path: Path) -> None:
-    stand_in = {"SHORT_OF_MEMORY": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent / "short_of_memory")}
+    stand_in = {"SHORT_OF_MEMORY": str(tmp_path), "PYTHONPATH": python_path(Path(__file__).parent / "short_of_memory")}
     server = start("demo", "--max-batch-size", "4", "--max-seq-len", "2k", **stand_in)
     server.wait_ready()
     plan = plan_of(server)

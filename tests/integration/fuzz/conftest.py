@@ -16,6 +16,7 @@ import pytest
 import uvloop
 
 import stoker.resolve
+from stoker.launch.capabilities import Capabilities
 from stoker.launch.generation import Delta, EngineState, Generation
 from stoker.resolve.model import Pooling
 from stoker.serve.http.app import create_app
@@ -56,7 +57,7 @@ def made_service(engine: BriefEngine, pooling: dict[str, Any] | None = None) -> 
     made = Service()
     model = {"pooling": pooling, "architecture": {"hidden_size": 2}}
     manifest = Manifest(1, "brief", "brief", "demo", "", {"max_seq_len": 512}, {}, {}, model=model)
-    made.attach(engine, load_frontend(Engine(demo, manifest)))
+    made.attach(engine, load_frontend(Engine(demo, manifest), Capabilities(frozenset(), False)))
     return made
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from golden_weights import write_model
+from tests.engine_settings import engine_settings
 
 from stoker.kinds.openvino.build.checkpoint import open_checkpoint
 from stoker.kinds.openvino.build.encoder import build_pooled
@@ -18,8 +19,8 @@ from stoker.kinds.openvino.build.int8 import Int8
 from stoker.kinds.openvino.build.plain import PlainEncoding
 from stoker.kinds.openvino.build.save import save_graph
 from stoker.kinds.openvino.runtime.encoder import EncoderRuntime
+from stoker.kinds.openvino.runtime.engine import ENCODER
 from stoker.launch.generation import Generation
-from stoker.launch.settings import EngineSettings
 from stoker.resolve.model import Pooling
 
 REFERENCE = Path(__file__).parent / "pooled"
@@ -59,7 +60,9 @@ def runtime(golden: PooledGolden, directory: Path, precision: str = "f32", token
     encoding: Encoding = Int8(1) if precision == "int8" else PlainEncoding(precision)
     pooling = Pooling(facts["method"], facts["normalized"], 126)
     save_graph(build_pooled(facts["config"], open_checkpoint(directory), encoding, pooling), directory)
-    return EncoderRuntime(EngineSettings(str(directory), 8, tokens, 126, 0, 1, "none", "f32"))
+    return EncoderRuntime(
+        engine_settings(ENCODER, directory, kv_blocks=0, max_num_tokens=tokens, max_seq_len=126, kv_precision="none")
+    )
 
 
 def encoded(engine: EncoderRuntime, texts: tuple[Text, ...]) -> tuple[list[Array], int]:

@@ -5,9 +5,10 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from tests.engine_settings import engine_settings
 from tests.loading import load
 
-from stoker.launch.python_engine import PythonEngine
+from stoker.kinds.openvino.runtime.engine import GENERATOR, python_engine
 from stoker.launch.settings import EngineSettings
 from stoker.launch.supervisor import Patience, Supervisor
 
@@ -34,18 +35,9 @@ def dense_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def settings_of():
-    def make(engine: Path, **changes) -> EngineSettings:
-        values = {
-            "engine_directory": str(engine),
-            "max_batch_size": 16,
-            "max_num_tokens": 64,
-            "max_seq_len": 256,
-            "kv_blocks": 128,
-            "threads": 1,
-            "kv_precision": "f32",
-            "activation_precision": "f32",
-        }
-        return EngineSettings(**{**values, **changes})
+    def make(engine: Path, runtime: str = GENERATOR, **changes) -> EngineSettings:
+        limits = {"max_batch_size": 16, "max_seq_len": 256, "kv_blocks": 128}
+        return engine_settings(runtime, engine, **{**limits, **changes})
 
     return make
 
@@ -60,7 +52,7 @@ def loop(harness) -> Iterator[SimpleNamespace]:
 @pytest.fixture(scope="module")
 def supervisor(loop, settings_of, tiny_engine) -> Iterator[Supervisor]:
     """One served tiny engine for a module's tests; it makes no tokens of its own accord."""
-    supervisor = Supervisor(PythonEngine(settings_of(tiny_engine)), Patience(heartbeat=3600, fresh=3600, wedged=7200))
+    supervisor = Supervisor(python_engine(settings_of(tiny_engine)), Patience(heartbeat=3600, fresh=3600, wedged=7200))
     try:
         loop.run(supervisor.start())
         yield supervisor

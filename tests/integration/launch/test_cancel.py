@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from stoker.kinds.openvino.runtime.engine import python_engine
 from stoker.launch.generation import Generation
-from stoker.launch.python_engine import PythonEngine
 from stoker.launch.run_directory import RunDirectory
 from stoker.launch.supervisor import Patience, Supervisor
 
@@ -19,7 +19,7 @@ def slow(loop, settings_of, tiny_engine):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).parent))
         settings = settings_of(tiny_engine, runtime="slow_runtime:SlowRuntime", max_batch_size=2)
-        supervisor = Supervisor(PythonEngine(settings), Patience(heartbeat=3600))
+        supervisor = Supervisor(python_engine(settings), Patience(heartbeat=3600))
         try:
             loop.run(supervisor.start())
             yield supervisor

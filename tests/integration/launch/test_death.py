@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from stoker.errors import EngineError, UnstableEngineError
+from stoker.kinds.openvino.runtime.engine import python_engine
 from stoker.launch.generation import EngineDiedError, Generation
-from stoker.launch.python_engine import PythonEngine
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.processes import process_lives
 
@@ -73,7 +73,7 @@ def test_while_it_is_down_it_is_not_ready_and_new_requests_fail_at_once(loop, su
 def test_a_stuck_engine_is_restarted(loop, settings_of, tiny_engine, harness):
     states: list[str] = []
     patience = Patience(heartbeat=0.2, fresh=1.0, wedged=2.0)
-    supervisor = Supervisor(PythonEngine(settings_of(tiny_engine, max_batch_size=2)), patience, on_state=states.append)
+    supervisor = Supervisor(python_engine(settings_of(tiny_engine, max_batch_size=2)), patience, on_state=states.append)
 
     async def freeze():
         await supervisor.start()
@@ -89,7 +89,7 @@ def test_a_stuck_engine_is_restarted(loop, settings_of, tiny_engine, harness):
 
 
 def test_stopping_leaves_no_process_no_shared_memory_and_no_directory(loop, settings_of, tiny_engine):
-    supervisor = Supervisor(PythonEngine(settings_of(tiny_engine, max_batch_size=2)))
+    supervisor = Supervisor(python_engine(settings_of(tiny_engine, max_batch_size=2)))
     loop.run(supervisor.start())
     run, pids = supervisor.run_directory, (supervisor.stub_pid, supervisor.server_pid)
     assert stat.S_IMODE(run.stat().st_mode) == 0o700
@@ -101,7 +101,7 @@ def test_stopping_leaves_no_process_no_shared_memory_and_no_directory(loop, sett
 
 
 def test_a_start_that_is_cancelled_leaves_nothing(loop, settings_of, tiny_engine, harness):
-    supervisor = Supervisor(PythonEngine(settings_of(tiny_engine)))
+    supervisor = Supervisor(python_engine(settings_of(tiny_engine)))
 
     async def interrupt():
         task = asyncio.create_task(supervisor.start())
@@ -117,7 +117,7 @@ def test_a_start_that_is_cancelled_leaves_nothing(loop, settings_of, tiny_engine
 
 
 def test_an_engine_that_cannot_load_says_why_and_leaves_nothing(loop, settings_of, tmp_path):
-    supervisor = Supervisor(PythonEngine(settings_of(tmp_path)))
+    supervisor = Supervisor(python_engine(settings_of(tmp_path)))
     with pytest.raises(EngineError, match="openvino_model.xml"):
         loop.run(supervisor.start())
     assert supervisor.run_directory is None
@@ -126,7 +126,7 @@ def test_an_engine_that_cannot_load_says_why_and_leaves_nothing(loop, settings_o
 
 def test_it_gives_up_when_it_does_not_come_back(loop, settings_of, tiny_engine, tmp_path):
     engine = Path(shutil.copytree(tiny_engine, tmp_path / "engine"))
-    supervisor = Supervisor(PythonEngine(settings_of(engine)), Patience(backoff=0.01, attempts=2))
+    supervisor = Supervisor(python_engine(settings_of(engine)), Patience(backoff=0.01, attempts=2))
 
     async def break_it():
         await supervisor.start()
@@ -145,7 +145,7 @@ def test_it_gives_up_when_it_does_not_come_back(loop, settings_of, tiny_engine, 
 
 def test_an_engine_that_dies_again_and_again_is_given_up_with_its_last_cause(loop, settings_of, tiny_engine, harness):
     patience = Patience(backoff=0.01, deaths=3)
-    supervisor = Supervisor(PythonEngine(settings_of(tiny_engine, max_batch_size=2)), patience)
+    supervisor = Supervisor(python_engine(settings_of(tiny_engine, max_batch_size=2)), patience)
 
     async def kill_it_each_time():
         await supervisor.start()

@@ -98,10 +98,10 @@ def test_a_prompt_that_cannot_fit_is_refused(settings_of, dense_engine):
 
 
 def test_the_dense_runtime_serves_in_triton(loop, settings_of, dense_engine, tiny_engine, harness):
-    from stoker.launch.python_engine import PythonEngine
+    from stoker.kinds.openvino.runtime.engine import python_engine
     from stoker.launch.supervisor import Supervisor
 
-    supervisor = Supervisor(PythonEngine(settings_of(dense_engine, max_batch_size=2)))
+    supervisor = Supervisor(python_engine(settings_of(dense_engine, max_batch_size=2)))
     try:
         loop.run(supervisor.start())
         served = loop.run(harness.tokens(supervisor.client, GENERATIONS[0]))

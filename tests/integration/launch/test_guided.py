@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from stoker.kinds.openvino.runtime.engine import python_engine
 from stoker.launch.generation import EBNF_GRAMMAR, Generation, Guide, RequestRefusedError
-from stoker.launch.python_engine import PythonEngine
 from stoker.launch.supervisor import Patience, Supervisor
 
 END = 255
@@ -37,7 +37,7 @@ def guided(loop, settings_of, tiny_engine, tokenizer, tmp_path_factory):
     shutil.copytree(tiny_engine, directory, dirs_exist_ok=True)
     tokenizer.save(str(directory / "tokenizer.json"))
     (directory / "config.json").write_text(json.dumps({"vocab_size": 256}))
-    supervisor = Supervisor(PythonEngine(settings_of(directory)), Patience(heartbeat=3600, fresh=3600, wedged=7200))
+    supervisor = Supervisor(python_engine(settings_of(directory)), Patience(heartbeat=3600, fresh=3600, wedged=7200))
     try:
         loop.run(supervisor.start())
         yield supervisor

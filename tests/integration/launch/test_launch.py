@@ -8,20 +8,20 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stoker.errors import EngineError
+from stoker.kinds.openvino import KIND
+from stoker.kinds.openvino.runtime.engine import GENERATOR
 from stoker.kinds.openvino.runtime.paged import PagedRuntime
 from stoker.launch import shared_memory
 from stoker.launch.generation import Generation
 from stoker.launch.run_directory import remove_stale_run_directories
-from stoker.launch.runtime import launch
 from stoker.launch.settings import STUB_PID_FILE, settings_for
 from stoker.launch.shared_memory import owner_prefix
-from stoker.plan.types import Chosen
+from stoker.launch.supervisor import Supervisor
+from stoker.plan.types import Chosen, KvPool
 from stoker.processes import process_lives
 from stoker.store.engine import SCHEMA, Engine, Manifest
 
@@ -40,6 +40,8 @@ CHOSEN = Chosen(
     max_seq_len=512,
     threads=1,
 )
+
+POOL = KvPool(64, 32, 1)
 
 
 class Recorder:
@@ -77,7 +79,9 @@ def test_launching_the_demo_serves_its_own_tokens(loop, harness, demo_engine):
     progress, states = Recorder(), []
 
     async def serve():
-        supervisor = await launch(demo_engine, CHOSEN, 64, progress, on_state=states.append)
+        servable = KIND.launch.open(demo_engine, CHOSEN, POOL)
+        supervisor = Supervisor(servable, on_state=states.append)
+        await supervisor.start(progress)
         try:
             assert supervisor.ready
             return await harness.tokens(supervisor.client, generation)
@@ -88,7 +92,7 @@ def test_launching_the_demo_serves_its_own_tokens(loop, harness, demo_engine):
     assert progress.phases == ["loading", "warming"]
     assert progress.advances[-1][0] == progress.advances[-1][1]
     assert states == ["loading", "warming", "ready", "stopped"]
-    runtime = PagedRuntime(settings_for(demo_engine, CHOSEN, 64))
+    runtime = PagedRuntime(settings_for(GENERATOR, demo_engine, CHOSEN, POOL))
     sequence = runtime.add(generation)
     own: list[int] = []
     while len(own) < 24:
@@ -98,19 +102,16 @@ def test_launching_the_demo_serves_its_own_tokens(loop, harness, demo_engine):
     assert served == own
 
 
-def test_other_kinds_are_refused(loop, demo_engine):
-    with pytest.raises(EngineError, match="torch"):
-        loop.run(launch(demo_engine, replace(CHOSEN, engine="torch"), 64, Recorder()))
-
-
 CHILD = """
 import asyncio, sys
-from stoker.launch.python_engine import PythonEngine
+from stoker.kinds.openvino.runtime.engine import GENERATOR, python_engine
 from stoker.launch.settings import EngineSettings
 from stoker.launch.supervisor import Supervisor
+from stoker.plan.types import Chosen, KvPool
 
 async def main():
-    supervisor = Supervisor(PythonEngine(EngineSettings(sys.argv[1], 2, 64, 256, 16, 1, "f32", "f32")))
+    chosen = Chosen("p", "openvino", "text", "f32", "f32", "f32", 1, 1, (), 2, 64, 256, 1)
+    supervisor = Supervisor(python_engine(EngineSettings(GENERATOR, sys.argv[1], chosen, KvPool(16, 32, 1))))
     await supervisor.start()
     print(supervisor.server_pid, supervisor.stub_pid, supervisor.run_directory, flush=True)
     await asyncio.sleep(3600)

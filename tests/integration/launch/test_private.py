@@ -12,8 +12,8 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from stoker.kinds.openvino.runtime.engine import python_engine
 from stoker.launch.generation import Generation
-from stoker.launch.python_engine import PythonEngine
 from stoker.launch.server import GRPC_SOCKET, METRICS_SOCKET
 from stoker.launch.shared_memory import SHARED_MEMORY, owner_prefix
 from stoker.launch.supervisor import Patience, Supervisor
@@ -94,7 +94,7 @@ def test_the_engines_processes_inherit_no_secret(loop, harness, settings_of, tin
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setenv("ONLY_THIS", "passed on")
     monkeypatch.setenv("STOKER_ENGINE_ENVIRONMENT", "ONLY_THIS")
-    supervisor = Supervisor(PythonEngine(settings_of(tiny_engine)), Patience(heartbeat=3600))
+    supervisor = Supervisor(python_engine(settings_of(tiny_engine)), Patience(heartbeat=3600))
     try:
         loop.run(supervisor.start())
         for pid in pids(supervisor):
@@ -113,7 +113,7 @@ def test_a_run_directory_with_a_long_name_in_any_script_serves(
     folder = tmp_path / ("лёгкий %41 " * 8)
     folder.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    supervisor = Supervisor(PythonEngine(settings_of(tiny_engine)), Patience(heartbeat=3600))
+    supervisor = Supervisor(python_engine(settings_of(tiny_engine)), Patience(heartbeat=3600))
     try:
         loop.run(supervisor.start())
         assert supervisor.run_directory

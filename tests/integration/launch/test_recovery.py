@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from stoker.kinds.openvino.runtime.engine import python_engine
 from stoker.launch.generation import EngineDiedError, Generation
-from stoker.launch.python_engine import PythonEngine
 from stoker.launch.supervisor import Patience, Supervisor
 
 POISON = 251
@@ -18,7 +18,7 @@ POISON = 251
 def faulty(loop, settings_of, tiny_engine, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     settings = settings_of(tiny_engine, runtime="faulty_runtime:FaultyRuntime", max_batch_size=4)
-    supervisor = Supervisor(PythonEngine(settings), Patience(heartbeat=3600))
+    supervisor = Supervisor(python_engine(settings), Patience(heartbeat=3600))
     try:
         loop.run(supervisor.start())
         yield supervisor

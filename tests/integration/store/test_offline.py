@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.loading import python_path
 
 ALONE = ("unshare", "--net")
 HERE = Path(__file__).parent
@@ -17,7 +18,7 @@ def recorded(make_cli, tmp_path: Path):
     if subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no network namespaces here")
     record = tmp_path / "connections"
-    cli = make_cli(tmp_path / "cache", PYTHONPATH=str(HERE / "recording"), RECORDED_CONNECTIONS=str(record))
+    cli = make_cli(tmp_path / "cache", PYTHONPATH=python_path(HERE / "recording"), RECORDED_CONNECTIONS=str(record))
     return cli, record
 
 

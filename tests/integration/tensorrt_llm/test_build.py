@@ -20,6 +20,7 @@ import pytest
 from stoker.build.jobs import Job, Site, as_json
 from stoker.build.worker import BuildCancelledError, run_build
 from stoker.errors import BuildError, OutOfMemoryError, UnsupportedModelError
+from stoker.kinds.tensorrt_llm import KIND
 from stoker.plan.types import Chosen
 from stoker.processes import process_lives, session_members
 from stoker.progress import Silent
@@ -73,7 +74,7 @@ def build(tools, workspace, tmp_path):
         listener = listener or Listener()
         model = resolve("demo", tmp_path / "cache", Silent())
         site = Site(GPUS[: wanted.tensor_parallel], at_once, str(tmp_path / "logs"))
-        return run_build(model, wanted, workspace, listener, None, listener.cancel, site)
+        return run_build(KIND.build, model, wanted, workspace, listener, None, listener.cancel, site)
 
     return run
 
@@ -102,7 +103,7 @@ def test_the_users_text_calibrates_and_another_release_is_told(tools, workspace,
     listener = Listener()
     listener.note = notes.append
     model = resolve("demo", tmp_path / "cache", Silent())
-    record = run_build(model, chosen("fp8"), workspace, listener, text, site=Site(GPUS[:1]))
+    record = run_build(KIND.build, model, chosen("fp8"), workspace, listener, text, site=Site(GPUS[:1]))
     assert record["calibration"]["source"] == str(text)
     assert record["calibration"]["rows"] == 3
     assert notes == ["TensorRT-LLM 1.1.0: its flags were checked against 1.2.x only"]
@@ -129,7 +130,7 @@ def test_a_nemo_archive_goes_to_its_own_converter(tools, workspace, tmp_path):
             (tmp_path / name).write_text(text)
             tar.add(tmp_path / name, name)
     model = resolve(str(source / "gpt.nemo"), tmp_path / "cache", Silent())
-    run_build(model, chosen(), workspace, Silent(), site=Site(GPUS[:1]))
+    run_build(KIND.build, model, chosen(), workspace, Silent(), site=Site(GPUS[:1]))
     built = json.loads((workspace / "engine" / "config.json").read_text())["pretrained_config"]
     assert (built["architecture"], built["hidden_size"]) == ("GPTForCausalLM", 64)
 
@@ -140,7 +141,7 @@ def test_a_tokenizer_that_cannot_be_used_is_told_before_the_work(tools, workspac
     (tmp_path / "model" / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}}')
     model = resolve(str(tmp_path / "model"), tmp_path / "cache", Silent())
     with pytest.raises(UnsupportedModelError, match="tokenizers library does not read it"):
-        run_build(model, chosen(), workspace, Silent(), site=Site(GPUS[:1]))
+        run_build(KIND.build, model, chosen(), workspace, Silent(), site=Site(GPUS[:1]))
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from stoker.errors import EngineError
+from stoker.kinds.tensorrt_llm import KIND
 from stoker.kinds.tensorrt_llm.build.vocabulary import write_vocabulary
 from stoker.launch.generation import EngineDiedError, Generation, Guide, RequestRefusedError
-from stoker.launch.runtime import supervisor_for
+from stoker.launch.servable import Servable
 from stoker.launch.supervisor import Patience, Supervisor
-from stoker.plan.types import Chosen
+from stoker.plan.types import Chosen, KvPool
 from stoker.processes import process_lives
 from stoker.resolve.local import DEMO_DIRECTORY
 from stoker.store.engine import Engine, Manifest
@@ -67,9 +68,13 @@ def ranks_folder(tmp_path, monkeypatch) -> Iterator[Path]:
     return folder
 
 
-def supervised(tmp_path: Path, ranks: int, **options) -> Supervisor:
+def opened(engine: Engine, ranks: int, gpus: tuple[str, ...] = ()) -> Servable:
+    return KIND.launch.open(engine, chosen(ranks), KvPool(128, 32, 1), gpus)
+
+
+def supervised(tmp_path: Path, ranks: int, gpus: tuple[str, ...] = ()) -> Supervisor:
     engine = Engine(make_engine(tmp_path / "stored", ranks), MANIFEST)
-    return supervisor_for(engine, chosen(ranks), 128, patience=QUIET, **options)
+    return Supervisor(opened(engine, ranks, gpus), QUIET)
 
 
 def servers(folder: Path, ranks: int) -> list[int]:
@@ -210,11 +215,11 @@ def test_an_engine_of_another_number_of_ranks_says_why(ranks_folder, tmp_path):
 def test_an_engine_that_lacks_a_rank_is_refused_before_a_server_starts(tmp_path):
     engine = Engine(make_engine(tmp_path, 1), MANIFEST)
     with pytest.raises(EngineError, match=r"rank1\.engine"):
-        supervisor_for(engine, chosen(2), 128)
+        opened(engine, 2)
 
 
 def test_an_image_without_the_backend_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     engine = Engine(make_engine(tmp_path, 1), MANIFEST)
     with pytest.raises(EngineError, match="tensorrtllm is not installed"):
-        run(supervisor_for(engine, chosen(1), 128).start())
+        run(Supervisor(opened(engine, 1)).start())

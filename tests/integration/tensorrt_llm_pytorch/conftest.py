@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.loading import python_path
 from tests.served import Served
 
 TESTS = Path(__file__).parents[2]
@@ -25,7 +26,7 @@ def served(folder: Path, gpus: int) -> Iterator[Any]:
     triton = runpy.run_path(str(TESTS / "fake_tensorrtllm_backend" / "image.py"))["make_triton"](folder / "triton")
     environment = {
         "PATH": f"{triton}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(TESTS / "fake_tensorrt_llm"),
+        "PYTHONPATH": python_path(TESTS / "fake_tensorrt_llm"),
         "FAKE_TENSORRT_LLM_LOG": str(folder / "tensorrt_llm.jsonl"),
     }
     command = [sys.executable, str(Path(__file__).with_name("stoker_on_gpus.py")), str(gpus)]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.loading import python_path
 
 TESTS = Path(__file__).parents[2]
 PROFILE = ("--profile", "tensorrt_llm_pytorch-fp8-throughput", "--max-num-tokens", "2048")
@@ -22,7 +23,7 @@ def stoker(tmp_path):
     environment = {
         **os.environ,
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(TESTS / "fake_tensorrt_llm"),
+        "PYTHONPATH": python_path(TESTS / "fake_tensorrt_llm"),
         "FAKE_TENSORRT_LLM_LOG": str(tmp_path / "heard.jsonl"),
     }
 

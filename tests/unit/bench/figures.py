@@ -21,6 +21,6 @@ def report(*cases: Measured, not_run: tuple[NotRun, ...] = ()) -> Report:
     from stoker.bench.statistics import baseline_of, ratios
 
     workload = Workload(128, 64, (1, 16), (0,), 3, 1)
-    baseline = baseline_of(cases)
+    baseline = baseline_of(cases, {"torch"})
     name = baseline.name if baseline else ""
-    return Report("0", "tiny", "a machine", workload, cases, name, ratios(cases), not_run)
+    return Report("0", "tiny", "a machine", workload, cases, name, ratios(cases, baseline), not_run)

@@ -4,7 +4,6 @@ import pytest
 
 from stoker.bench.cases import Asked, choose_case, offers, parse_kinds
 from stoker.bench.types import Case, NotRun, Workload
-from stoker.build.kinds import KINDS
 from stoker.errors import UsageError
 from stoker.settings.layers import Settings, load_settings
 
@@ -24,7 +23,7 @@ def settings(tmp_path: Path) -> Settings:
         ("openvino:bf16, openvino:int4,torch", None, [("openvino", "bf16"), ("openvino", "int4"), ("torch", "")]),
         ("openvino:bf16,torch", "int8", [("openvino", "bf16"), ("torch", "int8")]),
         ("torch,torch", None, [("torch", "")]),
-        (None, None, [(kind, "") for kind in KINDS]),
+        (None, None, [(kind, "") for kind in ("openvino", "tensorrt_llm", "tensorrt_llm_pytorch", "torch")]),
     ],
 )
 def test_kinds_and_precisions_are_read_together(

@@ -1,7 +1,7 @@
 import pytest
 from tests.unit.bench.figures import load, measured
 
-from stoker.bench.statistics import Round, Sample, percentile, ratios, spread, summarise
+from stoker.bench.statistics import Round, Sample, baseline_of, percentile, ratios, spread, summarise
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_ratios_are_to_torch_under_the_same_load() -> None:
         "openvino", "int4", load(1, 50.0, first=0.1), load(16, 300.0, between=0.01), load(1, 60.0, shared=64)
     )
     torch = measured("torch", "bf16", load(1, 10.0), load(16, 100.0))
-    found = {(each.streams, each.shared_prefix): each for each in ratios([ours, torch])}
+    found = {(each.streams, each.shared_prefix): each for each in ratios([ours, torch], torch)}
     assert set(found) == {(1, 0), (16, 0)}
     assert found[1, 0].tokens_per_second == 5.0
     assert found[1, 0].first_token == 0.5
@@ -57,4 +57,5 @@ def test_ratios_are_to_torch_under_the_same_load() -> None:
 
 
 def test_without_torch_there_are_no_ratios() -> None:
-    assert ratios([measured("openvino", "int4", load(1, 50.0))]) == ()
+    ours = measured("openvino", "int4", load(1, 50.0))
+    assert ratios([ours], baseline_of([ours], {"torch"})) == ()

@@ -4,13 +4,14 @@ import json
 
 from tokenizers import Tokenizer
 
-from stoker.kinds.tensorrt_llm.build.vocabulary import FILE_NAME, write_vocabulary
+from stoker.kinds.tensorrt_llm.build.vocabulary import write_vocabulary
+from stoker.kinds.tensorrt_llm.files import VOCABULARY
 from stoker.resolve.local import DEMO_DIRECTORY
 
 
 def test_the_file_has_each_token_at_its_id_and_is_ascii(tmp_path):
     write_vocabulary(DEMO_DIRECTORY, tmp_path)
-    told = json.loads((tmp_path / FILE_NAME).read_text("ascii"))
+    told = json.loads((tmp_path / VOCABULARY).read_text("ascii"))
     rust = Tokenizer.from_file(str(DEMO_DIRECTORY / "tokenizer.json"))
     assert [rust.token_to_id(token) for token in told["encoded_vocab"]] == list(range(rust.get_vocab_size()))
     assert Tokenizer.from_str(told["tokenizer_str"]).encode("Once upon").ids == rust.encode("Once upon").ids
@@ -21,4 +22,4 @@ def test_the_file_has_each_token_at_its_id_and_is_ascii(tmp_path):
 def test_without_a_tokenizer_there_is_no_file(tmp_path):
     (tmp_path / "model").mkdir()
     write_vocabulary(tmp_path / "model", tmp_path)
-    assert not (tmp_path / FILE_NAME).exists()
+    assert not (tmp_path / VOCABULARY).exists()

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from stoker.build import kinds, worker
 from stoker.build.jobs import Job, as_json, job_from
+from stoker.build.kind import BuildPart
 from stoker.build.worker import BuildCancelledError, run_build
-from stoker.errors import BuildError, DamagedModelError, UnsupportedModelError, UsageError
+from stoker.errors import BuildError, DamagedModelError, UnsupportedModelError
+from stoker.kinds import kind_named
+from stoker.kinds.openvino import KIND
 from stoker.kinds.openvino.build.precisions import encoding_for
 from stoker.kinds.openvino.build.prequantized import Prequantized
 from stoker.plan.types import Chosen
@@ -53,10 +55,10 @@ class Recorder(Silent):
 def fake_worker(tmp_path, monkeypatch):
     """Makes `run_build` run the given program instead of the real worker."""
 
-    def install(program: str) -> None:
+    def install(program: str) -> BuildPart:
         (tmp_path / "fake_build_worker.py").write_text(program)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        monkeypatch.setattr(worker, "worker_module", lambda kind: "fake_build_worker")
+        return replace(KIND.build, worker="fake_build_worker")
 
     return install
 
@@ -83,7 +85,7 @@ def test_a_job_survives_json(tmp_path):
 
 
 def test_progress_is_relayed_and_the_record_returned(fake_worker, tmp_path):
-    fake_worker(
+    part = fake_worker(
         "import json, sys\n"
         "job = json.load(sys.stdin)\n"
         "print('chatter', file=sys.stderr)\n"
@@ -92,41 +94,41 @@ def test_progress_is_relayed_and_the_record_returned(fake_worker, tmp_path):
         "    print(json.dumps(line), flush=True)\n"
     )
     progress = Recorder()
-    record = run_build(model_in(tmp_path), CHOSEN, tmp_path, progress)
+    record = run_build(part, model_in(tmp_path), CHOSEN, tmp_path, progress)
     assert record == {"precision": "int8", "to": str(tmp_path)}
     assert progress.heard == [("building", "x"), (1, 2, "bytes"), ("n",)]
 
 
 def test_errors_keep_their_class(fake_worker, tmp_path):
-    fake_worker(
+    part = fake_worker(
         "import json, sys\n"
         "error = {'type': 'UnsupportedModelError', 'what': 'a', 'why': 'b', 'remedy': 'c'}\n"
         "print(json.dumps({'error': error})); sys.exit(1)\n"
     )
     with pytest.raises(UnsupportedModelError) as caught:
-        run_build(model_in(tmp_path), CHOSEN, tmp_path, Silent())
+        run_build(part, model_in(tmp_path), CHOSEN, tmp_path, Silent())
     assert str(caught.value) == "a: b (c)"
 
 
 def test_a_killed_worker_is_out_of_memory(fake_worker, tmp_path):
-    fake_worker("import os, sys\nprint('allocating', file=sys.stderr, flush=True)\nos.kill(os.getpid(), 9)\n")
+    part = fake_worker("import os, sys\nprint('allocating', file=sys.stderr, flush=True)\nos.kill(os.getpid(), 9)\n")
     with pytest.raises(BuildError, match="memory ran out") as caught:
-        run_build(model_in(tmp_path), CHOSEN, tmp_path, Silent())
+        run_build(part, model_in(tmp_path), CHOSEN, tmp_path, Silent())
     assert "allocating" in caught.value.why
     assert "int4" in caught.value.remedy
 
 
 def test_a_crash_shows_its_last_words(fake_worker, tmp_path):
-    fake_worker("raise RuntimeError('the compiler tripped')\n")
+    part = fake_worker("raise RuntimeError('the compiler tripped')\n")
     with pytest.raises(BuildError, match="the build process died") as caught:
-        run_build(model_in(tmp_path), CHOSEN, tmp_path, Silent())
+        run_build(part, model_in(tmp_path), CHOSEN, tmp_path, Silent())
     assert "exit code 1" in caught.value.why
     assert "the compiler tripped" in caught.value.why
 
 
 def test_cancelling_kills_the_whole_group(fake_worker, tmp_path):
     pids = tmp_path / "pids"
-    fake_worker(
+    part = fake_worker(
         "import json, os, pathlib, subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         f"pathlib.Path({str(pids)!r}).write_text(f'{{os.getpid()}} {{child.pid}}')\n"
@@ -140,14 +142,14 @@ def test_cancelling_kills_the_whole_group(fake_worker, tmp_path):
             cancel.set()
 
     with pytest.raises(BuildCancelledError):
-        run_build(model_in(tmp_path), CHOSEN, tmp_path, CancelOnNote(), cancel=cancel)
+        run_build(part, model_in(tmp_path), CHOSEN, tmp_path, CancelOnNote(), cancel=cancel)
     for pid in pids.read_text().split():
         wait_until_gone(int(pid))
 
 
 def test_the_real_worker_reports_a_damaged_model_and_prints_nothing_else(tmp_path, capfd):
     with pytest.raises(DamagedModelError, match="safetensors"):
-        run_build(model_in(tmp_path), CHOSEN, tmp_path, Silent())
+        run_build(KIND.build, model_in(tmp_path), CHOSEN, tmp_path, Silent())
     assert capfd.readouterr() == ("", "")
 
 
@@ -169,20 +171,14 @@ def test_the_real_worker_dies_with_its_parent():
     os.close(writing)
 
 
-def test_every_kind_has_its_worker_and_an_unknown_one_is_refused():
-    assert all(kind.worker for kind in kinds.KINDS.values())
-    with pytest.raises(UsageError, match="unknown engine kind"):
-        kinds.worker_module("abacus")
-
-
 def test_compiler_versions_name_what_changes_an_engines_bytes():
-    assert set(kinds.compiler_versions("openvino")) == {"builder", "openvino", "nncf"}
-    assert set(kinds.compiler_versions("torch")) == {"builder"}
+    assert set(KIND.build.versions()) == {"builder", "openvino", "nncf"}
+    assert set(kind_named("torch").build.versions()) == {"builder"}
 
 
 def test_asking_for_versions_imports_no_compiler():
     program = (
-        "import sys; from stoker.build.kinds import compiler_versions; compiler_versions('openvino'); "
+        "import sys; from stoker.kinds.openvino import KIND; KIND.build.versions(); "
         "import stoker.build.worker; sys.exit(any(name in sys.modules for name in ('openvino', 'nncf', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -13,6 +13,7 @@ import pytest
 from stoker.deploy.deployment import make_deployment
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
+from stoker.kinds import kind_named
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.torch.plan.catalogue import load_torch
 from stoker.kinds.torch.plan.last_choice import plan_any
@@ -56,7 +57,8 @@ def deployment() -> Callable[..., Deployment]:
         plan = plan_for(model, machine)
         if reference:
             plan = replace(plan, model=replace(plan.model, reference=reference))
-        sizing = size(plan, load_catalogue(), load_nvidia(), drain)
-        return make_deployment(plan, sizing, given, **{"port": 8000, **options})
+        part = kind_named(plan.chosen.engine).deploy
+        sizing = size(plan, part, drain)
+        return make_deployment(plan, part, sizing, given, **{"port": 8000, **options})
 
     return deployment

@@ -7,6 +7,7 @@ import pytest
 from stoker.deploy.deployment import image_for
 from stoker.deploy.sizing import size
 from stoker.errors import UsageError
+from stoker.kinds import kind_named
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.origin import Origin, Sourced
 from stoker.plan.catalogue import load_catalogue
@@ -86,14 +87,14 @@ def test_on_a_unified_machine_the_gpus_memory_counts_once(deployment):
     assert server.sizing.memory.value < 1.1 * server.plan.memory.total
 
 
-def test_a_kind_that_no_catalogue_here_knows_is_sized_from_its_budget(deployment):
+def test_a_kind_that_builds_nothing_is_sized_from_its_budget(deployment):
     cpu, gpu = deployment("qwen2.5-0.5b", "cpu:8c-16g").plan, deployment("llama-3.1-8b", "1xH100-80GB").plan
-    unknown = [replace(plan, chosen=replace(plan.chosen, profile="other", engine="other")) for plan in (cpu, gpu)]
-    on_cpu, on_gpu = (size(plan, load_catalogue(), load_nvidia(), 30.0) for plan in unknown)
+    part = kind_named("torch").deploy
+    on_cpu, on_gpu = (size(plan, part, 30.0) for plan in (cpu, gpu))
     assert on_cpu.memory.value >= cpu.memory.total / 0.9
     assert on_gpu.memory.value >= 2 * gpu.model.weights.parameters
-    with pytest.raises(UsageError, match="no image has the other engine"):
-        image_for(unknown[0])
+    with pytest.raises(UsageError, match="no image has the openvino engine for CPUs"):
+        image_for(cpu, part.images)
 
 
 def test_a_longer_drain_has_a_longer_grace(deployment):

@@ -5,6 +5,7 @@ from array import array
 
 import pytest
 
+from stoker.kinds.tensorrt_llm_pytorch import TENSORS
 from stoker.launch import contract
 from stoker.launch.generation import EBNF_GRAMMAR, Generation, Guide
 from stoker.launch.messages import encode_request
@@ -32,7 +33,7 @@ def test_names_are_unique_and_the_required_ones_are_tensorrt_llms():
 
 
 def test_selecting_an_unknown_tensor_is_an_error():
-    with pytest.raises(KeyError, match="nonsense"):
+    with pytest.raises(ValueError, match="nonsense"):
         contract.select(contract.INPUTS, ("input_ids", "nonsense"))
 
 
@@ -77,7 +78,7 @@ def test_every_wish_has_its_tensor():
     assert values["return_log_probs"] == (True,)
     assert values["guided_decoding_guide_type"] == ("ebnf_grammar",)
     assert values["guided_decoding_guide"] == ('root ::= "é"',)
-    assert {tensor.name for tensor in request.inputs} == set(contract.PYTORCH_INPUTS) - {"stop"}
+    assert {tensor.name for tensor in request.inputs} == set(TENSORS["text"].inputs) - {"stop"}
     assert values["embedding_bias"] == (0.0, -100.0)
     assert request.id == "id/2"
     assert {tuple(tensor.shape) for tensor in request.inputs if tensor.name == "stop_words_list"} == {(1, 2, 2)}

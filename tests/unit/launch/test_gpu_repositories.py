@@ -9,10 +9,11 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from stoker.kinds import kind_named
+from stoker.launch.contract import MODEL_NAME
 from stoker.launch.run_directory import RunDirectory
-from stoker.launch.runtime import servable_for
 from stoker.launch.server import server_arguments
-from stoker.plan.types import Chosen
+from stoker.plan.types import Chosen, KvPool
 from stoker.store.engine import Engine, Manifest
 
 HERE = Path(__file__).parent
@@ -41,7 +42,8 @@ def command_for(kind: str, gpus: int, tmp_path: Path):
     engine = Engine(stored, Manifest(1, "key", kind, "model", "", {}, {}, {}))
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()
-    return servable_for(engine, chosen, 4096, [f"GPU-{index}" for index in devices]).command(run)
+    gpus = [f"GPU-{index}" for index in devices]
+    return kind_named(kind).launch.open(engine, chosen, KvPool(4096, 32, 1), gpus).command(run)
 
 
 @pytest.mark.parametrize("gpus", [1, 2])
@@ -49,7 +51,7 @@ def command_for(kind: str, gpus: int, tmp_path: Path):
 def test_the_config_is_the_golden_one_whatever_the_number_of_gpus(kind, gpus, image, tmp_path):
     """The ranks are told by mpirun, or by the LLM's arguments; Triton's configuration knows nothing of them."""
     command = command_for(kind, gpus, tmp_path)
-    told = (command.repository / "tensorrt_llm/config.pbtxt").read_text()
+    told = (command.repository / MODEL_NAME / "config.pbtxt").read_text()
     config = text_format.Parse(told, model_config_pb2.ModelConfig())
     assert config.backend == {"tensorrt_llm": "tensorrtllm", "tensorrt_llm_pytorch": "python"}[kind]
     assert told.replace(str(tmp_path), "") == (HERE / f"{kind}.pbtxt").read_text()
@@ -69,6 +71,6 @@ def test_the_pytorch_kind_is_one_server_whose_model_knows_its_interpreter(image,
     line = command.launcher(server_arguments(command))
     assert Path(line[0]).name == "tritonserver"
     assert command.backends == image / "backends"
-    model = (command.repository / "tensorrt_llm/1/model.py").read_text()
+    model = (command.repository / MODEL_NAME / "1/model.py").read_text()
     assert f"sys.executable = named({sys.executable!r})" in model
     assert command.environment["OMPI_ALLOW_RUN_AS_ROOT"] == "1"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from array import array
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.engine_settings import engine_settings
 
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
@@ -40,7 +43,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Any:
     module = ModuleType("recorded")
     module.Recorded = Recorded  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "recorded", module)
-    settings = EngineSettings("", 1, 8, 64, 4, 1, "f32", "f32", runtime="recorded:Recorded", vocabulary_size=ROWS)
+    settings = replace(engine_settings("recorded:Recorded", Path()), vocabulary_size=ROWS)
     return opened(settings)
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from stoker.errors import EngineError
-from stoker.kinds.tensorrt_llm_pytorch.build.arguments import CHECKPOINT, FILE_NAME, llm_arguments
+from stoker.kinds.tensorrt_llm_pytorch.build.arguments import llm_arguments
+from stoker.kinds.tensorrt_llm_pytorch.files import ARGUMENTS, CHECKPOINT
+from stoker.kinds.tensorrt_llm_pytorch.runtime.engine import RUNTIME
 from stoker.kinds.tensorrt_llm_pytorch.runtime.runtime import LlmRuntime
 from stoker.launch.generation import Generation, Guide, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output
-from stoker.plan.types import Chosen
+from stoker.plan.types import Chosen, KvPool
 
 FAKE = Path(__file__).parents[2] / "fake_tensorrt_llm"
 PROMPT = (7, 8, 9)
@@ -34,8 +36,8 @@ def runtime(tmp_path, monkeypatch) -> Iterator[LlmRuntime]:
     checkpoint.mkdir()
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (checkpoint / name).write_text("{}")
-    (tmp_path / FILE_NAME).write_text(json.dumps(llm_arguments(CHOSEN)))
-    opened = LlmRuntime(EngineSettings(str(tmp_path), 4, 64, 128, 16, 1, "bf16", "bf16"))
+    (tmp_path / ARGUMENTS).write_text(json.dumps(llm_arguments(CHOSEN)))
+    opened = LlmRuntime(EngineSettings(RUNTIME, str(tmp_path), CHOSEN, KvPool(16, 32, 1)))
     yield opened
     opened.close()
     for name in [name for name in sys.modules if name.split(".")[0] == "tensorrt_llm"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.kinds.tensorrt_llm_pytorch.runtime import packages
+from stoker.kinds.tensorrt_llm.runtime import packages
 
 OURS = sysconfig.get_path("purelib")
 

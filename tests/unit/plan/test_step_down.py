@@ -62,7 +62,7 @@ def test_after_the_smallest_limits_comes_the_next_profile_unless_the_user_chose(
 
 
 def test_what_gpus_were_to_serve_is_not_left_to_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain, "buildable_kinds", lambda: frozenset({"openvino", "tensorrt_llm"}))
+    monkeypatch.setattr(chain, "available_kinds", lambda: frozenset({"openvino", "tensorrt_llm"}))
     plans = profiles_in_turn(tmp_path, "1xH100,cpu:8c-64g-avx512_bf16")
     names = [plan.chosen.profile for plan in plans]
     assert len(names) > 1

@@ -15,7 +15,6 @@ from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, U
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.torch.plan.catalogue import Limits, Place, load_torch, read_torch
 from stoker.kinds.torch.plan.last_choice import plan_any
-from stoker.kinds.torch.runtime.engine import CPU_PAGE_TOKENS, GPU_PAGE_TOKENS
 from stoker.plan.render import pinned
 from stoker.plan.types import Plan
 from stoker.probe.description import load_description
@@ -200,9 +199,8 @@ def test_a_checkpoint_that_is_quantised_already_is_refused(choose: Choose, unkno
         choose(of=replace(unknown, quantization=Quantization("awq", 4, 128)))
 
 
-def test_the_launcher_s_pages_are_the_profile_s() -> None:
-    pages = {name: place.page_tokens for name, place in TORCH.places.items()}
-    assert pages == {"cpu": CPU_PAGE_TOKENS, "gpu": GPU_PAGE_TOKENS}
+def test_pages_of_gpus_are_a_multiple_of_what_flash_attention_reads() -> None:
+    assert {name: place.page_tokens for name, place in TORCH.places.items()} == {"cpu": 32, "gpu": 256}
 
 
 def test_a_mistake_in_the_catalogue_names_file_line_and_field() -> None:

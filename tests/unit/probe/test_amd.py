@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from tests.fake_amdgpu import GIB, FakeAmd, amd_files
 
+from stoker.kinds.torch import doctor
+from stoker.kinds.torch.vendor import vendor_of
 from stoker.probe.amd import gfx_name, probe_amd_gpus
 from stoker.probe.checks.amd import check_amd
 from stoker.probe.checks.gpu import check_gpu
 from stoker.probe.checks.nvidia import check_nvidia
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
-from stoker.probe.pytorch import vendor_of
 from stoker.probe.visible_devices import visible_to_pytorch
 
 TWO = (FakeAmd(0x2FDD6A4DBA5C2D3C), FakeAmd(0xF02143CC3E5E66AB, used=40 * GIB))
@@ -90,7 +91,7 @@ def test_a_container_has_what_it_was_given(machine) -> None:
 def test_what_is_shut_away_is_told_with_what_to_do(machine) -> None:
     found = machine(amd_files(TWO, entrance=False))
     assert found.gpus == ()
-    (check,) = check_amd(found, "")
+    (check,) = check_amd(found)
     assert (check.status, "--device /dev/kfd" in check.remedy) == ("warning", True)
     assert "/dev/kfd is not here" in check.found
 
@@ -121,10 +122,10 @@ def test_the_doctor_shows_them_and_asks_for_a_pytorch_of_their_own(machine) -> N
     found = machine(amd_files(TWO))
     assert "0: AMD Instinct MI300X, gfx942, 191.8 GiB free of 192 GiB" in check_gpu(found).found
     assert "CUDA" not in check_gpu(found).found
-    assert list(check_nvidia(found, "580.00", "13.0")) == []
-    assert [check.status for check in check_amd(found, "amd")] == ["ok"]
+    assert list(check_nvidia(found)) == []
+    assert [check.status for check in doctor.check_amd(found, "amd")] == ["ok"]
     for built_for, words in (("nvidia", "is for nvidia"), ("", "not installed")):
-        (check,) = check_amd(found, built_for)
+        (check,) = doctor.check_amd(found, built_for)
         assert (check.status, words in check.found) == ("warning", True)
 
 

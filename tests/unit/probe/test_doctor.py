@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stoker.kinds.openvino import KIND
 from stoker.probe.checks import storage
 from stoker.probe.checks.gpu import check_gpu
 from stoker.probe.checks.network import check_port
@@ -15,18 +16,17 @@ from stoker.probe.checks.processor import check_cores, check_cpu, check_memory
 from stoker.probe.checks.software import check_glibc, check_python
 from stoker.probe.checks.storage import check_cache, check_disk, check_filesystem, check_shared_memory
 from stoker.probe.description import load_description
-from stoker.probe.doctor import Check, Wanted, render_checks, run_checks
+from stoker.probe.doctor import Check, render_checks, run_checks
 from stoker.probe.libpython import find_libpython, libpython_name
 from stoker.probe.machine import Machine
 
 GIB = 1 << 30
-WANTED = Wanted("590.44", "13.1")
 CPU = load_description("cpu:4c-16g-avx512_bf16").cpu
 
 
 def test_all_checks_run_here_and_leave_nothing_behind(tmp_path):
     cache = tmp_path / "not" / "yet"
-    checks = run_checks(cache, 0, "127.0.0.1", WANTED, Machine("m", CPU))
+    checks = run_checks(cache, 0, "127.0.0.1", [KIND.checks], Machine("m", CPU))
     assert [check.name for check in checks] == [
         "CPU features",
         "cores",

@@ -7,13 +7,12 @@ import resource
 import pynvml
 import pytest
 
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.kinds.tensorrt_llm.doctor import checks as checks_of_driver
 from stoker.probe.checks.nvidia import check_memory_lock, check_nvidia, check_peers
 from stoker.probe.checks.storage import check_shared_memory
-from stoker.probe.doctor import Wanted, run_checks
+from stoker.probe.doctor import run_checks
 from stoker.probe.probe import probe_machine
 
-IMAGE = load_nvidia().kinds["tensorrt_llm"].image
 GIB = 1 << 30
 
 
@@ -30,7 +29,8 @@ def checks(machine):
     """By name."""
 
     def run(*gpus, **fake):
-        return {check.name: check for check in check_nvidia(machine(*gpus, **fake), IMAGE.driver, IMAGE.cuda)}
+        found = machine(*gpus, **fake)
+        return {check.name: check for check in (*checks_of_driver(found), *check_nvidia(found))}
 
     return run
 
@@ -114,9 +114,8 @@ def test_shared_memory_below_a_gibibyte(tree, size, status):
 
 def test_all_checks_run_on_gpus(machine, fake_nvml, tmp_path):
     found = machine(fake_nvml.FakeGpu("GPU-1"), fake_nvml.FakeGpu("GPU-2"))
-    run = run_checks(tmp_path, 0, "127.0.0.1", Wanted(IMAGE.driver, IMAGE.cuda), found)
+    run = run_checks(tmp_path, 0, "127.0.0.1", [checks_of_driver], found)
     names = [check.name for check in run]
-    assert names[3:10] == [
-        "GPU", "driver", "locked memory", "GPU peers", "persistence mode", "MIG", "shared memory"
-    ]  # fmt: skip
+    assert names[3:9] == ["GPU", "locked memory", "GPU peers", "persistence mode", "MIG", "shared memory"]
+    assert names[-1] == "driver"
     assert all(check.remedy for check in run if check.status != "ok")

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stoker.build.kinds import check_known
 from stoker.errors import DamagedModelError, ModelError, StokerError
+from stoker.kinds import kind_named
+from stoker.kinds.known import check_known
 from stoker.kinds.openvino.build.families import SUPPORTED, describe
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.plan.catalogue import load_catalogue
@@ -25,7 +26,6 @@ from stoker.probe.description import load_description
 from stoker.progress import Silent
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
-from stoker.store.key import key_inputs
 
 CONFIGS = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parents[1] / "configs").glob("*.json")}
 PROFILES = (load_catalogue(), load_nvidia())
@@ -71,7 +71,7 @@ def resolved(config: Any, more: dict[str, bytes] | None = None) -> Model:
 def planned(model: Model) -> list[Plan]:
     plans = [choose_plan(machine, model, *PROFILES, Overrides()) for machine in MACHINES]
     for plan in plans:
-        key_inputs(plan, {})
+        kind_named(plan.chosen.engine).build.key.choices(plan)
     return plans
 
 

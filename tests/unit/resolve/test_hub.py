@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from stoker.build.kinds import check_known
 from stoker.errors import (
     CacheError,
     DamagedModelError,
@@ -26,6 +25,7 @@ from stoker.errors import (
     StorageError,
     UnsupportedModelError,
 )
+from stoker.kinds.known import check_known
 from stoker.resolve.hub_cache import RepositoryCache
 from stoker.resolve.resolve import resolve
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from stoker.build.kinds import check_known
 from stoker.errors import StokerError
+from stoker.kinds.known import check_known
 from stoker.resolve.resolve import resolve
 
 Files = dict[str, bytes]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from stoker.build.kinds import check_known, check_pooled
 from stoker.errors import DamagedModelError, StokerError, UnsupportedModelError
+from stoker.kinds.known import check_known, check_pooled
 from stoker.resolve.model import Pooling
 from stoker.resolve.resolve import resolve
 

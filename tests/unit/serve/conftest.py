@@ -15,6 +15,7 @@ from httpx import ASGITransport
 from tests.loading import load
 
 import stoker.resolve
+from stoker.kinds.openvino import TENSORS
 from stoker.serve.http.app import Service, create_app
 from stoker.serve.http.server import HttpServer, bind
 from stoker.serve.operate.frontend import Frontend, load_frontend
@@ -54,7 +55,7 @@ def demo_engine() -> Engine:
 
 @pytest.fixture(scope="session")
 def frontend() -> Iterator[Frontend]:
-    made = load_frontend(make_engine(DEMO))
+    made = load_frontend(make_engine(DEMO), TENSORS["text"].capabilities)
     yield made
     made.tokenizer.close()
 

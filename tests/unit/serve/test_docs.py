@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 from stoker.serve.http.app import INFERENCE_PATHS, OTHER_PATHS
 from stoker.serve.http.errors import CODES
-from stoker.serve.operate.metrics_docs import document
 from stoker.serve.request.requests import ChatRequest, CompletionRequest
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -17,9 +17,8 @@ API = (DOCS / "api.md").read_text()
 
 
 def test_the_metrics_are_documented_as_they_are() -> None:
-    assert (DOCS / "metrics.md").read_text() == document(), (
-        "run python -m stoker.serve.operate.metrics_docs > docs/metrics.md"
-    )
+    page = runpy.run_path(str(DOCS.parent / "tools" / "metrics_page.py"))
+    assert (DOCS / "metrics.md").read_text() == page["document"](), "run make docs"
 
 
 @pytest.mark.parametrize("request_type", [ChatRequest, CompletionRequest])

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from stoker.launch.capabilities import Capabilities
 from stoker.serve.generate.admission import Admission, Capacity
 from stoker.serve.http.asgi import ClientGoneError
 from stoker.serve.http.errors import ApiError
@@ -147,6 +148,6 @@ def test_what_was_put_before_an_error_is_written_before_it() -> None:
 
 
 def test_the_context_is_no_longer_than_the_kv_cache(demo_engine: Any) -> None:
-    small = load_frontend(demo_engine, capacity=Capacity(blocks=3, block_tokens=16))
+    small = load_frontend(demo_engine, Capabilities(frozenset(), False), capacity=Capacity(blocks=3, block_tokens=16))
     small.tokenizer.close()
     assert small.context.length == 48

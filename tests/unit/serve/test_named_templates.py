@@ -12,6 +12,7 @@ import pytest
 
 import stoker.resolve
 from stoker.build.companions import copy_companions
+from stoker.kinds.openvino import TENSORS
 from stoker.resolve.checkpoint import file_names, has_chat_template, small_files
 from stoker.serve.operate.frontend import load_frontend
 from stoker.serve.request.call_form import call_form
@@ -179,7 +180,7 @@ def test_tools_have_a_template_of_their_own(
         settings = json.loads((DEMO / "tokenizer_config.json").read_text())
         named = [{"name": "default", "template": plain}, {"name": "tool_use", "template": HERMES_TOOLS}]
         files = {"tokenizer_config.json": {**settings, "chat_template": named}}
-    loaded = load_frontend(_engine(tmp_path, files))
+    loaded = load_frontend(_engine(tmp_path, files), TENSORS["text"].capabilities)
     assert loaded.tool_family is not None
     assert loaded.tool_family.name == "hermes"
     service.attach(engine, loaded)
@@ -201,7 +202,9 @@ def test_tools_have_a_template_of_their_own(
 
 
 def test_a_model_may_have_a_template_for_tools_alone(ask: Any, service: Any, engine: Any, tmp_path: Path) -> None:
-    loaded = load_frontend(_engine(tmp_path, {"additional_chat_templates/tool_use.jinja": HERMES_TOOLS}))
+    loaded = load_frontend(
+        _engine(tmp_path, {"additional_chat_templates/tool_use.jinja": HERMES_TOOLS}), TENSORS["text"].capabilities
+    )
     service.attach(engine, loaded)
     body = {"model": "demo", "messages": [USER], "max_tokens": 2}
     assert ask("/v1/chat/completions", {**body, "tools": [TOOL]}).status == 200
@@ -213,7 +216,7 @@ def test_a_template_for_tools_that_is_broken_leaves_the_other(
     ask: Any, service: Any, engine: Any, tmp_path: Path
 ) -> None:
     files = {"chat_template.jinja": HERMES_TOOLS, "additional_chat_templates/tool_use.jinja": "{% if %}"}
-    loaded = load_frontend(_engine(tmp_path, files))
+    loaded = load_frontend(_engine(tmp_path, files), TENSORS["text"].capabilities)
     service.attach(engine, loaded)
     body = {"model": "demo", "messages": [USER], "max_tokens": 2, "tools": [TOOL]}
     assert ask("/v1/chat/completions", body).status == 200

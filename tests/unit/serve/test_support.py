@@ -12,10 +12,10 @@ from openai.types import completion_create_params as plain
 from openai.types import embedding_create_params as embeddings
 from openai.types.chat import completion_create_params as chat
 
-from stoker.launch.capabilities import lacks
+from stoker.kinds import text_kinds
 from stoker.serve.answer.parsers.reasoning import THINK
 from stoker.serve.apis.pooled.requests import EmbeddingRequest
-from stoker.serve.operate.support import ENGINES, IDLE, NO, document, parameters, support
+from stoker.serve.operate.support import IDLE, NO, Column, document, parameters, support
 from stoker.serve.request.chat_template import ChatTemplate
 from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 
@@ -76,14 +76,17 @@ VALUES: dict[str, dict[str, Any]] = {
     **{name: {name: value} for name, value in ASKING.items() if name != "logit_bias"},
 }  # fmt: skip
 ENDPOINTS = {"chat/completions": (ChatRequest, CHAT), "completions": (CompletionRequest, PLAIN)}
+KINDS = list(text_kinds())
+LACKS = {kind.name: kind.launch.capabilities("text").lacks for kind in KINDS}
+COLUMNS = [Column(kind.name, LACKS[kind.name], kind.evidence) for kind in KINDS]
 EFFORT = "{# reasoning_effort #}"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", LACKS)
 def test_every_cell_of_the_table_is_what_a_request_meets(ask: Any, says: Any, frontend: Any, engine: str) -> None:
     """Of a model that thinks and knows efforts, so that what depends on the model is there; but for marks of a gap."""
     template = ChatTemplate(EFFORT + frontend.chat_template.source, {"bos_token": ""})
-    context = dataclasses.replace(frontend.context, lacks=lacks(engine))
+    context = dataclasses.replace(frontend.context, lacks=LACKS[engine])
     told = says("Yes.", context=context, thinking=THINK, chat_template=template)
     for path, (kind, body) in ENDPOINTS.items():
         for parameter in kind.__struct_fields__:
@@ -92,7 +95,7 @@ def test_every_cell_of_the_table_is_what_a_request_meets(ask: Any, says: Any, fr
                 asked = {"logprobs": True if kind is ChatRequest else 1}
             told.asked.clear()
             answer = ask(f"/v1/{path}", {**body, **asked})
-            cell = NO if parameter == "suffix" else support(parameter, engine)
+            cell = NO if parameter == "suffix" else support(parameter, LACKS[engine])
             assert (answer.status, bool(told.asked)) == ((400, False) if cell == NO else (200, True)), (parameter, cell)
             if cell == NO:
                 assert answer.error["param"].split(".")[0] == parameter
@@ -100,7 +103,7 @@ def test_every_cell_of_the_table_is_what_a_request_meets(ask: Any, says: Any, fr
 
 def test_the_page_is_made_from_the_code() -> None:
     page = Path(__file__).parents[3] / "docs" / "support.md"
-    assert page.read_text() == document(), "run make docs"
+    assert page.read_text() == document(COLUMNS), "run make docs"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +112,7 @@ def test_the_page_is_made_from_the_code() -> None:
 def test_every_parameter_of_the_sdk_is_supported_or_refused_by_name(ask: Any, endpoint: str, parameter: str) -> None:
     declared = (ChatRequest if endpoint == "chat" else CompletionRequest).__struct_fields__
     body, path = (CHAT, "/v1/chat/completions") if endpoint == "chat" else (PLAIN, "/v1/completions")
-    if parameter in declared and support(parameter, "openvino") not in (NO, IDLE):
+    if parameter in declared and support(parameter, LACKS["openvino"]) not in (NO, IDLE):
         return
     if parameter in HARMLESS:
         assert ask(path, {**body, parameter: {"a": "b"} if parameter == "metadata" else "x"}).status == 200
@@ -122,16 +125,17 @@ def test_every_parameter_of_the_sdk_is_supported_or_refused_by_name(ask: Any, en
 def test_every_parameter_of_the_sdk_for_embeddings_is_in_the_table() -> None:
     asked = set(typing.get_type_hints(embeddings.EmbeddingCreateParams))
     assert asked <= set(EmbeddingRequest.__struct_fields__), "what the SDK can ask for would be refused"
-    table = document()[document().index("## Vectors") :]
+    table = document(COLUMNS).partition("## Vectors")[2]
     assert all(f"| `{name}` | {'no effect' if name == 'user' else 'yes'} |" in table for name in asked)
 
 
 def test_the_table_has_every_parameter_and_every_refusal() -> None:
     assert set(parameters()) == {*ChatRequest.__struct_fields__, *CompletionRequest.__struct_fields__}
-    assert {name for name in NO_EFFECT if support(name, "openvino") == NO} <= set(NO_EFFECT)
-    assert [support("response_format", engine) for engine in ENGINES] == ["yes", "yes", "yes", NO]
-    assert support("min_tokens", "torch") == NO
-    assert [support("logit_bias", engine) for engine in ENGINES] == [NO, "yes", "yes", NO]
+    assert {name for name in NO_EFFECT if support(name, LACKS["openvino"]) == NO} <= set(NO_EFFECT)
+    assert [support("response_format", lacks) for lacks in LACKS.values()] == ["yes", "yes", "yes", NO]
+    assert support("min_tokens", LACKS["torch"]) == NO
+    assert [support("logit_bias", lacks) for lacks in LACKS.values()] == [NO, "yes", "yes", NO]
+    assert [support("min_p", lacks) for lacks in LACKS.values()] == ["yes", NO, "yes", "yes"]
 
 
 def test_a_bias_is_added_to_the_logits_of_an_engine_that_can(ask: Any, says: Any, frontend: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from stoker.kinds.openvino import TENSORS
 from stoker.resolve.local import DEMO_DIRECTORY
 from stoker.resolve.model import Pooling
 from stoker.serve.operate.frontend import Frontend, load_frontend
@@ -44,7 +45,7 @@ def engine_in(directory: Path, **facts: Any) -> Engine:
 @pytest.fixture(scope="session")
 def padded(tmp_path_factory: Any) -> Iterator[Frontend]:
     directory = demo_with(tmp_path_factory.mktemp("padded") / "demo", ADDED, eos_token_id=[2, ROWS, -1])
-    made = load_frontend(engine_in(directory))
+    made = load_frontend(engine_in(directory), TENSORS["text"].capabilities)
     yield made
     made.tokenizer.close()
 
@@ -138,6 +139,6 @@ def test_what_is_only_written_and_read_has_the_tokenizers_own_ids(ask: Any, serv
 def test_rows_are_those_that_resolve_measured(tmp_path: Path) -> None:
     """A config that leaves vocab_size to its defaults, or keeps it one level down, says too little to the API."""
     directory = demo_with(tmp_path / "demo", (), vocab_size=None)
-    made = load_frontend(engine_in(directory, vocabulary_size=1024, hidden_size=64))
+    made = load_frontend(engine_in(directory, vocabulary_size=1024, hidden_size=64), TENSORS["text"].capabilities)
     assert made.vocabulary_size == made.context.logits == 1024
     made.tokenizer.close()

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from stoker.kinds import kind_named
 from stoker.plan.types import Chosen, KvPool, MemoryBudget, Plan
 from stoker.probe.machine import Cpu, Machine
 from stoker.resolve.model import Architecture, Model, Weights
@@ -24,7 +25,11 @@ VERSIONS = {"openvino": "1", "numpy": "2"}
 
 
 def key(plan: Plan = PLAN, versions: dict[str, str] = VERSIONS, calibration: Path | None = None) -> str:
-    return engine_key(plan.model.served_name, plan.chosen, key_inputs(plan, versions, calibration))
+    return engine_key(
+        plan.model.served_name,
+        plan.chosen,
+        key_inputs(plan, kind_named(plan.chosen.engine).build.key.choices(plan), versions, calibration),
+    )
 
 
 def test_the_key_reads_like_what_it_names() -> None:

@@ -16,8 +16,7 @@ from stoker.launch.stub.loop import Load
 
 class Gauges:
     def __init__(self, settings: EngineSettings) -> None:
-        self._block_tokens = settings.kv_block_tokens
-        self._blocks = settings.kv_blocks
+        self._kv = settings.kv
         requests = _family(contract.REQUESTS_METRIC, "Requests in the engine")
         blocks = _family(contract.KV_BLOCKS_METRIC, "Blocks of the KV cache; used: held by running requests")
         self._active, self._waiting, maximum = (
@@ -26,18 +25,18 @@ class Gauges:
         self._used, self._free, total, per_block = (
             _gauge(blocks, "kv_cache_block_type", value) for value in ("used", "free", "max", "tokens_per")
         )
-        maximum.set(settings.max_batch_size)
-        total.set(settings.kv_blocks)
-        per_block.set(settings.kv_block_tokens)
-        self._free.set(settings.kv_blocks)
+        maximum.set(settings.chosen.max_batch_size)
+        total.set(settings.kv.blocks)
+        per_block.set(settings.kv.block_tokens)
+        self._free.set(settings.kv.blocks)
         self._keep = (requests, blocks)
 
     def observe(self, load: Load) -> None:
-        used = min(self._blocks, sum(-(-tokens // self._block_tokens) for tokens in load.held_tokens))
+        used = min(self._kv.blocks, sum(-(-tokens // self._kv.block_tokens) for tokens in load.held_tokens))
         self._active.set(load.running)
         self._waiting.set(load.waiting)
         self._used.set(used)
-        self._free.set(self._blocks - used)
+        self._free.set(self._kv.blocks - used)
 
 
 def _family(name: str, description: str) -> Any:

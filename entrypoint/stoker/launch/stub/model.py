@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stoker.attributes import attribute
 from stoker.launch.generation import RequestRefusedError
 from stoker.launch.settings import STUB_PID_FILE, EngineSettings
 from stoker.launch.stub.gauges import Gauges, Pulse
 from stoker.launch.stub.loop import EngineLoop, Load
-from stoker.launch.stub.runtime import Driver, named, opened
+from stoker.launch.stub.runtime import Driver, opened
 from stoker.launch.stub.wire import FINAL, Sender, address_of, error_response, is_stop, read_generation
 
 
@@ -65,11 +66,11 @@ class TritonPythonModel:
 
 
 def _driver(settings: EngineSettings, observe: Callable[[Load], None], beat: Callable[[], None]) -> Driver:
-    runtime = named(settings.runtime)
+    runtime: Any = attribute(settings.runtime)
     if getattr(runtime, "drives", False):
         driver: Driver = runtime(settings, observe, beat)
         return driver
-    return EngineLoop(lambda: opened(settings), settings.max_batch_size, observe, beat)
+    return EngineLoop(lambda: opened(settings), settings.chosen.max_batch_size, observe, beat)
 
 
 def _settings_file(args: dict[str, str]) -> Path:

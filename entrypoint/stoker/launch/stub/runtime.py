@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from stoker.attributes import attribute
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 
@@ -109,12 +109,4 @@ class Guarded:
 
 def opened(settings: EngineSettings) -> Runtime:
     """The runtime that the settings name, guarded."""
-    runtime: Runtime = named(settings.runtime)(settings)
-    return Guarded(runtime, settings.vocabulary_size)
-
-
-def named(runtime: str) -> Callable[..., Any]:
-    """The callable that "module:attribute" names."""
-    module, _, attribute = runtime.partition(":")
-    opener: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    return opener
+    return Guarded(attribute(settings.runtime)(settings), settings.vocabulary_size)

@@ -85,13 +85,13 @@ class TurnsRuntime:
 
     def __init__(self, settings: EngineSettings, open_session: Callable[[], Session]) -> None:
         self._settings = settings
-        self._capacity = settings.kv_blocks * settings.kv_block_tokens
+        self._capacity = settings.kv.tokens
         self._open_session = open_session
         self._running: list[TurnSequence] = []
         self._idle: list[Session] = []
 
     def add(self, generation: Generation) -> TurnSequence:
-        if len(generation.input_ids) >= min(self._capacity, self._settings.max_seq_len):
+        if len(generation.input_ids) >= self._settings.capacity:
             raise RequestRefusedError(f"the prompt of {len(generation.input_ids)} tokens is too long")
         if generation.guide is not None:
             raise RequestRefusedError("this model's engine has no guided decoding", why="its attention is not paged")
@@ -102,7 +102,7 @@ class TurnsRuntime:
     def step(self) -> None:
         """One token for each sequence past its prompt; the others share what is left of the step's tokens."""
         self._release()
-        budget = self._settings.max_num_tokens
+        budget = self._settings.chosen.max_num_tokens
         for sequence in sorted(self._fitting(), key=lambda each: len(each.tokens) - each.done):
             if budget > 0:
                 budget -= sequence.run(budget)

@@ -1,4 +1,4 @@
-"""What keeps TensorRT-LLM from running well on a machine that has GPUs."""
+"""What keeps engines from running well on a machine that has NVIDIA's GPUs."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ LEAST_SHARED_MEMORY = 1 << 30
 _LEAST_LOCKED = 1 << 30
 
 
-def check_nvidia(machine: Machine, driver: str, cuda: str, root: Path = Path("/")) -> Iterator[Check]:
-    """Nothing without a GPU. `driver` and `cuda` are the versions that the image is made for."""
-    machine = replace(machine, gpus=tuple(gpu for gpu in machine.gpus if gpu.vendor == NVIDIA))
-    if not machine.gpus and "MIG is on" not in " ".join(machine.notes):
+def check_nvidia(machine: Machine, root: Path = Path("/")) -> Iterator[Check]:
+    """Nothing without a GPU. Drivers are compared by the kinds, each of which wants its own."""
+    if not has_nvidia(machine):
         return
-    yield check_driver(machine, driver, cuda)
+    machine = replace(machine, gpus=tuple(gpu for gpu in machine.gpus if gpu.vendor == NVIDIA))
     yield check_memory_lock(resource.getrlimit(resource.RLIMIT_MEMLOCK)[0])
     yield check_peers(machine, root)
     yield check_persistence(machine)
     yield check_mig(machine)
 
 
+def has_nvidia(machine: Machine) -> bool:
+    """Also where MIG is on and no instance is given to this process."""
+    return any(gpu.vendor == NVIDIA for gpu in machine.gpus) or "MIG is on" in " ".join(machine.notes)
+
+
 def check_driver(machine: Machine, driver: str, cuda: str) -> Check:
     """Within a CUDA major version a program runs on any of its drivers (CUDA compatibility guide); beyond it only on
-    data-centre GPUs, with the forward-compatibility package."""
+    data-centre GPUs, with the forward-compatibility package. `driver` and `cuda` are the versions that the engine's
+    image is made for."""
     found = f"{machine.driver or 'unknown'} for CUDA {machine.cuda or 'unknown'}"
     remedy = f"install driver {driver} or newer on the host"
     if not machine.driver or version(machine.driver) >= version(driver):

@@ -11,7 +11,7 @@ _LEAST_MEMORY = 2 << 30
 
 
 def check_cpu(cpu: Cpu) -> Check:
-    """OpenVINO's x86 kernels need AVX2 to be of use; Arm needs Advanced SIMD."""
+    """x86 kernels need AVX2 to be of use; Arm's need Advanced SIMD."""
     name = "CPU features"
     found = f"{cpu.name} ({cpu.architecture}): {', '.join(cpu.isa) or 'none that matter'}"
     if cpu.architecture not in ("x86_64", "aarch64"):

@@ -1,4 +1,4 @@
-"""Python, its shared library, Triton and OpenVINO: looked up without being imported."""
+"""Python, its shared library and Triton: looked up without being imported."""
 
 from __future__ import annotations
 
@@ -41,15 +41,12 @@ def check_glibc(library: tuple[str, str] | None = None) -> Check:
 
 
 def check_triton() -> Check:
-    return _check_package("Triton", "nvidia-pytriton")
+    return check_package("Triton", "nvidia-pytriton", _INSTALL)
 
 
-def check_openvino() -> Check:
-    return _check_package("OpenVINO", "openvino-genai")
-
-
-def _check_package(name: str, distribution: str) -> Check:
+def check_package(name: str, distribution: str, install: str) -> Check:
+    """Whether a distribution is installed; `install` says how it can be."""
     try:
         return Check(name, "ok", f"{distribution} {version(distribution)}")
     except PackageNotFoundError:
-        return Check(name, "failed", f"{distribution} is not installed", _INSTALL)
+        return Check(name, "failed", f"{distribution} is not installed", install)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import DamagedModelError
-from stoker.launch.capabilities import TELL_REUSE, lacks
+from stoker.launch.capabilities import Capabilities
 from stoker.resolve.facts import with_defaults
 from stoker.resolve.model import Pooling
 from stoker.serve.answer.parsers.choice import AUTO, choose_family, choose_thinking
@@ -68,6 +68,7 @@ class Frontend:
 
 def load_frontend(
     engine: Engine,
+    capabilities: Capabilities,
     *,
     names: Sequence[str] = (),
     max_seq_len: int | None = None,
@@ -104,8 +105,8 @@ def load_frontend(
             length,
             tuple(id_ for id_ in end_ids(engine.directory, tokenizer) if 0 <= id_ < rows),
             limits.prompt_tokens,
-            lacks(manifest.kind),
-            manifest.kind in TELL_REUSE,
+            capabilities.lacks,
+            capabilities.tells_reuse,
             rows,
         ),
         fingerprint="fp_" + hashlib.sha256(manifest.key.encode()).hexdigest()[:10],

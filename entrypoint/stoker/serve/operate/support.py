@@ -1,17 +1,13 @@
-"""Which of OpenAI's parameters are supported, on which engine: the table in docs/support.md.
-
-`python -m stoker.serve.operate.support` prints the page.
-"""
+"""Which of OpenAI's parameters are supported, on which engine: the table in docs/support.md."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 
-from stoker.launch.capabilities import GUIDES, lacks
+from stoker.launch.capabilities import GUIDES
 from stoker.serve.apis.pooled.requests import EmbeddingRequest, RankingRequest, RerankRequest, Truncating
 from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
-
-ENGINES = ("openvino", "tensorrt_llm", "tensorrt_llm_pytorch", "torch")
 
 # Values of OpenAI's own parameters that are refused, where others are taken; and why.
 PARTLY = {
@@ -32,16 +28,25 @@ _POOLED_NOTES = {
     "dimensions": "up to the model's own; of length 1 again where the model's vectors are",
     "input_type": "query, passage or document: the model's own prompt of that name, if it has one, goes before texts",
     "truncate": "NONE, START or END, as NIM has it",
-    "truncate_prompt_tokens": "as vLLM has it; -1 for as many as there may be",
+    "truncate_prompt_tokens": "how many of a text's tokens are kept; -1 for as many as there may be",
 }
 _GUIDED = ("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs")
 YES, NO, PART, IDLE = "yes", "400", "in part", "no effect"
 
 
-def support(parameter: str, engine: str) -> str:
-    """One of the four words. A value of a parameter that is not supported is refused by name, never passed over."""
-    lacking = lacks(engine)
-    if parameter in lacking or (parameter in _GUIDED and GUIDES in lacking):
+@dataclass(frozen=True)
+class Column:
+    """An engine kind in the table: what it lacks (stoker.launch.capabilities), and how it was tested, in a sentence."""
+
+    name: str
+    lacks: frozenset[str]
+    evidence: str
+
+
+def support(parameter: str, lacks: Set[str]) -> str:
+    """One of the four words, for an engine that `lacks` these. A value of a parameter that is not supported is refused
+    by name, never ignored."""
+    if parameter in lacks or (parameter in _GUIDED and GUIDES in lacks):
         return NO
     if parameter in HARMLESS:
         return IDLE
@@ -55,10 +60,13 @@ def parameters() -> list[str]:
     return list(dict.fromkeys([*ChatRequest.__struct_fields__, *CompletionRequest.__struct_fields__]))
 
 
-def document() -> str:
-    rows = [_row(parameter) for parameter in sorted(parameters())]
+def document(columns: Sequence[Column]) -> str:
+    """The whole page; `columns` are the kinds that generate text."""
+    rows = [_row(parameter, columns) for parameter in sorted(parameters())]
     pooled = [_pooled_row(parameter) for parameter in sorted(pooled_parameters())]
-    return "\n".join([*_INTRODUCTION, _head(ENGINES), *rows, *_POOLED_INTRODUCTION, _head(POOLED), *pooled, ""])
+    evidence = [f"- `{column.name}`: {column.evidence}." for column in columns]
+    head = _head(column.name for column in columns)
+    return "\n".join([*_INTRODUCTION, *evidence, "", head, *rows, *_POOLED_INTRODUCTION, _head(POOLED), *pooled, ""])
 
 
 def _head(columns: Iterable[str]) -> str:
@@ -77,8 +85,8 @@ def _pooled_row(parameter: str) -> str:
     return f"| `{parameter}` | {cells} | {_POOLED_NOTES.get(parameter, '')} |"
 
 
-def _row(parameter: str) -> str:
-    cells = " | ".join(support(parameter, engine) for engine in ENGINES)
+def _row(parameter: str, columns: Sequence[Column]) -> str:
+    cells = " | ".join(support(parameter, column.lacks) for column in columns)
     return f"| `{parameter}` | {cells} | {PARTLY.get(parameter, '')} |"
 
 
@@ -87,12 +95,11 @@ _INTRODUCTION = (
     "",
     "Every parameter of `/v1/chat/completions` and `/v1/completions`, on each kind of engine. `400`: a value that asks",
     "for something is refused by name; `no effect`: taken, and changes nothing; `in part`: see the last column. What",
-    "is not listed is refused. The `openvino` kind was tested with real engines; without paged attention (Gemma 2),",
-    "it refuses a text of a given form. `torch` was tested on a CPU, the others with stand-ins for the GPU.",
+    "is not listed is refused.",
     "`required` and named `tool_choice`, and `strict` tools, need what `response_format` needs.",
     "",
     "Made by `make docs`; a test walks the request types of the installed openai SDK and fails on a parameter that is",
-    "neither supported nor refused by name.",
+    "neither supported nor refused by name. The kinds:",
     "",
 )
 
@@ -100,9 +107,6 @@ _POOLED_INTRODUCTION = (
     "",
     "## Vectors and scores",
     "",
-    "Of models for embeddings and reranking; the other endpoints are a 400 there that says what the model is for.",
+    "Of embedding models and rerankers; the other endpoints are a 400 there that says what the model is for.",
     "",
 )
-
-if __name__ == "__main__":
-    print(document(), end="")  # noqa: T201

@@ -27,6 +27,7 @@ _NO_EFFECT = {
     "frequency_penalty": 0,
     "repetition_penalty": 1,
     "logit_bias": {},
+    "min_p": 0,
 }
 
 

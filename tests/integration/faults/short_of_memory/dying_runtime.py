@@ -14,7 +14,7 @@ BLOCKS_THAT_FIT = 64
 
 
 def open_runtime(settings: EngineSettings) -> Runtime:
-    if settings.kv_blocks > BLOCKS_THAT_FIT:
+    if settings.kv.blocks > BLOCKS_THAT_FIT:
         events = Path(os.environ["SHORT_OF_MEMORY"]) / "memory.events"
         kills = int(events.read_text().split()[-1]) if events.exists() else 0
         events.write_text(f"oom_kill {kills + 1}\n")

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 if "serve" in sys.orig_argv:
-    from stoker.launch import death, settings
+    from stoker.kinds.openvino.runtime import engine
+    from stoker.launch import death
 
     death._CGROUP = Path(os.environ["SHORT_OF_MEMORY"])
-    settings.RUNTIMES["openvino"] = "dying_runtime:open_runtime"
+    engine.GENERATOR = "dying_runtime:open_runtime"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stoker.build.kinds import buildable_kinds, compiler_versions, worker_module
 from stoker.errors import BuildError
+from stoker.kinds import available_kinds
+from stoker.kinds.tensorrt_llm import KIND
 from stoker.kinds.tensorrt_llm.build.tools import find_tools
 
 IMAGE = runpy.run_path(str(Path(__file__).parents[3] / "fake_tensorrt_llm_tools" / "image.py"))
@@ -28,12 +29,11 @@ def test_they_are_found_as_the_image_has_them(image):
     assert tools.python == Path(sys.executable)
     assert tools.quantize == image / "app/examples/quantization/quantize.py"
     assert tools.convert("llama") == image / "app/examples/models/core/llama/convert_checkpoint.py"
-    assert "tensorrt_llm" in buildable_kinds()
-    assert worker_module("tensorrt_llm") == "stoker.kinds.tensorrt_llm.build.worker"
+    assert "tensorrt_llm" in available_kinds()
 
 
 def test_versions_are_those_of_the_tools_interpreter(image):
-    assert compiler_versions("tensorrt_llm") == {
+    assert KIND.build.versions() == {
         "builder": "1", "tensorrt-llm": "1.2.1", "tensorrt": "10.14.1.48", "nvidia-modelopt": "0.37.0",
     }  # fmt: skip
 
@@ -70,13 +70,13 @@ def test_an_interpreter_beside_the_command_serves_where_the_first_line_names_non
 def test_what_is_missing_is_told_with_the_image_that_has_it(image, gone, why):
     path = image / gone
     path.unlink() if path.is_file() else shutil.rmtree(path)
-    assert "tensorrt_llm" not in buildable_kinds()
-    assert compiler_versions("tensorrt_llm") == {"builder": "1"}
+    assert "tensorrt_llm" not in available_kinds()
+    assert KIND.build.versions() == {"builder": "1"}
     with pytest.raises(BuildError, match=why) as caught:
         find_tools()
     assert "26.07-trtllm-python-py3" in caught.value.remedy
     with pytest.raises(BuildError, match="TensorRT-LLM 1.2.1 are not installed"):
-        worker_module("tensorrt_llm")
+        KIND.build.package_folders()
 
 
 def test_a_family_without_its_converter_is_told(image):

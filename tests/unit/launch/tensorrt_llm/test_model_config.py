@@ -8,6 +8,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from stoker.kinds.openvino import TENSORS
 from stoker.kinds.tensorrt_llm.runtime.model_config import compiled_model_config, write_compiled_repository
 from stoker.kinds.tensorrt_llm.runtime.parameters import Served, as_mapping, paged_context
 from stoker.launch import contract
@@ -54,7 +55,7 @@ def test_its_tensors_are_the_contract_without_our_additions():
 
 
 def test_the_python_models_config_parses_too():
-    assert parsed(model_config(Path("/run/settings.json"), 16)).backend == "python"
+    assert parsed(model_config(Path("/run/settings.json"), 16, TENSORS["text"])).backend == "python"
 
 
 def chosen(precision: str, kv_precision: str) -> Chosen:
@@ -71,5 +72,5 @@ def test_a_cache_of_fewer_bits_than_the_attention_turns_paging_off(precision, kv
 
 def test_the_repository_is_one_model_with_one_empty_version(tmp_path):
     write_compiled_repository(tmp_path, *SERVED["paged"])
-    assert [path.name for path in (tmp_path / "tensorrt_llm").iterdir() if path.is_dir()] == ["1"]
-    assert (tmp_path / "tensorrt_llm" / "config.pbtxt").is_file()
+    assert [path.name for path in (tmp_path / "engine").iterdir() if path.is_dir()] == ["1"]
+    assert (tmp_path / "engine" / "config.pbtxt").is_file()

@@ -10,8 +10,7 @@ import openvino as ov
 from stoker.build.companions import sync
 from stoker.errors import StorageError
 from stoker.kinds.openvino.build.marks import mark_decompression
-
-GRAPH = "openvino_model.xml"
+from stoker.kinds.openvino.files import GRAPH
 
 
 def save_graph(graph: ov.Model, directory: Path) -> int:

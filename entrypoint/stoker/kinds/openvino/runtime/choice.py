@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stoker.kinds.openvino.files import GRAPH
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Runtime
-
-GRAPH = "openvino_model.xml"
 
 
 def open_runtime(settings: EngineSettings) -> Runtime:

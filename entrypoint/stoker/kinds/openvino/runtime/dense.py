@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import openvino
 
-from stoker.kinds.openvino.runtime.choice import GRAPH
-from stoker.launch.settings import EngineSettings, compile_properties
+from stoker.kinds.openvino.files import GRAPH
+from stoker.kinds.openvino.runtime.properties import compile_properties
+from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.sampler import Logits
 from stoker.launch.stub.turns import TurnsRuntime
 

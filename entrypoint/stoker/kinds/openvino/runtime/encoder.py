@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import openvino
 
-from stoker.kinds.openvino.runtime.choice import GRAPH
+from stoker.kinds.openvino.files import GRAPH
+from stoker.kinds.openvino.runtime.properties import compile_properties
 from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.settings import EngineSettings, compile_properties
+from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output
 
 _TOKEN_TYPES = 2  # what BERT has where its config does not say
@@ -48,7 +49,7 @@ class EncoderRuntime:
         self._request: Any = compiled.create_infer_request()
 
     def add(self, generation: Generation) -> EncodedText:
-        length, longest = len(generation.input_ids), self._settings.max_seq_len
+        length, longest = len(generation.input_ids), self._settings.chosen.max_seq_len
         if length > longest:
             raise RequestRefusedError(f"the text of {length} tokens is too long", why=f"texts may have {longest}")
         if len(generation.token_types) not in (0, length):
@@ -70,7 +71,7 @@ class EncoderRuntime:
         self._waiting = [text for text in self._waiting if not text.cancelled]
         if not self._waiting:
             return False
-        batch = together(self._waiting, self._settings.max_batch_size, self._settings.max_num_tokens)
+        batch = together(self._waiting, self._settings.chosen.max_batch_size, self._settings.chosen.max_num_tokens)
         found = self._request.infer(self._tensors(batch))["embedding"]
         for text, embedding in zip(batch, np.array(found, np.float32), strict=True):
             text.embedding = embedding
@@ -79,7 +80,7 @@ class EncoderRuntime:
 
     def _tensors(self, batch: Sequence[EncodedText]) -> dict[str, Any]:
         longest = max(len(text.ids) for text in batch)
-        length = min(padded(longest), max(longest, self._settings.max_seq_len))
+        length = min(padded(longest), max(longest, self._settings.chosen.max_seq_len))
         tensors = {name: np.zeros((len(batch), length), np.int64) for name in self._inputs}
         for row, text in enumerate(batch):
             tensors["input_ids"][row, : len(text.ids)] = text.ids

@@ -15,10 +15,11 @@ import openvino_genai
 from stoker.kinds.openvino.runtime.grammars import Grammars, reason, structure
 from stoker.kinds.openvino.runtime.guided import GuidedQueue
 from stoker.kinds.openvino.runtime.partial_blocks import Alone
+from stoker.kinds.openvino.runtime.properties import compile_properties
 from stoker.kinds.openvino.runtime.vocabulary import FILE as TOKENIZER_FILE
 from stoker.kinds.openvino.runtime.vocabulary import genai_tokenizer
 from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.settings import EngineSettings, compile_properties
+from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output, RunningSequence
 from stoker.resolve.facts import with_defaults
 from stoker.resolve.json_files import read_json
@@ -53,8 +54,8 @@ class PagedRuntime:
     def __init__(self, settings: EngineSettings) -> None:
         self._numbers = itertools.count()
         self._settings = settings
-        self._capacity = min(settings.kv_blocks * settings.kv_block_tokens, settings.max_seq_len)
-        self._alone = Alone(self._begin, settings.kv_block_tokens, settings.kv_blocks)
+        self._capacity = settings.capacity
+        self._alone = Alone(self._begin, settings.kv.block_tokens, settings.kv.blocks)
         self._guided = GuidedQueue(self._alone.add)
         self._open()
 
@@ -115,16 +116,16 @@ def _logits(directory: Path) -> int:
 
 def _scheduler(settings: EngineSettings) -> Any:
     scheduler = openvino_genai.SchedulerConfig()
-    scheduler.num_kv_blocks = settings.kv_blocks
-    scheduler.max_num_seqs = settings.max_batch_size
-    scheduler.max_num_batched_tokens = settings.max_num_tokens
+    scheduler.num_kv_blocks = settings.kv.blocks
+    scheduler.max_num_seqs = settings.chosen.max_batch_size
+    scheduler.max_num_batched_tokens = settings.chosen.max_num_tokens
     scheduler.dynamic_split_fuse = True
     scheduler.enable_prefix_caching = True
     return scheduler
 
 
 def _properties(settings: EngineSettings) -> dict[str, Any]:
-    return {**compile_properties(settings), "sampler_num_threads": settings.threads}
+    return {**compile_properties(settings), "sampler_num_threads": settings.chosen.threads}
 
 
 def sampling_of(generation: Generation) -> Any:

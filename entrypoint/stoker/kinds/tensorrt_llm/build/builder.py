@@ -14,16 +14,17 @@ from typing import Any
 from stoker.build.child import Lines
 from stoker.build.companions import copy_companions
 from stoker.build.jobs import Job
-from stoker.build.kinds import compiler_versions
 from stoker.child_environment import child_environment
 from stoker.errors import BuildError
+from stoker.kinds.tensorrt_llm import KIND as ENGINE_KIND
 from stoker.kinds.tensorrt_llm.build.calibration import write_dataset
-from stoker.kinds.tensorrt_llm.build.commands import CALIBRATION, CHECKPOINT, ENGINE, MODEL, Order, Step, steps
+from stoker.kinds.tensorrt_llm.build.commands import CALIBRATION, CHECKPOINT, MODEL, Order, Step, steps
 from stoker.kinds.tensorrt_llm.build.failure import failed
 from stoker.kinds.tensorrt_llm.build.output import Reader
 from stoker.kinds.tensorrt_llm.build.process import Ran, run_tool
 from stoker.kinds.tensorrt_llm.build.tools import KIND, Tools, find_tools
 from stoker.kinds.tensorrt_llm.build.vocabulary import write_vocabulary
+from stoker.kinds.tensorrt_llm.files import ENGINE
 from stoker.kinds.tensorrt_llm.plan.catalogue import Catalogue, load_nvidia
 from stoker.kinds.tensorrt_llm.plan.host import memory_enough
 from stoker.launch.death import out_of_memory_kills
@@ -93,7 +94,7 @@ def build(job: Job, lines: Lines) -> dict[str, Any]:
 
 
 def _note_version(lines: Lines) -> None:
-    found = compiler_versions(KIND).get("tensorrt-llm", "of an unknown version")
+    found = ENGINE_KIND.build.versions().get("tensorrt-llm", "of an unknown version")
     if not found.startswith(_CHECKED):
         lines.note(f"TensorRT-LLM {found}: its flags were checked against {_CHECKED}x only")
 

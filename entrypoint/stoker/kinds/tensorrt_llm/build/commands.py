@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from stoker.errors import BuildError
+from stoker.kinds.tensorrt_llm.files import ENGINE
 from stoker.kinds.tensorrt_llm.plan.catalogue import Converter
 from stoker.kinds.tensorrt_llm.plan.checkpoint import checkpoint_kind
 from stoker.plan.types import Chosen
 from stoker.resolve.model import Model
 
-MODEL, CALIBRATION, CHECKPOINT, ENGINE = "model", "calibration", "checkpoint", "engine"
+MODEL, CALIBRATION, CHECKPOINT = "model", "calibration", "checkpoint"
 
 # quantize.py's names of precisions; those that need no calibration but for their cache come last.
 _FORMATS: Mapping[str, str] = {

@@ -12,8 +12,7 @@ from typing import Any
 
 from stoker.build.companions import sync
 from stoker.errors import UnsupportedModelError
-
-FILE_NAME = "xgrammar_tokenizer_info.json"
+from stoker.kinds.tensorrt_llm.files import VOCABULARY
 
 
 def write_vocabulary(source: Path, directory: Path) -> None:
@@ -21,8 +20,8 @@ def write_vocabulary(source: Path, directory: Path) -> None:
     tokenizer = source / "tokenizer.json"
     if not tokenizer.is_file():
         return
-    (directory / FILE_NAME).write_text(json.dumps(vocabulary_of(tokenizer, end_ids(source))))
-    sync(directory / FILE_NAME)
+    (directory / VOCABULARY).write_text(json.dumps(vocabulary_of(tokenizer, end_ids(source))))
+    sync(directory / VOCABULARY)
 
 
 def vocabulary_of(tokenizer: Path, ends: list[int]) -> dict[str, Any]:

@@ -6,23 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stoker.errors import EngineError
-from stoker.kinds.tensorrt_llm.build.vocabulary import FILE_NAME as VOCABULARY
+from stoker.kinds.tensorrt_llm.files import ENGINE, VOCABULARY
 from stoker.kinds.tensorrt_llm.runtime.model_config import write_compiled_repository
+from stoker.kinds.tensorrt_llm.runtime.packages import gpu_environment
 from stoker.kinds.tensorrt_llm.runtime.parameters import Served, paged_context
 from stoker.kinds.tensorrt_llm.runtime.ranks import under_mpirun
 from stoker.launch import shared_memory
 from stoker.launch.installation import find_image
+from stoker.launch.kind import Child, alone
 from stoker.launch.loading import read_bytes
 from stoker.launch.run_directory import RunDirectory
 from stoker.launch.servable import Limits
-from stoker.launch.server import Command, TritonServer, alone
-from stoker.plan.types import Chosen
+from stoker.launch.server import Command, TritonServer
+from stoker.launch.settings import settings_for
+from stoker.plan.types import Chosen, KvPool
 from stoker.probe.visible_devices import visible_to_cuda
 from stoker.store.engine import Engine
 
 BACKEND = "tensorrtllm"
-KV_BLOCK_TOKENS = 32  # trtllm-build's --tokens_per_block
-FOLDER = "engine"  # of the store's directory: rankN.engine and TensorRT-LLM's config.json
+_RUNTIME = "stoker.kinds.tensorrt_llm.runtime.executor:ExecutorRuntime"
 _EXIT_SECONDS = 5
 
 
@@ -75,10 +77,20 @@ class CompiledEngine:
         return sum(read_bytes(pid) for pid in server.pids())
 
 
-def compiled_engine(engine: Engine, chosen: Chosen, kv_blocks: int, gpus: tuple[str, ...]) -> CompiledEngine:
+def servable(engine: Engine, chosen: Chosen, kv: KvPool, gpus: tuple[str, ...]) -> CompiledEngine:
     """EngineError unless there is an engine for each rank."""
-    found = CompiledEngine(engine.directory / FOLDER, chosen, kv_blocks * KV_BLOCK_TOKENS, gpus)
+    found = CompiledEngine(engine.directory / ENGINE, chosen, kv.tokens, gpus)
     missing = [rank for rank in range(found.ranks) if not (found.directory / f"rank{rank}.engine").is_file()]
     if missing:
         raise EngineError("the engine is not whole", why=f"no {found.directory / f'rank{missing[0]}.engine'}")
     return found
+
+
+def child(engine: Engine, chosen: Chosen, kv: KvPool, gpus: tuple[str, ...]) -> Child:
+    """A process for each rank."""
+    ranks = chosen.tensor_parallel * chosen.pipeline_parallel
+    return Child(
+        settings_for(_RUNTIME, engine, chosen, kv),
+        under_mpirun(ranks, _EXIT_SECONDS) if ranks > 1 else alone,
+        gpu_environment(gpus),
+    )

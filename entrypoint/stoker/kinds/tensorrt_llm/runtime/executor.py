@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from stoker.kinds.tensorrt_llm.runtime.compiled import FOLDER
+from stoker.kinds.tensorrt_llm.files import ENGINE
 from stoker.kinds.tensorrt_llm.runtime.sampling import sampling_values, with_end
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
@@ -56,7 +56,7 @@ class ExecutorRuntime:
     def __init__(self, settings: EngineSettings) -> None:
         # Takes over ten seconds, and starts MPI.
         self._api: Any = importlib.import_module("tensorrt_llm.bindings.executor")
-        directory = Path(settings.engine_directory) / FOLDER
+        directory = Path(settings.engine_directory) / ENGINE
         config = _config(settings, directory, self._api)
         self._executor: Any = self._api.Executor(directory, self._api.ModelType.DECODER_ONLY, config)
         self._stopped = (self._api.FinishReason.END_ID, self._api.FinishReason.STOP_WORDS)
@@ -108,7 +108,7 @@ def _config(settings: EngineSettings, directory: Path, api: Any) -> Any:
     paged = bool(build.get("plugin_config", {}).get("use_paged_context_fmha"))
     cache = api.KvCacheConfig(
         enable_block_reuse=paged,
-        max_tokens=settings.kv_blocks * settings.kv_block_tokens,
+        max_tokens=settings.kv.tokens,
         free_gpu_memory_fraction=_FREE_FRACTION,
     )
     return api.ExecutorConfig(

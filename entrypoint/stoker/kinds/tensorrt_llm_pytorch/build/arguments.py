@@ -10,10 +10,6 @@ from typing import Any
 
 from stoker.plan.types import Chosen
 
-FILE_NAME = "llm.json"
-CHECKPOINT = "checkpoint"
-KV_BLOCK_TOKENS = 32
-
 _DTYPES = {"f16": "float16", "bf16": "bfloat16"}
 
 
@@ -41,5 +37,4 @@ def _cache(chosen: Chosen) -> dict[str, Any]:
         "dtype": "fp8" if chosen.kv_precision == "fp8" else "auto",
         "enable_block_reuse": True,
         "free_gpu_memory_fraction": 0.95,  # the second limit, should less be free than planned
-        "tokens_per_block": KV_BLOCK_TOKENS,
     }

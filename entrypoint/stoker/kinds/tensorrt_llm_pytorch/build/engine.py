@@ -11,9 +11,10 @@ from stoker.build.child import Lines
 from stoker.build.companions import copy_companions
 from stoker.build.jobs import Job
 from stoker.errors import BuildError
-from stoker.kinds.tensorrt_llm_pytorch.build.arguments import CHECKPOINT, FILE_NAME, llm_arguments
+from stoker.kinds.tensorrt_llm_pytorch.build.arguments import llm_arguments
 from stoker.kinds.tensorrt_llm_pytorch.build.checkpoint import place_checkpoint
 from stoker.kinds.tensorrt_llm_pytorch.build.quantize import is_quantised_here, quantised_checkpoint
+from stoker.kinds.tensorrt_llm_pytorch.files import ARGUMENTS, CHECKPOINT
 
 
 def build(job: Job, lines: Lines) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def build(job: Job, lines: Lines) -> dict[str, Any]:
         record = quantised_checkpoint(job, directory / CHECKPOINT, lines)
     else:
         record = {"copied_bytes": place_checkpoint(model, directory / CHECKPOINT, lines)}
-    (directory / FILE_NAME).write_text(json.dumps(llm_arguments(chosen), indent=1))
+    (directory / ARGUMENTS).write_text(json.dumps(llm_arguments(chosen), indent=1))
     companions = copy_companions(model.directory, directory)
     return {
         "precision": chosen.precision,

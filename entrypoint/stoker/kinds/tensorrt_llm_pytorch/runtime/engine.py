@@ -1,30 +1,34 @@
-"""TensorRT-LLM's PyTorch backend behind our Python-backend model, as the supervisor drives it."""
+"""TensorRT-LLM's PyTorch backend behind our Python-backend model, as the supervisor and the direct API start it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from stoker.kinds.tensorrt_llm_pytorch.build.arguments import CHECKPOINT
-from stoker.kinds.tensorrt_llm_pytorch.runtime.packages import their_environment
-from stoker.launch import contract
+from stoker.kinds.tensorrt_llm.runtime.packages import gpu_environment, theirs_first
+from stoker.kinds.tensorrt_llm_pytorch import TENSORS
+from stoker.kinds.tensorrt_llm_pytorch.files import CHECKPOINT
 from stoker.launch.installation import Installation, find_image
+from stoker.launch.kind import Child
 from stoker.launch.python_engine import PythonEngine
-from stoker.launch.settings import EngineSettings
-from stoker.probe.visible_devices import visible_to_cuda
+from stoker.launch.settings import settings_for
+from stoker.plan.types import Chosen, KvPool
+from stoker.store.engine import Engine
 
-# Open MPI, by which the LLM starts a process for each GPU, refuses to do so as root unless told twice.
-_AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+RUNTIME = "stoker.kinds.tensorrt_llm_pytorch.runtime.runtime:LlmRuntime"
 
 
-def pytorch_engine(settings: EngineSettings, gpus: Sequence[str]) -> PythonEngine:
+def servable(engine: Engine, chosen: Chosen, kv: KvPool, gpus: tuple[str, ...]) -> PythonEngine:
     """`gpus`: what CUDA_VISIBLE_DEVICES is to name, rank by rank; empty to leave it."""
     return PythonEngine(
-        settings, f"{CHECKPOINT}/*.safetensors", find_whole_triton, gpu_environment(gpus), contract.PYTORCH_INPUTS
+        settings_for(RUNTIME, engine, chosen, kv),
+        f"{CHECKPOINT}/*.safetensors",
+        TENSORS[chosen.purpose],
+        find_whole_triton,
+        gpu_environment(gpus),
+        theirs_first,
     )
 
 
-def gpu_environment(gpus: Sequence[str]) -> dict[str, str]:
-    return {**visible_to_cuda(gpus), **_AS_ROOT, **their_environment()}
+def child(engine: Engine, chosen: Chosen, kv: KvPool, gpus: tuple[str, ...]) -> Child:
+    return Child(settings_for(RUNTIME, engine, chosen, kv), environment=gpu_environment(gpus))
 
 
 def find_whole_triton() -> Installation:

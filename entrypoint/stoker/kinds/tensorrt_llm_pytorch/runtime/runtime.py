@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from stoker.errors import EngineError
 from stoker.kinds.tensorrt_llm.runtime.sampling import with_end
-from stoker.kinds.tensorrt_llm_pytorch.build.arguments import CHECKPOINT, FILE_NAME
+from stoker.kinds.tensorrt_llm_pytorch.files import ARGUMENTS, CHECKPOINT
 from stoker.kinds.tensorrt_llm_pytorch.runtime.sampling import guide_arguments, sampling_arguments
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
@@ -92,7 +92,7 @@ class LlmRuntime:
         self._module: Any = importlib.import_module("tensorrt_llm")
         self._api: Any = importlib.import_module("tensorrt_llm.llmapi")
         self.refusal: type[Exception] = self._api.RequestError
-        self._longest = settings.max_seq_len
+        self._longest = settings.chosen.max_seq_len
         self._llm: Any = self._module.LLM(**_arguments(settings, self._api))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="results", daemon=True)
@@ -166,8 +166,9 @@ def _bias(generation: Generation) -> Any:
 
 def _arguments(settings: EngineSettings, api: Any) -> dict[str, Any]:
     directory = Path(settings.engine_directory)
-    arguments: dict[str, Any] = json.loads((directory / FILE_NAME).read_text())
-    cache = {**arguments.pop("kv_cache_config"), "max_tokens": settings.kv_blocks * settings.kv_block_tokens}
+    arguments: dict[str, Any] = json.loads((directory / ARGUMENTS).read_text())
+    size = {"max_tokens": settings.kv.tokens, "tokens_per_block": settings.kv.block_tokens}
+    cache = {**arguments.pop("kv_cache_config"), **size}
     checkpoint = str(directory / CHECKPOINT)
     return {
         **arguments,

@@ -35,7 +35,7 @@ def open_runtime(settings: EngineSettings) -> Runtime:
 def loaded(settings: EngineSettings) -> Any:
     """The model, or this rank's share of it, with rotary frequencies that a batch can share where they can be."""
     model = load_model(settings)
-    settle(model, settings.max_seq_len)
+    settle(model, settings.chosen.max_seq_len)
     return model
 
 

@@ -25,21 +25,21 @@ _ENVIRONMENT = {
 
 
 def join(settings: EngineSettings, rank: int, rendezvous: Path) -> None:
-    """Makes this process the `rank` of `settings.ranks`; returns when all are there. Rank n has the nth visible GPU."""
+    """Makes this process the `rank` of the plan's; returns when all are there. Rank n has the nth visible GPU."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["LOCAL_RANK"] = str(rank)  # by which transformers chooses the device
     device = None
-    if settings.device == "cuda":
+    if settings.chosen.devices:
         device = torch.device("cuda", rank)
         torch.cuda.set_device(device)
     else:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # else transformers would take a GPU that the plan did not
     dist.init_process_group(
         "gloo" if device is None else "nccl",
-        store=dist.FileStore(str(rendezvous), settings.ranks),
+        store=dist.FileStore(str(rendezvous), settings.chosen.tensor_parallel),
         rank=rank,
-        world_size=settings.ranks,
+        world_size=settings.chosen.tensor_parallel,
         device_id=device,
         timeout=_LOADING,
     )

@@ -24,9 +24,9 @@ _FLASH_CAPABILITY = (8, 0)
 def load_model(settings: EngineSettings) -> Any:
     """The model on its device, in evaluation mode. What transformers raises for a checkpoint that it cannot load."""
     transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(max(1, settings.threads // settings.ranks))
+    torch.set_num_threads(max(1, settings.chosen.threads // settings.chosen.tensor_parallel))
     failure: Exception | None = None
-    for attention in attentions(settings.device):
+    for attention in attentions("cuda" if settings.chosen.devices else "cpu"):
         try:
             return _load(settings, attention)
         except (ImportError, ValueError) as error:
@@ -41,7 +41,7 @@ def check_divisible(settings: EngineSettings) -> None:
     config = transformers.AutoConfig.from_pretrained(Path(settings.engine_directory), local_files_only=True)
     if not getattr(config.get_text_config(), "base_model_tp_plan", None):
         raise EngineError(
-            f"a model of the type {config.model_type} cannot be divided over {settings.ranks} ranks",
+            f"a model of the type {config.model_type} cannot be divided over {settings.chosen.tensor_parallel} ranks",
             why="the installed transformers has no tensor parallel plan for it",
             remedy="use --tensor-parallel 1",
         )
@@ -58,7 +58,7 @@ def attentions(device: str) -> Iterator[str]:
 def _load(settings: EngineSettings, attention: str) -> Any:
     model = transformers.AutoModelForCausalLM.from_pretrained(
         Path(settings.engine_directory),
-        dtype=DTYPES[settings.activation_precision],
+        dtype=DTYPES[settings.chosen.activation_precision],
         attn_implementation=attention,
         quantization_config=quantization_of(settings),
         local_files_only=True,
@@ -69,8 +69,8 @@ def _load(settings: EngineSettings, attention: str) -> Any:
 
 def _place(settings: EngineSettings) -> dict[str, Any]:
     """Whole on one device, or this rank's share of it, by the family's own plan (`base_model_tp_plan`)."""
-    if settings.ranks > 1:
+    if settings.chosen.tensor_parallel > 1:
         from transformers.distributed import DistributedConfig
 
-        return {"distributed_config": DistributedConfig(tp_size=settings.ranks)}
-    return {"device_map": {"": "cuda:0"}} if settings.device == "cuda" else {}
+        return {"distributed_config": DistributedConfig(tp_size=settings.chosen.tensor_parallel)}
+    return {"device_map": {"": "cuda:0"}} if settings.chosen.devices else {}

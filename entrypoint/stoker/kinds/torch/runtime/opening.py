@@ -8,7 +8,7 @@ from stoker.launch.stub.runtime import Runtime
 
 
 def open_runtime(settings: EngineSettings) -> Runtime:
-    if settings.ranks == 1:
+    if settings.chosen.tensor_parallel == 1:
         from stoker.kinds.torch.runtime.choice import open_runtime as open_alone
 
         return open_alone(settings)

@@ -46,7 +46,7 @@ class PagedRuntime:
 
     def __init__(self, model: Any, settings: EngineSettings) -> None:
         self._numbers = itertools.count()
-        self._capacity = min(settings.kv_blocks * settings.kv_block_tokens, settings.max_seq_len)
+        self._capacity = settings.capacity
         self._running: dict[str, PagedSequence] = {}
         self._steps = 0
         self._manager = open_manager(model, settings)
@@ -102,7 +102,7 @@ class PagedRuntime:
 
 def open_manager(model: Any, settings: EngineSettings) -> Any:
     """Not started yet. In a process group each rank has one."""
-    graphs = settings.device == "cuda" and "flash" in model.config._attn_implementation
+    graphs = bool(settings.chosen.devices) and "flash" in model.config._attn_implementation
     if "auto_switch_to_flash" not in _FIELDS and "flash" not in model.config._attn_implementation:
         # Before it could be told not to, the manager looked for flash attention on the hub.
         model.set_attn_implementation(f"paged|{model.config._attn_implementation.removeprefix('paged|')}")
@@ -119,10 +119,10 @@ def _limits(settings: EngineSettings) -> Mapping[str, Any]:
     page = "page_size" if "page_size" in _FIELDS else "block_size"
     switch = {"auto_switch_to_flash": False} if "auto_switch_to_flash" in _FIELDS else {}
     return {
-        page: settings.kv_block_tokens,
-        "num_blocks": settings.kv_blocks,
-        "max_batch_tokens": settings.max_num_tokens,
-        "max_requests_per_batch": settings.max_batch_size,
+        page: settings.kv.block_tokens,
+        "num_blocks": settings.kv.blocks,
+        "max_batch_tokens": settings.chosen.max_num_tokens,
+        "max_requests_per_batch": settings.chosen.max_batch_size,
         "max_memory_percent": 1.0,
         "return_logprobs": True,
         **switch,

@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.01
 
 def main(rank: int, rendezvous: Path) -> int:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    settings = EngineSettings(**json.loads(sys.stdin.buffer.readline()))
+    settings = EngineSettings.of(json.loads(sys.stdin.buffer.readline()))
     threading.Thread(target=_end_with_the_first, name="first", daemon=True).start()
     try:
         follow(settings, rank, rendezvous)

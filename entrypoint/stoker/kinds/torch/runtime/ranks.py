@@ -34,7 +34,7 @@ class Ranks:
         self._folder = tempfile.TemporaryDirectory(prefix="ranks-", dir=settings.run_directory or None)
         self.rendezvous = Path(self._folder.name) / "rendezvous"
         self._ending = threading.Event()
-        self._children = [self._start(settings, rank) for rank in range(1, settings.ranks)]
+        self._children = [self._start(settings, rank) for rank in range(1, settings.chosen.tensor_parallel)]
 
     def _start(self, settings: EngineSettings, rank: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "stoker.kinds.torch.runtime.rank", str(rank), str(self.rendezvous)]

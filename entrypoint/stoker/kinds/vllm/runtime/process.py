@@ -21,7 +21,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import stoker
 from stoker.errors import EngineError, EngineMemoryError
 from stoker.kinds.vllm.runtime import guard, link
 from stoker.kinds.vllm.runtime.link import Link
@@ -50,8 +49,8 @@ class Launch:
 
     def within(self, settings: EngineSettings) -> Launch:
         """With the limits of this start, which may be less than what was planned."""
-        limits = {"max_num_seqs": settings.max_batch_size}
-        planned, blocks = self.engine.get("num_gpu_blocks_override"), settings.kv_blocks
+        limits = {"max_num_seqs": settings.chosen.max_batch_size}
+        planned, blocks = self.engine.get("num_gpu_blocks_override"), settings.kv.blocks
         if planned and blocks < planned:
             limits["num_gpu_blocks_override"] = blocks
         return replace(self, engine={**self.engine, **limits})
@@ -88,7 +87,7 @@ def prepare(folder: Path, checkpoint: Path, cache: Path | None, launch: Launch) 
 
 def link_source(path: Path) -> None:
     """A folder for PYTHONPATH with what the host needs of Stoker, and nothing else of this interpreter's packages."""
-    own = Path(stoker.__file__).parent
+    own = Path(__file__).parents[3]
     for name in ("kinds/vllm/runtime", "launch/frames.py"):
         place = path / "stoker" / name
         place.parent.mkdir(parents=True, exist_ok=True)

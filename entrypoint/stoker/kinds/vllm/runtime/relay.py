@@ -60,7 +60,7 @@ class Relay:
         """Returns when the engine is loaded. EngineError if it cannot be."""
         self._observe = observe
         self._beat = beat
-        self._kv_tokens = settings.kv_blocks * settings.kv_block_tokens
+        self._kv_tokens = settings.kv.tokens
         self._host, self._link = _opened(settings)
         self._lock = threading.Lock()
         self._channels: dict[int, Sender] = {}

@@ -1,8 +1,7 @@
-"""`python -m stoker.serve.operate.metrics_docs` prints docs/metrics.md."""
+"""The document docs/metrics.md, from the registry of metrics itself."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from prometheus_client.core import Metric
@@ -72,7 +71,3 @@ def _sampled_labels(family: Metric) -> list[str]:
 def _bucket_lines(instruments: Sequence[Instrument]) -> list[str]:
     histograms = [(one.name, one.buckets) for one in instruments if one.buckets]
     return [f"- `{name}`: {', '.join(f'{bound:g}' for bound in bounds)}\n" for name, bounds in histograms]
-
-
-if __name__ == "__main__":
-    sys.stdout.write(document())

@@ -29,3 +29,9 @@ def vendor_of(version: Path) -> str:
         if re.search(rf"^{name}\b[^=\n]*=\s*['\"]", text, re.MULTILINE):
             return vendor
     return CPU
+
+
+def gpu_vendors() -> tuple[str, ...]:
+    """A build for one vendor's GPUs drives no other's."""
+    vendor = pytorch_vendor()
+    return (vendor,) if vendor in (AMD, NVIDIA) else ()

@@ -13,6 +13,11 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from stoker.probe.visible_devices import visible_to_cuda
+
+# Open MPI, by which TensorRT-LLM starts a process for each GPU, refuses to do so as root unless told twice.
+_AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
 
 def theirs_first(paths: Sequence[str]) -> list[str]:
     """`paths` of modules with our own folder of packages moved to the end; as they are where there is but one."""
@@ -20,6 +25,11 @@ def theirs_first(paths: Sequence[str]) -> list[str]:
     if ours not in paths or not _installed_elsewhere(ours):
         return list(paths)
     return [*(path for path in paths if path != ours), ours]
+
+
+def gpu_environment(gpus: Sequence[str]) -> dict[str, str]:
+    """Of a process that imports TensorRT-LLM and is to see these GPUs, named by UUID; empty leaves all visible."""
+    return {**visible_to_cuda(gpus), **_AS_ROOT, **their_environment()}
 
 
 def their_environment() -> dict[str, str]:

@@ -1,0 +1,54 @@
+"""An engine kind: everything that the steps ask of it, in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stoker.attributes import attribute
+from stoker.build.kind import BuildPart
+from stoker.deploy.kind import DeployPart
+from stoker.launch.kind import LaunchPart
+
+if TYPE_CHECKING:
+    from stoker.probe.checks.check import Check
+    from stoker.probe.machine import Machine
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """No field has a default: a kind that says nothing of something would be taken for another one. Texts in
+    `module:attribute` form are imported when they are called, so that this value imports no engine.
+
+    name: as in `--engine`, profiles and engine.json; lower-case letters, digits and underscores.
+    summary: what it is and where it serves, in one line.
+    install: what to do where it is not installed, for example a pip command.
+    evidence: how it was tested, in one sentence for docs/support.md.
+    baseline: `stoker bench` compares the others with it.
+    purposes: text, embedding or rerank.
+    build, launch, deploy: what those steps ask.
+    vendors: `() -> Iterable[str]`, vendors of GPUs (stoker.probe.machine) that this installation of the kind drives.
+    doctor: `(Machine) -> Iterable[Check]`, what `stoker doctor` looks at for this kind; nothing for a machine on which
+        the kind does not serve.
+    """
+
+    name: str
+    summary: str
+    install: str
+    evidence: str
+    baseline: bool
+    purposes: tuple[str, ...]
+    build: BuildPart
+    launch: LaunchPart
+    deploy: DeployPart
+    vendors: str
+    doctor: str
+
+    def gpu_vendors(self) -> frozenset[str]:
+        find: Callable[[], Iterable[str]] = attribute(self.vendors)
+        return frozenset(find())
+
+    def checks(self, machine: Machine) -> tuple[Check, ...]:
+        check: Callable[[Machine], Iterable[Check]] = attribute(self.doctor)
+        return tuple(check(machine))
