@@ -239,6 +239,7 @@ class Engines:
             limits=self._service.limits,
             tool_parser=str(self._settings["tool-parser"].value),
             reasoning_parser=str(self._settings["reasoning-parser"].value),
+            model_defaults=self._settings["sampling-defaults"].value == "model",
         )
 
     def _announce(self, plan: Plan) -> None:

@@ -61,6 +61,7 @@ def service_of(settings: Settings) -> Service:
         exposure=exposure_of(settings),
         responses=responses_of(settings),
         tracer=tracer_of(settings),
+        reject_unknown=settings["unknown-fields"].value == "reject",
     )
 
 

@@ -290,6 +290,23 @@ SETTINGS: tuple[Setting, ...] = (
         applies_to=("serve", "up"),
     ),
     Setting(
+        "unknown-fields",
+        "text",
+        "What becomes of fields of a request that nobody knows: `warn` names them in the answer's Warning header, "
+        "`reject` refuses the request",
+        default="warn",
+        choices=("warn", "reject"),
+        applies_to=("serve", "manifest", "up"),
+    ),
+    Setting(
+        "sampling-defaults",
+        "text",
+        "Sampling where a request does not say: as the `model`'s generation_config.json has it, or as `openai` does",
+        default="model",
+        choices=("model", "openai"),
+        applies_to=("serve", "manifest", "up"),
+    ),
+    Setting(
         "keep-alive",
         "seconds",
         "How long idle connections are kept; longer than those of the load balancer in front, which mostly has 60 s",

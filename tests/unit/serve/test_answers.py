@@ -143,10 +143,10 @@ def test_parameters_reach_the_engine(ask: Any, engine: Any) -> None:
     assert generation.end_ids == ()
 
 
-def test_defaults_are_openais(ask: Any, engine: Any) -> None:
+def test_defaults_are_the_models_and_else_openais(ask: Any, engine: Any) -> None:
     ask("/v1/completions", {**PLAIN, "top_k": -1, "top_p": 1})
     [generation] = engine.asked
-    assert generation.temperature == 1.0
+    assert generation.temperature == 0.7
     assert (generation.top_p, generation.top_k, generation.min_p) == (None, None, None)
     assert generation.seed is not None
     assert set(generation.end_ids) == {6, 2}

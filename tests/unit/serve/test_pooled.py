@@ -151,7 +151,6 @@ def test_the_models_own_prompts_go_before_texts(ask: Any, pooled: Any, frontend:
         ({"input_type": "song"}, "input_type", "invalid_value"),
         ({"truncate_prompt_tokens": LENGTH + 1}, "truncate_prompt_tokens", "invalid_value"),
         ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens", "invalid_value"),
-        ({"temperature": 1}, "temperature", "unknown_parameter"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(ask: Any, pooled: Any, body: Any, param: str, code: str) -> None:

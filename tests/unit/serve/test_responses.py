@@ -206,12 +206,11 @@ def test_without_a_store_what_needs_one_is_refused(ask: Any) -> None:
         ({"input": [{"role": "user"}]}, "input[0].content"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-        ({"truncation": "auto"}, "truncation"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
         ({"tool_choice": {"type": "mcp"}}, "tool_choice"),
-        ({"mood": 1}, "mood"),
+        ({"tools": [{"type": "custom", "name": "x", "format": {"type": "text"}}]}, "tools[0].type"),
         ({"input": []}, "input"),
     ],
 )

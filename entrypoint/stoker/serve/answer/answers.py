@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from stoker.serve.answer.chunks import CHAT, DONE, Chunks
+from stoker.serve.answer.chunks import CHAT, DONE, END, NO_USAGE, Chunks
 from stoker.serve.answer.deltas import message
 from stoker.serve.generate.sequence import Piece, Sequence
 from stoker.serve.request.job import Job
@@ -19,7 +19,13 @@ class ChunkWriter:
         self._job = job
         about = (job.shape, job.identity, job.choices)
         self._chunks = Chunks(*about, with_usage=job.with_usage, log_probs=job.log_probs, echoes=job.echoes)
-        self.render = self._chunks.render
+        self.render = self._with_usage if job.usage_always else self._chunks.render
+
+    def _with_usage(self, index: int, piece: Piece) -> bytes:
+        """vLLM's `continuous_usage_stats`: each event tells what its choice has come to."""
+        prompt = len(self._job.generations[index].input_ids)
+        told = {"prompt_tokens": prompt, "completion_tokens": piece.tokens, "total_tokens": prompt + piece.tokens}
+        return self._chunks.render(index, piece).replace(NO_USAGE, b',"usage":' + msgspec.json.encode(told) + END)
 
     def ending(self) -> bytes:
         return self._chunks.usage(usage(self._job)) + DONE if self._job.with_usage else DONE

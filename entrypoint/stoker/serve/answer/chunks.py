@@ -12,6 +12,8 @@ from stoker.serve.answer.log_probs import RenderLogProbs
 from stoker.serve.generate.sequence import Piece, Sequence
 
 DONE = b"data: [DONE]\n\n"
+END = b"}\n\n"
+NO_USAGE = b',"usage":null' + END
 
 _encode = msgspec.json.Encoder().encode
 
@@ -74,8 +76,7 @@ class Chunks:
         self._choices = choices
         self._log_probs = log_probs
         self._head = _head(shape, identity)
-        tail = b',"usage":null}\n\n' if with_usage else b"}\n\n"
-        self._tail = b"}]" + tail
+        self._tail = b"}]" + (NO_USAGE if with_usage else END)
         self._heads = [self._head + b'"choices":[{"index":%d,' % index for index in range(len(choices))]
         self._before = [head + shape.before_text for head in self._heads]
         self._after = shape.after_text + b',"logprobs":null,"finish_reason":null' + self._tail

@@ -20,6 +20,7 @@ from stoker.serve.generate.sequence import Piece
 from stoker.serve.http.asgi import ClientGoneError, Receive, Scope, Send, respond, while_connected
 from stoker.serve.http.error_forms import ErrorForm, error_form
 from stoker.serve.http.errors import ApiError, from_stoker, internal, too_slow, unavailable
+from stoker.serve.http.ignored import Ignored, begin
 from stoker.serve.http.limits import Call, call_of, read_body_in_time
 from stoker.serve.http.middleware import RequestRecord
 from stoker.serve.http.outbox import outbox
@@ -62,7 +63,8 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record: RequestRecord = scope["state"]["record"]
-        reply = _Reply(send, error_form(scope["path"]), record.id)
+        ignored = begin(reject=self._service.reject_unknown)
+        reply = _Reply(send, error_form(scope["path"]), record.id, ignored)
         try:
             call = call_of(scope, self._service.limits)
             lifecycle = self._service.lifecycle
@@ -74,6 +76,8 @@ class Endpoint:
             pass  # nobody is left to answer
         except Exception as error:
             await reply.fail(_api_error(error))
+        finally:
+            self._service.metrics.ignored(scope["path"], len(ignored.names))
 
     async def _serve(self, body: bytes, receive: Receive, exchange: Exchange) -> None:
         if self._purpose:
@@ -172,7 +176,8 @@ async def _collect(job: Job, events: AsyncGenerator[tuple[int, Piece], None], re
 class _Reply:
     """Remembers how far an answer has come, so that an error still finds its form."""
 
-    def __init__(self, send: Send, errors: ErrorForm, request_id: str) -> None:
+    def __init__(self, send: Send, errors: ErrorForm, request_id: str, ignored: Ignored) -> None:
+        self._ignored = ignored
         self._send = send
         self._errors = errors
         self._request_id = request_id
@@ -181,7 +186,8 @@ class _Reply:
     async def stream(self, body: bytes) -> None:
         if not self._begun:
             self._begun = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
+            headers = [*_EVENT_STREAM, *self._warnings()]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end(self) -> None:
@@ -189,7 +195,10 @@ class _Reply:
 
     async def whole(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         self._begun = True
-        await respond(self._send, status, body, headers=headers or ())
+        await respond(self._send, status, body, headers=[*(headers or ()), *self._warnings()])
+
+    def _warnings(self) -> list[tuple[bytes, bytes]]:
+        return [(b"warning", self._ignored.warning)] if self._ignored.names else []
 
     async def fail(self, error: ApiError) -> None:
         if self._begun:

@@ -25,17 +25,20 @@ class TokenLogProb:
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
     """What one step of the engine makes visible of a choice, and all that is to be told with it: the choice itself may
-    be further on when the piece is written. The last piece, and no other, has the `finish_reason`."""
+    be further on when the piece is written. The last piece, and no other, has the `finish_reason`. `tokens` counts
+    those of the choice up to here."""
 
     text: str
     finish_reason: str | None = None
     log_probs: Many[TokenLogProb] = ()
+    tokens: int = 0
 
     @staticmethod
     def joined(pieces: Many[Piece]) -> Piece:
         """All of a choice's as one."""
         log_probs = [entry for piece in pieces for entry in piece.log_probs]
-        return Piece("".join(piece.text for piece in pieces), pieces[-1].finish_reason, log_probs)
+        last = pieces[-1]
+        return Piece("".join(piece.text for piece in pieces), last.finish_reason, log_probs, last.tokens)
 
 
 class Sequence:
@@ -72,6 +75,8 @@ class Sequence:
         stops: Many[str] = (),
         parser: Parser | None = None,
         thinking: ThinkingTokens | None = None,
+        *,
+        keep_stop: bool = False,
     ) -> None:
         self.called = False
         self.called_reason = "tool_calls"
@@ -82,7 +87,7 @@ class Sequence:
         self.log_prob = 0.0
         self.reused_blocks: int | None = None
         self._detokenizer = detokenizer
-        self._matcher = StopMatcher(stops) if stops else None
+        self._matcher = StopMatcher(stops, keep=keep_stop) if stops else None
         self._end_ids = frozenset(generation.end_ids)
         self._min_tokens = generation.min_tokens
         self._one_by_one = generation.log_probs or bool(stops and generation.min_tokens)
@@ -99,7 +104,7 @@ class Sequence:
         return self._piece(self._finish("length"))
 
     def _piece(self, text: str) -> Piece:
-        return Piece(text, self.finish_reason, self._take_log_probs() if self._pending else ())
+        return Piece(text, self.finish_reason, self._take_log_probs() if self._pending else (), self.tokens)
 
     def _advance(self, delta: Delta) -> str:
         ids = delta.ids

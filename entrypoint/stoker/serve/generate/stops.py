@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 
 class StopMatcher:
-    """`found` is the stop string that ended the text."""
+    """`found` is the stop string that ended the text; `keep`: it is part of the text."""
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], *, keep: bool = False) -> None:
+        self._keep = keep
         self._next: list[dict[str, int]] = [{}]
         self._depth = [0]
         self._matched = [0]
@@ -64,7 +65,7 @@ class StopMatcher:
             if self._matched[state]:
                 begin = index - self._matched[state]
                 self.found = pending[begin:index]
-                return pending[:begin], True
+                return pending[: index if self._keep else begin], True
         keep = len(pending) - self._depth[state]
         self._state, self._held = state, pending[keep:]
         return pending[:keep], False

@@ -53,6 +53,9 @@ OTHER_PATHS = (
     "/v1/status",
     "/metrics",
     "/version",
+    "/health",
+    "/ping",
+    "/load",
 )
 _CORS_SECONDS = 600
 
@@ -128,7 +131,7 @@ def _guarded(app: FastAPI, service: Service) -> App:
             allow_origins=exposure.cors_origins,
             allow_methods=("DELETE", "GET", "HEAD", "POST"),
             allow_headers=("*",),
-            expose_headers=("x-request-id", "retry-after"),
+            expose_headers=("x-request-id", "retry-after", "warning"),
             max_age=_CORS_SECONDS,
         ),
     )
@@ -172,5 +175,8 @@ def _card(name: str, frontend: Frontend) -> dict[str, Any]:
         "object": "model",
         "created": frontend.created,
         "owned_by": "stoker",
+        "root": name,
+        "parent": None,
         "max_model_len": frontend.context.length,
+        "default_sampling_params": frontend.context.defaults.given(),
     }

@@ -17,7 +17,7 @@ from stoker.serve.http.watched import WatchedFiles
 logger = logging.getLogger(__name__)
 
 # Probes have no key, and the page asks for one itself.
-OPEN_PATHS = ("/", "/v1/health/live", "/v1/health/ready", "/v1/health/startup")
+OPEN_PATHS = ("/", "/health", "/ping", "/v1/health/live", "/v1/health/ready", "/v1/health/startup")
 OPEN_PREFIX = "/page/"
 
 

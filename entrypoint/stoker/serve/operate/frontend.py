@@ -27,7 +27,7 @@ from stoker.serve.request.chat_template import (
     read_json,
     template_sources,
 )
-from stoker.serve.request.sampling import Context
+from stoker.serve.request.sampling import OPENAI, Context, Defaults, defaults_of
 from stoker.serve.request.tokenizing import Tokenizer, load_tokenizer
 from stoker.store.engine import Engine
 
@@ -76,10 +76,12 @@ def load_frontend(
     limits: Limits | None = None,
     tool_parser: str = AUTO,
     reasoning_parser: str = AUTO,
+    model_defaults: bool = True,
 ) -> Frontend:
     """Reads the engine's directory; blocks for up to a second. DamagedModelError when a file is missing or broken,
     UsageError for a parser that does not fit the model.
 
+    `model_defaults`: whether the model's generation_config.json says how to sample where a request does not.
     `max_seq_len`, `capacity`: what the engine was launched with, where that differs from what it was built for.
     """
     manifest = engine.manifest
@@ -108,6 +110,7 @@ def load_frontend(
             capabilities.lacks,
             capabilities.tells_reuse,
             rows,
+            _defaults(engine) if model_defaults else OPENAI,
         ),
         fingerprint="fp_" + hashlib.sha256(manifest.key.encode()).hexdigest()[:10],
         vocabulary_size=rows,
@@ -118,6 +121,10 @@ def load_frontend(
         pooling=Pooling(**manifest.model["pooling"]) if manifest.model.get("pooling") else None,
         dimensions=int(manifest.model.get("architecture", {}).get("hidden_size", 0)),
     )
+
+
+def _defaults(engine: Engine) -> Defaults:
+    return defaults_of(read_json(engine.directory / "generation_config.json"), lacks(engine.manifest.kind))
 
 
 def _shown(tokenizer: Tokenizer, family: Family | None, thinking: Thinking | None) -> dict[int, str]:

@@ -60,6 +60,11 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(_LifecycleCollector(lifecycle, admission))
         self._http = self._counter("stoker_http_requests", "Requests by endpoint and HTTP status", "endpoint", "status")
+        self._ignored = self._counter(
+            "stoker_ignored_fields",
+            "Fields of requests that were passed over; the Warning header names them",
+            "endpoint",
+        )
         self._success = self._counter("request_success", "Requests answered in full", "model_name")
         self._failure = self._counter("request_failure", "Requests that ended in an error or were left", "model_name")
         self._finish = self._counter("request_finish", "Choices by how they ended", "model_name", "finished_reason")
@@ -128,6 +133,10 @@ class Metrics:
 
     def http_request(self, endpoint: str, status: int) -> None:
         self._http.labels(endpoint, str(status)).inc()
+
+    def ignored(self, endpoint: str, fields: int) -> None:
+        if fields:
+            self._ignored.labels(endpoint).inc(fields)
 
     def engine(self, model: str, state: EngineState, max_batch_size: int) -> None:
         usage = state.kv_blocks_used / state.kv_blocks_total if state.kv_blocks_total else 0.0

@@ -20,6 +20,7 @@ from stoker.serve.request.purpose import purpose_of
 from stoker.version import __version__
 
 _STATE_PATIENCE_SECONDS = 1.0
+_NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready"}}
 _JSON: dict[str, Any] = {"application/json": {}}
 
 
@@ -28,6 +29,13 @@ def add_health(app: FastAPI, lifecycle: Lifecycle) -> None:
     async def live() -> Response:
         """200 as long as the process answers."""
         return json_response({"object": "health.response", "live": True})
+
+    @app.post("/ping", tags=["health"], responses=_NOT_READY)
+    @app.get("/ping", tags=["health"], responses=_NOT_READY)
+    @app.get("/health", tags=["health"], responses=_NOT_READY)
+    async def health() -> Response:
+        """vLLM's: 200 without a body when requests are taken, else 503."""
+        return Response(status_code=200 if lifecycle.ready else 503)
 
     @app.get("/v1/health/ready", tags=["health"], responses={503: {"description": "Not ready", "content": _JSON}})
     async def ready() -> Response:
@@ -55,6 +63,11 @@ def add_description(app: FastAPI, service: Service) -> None:
     async def version() -> Response:
         """The version of this server."""
         return json_response({"version": __version__})
+
+    @app.get("/load", tags=["observation"])
+    async def load() -> Response:
+        """vLLM's: how many requests are being answered."""
+        return json_response({"server_load": service.lifecycle.in_flight})
 
     @app.get("/v1/metadata", tags=["observation"])
     async def metadata() -> Response:

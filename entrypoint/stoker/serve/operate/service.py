@@ -32,7 +32,7 @@ class Exposure:
 @dataclass
 class Service:
     """`plan` is the document that `stoker plan --json` prints, once there is a plan. `responses`: where those of
-    /v1/responses are kept."""
+    /v1/responses are kept. `reject_unknown`: fields that nobody knows are refused, and not passed over."""
 
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     limits: Limits = field(default_factory=Limits)
@@ -40,6 +40,7 @@ class Service:
     plan: dict[str, Any] | None = None
     responses: ResponseStore | None = None
     tracer: Tracer | None = None
+    reject_unknown: bool = False
     metrics: Metrics = field(init=False)
     admission: Admission = field(init=False)
 

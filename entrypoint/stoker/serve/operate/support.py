@@ -13,7 +13,9 @@ from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, Comp
 PARTLY = {
     "top_logprobs": "0: the engines tell the chosen token's log probability only",
     "logprobs": "chat: true or false; plain completions: 0 or 1, for the same reason",
-    "reasoning_effort": "where the model's chat template knows it",
+    "reasoning_effort": "no effect (and a `Warning`) where the model's chat template does not know it",
+    "chat_template": "the name of a template of the model's: default, or tool_use if it has one",
+    "continue_final_message": "the assistant's, with a text",
     "suffix": "where the model's tokenizer has marks for a gap",
     "tools": "functions, where the model's chat template shows them; `strict` with `tool_choice` auto: see api.md",
     "best_of": "not with `stream`",
@@ -51,7 +53,7 @@ def support(parameter: str, lacks: Set[str]) -> str:
     if parameter in HARMLESS:
         return IDLE
     if parameter in NO_EFFECT:
-        return IDLE if NO_EFFECT[parameter] and parameter in ("service_tier", "guided_decoding_backend") else NO
+        return IDLE if parameter == "guided_decoding_backend" else NO
     return PART if parameter in PARTLY else YES
 
 

@@ -15,16 +15,24 @@ from stoker.serve.answer.parsers.reasoning import ReasoningParser, Thinking, Thi
 from stoker.serve.answer.parsers.tools import Form, ToolParser
 from stoker.serve.generate.budget import Budget
 from stoker.serve.http.errors import invalid, unavailable, unsupported
+from stoker.serve.http.ignored import ignore_wish
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.call_form import call_form
-from stoker.serve.request.chat_template import RESERVED, ChatTemplate, TemplateMissingError, TemplateRefusedError
+from stoker.serve.request.chat_template import (
+    DEFAULT,
+    RESERVED,
+    TOOL_USE,
+    ChatTemplate,
+    TemplateMissingError,
+    TemplateRefusedError,
+)
 from stoker.serve.request.guided.calls import calls_grammar, free_grammar
 from stoker.serve.request.guided.grammar import Grammar
 from stoker.serve.request.guided.thinking import after_thinking
 from stoker.serve.request.guided.wishes import Wish, guided, wish_of
 from stoker.serve.request.messages import CallForm, has_broken_arguments, template_messages
 from stoker.serve.request.requests import ChatRequest
-from stoker.serve.request.sampling import check_guides
+from stoker.serve.request.sampling import check_guides, truncated
 from stoker.serve.request.template_process import TemplateUnavailableError
 from stoker.serve.request.tool_use import ToolUse, tool_use
 
@@ -47,9 +55,10 @@ async def conversation(request: ChatRequest, frontend: Frontend) -> Conversation
     use = tool_use(request)
     family = _family(frontend) if use is not None else None
     rendered = await _render(request, use, frontend)
-    begun = frontend.thinking.begun_in(rendered) if frontend.thinking else False
+    begun = _begun(request, rendered, frontend.thinking)
     held = _held(family, begun, frontend) if use is not None and use.must and family else None
-    prompt = await frontend.tokenizer.encode(rendered, add_special_tokens=False)
+    prompt = await frontend.tokenizer.encode(rendered, add_special_tokens=bool(request.add_special_tokens))
+    prompt = truncated(prompt, request, frontend.context)
     if not prompt:
         raise invalid("The messages make an empty prompt.", "messages")
     opening = _opening_id(held, frontend)
@@ -154,8 +163,15 @@ def _parser(
     return make
 
 
+def _begun(request: ChatRequest, rendered: str, thinking: Thinking | None) -> bool | None:
+    """Whether the model is thinking where the prompt ends; None where it may begin to. In the middle of an answer it
+    does not begin."""
+    begun = thinking.begun_in(rendered) if thinking else False
+    return bool(begun) if request.continue_final_message else begun
+
+
 async def _render(request: ChatRequest, use: ToolUse | None, frontend: Frontend) -> str:
-    template = frontend.template_for(tools=use is not None)
+    template = _template(request, frontend, tools=use is not None)
     if isinstance(template, TemplateMissingError):
         raise invalid(str(template), "messages", "chat_template_missing")
     try:
@@ -171,12 +187,36 @@ async def _rendered(request: ChatRequest, use: ToolUse | None, template: ChatTem
     arguments, tools = _arguments(request, template), None if use is None else use.for_template()
     calls = any(message.tool_calls for message in request.messages)
     form = await asyncio.to_thread(call_form, template) if calls else CallForm()
+    messages = template_messages(request.messages, form)
     try:
-        return await template.rendered(template_messages(request.messages, form), arguments, tools)
+        prompt = await template.rendered(messages, arguments, tools)
     except TemplateRefusedError:
         if form.text or not has_broken_arguments(request.messages):
             raise
-    return await template.rendered(template_messages(request.messages, form, wrapped=True), arguments, tools)
+        messages = template_messages(request.messages, form, wrapped=True)
+        prompt = await template.rendered(messages, arguments, tools)
+    return _up_to(prompt, messages[-1]) if request.continue_final_message else prompt
+
+
+def _template(request: ChatRequest, frontend: Frontend, *, tools: bool) -> ChatTemplate | TemplateMissingError:
+    """The one that the request names, of the model's own: others are programs, and not taken from clients."""
+    named = {DEFAULT: frontend.chat_template, TOOL_USE: frontend.tool_template}
+    if request.chat_template is None:
+        return frontend.template_for(tools=tools)
+    found = named.get(request.chat_template)
+    if found is None:
+        raise unsupported("chat_template", "This names a template of the model, 'default' or 'tool_use' if it has one.")
+    return found
+
+
+def _up_to(prompt: str, last: Mapping[str, Any]) -> str:
+    """What transformers leaves of a prompt whose last message is to go on: nothing after that message's text."""
+    text = str(last["content"] or "")
+    at = prompt.rfind(text.strip())
+    if last["role"] != "assistant" or "tool_calls" in last or not text.strip() or at < 0:
+        raise invalid("What is to go on is a last message of the assistant's with a text.", "continue_final_message")
+    whole = text.lstrip()
+    return prompt[: at + len(whole)] if prompt.startswith(whole, at) else prompt[: at + len(text.strip())]
 
 
 def _arguments(request: ChatRequest, template: ChatTemplate) -> Mapping[str, Any]:
@@ -187,7 +227,17 @@ def _arguments(request: ChatRequest, template: ChatTemplate) -> Mapping[str, Any
             raise unsupported(f"chat_template_kwargs.{name}")
     if request.reasoning_effort is not None:
         arguments.update(_effort(request.reasoning_effort, template.source))
-    return arguments
+    if request.documents is not None:
+        arguments["documents"] = request.documents
+    return arguments | {"add_generation_prompt": _prompts_answer(request)}
+
+
+def _prompts_answer(request: ChatRequest) -> bool:
+    """Whether the prompt ends with the opening of the assistant's answer."""
+    if request.continue_final_message and request.add_generation_prompt:
+        text = "'continue_final_message' and 'add_generation_prompt' contradict each other."
+        raise invalid(text, "add_generation_prompt")
+    return request.add_generation_prompt is not False and not request.continue_final_message
 
 
 def _effort(effort: str, source: str) -> dict[str, Any]:
@@ -195,4 +245,5 @@ def _effort(effort: str, source: str) -> dict[str, Any]:
         return {"reasoning_effort": effort}
     if "enable_thinking" in source and effort == "none":
         return {"enable_thinking": False}
-    raise unsupported("reasoning_effort", "This model's chat template knows no such reasoning effort; leave it out.")
+    ignore_wish("reasoning_effort", "This model's chat template knows no such reasoning effort; leave it out.")
+    return {}

@@ -1,6 +1,7 @@
 """The body of a request, from JSON to a value of its type; what does not fit the type is an ApiError that names it.
 
-A field that is null is as if it were absent, at any depth, whether the type knows it or not. Values that belong to the
+A field that is null is as if it were absent, at any depth, whether the type knows it or not. Others that the type does
+not know are passed over, or refused where the server is set so (stoker.serve.http.ignored). Values that belong to the
 client alone (JSON schemas, arguments of tools and templates) keep their nulls: there they may mean something.
 """
 
@@ -14,6 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from stoker.serve.http.errors import ApiError, invalid
+from stoker.serve.http.ignored import ignore_unknown
 
 _AT = re.compile(r"^(?P<complaint>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"(?P<kind>unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
@@ -35,24 +37,29 @@ def decoded(body: bytes, kind: type[Body]) -> Body:
 def _without_nulls(body: bytes, kind: type[Body]) -> Body:
     """The slow way, for a body that does not fit as it is."""
     try:
-        return msgspec.convert(_pruned(msgspec.json.decode(body), inspect.type_info(kind)), type=kind)
+        return msgspec.convert(_pruned(msgspec.json.decode(body), inspect.type_info(kind), ""), type=kind)
     except msgspec.ValidationError as error:
         raise _translated(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _not_json(error) from error
 
 
-def _pruned(value: Any, shape: inspect.Type) -> Any:
-    """Without the nulls of objects whose fields the type declares."""
+def _pruned(value: Any, shape: inspect.Type, where: str) -> Any:
+    """Objects whose fields the type declares, without their nulls and unknown fields."""
     if isinstance(value, list):
         item = _item_of(shape)
-        return value if item is None else [_pruned(each, item) for each in value]
+        return value if item is None else [_pruned(each, item, f"{where}[{index}]") for index, each in enumerate(value)]
     struct = _struct_of(value, shape) if isinstance(value, dict) else None
     if struct is None:
         return value
-    fields = _fields(struct.cls)
-    given = {name: each for name, each in value.items() if each is not None}
-    return {name: _pruned(each, fields[name]) if name in fields else each for name, each in given.items()}
+    known, fields = {}, _fields(struct.cls)
+    for name, each in value.items():
+        place = f"{where}.{name}" if where else name
+        if each is not None and name in fields:
+            known[name] = _pruned(each, fields[name], place)
+        elif each is not None and name != struct.tag_field:
+            ignore_unknown(place)
+    return known | ({struct.tag_field: struct.tag} if struct.tag_field else {})
 
 
 def _alternatives(shape: inspect.Type) -> tuple[inspect.Type, ...]:

@@ -30,7 +30,8 @@ class Job:
     """`generations[i]` becomes choice i of the answer; `writer` makes what writes it.
 
     With `best` (of how many for each prompt, how many), the likeliest are given. `echoes[i]` comes before choice i.
-    `block_tokens`: of a block of the KV cache. `prompts`: how many there are, each with as many choices.
+    `with_usage`: at the end of a stream; `usage_always`: with each of its pieces too. `block_tokens`: of a block of the
+    KV cache. `prompts`: how many there are, each with as many choices.
     """
 
     shape: Shape
@@ -40,6 +41,7 @@ class Job:
     prompt_tokens: int
     stream: bool
     with_usage: bool
+    usage_always: bool
     log_probs: RenderLogProbs | None
     writer: Callable[[Job], Writer]
     best: tuple[int, int] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stoker.launch.generation import Generation, Guide
@@ -24,7 +24,7 @@ from stoker.serve.request.guided.wishes import guide_of
 from stoker.serve.request.job import Job, Writer
 from stoker.serve.request.prompts import check_embedded, echoes, prompts_of
 from stoker.serve.request.requests import ChatRequest, CompletionRequest, Parameters, complete
-from stoker.serve.request.sampling import generations, stop_strings
+from stoker.serve.request.sampling import generations, stop_strings, with_defaults
 
 MAX_CHOICES_IN_ALL = 512
 
@@ -70,7 +70,8 @@ async def chat_job(
     said = await conversation(request, frontend)
     renderer = ChatLogProbs(frontend.tokenizer.token_bytes) if request.logprobs else None
     count = request.n or 1
-    wish = _Wish(CHAT, id_prefix, [said.prompt], [()], count, count, said.guide, renderer, said.parser)
+    context = said.prompt if request.continue_final_message else ()
+    wish = _Wish(CHAT, id_prefix, [said.prompt], [context], count, count, said.guide, renderer, said.parser)
     job = replace(_job(request, frontend, replace(wish, budget=said.budget, thinking=said.thinking)), writer=writer)
     if said.use is not None and said.use.named:
         for each in job.choices:  # as OpenAI has it: a call that was demanded by name is a plain end
@@ -112,6 +113,7 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
     for ids in (*wish.prompts, *([wish.budget.closing] if wish.budget else [])):
         check_embedded(ids, where, frontend)
     identity = Identity(wish.id_prefix + uuid.uuid4().hex, int(time.time()), request.model, frontend.fingerprint)
+    request = with_defaults(request, frontend.context.defaults)
     ranked = wish.count > wish.keep
     log_probs = ranked or wish.log_probs is not None
     wanted = generations(request, identity.id, wish.prompts, frontend.context, wish.count, log_probs, wish.guide)
@@ -124,6 +126,7 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
         prompt_tokens=sum(map(len, wish.prompts)),
         stream=bool(request.stream),
         with_usage=bool(options and options.include_usage),
+        usage_always=bool(options and options.include_usage and options.continuous_usage_stats),
         log_probs=wish.log_probs,
         best=(wish.count, wish.keep) if ranked else None,
         echoes=[text for text in wish.echoes for _ in range(wish.count)] if wish.echoes else None,
@@ -136,7 +139,9 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
 
 def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Sequence[Generation]) -> list[Choice]:
     stops = stop_strings(request)
-    shown = frontend.shown if wish.parser or wish.guide else None  # a grammar counts them as text
+    shown: Mapping[int, str] | None = frontend.shown if wish.parser or wish.guide else None  # text to a grammar
+    if request.skip_special_tokens is False:
+        shown = frontend.tokenizer.special_texts
     return [
         Choice(
             generation,
@@ -144,6 +149,7 @@ def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Seque
             stops,
             wish.parser() if wish.parser else None,
             wish.thinking() if wish.thinking else None,
+            keep_stop=bool(request.include_stop_str_in_output),
         )
         for index, generation in enumerate(wanted)
     ]

@@ -9,6 +9,7 @@ from typing import Any
 from stoker.serve.http.errors import invalid, unsupported
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.requests import CompletionRequest
+from stoker.serve.request.sampling import truncated
 from stoker.serve.request.tokenizing import Tokenizer
 
 # What models that fill gaps were trained with: before, after, and the gap itself (Qwen, StarCoder, Code Llama;
@@ -22,12 +23,17 @@ _GAPS = (
 
 async def prompts_of(request: CompletionRequest, frontend: Frontend) -> list[list[int]]:
     """ApiError naming what is wrong. One list of ids for each prompt."""
-    prompt = request.prompt
+    return [truncated(ids, request, frontend.context) for ids in await _prompts(request, frontend)]
+
+
+async def _prompts(request: CompletionRequest, frontend: Frontend) -> list[list[int]]:
+    prompt, special = request.prompt, request.add_special_tokens is not False
     if request.suffix:
         return [await _around_gap(prompt, request.suffix, frontend.tokenizer)]
     if isinstance(prompt, str) or isinstance(prompt[0], int):
-        return [await _prompt(prompt, "prompt", frontend)]
-    return await asyncio.gather(*(_prompt(entry, f"prompt[{index}]", frontend) for index, entry in enumerate(prompt)))
+        return [await _prompt(prompt, "prompt", frontend, special=special)]
+    places = ((entry, f"prompt[{index}]") for index, entry in enumerate(prompt))
+    return await asyncio.gather(*(_prompt(entry, where, frontend, special=special) for entry, where in places))
 
 
 async def _around_gap(prompt: Any, suffix: str, tokenizer: Tokenizer) -> list[int]:
@@ -40,9 +46,9 @@ async def _around_gap(prompt: Any, suffix: str, tokenizer: Tokenizer) -> list[in
     return [marks[0], *before, marks[1], *after, marks[2]]
 
 
-async def _prompt(entry: Any, where: str, frontend: Frontend) -> list[int]:
+async def _prompt(entry: Any, where: str, frontend: Frontend, *, special: bool) -> list[int]:
     if isinstance(entry, str):
-        ids = await frontend.tokenizer.encode(entry, add_special_tokens=True)
+        ids = await frontend.tokenizer.encode(entry, add_special_tokens=special)
     elif isinstance(entry, list):
         ids = checked_ids(entry, where, frontend.vocabulary_size)
     else:

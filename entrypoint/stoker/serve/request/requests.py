@@ -27,7 +27,10 @@ _Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """`include_obfuscation` changes nothing: an answer's length is no secret here."""
+
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
     include_obfuscation: bool | None = None
 
 
@@ -79,7 +82,16 @@ class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ignore_eos: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    stop_token_ids: Annotated[list[int], Meta(max_length=MAX_STOPS)] | None = None
+    include_stop_str_in_output: bool | None = None
+    skip_special_tokens: bool | None = None
+    truncate_prompt_tokens: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    add_special_tokens: bool | None = None
     # change nothing
+    priority: Any = None
+    request_id: Any = None
+    spaces_between_special_tokens: Any = None
     user: str | None = None
     metadata: dict[str, str] | None = None
     service_tier: str | None = None
@@ -89,6 +101,18 @@ class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
     nvext: NvExt | None = None
     structured_outputs: StructuredOutputs | None = None
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    # not supported
+    length_penalty: float | None = None
+    use_beam_search: bool | None = None
+    prompt_logprobs: Any = None
+    bad_words: Any = None
+    allowed_token_ids: Any = None
+    logits_processors: Any = None
+    cache_salt: Any = None
+    kv_transfer_params: Any = None
+    vllm_xargs: Any = None
+    return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
 
 
 class JsonSchema(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -162,8 +186,11 @@ class FunctionDefinition(Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class FunctionTool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`cache_control` changes nothing: prefixes are cached without being asked to."""
+
     type: Literal["function"]
     function: FunctionDefinition
+    cache_control: Any = None
 
 
 class ChosenName(Struct, frozen=True, forbid_unknown_fields=True):
@@ -197,16 +224,28 @@ class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=T
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     max_thinking_tokens: _ThinkingTokens | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    # not supported yet
-    store: bool | None = None
+    thinking_token_budget: _ThinkingTokens | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    documents: list[dict[str, Any]] | None = None
+    chat_template: str | None = None
+    # change nothing
+    store: Any = None
+    prediction: Any = None
+    verbosity: Any = None
+    prompt_cache_options: Any = None
+    # not supported
     functions: list[Any] | None = None
     function_call: Any = None
     modalities: list[str] | None = None
     audio: Any = None
-    prediction: Any = None
-    verbosity: Any = None
     web_search_options: Any = None
+    moderation: Any = None
+    include_reasoning: bool | None = None
+    mm_processor_kwargs: Any = None
+    media_io_kwargs: Any = None
+    echo: Literal[False] | None = None
 
 
 class CompletionRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -215,23 +254,42 @@ class CompletionRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_
     echo: bool | None = None
     suffix: str | None = None
     best_of: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
+    # not supported
+    prompt_embeds: Any = None
 
 
-HARMLESS = ("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
+# They change nothing, whatever they say.
+HARMLESS = (
+    *("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier", "store"),
+    *("prediction", "verbosity", "priority", "request_id", "spaces_between_special_tokens"),
+    "prompt_cache_options",
+)
 
 # The values that ask for nothing; null always does.
 NO_EFFECT: dict[str, tuple[Any, ...]] = {
-    "service_tier": ("auto", "default"),
-    "store": (False,),
     "functions": ([],),
     "function_call": ("none",),
     "guided_decoding_backend": ("auto", "xgrammar"),
     "guided_whitespace_pattern": (),
     "modalities": (["text"],),
     "audio": (),
-    "prediction": (),
-    "verbosity": (),
     "web_search_options": (),
+    "moderation": (),
+    "include_reasoning": (True,),
+    "mm_processor_kwargs": ({},),
+    "media_io_kwargs": ({},),
+    "length_penalty": (1,),
+    "use_beam_search": (False,),
+    "prompt_logprobs": (),
+    "prompt_embeds": (),
+    "bad_words": ([],),
+    "allowed_token_ids": (),
+    "logits_processors": ([],),
+    "cache_salt": (),
+    "kv_transfer_params": ({},),
+    "vllm_xargs": ({},),
+    "return_token_ids": (False,),
+    "return_tokens_as_token_ids": (False,),
 }
 
 _GUIDED_FIELDS = frozenset(Guided.__struct_fields__)
@@ -242,7 +300,16 @@ _Request = TypeVar("_Request", ChatRequest, CompletionRequest)
 def complete(request: _Request) -> _Request:
     """With what `nvext` says. Raises ApiError, 400, naming a parameter that is not supported."""
     _refuse_unsupported(request)
-    return _with_extensions(request)
+    return _with_one_budget(_with_extensions(request))
+
+
+def _with_one_budget(request: _Request) -> _Request:
+    """vLLM has another name for the limit of thinking."""
+    if not isinstance(request, ChatRequest) or request.thinking_token_budget is None:
+        return request
+    if request.max_thinking_tokens not in (None, request.thinking_token_budget):
+        raise invalid("'max_thinking_tokens' and 'thinking_token_budget' contradict each other.", "max_thinking_tokens")
+    return msgspec.structs.replace(request, max_thinking_tokens=request.thinking_token_budget)
 
 
 def _with_extensions(request: _Request) -> _Request:
@@ -266,5 +333,3 @@ def _refuse_unsupported(request: Parameters) -> None:
             raise unsupported(name)
     if request.stream_options is not None and not request.stream:
         raise invalid("The 'stream_options' parameter is only allowed when 'stream' is true.", "stream_options")
-    if request.stream_options is not None and request.stream_options.include_obfuscation:
-        raise unsupported("stream_options.include_obfuscation")

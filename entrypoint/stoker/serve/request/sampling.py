@@ -1,15 +1,20 @@
 """From a request's parameters to what the engine is asked for.
 
-Where a parameter is absent, OpenAI's default holds (temperature 1, top_p 1, no penalties), not the model's
-generation_config.json: the same request means the same on every model.
+Where a parameter is absent, the model's own generation_config.json holds, as in transformers and vLLM; and OpenAI's
+default (temperature 1, top_p 1, no penalties) where that says nothing, or is not asked (`--sampling-defaults openai`).
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
 
 from stoker.launch.capabilities import GUIDES
 from stoker.launch.generation import Generation, Guide
@@ -31,12 +36,46 @@ _NO_EFFECT = {
 }
 
 
+logger = logging.getLogger(__name__)
+
+_Request = TypeVar("_Request", bound=Parameters)
+
+
+class Defaults(Struct, frozen=True, kw_only=True):
+    """What of a generation_config.json holds where a request does not say."""
+
+    temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=100)] | None = None
+    max_new_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+
+    def given(self) -> dict[str, float]:
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+
+
+OPENAI = Defaults()
+
+
+def defaults_of(document: Mapping[str, Any], lacks: frozenset[str]) -> Defaults:
+    """Without what the engine cannot do. A value that cannot be is passed over, and logged."""
+    found: dict[str, float] = {}
+    for name in set(Defaults.__struct_fields__) & document.keys() - lacks:
+        try:
+            found |= msgspec.convert({name: document[name]}, Defaults).given()
+        except msgspec.ValidationError as error:
+            logger.warning("generation_config.json: %s is passed over: %s", name, error)
+    return Defaults(**found)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class Context:
     """`length` is what prompt and completion share, `longest_prompt` what of it a prompt may have (0: all).
 
     `end_ids` end a completion. `lacks`: parameters that the engine's kind cannot sample with. `tells_reuse`: whether
     it tells how much of a prompt it had in its cache. `logits`: how many ids the model gives probabilities for.
+    `defaults`: the model's own.
     """
 
     length: int
@@ -45,6 +84,7 @@ class Context:
     lacks: frozenset[str] = frozenset()
     tells_reuse: bool = False
     logits: int = 0
+    defaults: Defaults = OPENAI
 
 
 def wished_length(request: Parameters) -> int | None:
@@ -72,10 +112,16 @@ def completion_length(request: Parameters, prompt_tokens: int, context: Context)
             f"completion). Please reduce the length of the {source} or completion."
         )
         raise invalid(text, param, "context_length_exceeded")
-    length = wished or context.length - prompt_tokens
+    length = wished or min(context.length - prompt_tokens, context.defaults.max_new_tokens or context.length)
     if (request.min_tokens or 0) > length:
         raise invalid(f"min_tokens is more than the {length} tokens of the completion.", "min_tokens")
     return length
+
+
+def with_defaults(request: _Request, defaults: Defaults) -> _Request:
+    """With what the model's own configuration says where the request does not."""
+    missing = {name: value for name, value in defaults.given().items() if getattr(request, name, 0) is None}
+    return msgspec.structs.replace(request, **missing) if missing else request
 
 
 def generations(
@@ -91,10 +137,11 @@ def generations(
     _check_lacking(request, context)
     lengths = [completion_length(request, len(prompt), context) for prompt in prompts]
     seed = secrets.randbits(31) if request.seed is None else request.seed
+    stops = _stop_ids(request, context)
     bias = embedding_bias(request.logit_bias or {}, context.logits)
     return [
         _generation(request, f"{request_id}-{index}", prompts[index // count], lengths[index // count], context,
-                    seed=(seed + index) % _SEEDS, log_probs=log_probs, guide=guide, bias=bias)
+                    stops, seed=(seed + index) % _SEEDS, log_probs=log_probs, guide=guide, bias=bias)
         for index in range(count * len(prompts))
     ]  # fmt: skip
 
@@ -105,6 +152,7 @@ def _generation(
     prompt: Sequence[int],
     length: int,
     context: Context,
+    stops: tuple[int, ...],
     *,
     seed: int,
     log_probs: bool,
@@ -115,7 +163,7 @@ def _generation(
         request_id=request_id,
         input_ids=prompt,
         max_tokens=length,
-        end_ids=() if request.ignore_eos else context.end_ids,
+        end_ids=tuple(dict.fromkeys([*(() if request.ignore_eos else context.end_ids), *stops])),
         min_tokens=request.min_tokens or 0,
         temperature=_temperature(request),
         top_p=None if _one_token(request) else _unless(request.top_p, 1.0),
@@ -130,6 +178,27 @@ def _generation(
         embedding_bias=bias,
         perf_metrics=context.tells_reuse,
     )
+
+
+def _stop_ids(request: Parameters, context: Context) -> tuple[int, ...]:
+    """Tokens that end an answer besides the model's own. ApiError naming the one that is no token's id."""
+    for index, token_id in enumerate(request.stop_token_ids or ()):
+        if not 0 <= token_id < context.logits:
+            text = f"Token ids are 0 to {context.logits - 1}, not {token_id}."
+            raise invalid(text[:200], f"stop_token_ids[{index}]")
+    return tuple(request.stop_token_ids or ())
+
+
+def truncated(prompt: list[int], request: Parameters, context: Context) -> list[int]:
+    """As vLLM has it: so many tokens of the prompt's end, or of its beginning; -1 for as many as there may be."""
+    wished = request.truncate_prompt_tokens
+    if wished is None:
+        return prompt
+    if wished == 0:
+        raise invalid("No token would be left.", "truncate_prompt_tokens")
+    room = context.length - (wished_length(request) or 1)
+    most = min(room, context.longest_prompt or room) if wished < 0 else wished
+    return prompt[:most] if request.truncation_side == "right" else prompt[-most:] if most > 0 else prompt
 
 
 def _temperature(request: Parameters) -> float:

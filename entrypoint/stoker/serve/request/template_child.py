@@ -61,9 +61,10 @@ def _rendered(
     template: jinja2.Template, special_tokens: dict[str, str], messages: Any, arguments: Any, tools: Any
 ) -> dict[str, str]:
     """Up to where the assistant speaks."""
-    names = {**special_tokens, "documents": None, **(arguments or {}), "tools": tools or None}
+    usual = {**special_tokens, "documents": None, "add_generation_prompt": True}
+    names = {**usual, **(arguments or {}), "tools": tools or None}
     try:
-        text = template.render(**names, messages=messages, add_generation_prompt=True)
+        text = template.render(**names, messages=messages)
     except Exception as error:  # a template is a program: it may fail in any way on messages it did not expect
         return {"refused": _words(error)}
     if len(text) > TEXT_CHARACTERS:

@@ -22,6 +22,9 @@ class TokenizeRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     messages: Annotated[list[Message], Meta(min_length=1)] | None = None
     tools: list[FunctionTool] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    chat_template: str | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
     add_special_tokens: bool = True
     return_token_strs: bool = False
 
@@ -55,6 +58,9 @@ async def _ids(request: TokenizeRequest, frontend: Frontend) -> list[int]:
         messages=request.messages or [],
         tools=request.tools,
         chat_template_kwargs=request.chat_template_kwargs,
+        chat_template=request.chat_template,
+        add_generation_prompt=request.add_generation_prompt,
+        continue_final_message=request.continue_final_message,
     )
     return (await conversation(chat, frontend)).prompt
 

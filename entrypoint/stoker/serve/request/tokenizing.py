@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from tokenizers import Tokenizer as RustTokenizer
@@ -87,6 +87,11 @@ class Tokenizer:
     def id_of(self, token: str) -> int | None:
         id_: int | None = self._rust.token_to_id(token)
         return id_
+
+    @cached_property
+    def special_texts(self) -> dict[int, str]:
+        """The control tokens, as they are written."""
+        return {id_: self.decode_all([id_]) for id_ in self.special}
 
     def ids_of(self, tokens: Sequence[str]) -> list[int] | None:
         """None unless all of them are tokens."""

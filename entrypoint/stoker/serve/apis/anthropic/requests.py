@@ -64,8 +64,14 @@ class ThinkingWish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     display: Literal["summarized", "omitted"] | None = None
 
 
-class Metadata(Struct, frozen=True, forbid_unknown_fields=True):
-    user_id: str | None = None
+class OutputFormat(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    type: Literal["json_schema"]
+    schema: dict[str, Any]
+
+
+class OutputConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    format: OutputFormat | None = None
 
 
 class Prompt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -78,14 +84,17 @@ class Prompt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tool_choice: ToolChoice | None = None
     thinking: ThinkingWish | None = None
     cache_control: Any = None
-    # not supported
-    output_config: Any = None
-    output_format: Any = None
+    output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
+    # change nothing
     context_management: Any = None
-    mcp_servers: Any = None
     speed: Any = None
+    inference_geo: Any = None
+    diagnostics: Any = None
     user_profile_id: Any = None
     workspace_id: Any = None
+    # not supported
+    mcp_servers: Any = None
 
 
 class MessagesRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,19 +104,15 @@ class MessagesRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=T
     top_k: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     stop_sequences: Annotated[list[_Stop], Meta(max_length=16)] | None = None
     stream: bool | None = None
-    metadata: Metadata | None = None
-    service_tier: Literal["auto", "standard_only"] | None = None
+    # change nothing
+    metadata: Any = None
+    service_tier: str | None = None
     # not supported
     container: Any = None
-    inference_geo: Any = None
-    diagnostics: Any = None
 
 
 class CountRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
 
-UNSUPPORTED = (
-    *("output_config", "output_format", "context_management", "mcp_servers", "container", "speed", "inference_geo"),
-    *("diagnostics", "user_profile_id", "workspace_id"),
-)
+UNSUPPORTED = ("mcp_servers", "container")

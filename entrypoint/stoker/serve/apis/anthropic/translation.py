@@ -11,6 +11,7 @@ from stoker.serve.apis.anthropic.requests import (
     UNSUPPORTED,
     Message,
     MessagesRequest,
+    OutputConfig,
     Prompt,
     Text,
     Thinking,
@@ -30,9 +31,6 @@ def check(request: Prompt) -> None:
     for name in UNSUPPORTED:
         if getattr(request, name, None) is not None:
             raise unsupported(name)
-    if request.messages[-1].role == "assistant":
-        text = "The last message is the assistant's: an answer that is begun cannot be continued here."
-        raise unsupported(f"messages[{len(request.messages) - 1}].role", text)
 
 
 def chat_request(request: Prompt, frontend: Frontend) -> ChatRequest:
@@ -41,10 +39,25 @@ def chat_request(request: Prompt, frontend: Frontend) -> ChatRequest:
     if request.tools:
         document["tools"] = [_tool(tool) for tool in request.tools]
     document |= _choice(request.tool_choice)
+    document |= _output(request)
+    if request.messages[-1].role == "assistant":  # an answer that is begun
+        document |= {"continue_final_message": True, "add_generation_prompt": False}
     document |= _thinking(request.thinking, frontend, tools=bool(request.tools))
     if isinstance(request, MessagesRequest):
         document |= _sampling(request)
     return msgspec.convert(document, ChatRequest)
+
+
+def _output(request: Prompt) -> dict[str, Any]:
+    config = request.output_config or OutputConfig()
+    form = request.output_format or config.format
+    if request.output_format is not None and config.format is not None:
+        raise invalid("The form of the text is given twice.", "output_format")
+    meant: dict[str, Any] = {} if config.effort is None else {"reasoning_effort": config.effort}
+    if form is not None:
+        named = {"name": "output", "schema": form.schema}
+        meant["response_format"] = {"type": "json_schema", "json_schema": named}
+    return meant
 
 
 def _sampling(request: MessagesRequest) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class ResponsesWriter:
         }
 
     def _response(self, status: str) -> dict[str, Any]:
-        request = self._request
+        request, top_p = self._request, self._job.generations[0].top_p
         return {
             "id": self._job.identity.id,
             "object": "response",
@@ -160,11 +160,11 @@ class ResponsesWriter:
             "reasoning": {"effort": request.reasoning.effort if request.reasoning else None, "summary": None},
             "service_tier": "default",
             "store": bool(request.store),
-            "temperature": 1.0 if request.temperature is None else request.temperature,
-            "text": {"format": _format(request)},
+            "temperature": self._job.generations[0].temperature,
+            "text": {"format": _format(request), "verbosity": "medium"},
             "tool_choice": request.tool_choice or "auto",
             "tools": [_tool(tool) for tool in request.tools or ()],
-            "top_p": 1.0 if request.top_p is None else request.top_p,
+            "top_p": 1.0 if top_p is None else top_p,
             "truncation": "disabled",
             "usage": None,
             "user": request.user,

@@ -28,8 +28,10 @@ class Item(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Tool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    type: Literal["function"]
-    name: str
+    """Of other types than function only the type is looked at, to say that nothing here runs them."""
+
+    type: str
+    name: str = ""
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
@@ -45,17 +47,17 @@ class Format(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class TextWish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     format: Format | None = None
-    verbosity: Literal["medium"] | None = None
+    verbosity: str | None = None
 
 
 class Reasoning(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    summary: Literal["auto", "concise", "detailed"] | None = None
-    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    summary: str | None = None
+    generate_summary: str | None = None
 
 
 class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    include_obfuscation: Literal[False] | None = None
+    include_obfuscation: bool | None = None
 
 
 class ResponsesRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,30 +76,27 @@ class ResponsesRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     reasoning: Reasoning | None = None
     previous_response_id: str | None = None
     store: bool | None = None
-    truncation: Literal["disabled"] | None = None
-    include: list[Literal["reasoning.encrypted_content"]] | None = None
+    truncation: Literal["disabled", "auto"] | None = None
     # change nothing
-    metadata: dict[str, str] | None = None
+    include: list[str] | None = None
+    metadata: dict[str, Any] | None = None
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
-    service_tier: Literal["auto", "default"] | None = None
+    service_tier: str | None = None
+    prompt_cache_options: Any = None
+    context_management: Any = None
+    max_tool_calls: Any = None
     background: Literal[False] | None = None
     # not supported
     access_programs: Any = None
     background_options: Any = None
-    context_management: Any = None
     conversation: Any = None
     image: Any = None
-    max_tool_calls: Any = None
     moderation: Any = None
     prompt: Any = None
-    prompt_cache_options: Any = None
     top_logprobs: Annotated[int, Meta(ge=0, le=0)] | None = None
 
 
-UNSUPPORTED = (
-    *("access_programs", "background_options", "context_management", "conversation", "image", "max_tool_calls"),
-    *("moderation", "prompt", "prompt_cache_options"),
-)
+UNSUPPORTED = ("access_programs", "background_options", "conversation", "image", "moderation", "prompt")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ def check(request: ResponsesRequest) -> None:
     for name in UNSUPPORTED:
         if getattr(request, name) is not None:
             raise unsupported(name)
+    _check_tools(request.tools or ())
     if request.stream_options is not None and not request.stream:
         raise invalid("The 'stream_options' parameter is only allowed when 'stream' is true.", "stream_options")
 
@@ -106,6 +107,13 @@ def _part(part: dict[str, Any], where: str) -> str:
     if not isinstance(text, str):
         raise invalid(f"Expected a string for '{where}.text'.", f"{where}.text", "invalid_type")
     return text
+
+
+def _check_tools(tools: Sequence[Tool]) -> None:
+    for index, tool in enumerate(tools):
+        if tool.type != "function":
+            text = f"Nothing here runs tools of type '{tool.type[:40]}': only functions, which the client runs."
+            raise unsupported(f"tools[{index}].type", text)
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
