@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from stoker.errors import UsageError
+from stoker.settings.foreign import remedy_for
 from stoker.settings.layers import Settings, load_settings
 from stoker.settings.setting import Setting
 from stoker.settings.spec import SETTINGS
@@ -18,7 +19,9 @@ class Parser(argparse.ArgumentParser):
     """Reports through UsageError, so that every error reaches the user the same way."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, remedy=f"see `{self.prog} --help`")
+        see = f"see `{self.prog} --help`"
+        unknown = message.partition("unrecognized arguments: ")[2]
+        raise UsageError(message, remedy=remedy_for(unknown.split(), see))
 
 
 def command_parser(command: str, description: str, first: tuple[str, tuple[str, ...]] | None = None) -> Parser:

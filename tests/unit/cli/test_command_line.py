@@ -10,6 +10,7 @@ from stoker.cli.arguments import command_parser, parse
 from stoker.cli.report import failure_text, report_failure
 from stoker.errors import ModelGatedError, StokerError, UsageError
 from stoker.origin import Origin
+from stoker.settings import foreign
 from stoker.settings.spec import SETTINGS
 
 
@@ -119,3 +120,26 @@ def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(answer.stdout.splitlines()[-1]) == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "remedy"),
+    [
+        ("--max-model-len=4096", "--max-seq-len"),
+        ("--tensor-parallel-size=2", "--tensor-parallel"),
+        ("--dtype=auto", "--precision"),
+        ("--gpu_memory_utilization=0.9", "the plan decides"),
+        ("--enable-auto-tool-choice", "leave it out"),
+        ("--max-batch-siz=3", "did you mean --max-batch-size?"),
+        ("--qqqqqqqqqq", "see `stoker serve --help`"),
+    ],
+)
+def test_flags_of_vllm_are_told_with_ours(capsys: pytest.CaptureFixture[str], flag: str, remedy: str) -> None:
+    assert cli.run(["serve", "demo", flag]) == 64
+    assert remedy in capsys.readouterr().err
+
+
+def test_every_flag_that_is_named_instead_exists() -> None:
+    names = {setting.flag for setting in SETTINGS}
+    assert {ours for ours in foreign._VLLM.values() if ours.startswith("--")} <= names
+    assert not {f"--{theirs}" for theirs in (*foreign._VLLM, *foreign._NOT_NEEDED)} & names
