@@ -232,6 +232,10 @@ def test_the_curl_command_says_what_the_page_would_and_works(page: Page, demo) -
     page.open(demo.url)
     page.until(lambda: page.shown("chat"), "the chat box")
     page.driver.find_element(By.CSS_SELECTOR, "#chat summary").click()
+    shown = {
+        name: page.driver.find_element(By.ID, name).get_attribute("placeholder") for name in ("temperature", "top_p")
+    }
+    assert shown == {"temperature": "0.7", "top_p": "0.95"}, "the demo's own way of sampling"
     for name, value in {"temperature": "0", "max_tokens": "7", "seed": "3", "system": "It's short"}.items():
         field = page.driver.find_element(By.ID, name)
         field.clear()

@@ -24,6 +24,13 @@ export function startChat() {
   element("curl").addEventListener("click", copyAsCurl);
 }
 
+/** What holds where a control is left empty: the model's own way of sampling. */
+export function showDefaults(sampling) {
+  for (const name of ["temperature", "top_p", "top_k"]) {
+    if (sampling[name] !== undefined) element(name).placeholder = sampling[name];
+  }
+}
+
 function stop() {
   running?.abort();
 }

@@ -1,6 +1,6 @@
 // Follows the server: its start-up while it is not ready, then its plan and what it is doing.
 
-import { startChat } from "./chat.js";
+import { showDefaults, startChat } from "./chat.js";
 import { element, get, make, setKey } from "./server.js";
 import { showPlan } from "./plan.js";
 import { showPurpose } from "./asking.js";
@@ -81,6 +81,7 @@ async function showReady() {
     const models = await get("v1/models");
     element("model").textContent = models.data[0].id;
     element("version").textContent = `Stoker ${(await get("version")).version}`;
+    showDefaults(models.data[0].default_sampling_params);
     known.models = true;
     showPurpose(status.gives, models.data[0].id);
     showPhase("ready", "ready");
