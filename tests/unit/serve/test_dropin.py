@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import stoker.resolve
+from stoker.launch.capabilities import Capabilities
 from stoker.serve.http.keys import Keys
 from stoker.serve.operate.frontend import load_frontend
 from stoker.serve.operate.service import Exposure
@@ -256,7 +257,9 @@ def _with_config(demo_engine: Any, tmp_path: Path, config: Any, **options: Any) 
         if path.suffix in (".json", ".jinja"):
             shutil.copy(path, tmp_path / path.name)
     (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [6, 2], **config}))
-    return load_frontend(dataclasses.replace(demo_engine, directory=tmp_path), **options)
+    return load_frontend(
+        dataclasses.replace(demo_engine, directory=tmp_path), Capabilities(frozenset(), False), **options
+    )
 
 
 def test_the_models_own_way_of_sampling_is_the_default(

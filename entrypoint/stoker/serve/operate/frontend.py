@@ -110,7 +110,7 @@ def load_frontend(
             capabilities.lacks,
             capabilities.tells_reuse,
             rows,
-            _defaults(engine) if model_defaults else OPENAI,
+            _defaults(engine, capabilities.lacks) if model_defaults else OPENAI,
         ),
         fingerprint="fp_" + hashlib.sha256(manifest.key.encode()).hexdigest()[:10],
         vocabulary_size=rows,
@@ -123,8 +123,8 @@ def load_frontend(
     )
 
 
-def _defaults(engine: Engine) -> Defaults:
-    return defaults_of(read_json(engine.directory / "generation_config.json"), lacks(engine.manifest.kind))
+def _defaults(engine: Engine, lacks: frozenset[str]) -> Defaults:
+    return defaults_of(read_json(engine.directory / "generation_config.json"), lacks)
 
 
 def _shown(tokenizer: Tokenizer, family: Family | None, thinking: Thinking | None) -> dict[int, str]:
