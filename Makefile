@@ -73,6 +73,7 @@ test-vllm: setup-vllm
 docs: setup-test
 	.venv/bin/python -m stoker.settings.docs
 	.venv/bin/python tools/write_docs.py
+	.venv/bin/python tools/draw_architecture.py
 	.venv/bin/python tools/write_manifests.py
 
 .PHONY: image image-test image-test-nvidia lock

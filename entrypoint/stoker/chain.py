@@ -1,4 +1,4 @@
-"""The way through, up to a finished engine: probe, resolve, plan, build or find.
+"""The way through, up to a finished engine: probe, resolve, plan, build or fetch.
 
 Serving goes on from here in stoker.cli.serve; `stoker plan` and `stoker build` stop earlier.
 """

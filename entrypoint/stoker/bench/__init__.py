@@ -1,4 +1,4 @@
-"""`stoker bench`: one model served by each engine kind in turn on this machine, measured through HTTP, side by side.
+"""One model served by each engine kind in turn, measured through HTTP.
 
     cases -> server -> load -> statistics -> report, table, chart
 

@@ -1,4 +1,4 @@
-"""The `stoker` command. Each command's module is imported only when it is the one that was asked for."""
+"""The `stoker` command: it parses and prints. Only the module of the command that was given is imported."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`stoker up`, `down` and `status`: servers in containers of this host, through Docker's API, which podman has too."""
+"""Servers in containers of this host, through Docker's API or podman's."""

@@ -1,1 +1,1 @@
-"""Where the plan is run: manifests for Kubernetes, compose, quadlet and Docker, all sized from the plan."""
+"""The plan as a deployment: manifests for Kubernetes, compose, quadlet and Docker."""

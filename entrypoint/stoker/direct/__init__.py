@@ -1,1 +1,1 @@
-"""Generation without a server: an engine's own runtime in a child process, texts in and texts out."""
+"""Generation without a server: an engine's runtime in a child process."""

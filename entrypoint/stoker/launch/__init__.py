@@ -1,0 +1,1 @@
+"""A finished engine in Triton: started, warmed up, watched, started again."""

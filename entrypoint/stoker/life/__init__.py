@@ -1,1 +1,1 @@
-"""The life of a server: its engines one after another, and what is tried when one fails."""
+"""The life of a server: its engines, and what follows when one fails."""

@@ -1,0 +1,1 @@
+"""What this machine is, as one value: its GPUs, its CPU, and what cgroups leave of it."""

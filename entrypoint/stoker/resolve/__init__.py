@@ -1,0 +1,1 @@
+"""From a model reference to files at a fixed revision, and the facts that they state."""

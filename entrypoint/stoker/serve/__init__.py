@@ -1,0 +1,1 @@
+"""The HTTP API: requests in, token ids to the engine and back, answers out."""

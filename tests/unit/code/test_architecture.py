@@ -1,0 +1,76 @@
+"""docs/architecture.md: its picture is that of the imports, and the modules that it names exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.loading import load
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs/architecture.md"
+drawing = load("draw_architecture", ROOT / "tools/draw_architecture.py")
+
+
+def test_the_picture_is_that_of_the_imports() -> None:
+    assert drawing.TARGET.read_text() == drawing.drawn(), "run `python tools/draw_architecture.py`"
+
+
+def test_every_module_that_the_page_names_exists() -> None:
+    named = re.findall(r"`((?:[a-z_]+/)+[a-z_]+(?:\.py)?|[a-z_]+\.py)`", PAGE.read_text())
+    assert len(named) > 20
+    missing = [name for name in named if not any((top / name).exists() for top in (ROOT, ROOT / "entrypoint/stoker"))]
+    assert missing == []
+
+
+def test_the_page_and_the_contributors_page_are_linked() -> None:
+    assert "(docs/architecture.md)" in (ROOT / "README.md").read_text()
+    assert "(docs/architecture.md)" in (ROOT / "CONTRIBUTING.md").read_text()
+    assert "(architecture.svg)" in PAGE.read_text()
+
+
+def test_arrows_that_follow_from_others_are_left_out() -> None:
+    imports = {"a": frozenset("bcd"), "b": frozenset("c"), "c": frozenset("d"), "d": frozenset()}
+    assert drawing.shortened(imports) == {"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": set()}
+
+
+def test_chains_and_circles_of_imports_are_found() -> None:
+    imports = {"a": frozenset("b"), "b": frozenset("cd"), "c": frozenset("b"), "d": frozenset(), "e": frozenset("d")}
+    assert drawing.circles(imports) == [{"b", "c"}]
+    assert drawing.longest_chain(imports) == ["a", "b", "d"]
+
+
+def test_no_package_is_in_a_circle() -> None:
+    assert drawing.circles(drawing.packages(drawing.modules())) == []
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The package and its contract, to be broken."""
+    for name in ("entrypoint", "pyproject.toml"):
+        subprocess.run(["cp", "-r", ROOT / name, tmp_path], check=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "said"),
+    [
+        ("plan/planner.py", "import stoker.kinds.openvino", "stoker.plan is not allowed to import stoker.kinds"),
+        ("settings/spec.py", "import stoker.serve.http.app", "stoker.settings is not allowed to import stoker.serve"),
+        ("errors.py", "import stoker.probe.probe", "stoker.errors is not allowed to import stoker.probe"),
+        ("stray.py", "", "stray"),
+    ],
+)
+def test_an_import_upwards_and_a_package_without_a_layer_break_the_contract(
+    copied: Path, module: str, line: str, said: str
+) -> None:
+    path = copied / "entrypoint/stoker" / module
+    path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    environment = {"PYTHONPATH": str(copied / "entrypoint"), "PATH": "/usr/bin:/bin"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=copied, env=environment)
+    assert result.returncode == 1
+    assert said in " ".join(result.stdout.split())
