@@ -27,6 +27,6 @@ def damage_of(engine: Engine) -> str:
     """Reads every byte; empty where all are right."""
     try:
         check_digests(engine.directory, engine.manifest)
-    except UnusableEngineError as fault:
+    except (UnusableEngineError, OSError) as fault:  # a disk that fails to read is damage too
         return str(fault)
     return ""
