@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import stoker
+from stoker.build.calibration import Text, read_text, token_chunks
 from stoker.errors import UnsupportedModelError, UsageError
-from stoker.kinds.openvino.build.calibration import Text, read_text, token_chunks
 
 DEMO = Path(stoker.__file__).parent / "resolve" / "demo"
 

@@ -23,9 +23,9 @@ import numpy.typing as npt
 import openvino as ov
 from openvino import opset13 as ops
 
+from stoker.build.calibration import read_text, token_chunks
 from stoker.errors import BuildError
 from stoker.kinds.openvino.build.blocks import Floats, forget
-from stoker.kinds.openvino.build.calibration import read_text, token_chunks
 from stoker.kinds.openvino.build.encoding import Checkpoint
 from stoker.kinds.openvino.build.int8 import Int8
 from stoker.kinds.openvino.build.layerwise import HIDDEN, Joint

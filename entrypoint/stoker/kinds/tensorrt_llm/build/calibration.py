@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stoker.kinds.openvino.build.calibration import Text, read_text
+from stoker.build.calibration import Text, read_text
 
 _ROW_CHARACTERS = 1600  # about 400 tokens: quantize.py cuts a row at 512 and pads the shorter ones
 _FILE = "train.jsonl"  # the data sets library takes the split from the name
