@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stoker.settings.setting import Setting, Value
+from stoker.settings.stores import STORE_SETTINGS
 
 PRECISIONS = (
     *("f32", "f16", "bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"),
@@ -14,70 +15,6 @@ PRECISIONS = (
 TOOL_PARSERS = ("auto", "none", "hermes", "mistral", "granite", "phi4", "pythonic", "llama", "gemma")
 REASONING_PARSERS = ("auto", "none", "think", "magistral", "granite")
 KV_PRECISIONS = ("u8", "bf16", "f16", "f32", "int8", "fp8", "none")
-
-_ENGINES = ("serve", "build", "engines", "export", "bench", "generate")
-
-# The engine store and its remotes: docs/store.md.
-STORE_SETTINGS: tuple[Setting, ...] = (
-    Setting(
-        "remotes",
-        "places",
-        "Where engines are looked for before one is built, in order, separated by commas: `oci://registry/repository`, "
-        "`s3://bucket/prefix`, `https://server/path`, `file:///path`, `hf://org/name`",
-        shown_default="none",
-        metavar="URL,...",
-        applies_to=(*_ENGINES, "manifest", "up"),
-    ),
-    Setting(
-        "push",
-        "switch",
-        "Give the remotes what was built here",
-        default=False,
-        applies_to=("serve", "build", "manifest", "up"),
-    ),
-    Setting(
-        "check",
-        "text",
-        "Files of a found engine that are checked at each start: their sizes, their digests too but beside serving, or "
-        "their digests before serving",
-        default="background",
-        choices=("sizes", "background", "full"),
-        applies_to=("serve", "build", "manifest", "up"),
-    ),
-    Setting(
-        "signatures",
-        "text",
-        "Engines from elsewhere without a signature of `public-key`: taken, warned about, or refused",
-        default="off",
-        choices=("off", "warn", "enforce"),
-        applies_to=(*_ENGINES, "manifest", "up"),
-    ),
-    Setting(
-        "public-key",
-        "path",
-        "Public key (cosign's, PEM) that engines from elsewhere are checked with",
-        shown_default="none",
-        metavar="FILE",
-        applies_to=(*_ENGINES, "up"),
-    ),
-    Setting(
-        "private-key",
-        "path",
-        "Private key (cosign's, or PEM) that signs what goes to remotes and exports; its passphrase is in "
-        "`COSIGN_PASSWORD`",
-        shown_default="none",
-        metavar="FILE",
-        applies_to=("serve", "build", "engines", "export", "up"),
-    ),
-    Setting(
-        "cache-limit",
-        "bytes",
-        "Most bytes of engines that the cache keeps, like `500g`; those not used for longest go, never those in use",
-        shown_default="no limit",
-        metavar="BYTES",
-        applies_to=(*_ENGINES, "manifest", "up"),
-    ),
-)
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(

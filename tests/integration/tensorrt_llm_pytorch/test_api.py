@@ -87,7 +87,7 @@ def test_greedy_is_said_and_unset_seeds_differ(server, heard):
     assert heard(server, "request")[-1]["top_k"] == 1
     assert "temperature" not in heard(server, "request")[-1]
     for _ in range(2):
-        server.complete(max_tokens=1, temperature=1)
+        server.complete(max_tokens=1, temperature=1, top_p=1)
     first, second = heard(server, "request")[-2:]
     assert first["seed"] != second["seed"]
     assert first["top_p"] == 1.0
