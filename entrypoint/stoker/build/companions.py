@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -48,3 +49,12 @@ def sync(path: Path) -> None:
         ) from error
     finally:
         os.close(descriptor)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """A hard link to the file's data where both are on one file system, so that it stays when the model's copy goes;
+    else a symbolic one: weights are never copied."""
+    with contextlib.suppress(OSError):
+        os.link(source.resolve(), target)
+        return
+    target.symlink_to(source.resolve())

@@ -23,6 +23,7 @@ OWN = (
     "stoker.kinds.openvino:KIND",
     "stoker.kinds.tensorrt_llm:KIND",
     "stoker.kinds.tensorrt_llm_pytorch:KIND",
+    "stoker.kinds.vllm.kind:KIND",
     "stoker.kinds.torch:KIND",
 )
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

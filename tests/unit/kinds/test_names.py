@@ -10,7 +10,7 @@ import pytest
 from stoker.kinds import OWN
 
 SOURCE = Path(__file__).parents[3] / "entrypoint" / "stoker"
-NAMES = {path.split(".")[-1].split(":")[0] for path in OWN} | {"vllm"}
+NAMES = {path.split(".")[2].split(":")[0] for path in OWN} | {"vllm"}
 # vLLM, spelled so, is the server whose API ours follows in places; capitals are names of environment variables.
 WORD = re.compile(rf"\b(?!(?-i:vLLM|[A-Z]+\b))({'|'.join(sorted(NAMES))})\b", re.IGNORECASE)
 FILES = sorted(

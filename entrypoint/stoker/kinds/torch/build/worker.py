@@ -5,15 +5,13 @@ Nothing is compiled: the engine is the checkpoint itself, whose weights are link
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from stoker.build.child import Lines, run_worker
-from stoker.build.companions import copy_companions
+from stoker.build.companions import copy_companions, link_file
 from stoker.build.jobs import Job
 from stoker.errors import UnsupportedModelError
 from stoker.resolve.checkpoint import INDEX
@@ -29,7 +27,7 @@ def build_job(job: Job, lines: Lines) -> dict[str, Any]:
     names = [name for name in (*job.model.weights.files, INDEX) if (source / name).exists()]
     for done, name in enumerate(names):
         lines.advance(done, len(names), "files")
-        link(source / name, directory / name)
+        link_file(source / name, directory / name)
     return {"seconds": round(time.monotonic() - started, 3), "linked": names}
 
 
@@ -46,15 +44,6 @@ def check_known(model: Model) -> None:
         why=f"the installed transformers generates no text with the model type {name!r}",
         remedy="upgrade transformers, if a newer version knows it; code in the checkpoint itself is not run",
     )
-
-
-def link(source: Path, target: Path) -> None:
-    """A hard link to the file's data where both are on one file system, so that it stays when the model's copy goes;
-    else a symbolic one: weights are never copied."""
-    with contextlib.suppress(OSError):
-        os.link(source.resolve(), target)
-        return
-    target.symlink_to(source.resolve())
 
 
 if __name__ == "__main__":

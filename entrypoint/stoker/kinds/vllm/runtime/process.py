@@ -16,16 +16,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stoker.errors import EngineError, EngineMemoryError
+from stoker.errors import BuildError, EngineError, EngineMemoryError
 from stoker.kinds.vllm.runtime import guard, link
 from stoker.kinds.vllm.runtime.link import Link
 from stoker.launch.death import NO_ROOM
-from stoker.launch.settings import EngineSettings
 
 PYTHON = "STOKER_VLLM_PYTHON"
 LIBRARY_PATH = "STOKER_VLLM_LIBRARY_PATH"  # LD_LIBRARY_PATH as it was before Triton's own was set
@@ -38,25 +37,30 @@ _CONNECT_EVERY = 0.05
 
 @dataclass(frozen=True)
 class Launch:
-    """vLLM's EngineArgs by name, without the model, and variables of its environment; written to SETTINGS."""
+    """vLLM's EngineArgs by name, without the model, and variables of its environment. An engine's directory has one in
+    SETTINGS with what the plan does not say. `quantized`: the checkpoint was before the build."""
 
     engine: Mapping[str, Any]
     environment: Mapping[str, str] = field(default_factory=dict)
+    quantized: bool = False
 
     @staticmethod
     def read(path: Path) -> Launch:
         return Launch(**json.loads(path.read_text()))
 
-    def within(self, settings: EngineSettings) -> Launch:
-        """With the limits of this start, which may be less than what was planned."""
-        limits = {"max_num_seqs": settings.chosen.max_batch_size}
-        planned, blocks = self.engine.get("num_gpu_blocks_override"), settings.kv.blocks
-        if planned and blocks < planned:
-            limits["num_gpu_blocks_override"] = blocks
-        return replace(self, engine={**self.engine, **limits})
-
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps({"engine": dict(self.engine), "environment": dict(self.environment)}, indent=1))
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+
+def package_folders() -> tuple[str, ...]:
+    """Where that interpreter's packages are, found without running it. BuildError where there is none."""
+    try:
+        python = Path(shutil.which(interpreter()) or "")
+    except EngineError as error:
+        raise BuildError(error.what, why=error.why, remedy=error.remedy) from error
+    if str(python) == sys.executable:
+        return tuple(sys.path)
+    return tuple(str(folder) for folder in python.parent.parent.glob("lib*/python3.*/*-packages"))
 
 
 def interpreter() -> str:
@@ -118,14 +122,15 @@ def environment(folder: Path) -> dict[str, str]:
 class HostProcess:
     """A running host with all that is below it; it ends with this object's process, or by `stop`."""
 
-    def __init__(self, folder: Path, python: str) -> None:
-        """`folder` as `prepare` left it."""
+    def __init__(self, folder: Path, python: str, devices: Sequence[str] = ()) -> None:
+        """`folder` as `prepare` left it. `devices`: UUIDs of the GPUs to use, if not those of this process."""
+        visible = {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
         self._folder = folder
         self._guard = subprocess.Popen(
             [python, "-m", guard.__name__, SETTINGS],
             stdin=subprocess.PIPE,
             cwd=folder,
-            env=environment(folder),
+            env={**environment(folder), **visible},
         )
 
     @property

@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from stoker.kinds.vllm.runtime import link
-from stoker.kinds.vllm.runtime.process import CACHE, CHECKPOINT, SETTINGS, HostProcess, Launch, interpreter, prepare
-from stoker.kinds.vllm.runtime.wishes import Wish
+from stoker.kinds.vllm.runtime.opening import open_host
+from stoker.kinds.vllm.runtime.requests import wish_of
 from stoker.launch import frames
 from stoker.launch.frames import Frame, FrameWriter, read_frame
 from stoker.launch.generation import Generation
@@ -61,7 +61,7 @@ class Relay:
         self._observe = observe
         self._beat = beat
         self._kv_tokens = settings.kv.tokens
-        self._host, self._link = _opened(settings)
+        self._host, self._link = open_host(settings, Path(settings.run_directory) / "vllm")
         self._lock = threading.Lock()
         self._channels: dict[int, Sender] = {}
         self._alone: dict[int, _Alone] = {}
@@ -185,47 +185,6 @@ class Relay:
                 sender.send(error_response(f"the engine failed: {reason}"), flags=FINAL)
             self._alone.clear()
             self._channels.clear()
-
-
-def _opened(settings: EngineSettings) -> tuple[HostProcess, link.Link]:
-    engine, folder = Path(settings.engine_directory), Path(settings.run_directory) / "vllm"
-    prepare(folder, engine / CHECKPOINT, engine / CACHE, Launch.read(engine / SETTINGS).within(settings))
-    host = HostProcess(folder, interpreter())
-    try:
-        connection, facts = host.connect()
-    except BaseException:
-        host.stop()
-        raise
-    logger.warning("vLLM serves: %s", facts)
-    return host, connection
-
-
-def wish_of(generation: Generation) -> Wish:
-    """Without its ids."""
-    guide, bias = generation.guide, generation.embedding_bias
-    return Wish(
-        max_tokens=generation.max_tokens,
-        end_ids=tuple(map(int, generation.end_ids)),
-        min_tokens=generation.min_tokens,
-        temperature=generation.temperature,
-        top_p=_plain(generation.top_p),
-        top_k=_plain(generation.top_k),
-        min_p=_plain(generation.min_p),
-        seed=_plain(generation.seed),
-        presence_penalty=_plain(generation.presence_penalty),
-        frequency_penalty=_plain(generation.frequency_penalty),
-        repetition_penalty=_plain(generation.repetition_penalty),
-        log_probs=generation.log_probs,
-        guide=None if guide is None else (guide.kind, guide.text),
-        bias=b"" if bias is None else bias.tobytes(),
-        perf_metrics=generation.perf_metrics,
-        token_types=bytes(map(int, generation.token_types)),
-    )
-
-
-def _plain(value: Any) -> Any:
-    """Triton's tensors hold numpy's numbers."""
-    return value.item() if hasattr(value, "item") else value
 
 
 def _response(ids: list[int], log_probs: list[float] | None, reason: int, extras: frames.Extras) -> Any:

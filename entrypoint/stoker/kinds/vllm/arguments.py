@@ -1,0 +1,47 @@
+"""vLLM's arguments for a plan: a pure function, for the build and every start alike, since compiled artifacts are found
+by a hash over most of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stoker.plan.types import Chosen
+
+_DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
+# Precisions that vLLM makes of 16-bit weights while it loads them. What a checkpoint already is, it finds by itself.
+_ONLINE = {"fp8": "fp8", "fp8_block": "fp8_per_block", "int8_wo": "int8_per_channel_weight_only"}
+_CAPTURED_AT_MOST = 512  # sequences; larger batches gain nothing from a CUDA graph
+
+
+def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> dict[str, Any]:
+    """vLLM's EngineArgs by name, without the model. `kv_bytes`: the KV cache of each device. `quantized`: the
+    checkpoint's weights are in the plan's precision already."""
+    arguments: dict[str, Any] = {
+        "dtype": _DTYPES[chosen.activation_precision],
+        "max_model_len": chosen.max_seq_len,
+        "max_num_seqs": chosen.max_batch_size,
+        "max_num_batched_tokens": max(chosen.max_num_tokens, chosen.max_batch_size),
+        "kv_cache_memory_bytes": kv_bytes,
+        "enable_prefix_caching": True,
+        "tensor_parallel_size": chosen.tensor_parallel,
+        "pipeline_parallel_size": chosen.pipeline_parallel,
+    }
+    if chosen.kv_precision == "fp8":
+        arguments["kv_cache_dtype"] = "fp8"
+    if chosen.precision in _ONLINE and not quantized:
+        arguments["quantization"] = _ONLINE[chosen.precision]
+    if chosen.devices:
+        arguments["max_cudagraph_capture_size"] = min(chosen.max_batch_size, _CAPTURED_AT_MOST)
+    if chosen.tensor_parallel > 1:
+        # The pass that joins all-reduce and normalization crashed in graph capture on some Hopper boards.
+        arguments["compilation_config"] = {"pass_config": {"fuse_allreduce_rms": False}}
+    if chosen.purpose != "text":
+        arguments |= {"runner": "pooling", "enable_prefix_caching": False}
+    return arguments
+
+
+def environment(chosen: Chosen) -> dict[str, str]:
+    """Of vLLM's processes on a CPU, whose cores vLLM would otherwise take from the whole host."""
+    if chosen.devices:
+        return {}
+    return {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, chosen.threads))}

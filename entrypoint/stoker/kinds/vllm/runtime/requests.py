@@ -1,0 +1,36 @@
+"""A request as the host takes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stoker.kinds.vllm.runtime.wishes import Wish
+from stoker.launch.generation import Generation
+
+
+def wish_of(generation: Generation) -> Wish:
+    """Without its ids."""
+    guide, bias = generation.guide, generation.embedding_bias
+    return Wish(
+        max_tokens=generation.max_tokens,
+        end_ids=tuple(map(int, generation.end_ids)),
+        min_tokens=generation.min_tokens,
+        temperature=generation.temperature,
+        top_p=_plain(generation.top_p),
+        top_k=_plain(generation.top_k),
+        min_p=_plain(generation.min_p),
+        seed=_plain(generation.seed),
+        presence_penalty=_plain(generation.presence_penalty),
+        frequency_penalty=_plain(generation.frequency_penalty),
+        repetition_penalty=_plain(generation.repetition_penalty),
+        log_probs=generation.log_probs,
+        guide=None if guide is None else (guide.kind, guide.text),
+        bias=b"" if bias is None else bias.tobytes(),
+        perf_metrics=generation.perf_metrics,
+        token_types=bytes(map(int, generation.token_types)),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Triton's tensors hold numpy's numbers."""
+    return value.item() if hasattr(value, "item") else value
