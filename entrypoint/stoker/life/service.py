@@ -11,6 +11,7 @@ from stoker.serve.apis.openai_responses.store import ResponseStore, store_of
 from stoker.serve.generate.admission import Capacity
 from stoker.serve.http.keys import Keys
 from stoker.serve.http.limits import Limits
+from stoker.serve.http.peers import networks_of
 from stoker.serve.http.tls import TlsFiles, reloading_context
 from stoker.serve.operate.service import Exposure, Service
 from stoker.serve.operate.tracing import Tracer, open_tracer
@@ -28,15 +29,20 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def exposure_of(settings: Settings) -> Exposure:
-    """UsageError for keys that cannot be read."""
+    """UsageError for keys that cannot be read, and for proxies that are no addresses."""
     keys = Keys(str(settings["api-key"].value or ""), settings["api-key-file"].value)
-    origins = str(settings["cors-origins"].value or "").replace(",", " ").split()
     return Exposure(
         keys=keys,
-        cors_origins=tuple(origins),
+        cors_origins=_words(settings, "cors-origins"),
+        allowed_hosts=_words(settings, "allowed-hosts"),
+        trusted_proxies=networks_of(str(settings["trusted-proxies"].value or "")),
         management_apart=settings["management-port"].value is not None,
         log_prompts=bool(settings["log-prompts"].value),
     )
+
+
+def _words(settings: Settings, name: str) -> tuple[str, ...]:
+    return tuple(str(settings[name].value or "").replace(",", " ").split())
 
 
 def responses_of(settings: Settings) -> ResponseStore | None:

@@ -209,6 +209,23 @@ SETTINGS: tuple[Setting, ...] = (
         applies_to=("serve", "manifest", "up"),
     ),
     Setting(
+        "allowed-hosts",
+        "text",
+        "Names of the server in requests (`Host`) beside addresses, local names and this machine's, between commas, "
+        "`*.example.com` or `*`; with API keys every name is taken unless this is set",
+        shown_default="none",
+        metavar="NAMES",
+        applies_to=("serve", "manifest", "up"),
+    ),
+    Setting(
+        "trusted-proxies",
+        "text",
+        "Addresses or networks of proxies whose `X-Forwarded-For` is believed, between commas",
+        shown_default="none",
+        metavar="NETWORKS",
+        applies_to=("serve", "manifest", "up"),
+    ),
+    Setting(
         "management-port",
         "whole",
         "Port of its own for health and metrics, without keys or TLS; metrics are then on it alone",

@@ -18,11 +18,13 @@ from stoker.serve.apis.pooled.requests import EmbeddingRequest, RankingRequest, 
 from stoker.serve.apis.pooled.reranking import prepare_ranking, prepare_rerank
 from stoker.serve.generate.inference import Inference, Lookup
 from stoker.serve.http.asgi import App
+from stoker.serve.http.browsers import BrowserCheck
 from stoker.serve.http.errors import ApiError
 from stoker.serve.http.keys import KeyCheck
 from stoker.serve.http.middleware import Envelope
 from stoker.serve.http.openapi import describe
 from stoker.serve.http.paths import HeadOfGet, PlainPaths
+from stoker.serve.http.peers import Forwarded
 from stoker.serve.http.replies import json_response, on_api_error, on_fault, on_http_exception
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Lifecycle
@@ -97,7 +99,7 @@ def create_management_app(service: Service) -> App:
     app = _application(documented=False)
     add_health(app, service.lifecycle)
     add_metrics(app, service)
-    return _enveloped(HeadOfGet(cast(App, app)), service)
+    return _enveloped(_browsers_checked(HeadOfGet(cast(App, app)), service, keys=False), service)
 
 
 def _application(*, documented: bool = True) -> FastAPI:
@@ -121,7 +123,8 @@ def _guarded(app: FastAPI, service: Service) -> App:
     """Keys inside, so that what they refuse is logged and counted too; CORS outside, as browsers ask first."""
     exposure = service.exposure
     answering: App = HeadOfGet(cast(App, app))
-    guarded = _enveloped(KeyCheck(answering, exposure.keys) if exposure.keys else answering, service)
+    keyed = KeyCheck(answering, exposure.keys) if exposure.keys else answering
+    guarded = _enveloped(_browsers_checked(keyed, service, keys=bool(exposure.keys)), service)
     if not exposure.cors_origins:
         return guarded
     return cast(
@@ -137,6 +140,11 @@ def _guarded(app: FastAPI, service: Service) -> App:
     )
 
 
+def _browsers_checked(app: App, service: Service, *, keys: bool) -> App:
+    exposure = service.exposure
+    return BrowserCheck(app, hosts=exposure.allowed_hosts, origins=exposure.cors_origins, keys=keys)
+
+
 def _enveloped(app: App, service: Service) -> App:
     enveloped = Envelope(
         app,
@@ -146,7 +154,8 @@ def _enveloped(app: App, service: Service) -> App:
         log_prompts=service.exposure.log_prompts,
         tracer=service.tracer,
     )
-    return PlainPaths(enveloped)
+    trusted = service.exposure.trusted_proxies
+    return PlainPaths(Forwarded(enveloped, trusted) if trusted else enveloped)
 
 
 def _add_models(app: FastAPI, lifecycle: Lifecycle) -> None:

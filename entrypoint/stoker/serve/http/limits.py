@@ -10,6 +10,7 @@ from typing import Any
 
 from stoker.serve.http.asgi import Receive, Scope, header, read_body
 from stoker.serve.http.errors import ApiError, invalid, unavailable
+from stoker.serve.http.peers import address_of
 
 UPLOAD_SECONDS = 60.0
 
@@ -49,9 +50,7 @@ def call_of(scope: Scope, limits: Limits) -> Call:
 
 def client_of(scope: Scope) -> str:
     """The name of its API key, else its address: what fairness goes by."""
-    known = scope["state"].get("client")
-    peer = scope.get("client")
-    return str(known or (peer[0].removeprefix("::ffff:") if peer else "local"))
+    return str(scope["state"].get("client") or address_of(scope))
 
 
 def _seconds(given: bytes, limits: Limits) -> float:

@@ -15,6 +15,7 @@ from stoker.serve.generate.measurement import Measurement
 from stoker.serve.http.asgi import App, Message, Receive, Scope, Send, header, respond
 from stoker.serve.http.error_forms import error_form
 from stoker.serve.http.errors import ApiError
+from stoker.serve.http.peers import address_of
 from stoker.serve.operate.metrics import Metrics
 from stoker.serve.operate.tracing import Tracer
 
@@ -90,6 +91,8 @@ class Envelope:
             "status": status,
             "seconds": round(seconds, 4),
             "request_id": record.id,
+            "address": address_of(scope),
+            "key": scope["state"].get("client"),
         }
         if exchange.kept:
             fields["body"] = b"".join(exchange.kept)[:_SHOWN_BODY].decode(errors="replace")
@@ -98,7 +101,8 @@ class Envelope:
             fields |= _measured(record.measurement)
             told = _told(record.measurement)
         body = f" {fields['body']!r}" if "body" in fields else ""
-        line = f"{scope['method']} {quote(path, safe='/:@')} {status} {seconds:.3f}s{told} {record.id}{body}"
+        who = f"{fields['address']} {fields['key'] or '-'}"
+        line = f"{scope['method']} {quote(path, safe='/:@')} {status} {seconds:.3f}s {who}{told} {record.id}{body}"
         logger.log(level, "%s", line, extra={"fields": fields})
 
 

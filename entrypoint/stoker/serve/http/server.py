@@ -104,6 +104,7 @@ class HttpServer:
             log_config=None,
             log_level="warning",
             server_header=False,
+            proxy_headers=False,  # uvicorn would believe whoever connects from this machine; see peers.Forwarded
             timeout_graceful_shutdown=_GRACE_SECONDS,
             timeout_keep_alive=cast(int, keep_alive),
         )

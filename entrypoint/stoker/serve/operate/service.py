@@ -10,6 +10,7 @@ from stoker.serve.apis.openai_responses.store import ResponseStore
 from stoker.serve.generate.admission import Admission
 from stoker.serve.http.keys import Keys
 from stoker.serve.http.limits import Limits
+from stoker.serve.http.peers import Network
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.serve.operate.metrics import Metrics
@@ -20,11 +21,16 @@ from stoker.serve.operate.tracing import Tracer
 class Exposure:
     """Who may use the server, and what it shows. No `keys`: everybody. No `cors_origins`: no other site's pages.
 
+    `allowed_hosts`: names of the server beyond those that no stranger can have. `trusted_proxies`: whose
+    `X-Forwarded-For` is believed.
+
     `management_apart`: metrics are on a port of their own. `log_prompts`: the log shows what was asked.
     """
 
     keys: Keys = field(default_factory=Keys)
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     management_apart: bool = False
     log_prompts: bool = False
 
