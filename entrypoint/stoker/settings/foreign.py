@@ -1,4 +1,4 @@
-"""Flags of other servers (vLLM's `vllm serve`), for who comes from there: what means the same here."""
+"""Flags of other servers (vLLM's `serve`), for who comes from there: what means the same here."""
 
 from __future__ import annotations
 
