@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -43,8 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     What it writes, the cache above all, is for its user and group: 0640 or stricter.
     """
+    _speak_utf8()
     os.umask(os.umask(_UMASK) | _UMASK)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _speak_utf8() -> None:
+    """Once more in Python's UTF-8 mode where a locale of another encoding is set, in which names of files in other
+    scripts could not be passed on; what the terminal cannot show is shown as an escape."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, "-m", "stoker", *sys.argv[1:]])  # noqa: S606
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -61,15 +61,23 @@ def _texts(options: Namespace) -> list[str]:
     if options.prompt_file is not None:
         texts.append(_read(options.prompt_file))
     elif not texts and not sys.stdin.isatty():
-        texts.append(sys.stdin.read())
+        texts.append(_read(Path("-")))
     if not texts or not all(text.strip() for text in texts):
         raise UsageError("there is no prompt", remedy="give --prompt TEXT, --prompt-file FILE, or standard input")
+    if not all(_is_unicode(text) for text in texts):
+        raise UsageError("the prompt is not text", why="it is not valid UTF-8", remedy="give it in UTF-8")
     return texts
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether bytes that were no UTF-8 are not hidden in it, as Python hides those of a command line."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _read(path: Path) -> str:
+    """Also from standard input it is UTF-8, whatever the locale says."""
     try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        return (sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the prompt {path} cannot be read", why=str(error)) from error
 

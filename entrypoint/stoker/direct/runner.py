@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ class Runner:
     @classmethod
     def from_dir(cls, directory: str | Path) -> Runner:
         """The engine that `stoker build` printed. UsageError for a directory that is not one."""
-        path = Path(directory).expanduser()
+        path = Path(os.path.expanduser(directory))  # noqa: PTH111 (which lets `~` be where there is no home)
         try:
             manifest = read_manifest(path)
             check_sizes(path, manifest)

@@ -14,6 +14,10 @@ from stoker.errors import EngineError
 from stoker.probe.libpython import find_libpython, libpython_name
 
 _IMAGE_SERVER = Path("/opt/tritonserver/bin/tritonserver")
+_LIBRARY = "libtriton_python.so"
+_TMP = "/tmp"  # noqa: S108
+# What a constant of the library begins the directory's name with, and the same number of bytes.
+_IN_TMP, _IN_WORKING_DIRECTORY = b"/tmp/python_env_", b"./python_env____"
 _INSTALL = "install Stoker with its extra: pip install 'stoker[cpu]'"
 
 
@@ -65,7 +69,7 @@ def find_image(backend: str) -> Installation:
 def _check(installation: Installation, version: str) -> None:
     required = {
         "the server": installation.server,
-        "its Python backend": installation.backend / "libtriton_python.so",
+        "its Python backend": installation.backend / _LIBRARY,
         f"its stub for Python {version}": installation.stub,
         "its libraries": installation.libraries[0],
     }
@@ -88,14 +92,28 @@ def _libpython_folder() -> Path:
 def assemble_backends(installation: Installation, directory: Path) -> Path:
     """A backend directory in which the Python backend finds the stub beside its library: `directory`, or that of an
     image, which is whole."""
-    if installation.stub.parent == installation.backend:
+    without_tmp = not os.access(_TMP, os.W_OK | os.X_OK)
+    if installation.stub.parent == installation.backend and not without_tmp:
         return installation.backend.parent
     target = directory / "python"
     target.mkdir(parents=True)
-    for source in (*installation.backend.iterdir(), installation.stub):
-        if source.is_file():
+    for source in {*installation.backend.iterdir(), installation.stub}:
+        if source.name == _LIBRARY and without_tmp:
+            _copy_without_tmp(source, target / source.name)
+        elif source.is_file():
             (target / source.name).symlink_to(source)
     return directory
+
+
+def _copy_without_tmp(library: Path, target: Path) -> None:
+    """The Python backend makes a directory under /tmp when it is loaded, whatever TMPDIR says, and ends where it
+    cannot. In this copy the directory is one of its working directory, the run directory."""
+    code = library.read_bytes()
+    if code.count(_IN_TMP) != 1:
+        raise EngineError(
+            f"{_TMP} cannot be written", why="this Triton needs it", remedy="mount a writable directory there"
+        )
+    target.write_bytes(code.replace(_IN_TMP, _IN_WORKING_DIRECTORY))
 
 
 def server_environment(installation: Installation) -> dict[str, str]:

@@ -105,11 +105,11 @@ class Download:
             self._count.add(partial.size)
             try:
                 self._append_with_retries(partial)
+                partial.finish(self._cache.blob(file.etag))
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     partial.forget()
                 raise
-            partial.finish(self._cache.blob(file.etag))
         self._arrived.append(file)
 
     def _append_with_retries(self, partial: PartialFile) -> None:

@@ -271,8 +271,16 @@ def default_of(setting: Setting, environ: Mapping[str, str]) -> Value:
 def default_cache(environ: Mapping[str, str]) -> Path:
     """By the XDG base directory specification, which lets a relative XDG_CACHE_HOME count as unset."""
     given = Path(environ.get("XDG_CACHE_HOME", ""))
-    base = given if given.is_absolute() else Path(environ.get("HOME") or "~").expanduser() / ".cache"
-    return base / "stoker"
+    return (given if given.is_absolute() else _home(environ) / ".cache") / "stoker"
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    """For a user that has none, as containers run by number have not, a place that cannot be written, as Debian calls
+    it: the error then says to name a cache, and only where none was named."""
+    try:
+        return Path(environ.get("HOME") or "~").expanduser()
+    except RuntimeError:
+        return Path("/nonexistent")
 
 
 def canonical(name: str) -> str:

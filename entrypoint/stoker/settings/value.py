@@ -75,7 +75,10 @@ def _switch(text: str) -> bool:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # `~`, or another user's, where there is no home
+        raise ValueError(str(error)) from error
 
 
 _PARSERS: dict[Kind, Callable[[str], Value]] = {

@@ -53,7 +53,7 @@ def obtain(
     store.use(wanted.key)
     if made and policy.push:
         feed_remotes(engine, policy, progress)
-    if policy.limit is not None:
+    if policy.limit is not None and store.writable:
         for gone in evict(store, policy.limit):
             progress.note(f"removed the engine {gone.key}, which was not used for longest, to stay within the limit")
     return engine

@@ -34,7 +34,11 @@ _KEPT_IN_QUARANTINE = 2
 
 
 class Store:
-    """The engines under one cache directory. Raises CacheError where that cannot be written."""
+    """The engines under one cache directory.
+
+    One that cannot be written, such as a volume that is mounted read-only, still gives the engines that it holds; what
+    would change it raises CacheError. Without any engines in it, CacheError at once.
+    """
 
     def __init__(self, cache: Path) -> None:
         self.cache = cache
@@ -43,8 +47,22 @@ class Store:
         self.tmp = cache / "tmp"
         self.quarantined = cache / "quarantine"
         self.partial = cache / "partial"
-        for directory in (self.engines, self.locks, self.tmp):
-            _make_directory(directory)
+        self._fault: CacheError | None = None
+        try:
+            for directory in (self.engines, self.locks, self.tmp):
+                _make_directory(directory)
+        except CacheError as error:
+            if not _holds_something(self.engines):
+                raise
+            self._fault = error
+
+    @property
+    def writable(self) -> bool:
+        return self._fault is None
+
+    def _check_writable(self) -> None:
+        if self._fault is not None:
+            raise self._fault
 
     def find(self, key: str) -> Engine | None:
         """The finished engine of that key, or None; raises UnusableEngineError where there is one but damaged."""
@@ -68,7 +86,9 @@ class Store:
         return tuple((key, self._find_or_fault(key)) for key in keys)
 
     def use(self, key: str) -> None:
-        """Keeps the engine from eviction until this process ends, and notes the time for LRU."""
+        """Keeps the engine from eviction until this process ends, and notes the time for LRU; if that can be noted."""
+        if not self.writable:
+            return
         mark_used(self.locks, key)
         with contextlib.suppress(OSError):
             touch(self.engines / key)
@@ -78,18 +98,21 @@ class Store:
 
     def sweep(self) -> None:
         """Removes what processes that were killed have left in locks/ and tmp/."""
+        if not self.writable:
+            return
         sweep_locks(self.locks)
         sweep(self.tmp)
 
     def is_used(self, key: str) -> bool:
         """By this process or any other."""
-        return is_used(self.locks, key)
+        return self.writable and is_used(self.locks, key)
 
     def discard(self, key: str) -> bool:
         """Deletes an engine, moving it out of the way first so that no reader sees half of it.
 
         False, and it stays, where someone has begun to use it meanwhile.
         """
+        self._check_writable()
         grave = Path(tempfile.mkdtemp(dir=self.tmp, prefix=f"discarded-{this_process()}-"))
         try:
             (self.engines / key).rename(grave / key)
@@ -105,6 +128,7 @@ class Store:
 
     def quarantine(self, key: str) -> Path:
         """Moves a damaged engine where no start looks and a person can; the last few are kept."""
+        self._check_writable()
         self.quarantined.mkdir(exist_ok=True)
         target = self.quarantined / f"{key}.{time.time_ns()}"
         with contextlib.suppress(FileNotFoundError):
@@ -119,6 +143,7 @@ class Store:
         self, key: str, progress: Progress | None = None, cancel: threading.Event | None = None
     ) -> Iterator[Lease]:
         """One builder an engine: waits until no other living process has the key."""
+        self._check_writable()
         with leased(self.locks, key, progress or Silent(), cancel) as lease:
             yield lease
 
@@ -156,6 +181,13 @@ class Store:
         except UnusableEngineError as fault:
             return fault
         return engine or UnusableEngineError(f"{key} has just gone")
+
+
+def _holds_something(directory: Path) -> bool:
+    try:
+        return any(directory.iterdir())
+    except OSError:
+        return False
 
 
 def _make_directory(directory: Path) -> None:

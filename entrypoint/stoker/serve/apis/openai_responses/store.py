@@ -227,4 +227,4 @@ def store_of(wish: str | None) -> ResponseStore | None:
     """`memory`, a directory, or nothing for none. OSError for a directory that cannot be made."""
     if not wish or wish == "off":
         return None
-    return MemoryStore() if wish == "memory" else DirectoryStore(Path(wish).expanduser())
+    return MemoryStore() if wish == "memory" else DirectoryStore(Path(os.path.expanduser(wish)))  # noqa: PTH111 (`~` may be nobody's)
