@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stoker.build.kind import BuildPart, KeyFields, nothing_more
+from stoker.build.kind import BuildPart, KeyFields
 from stoker.deploy.kind import DeployPart
 from stoker.kinds.kind import EngineKind
+from stoker.kinds.tensorrt_llm.build.offered import form_in_key
 from stoker.launch import contract
 from stoker.launch.capabilities import Tensors
 from stoker.launch.kind import LaunchPart
@@ -41,7 +42,7 @@ KIND = EngineKind(
                 *("tensor_parallel", "pipeline_parallel", "max_batch_size", "max_num_tokens", "max_seq_len"),
             ),
             launched=("devices", "profile", "threads"),
-            derived=nothing_more,
+            derived=form_in_key,
         ),
         portable=False,
     ),

@@ -20,6 +20,7 @@ from stoker.kinds.tensorrt_llm import KIND as ENGINE_KIND
 from stoker.kinds.tensorrt_llm.build.calibration import write_dataset
 from stoker.kinds.tensorrt_llm.build.commands import CALIBRATION, CHECKPOINT, MODEL, Order, Step, steps
 from stoker.kinds.tensorrt_llm.build.failure import failed
+from stoker.kinds.tensorrt_llm.build.offered import offer
 from stoker.kinds.tensorrt_llm.build.output import Reader
 from stoker.kinds.tensorrt_llm.build.process import Ran, run_tool
 from stoker.kinds.tensorrt_llm.build.tools import KIND, Tools, find_tools
@@ -119,7 +120,10 @@ def _order(bench: Bench) -> Order:
     if converter is None or job.model.directory is None:
         raise BuildError(f"{job.model.served_name} cannot be compiled", why=f"no converter reads {architecture} here")
     archives = [name for name in job.model.files if name.endswith(SUFFIX)]
-    (bench.folder / MODEL).symlink_to(job.model.directory / archives[0] if archives else job.model.directory)
+    if archives:
+        (bench.folder / MODEL).symlink_to(job.model.directory / archives[0])
+    else:
+        offer(job.model.directory, bench.folder / MODEL)
     paged = (job.chosen.kv_precision, job.chosen.precision) not in catalogue.kinds[KIND].without_paging
     return Order(job.model, job.chosen, converter, min(job.site.ranks_at_once, bench.ranks), paged)
 

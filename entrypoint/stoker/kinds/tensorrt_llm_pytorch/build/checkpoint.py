@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from stoker.errors import BuildError, StorageError
+from stoker.kinds.tensorrt_llm.build.offered import put_older_form
 from stoker.progress import Progress
 from stoker.resolve.model import Model
 
@@ -23,6 +24,7 @@ def place_checkpoint(model: Model, directory: Path, progress: Progress) -> int:
         copied += _place(source, target)
         done += source.stat().st_size
         progress.advance(done, total)
+    put_older_form(directory)
     return copied
 
 

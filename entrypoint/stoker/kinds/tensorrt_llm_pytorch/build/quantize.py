@@ -11,6 +11,7 @@ from stoker.build.jobs import Job
 from stoker.kinds.tensorrt_llm.build.builder import Bench, run_step, work_folder
 from stoker.kinds.tensorrt_llm.build.calibration import write_dataset
 from stoker.kinds.tensorrt_llm.build.commands import CALIBRATION, CHECKPOINT, MODEL, quantize_for_pytorch
+from stoker.kinds.tensorrt_llm.build.offered import offer
 from stoker.kinds.tensorrt_llm.build.tools import find_tools
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 
@@ -24,7 +25,7 @@ def quantised_checkpoint(job: Job, target: Path, lines: Lines) -> dict[str, Any]
     """Makes `target`, with the model's own tokenizer beside the weights; returns what engine.json says of it."""
     assert job.model.directory is not None
     with work_folder(target.parent.parent) as folder:
-        (folder / MODEL).symlink_to(job.model.directory)
+        offer(job.model.directory, folder / MODEL)
         source = Path(job.calibration) if job.calibration else None
         calibration = write_dataset(folder / CALIBRATION, source)
         bench = Bench(job, find_tools(), folder, lines, load_nvidia())
