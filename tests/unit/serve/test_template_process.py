@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from stoker.serve.request import template_process
-from stoker.serve.request.chat_template import ChatTemplate, TemplateMissingError, load_chat_template, template_fault
+from stoker.serve.request.chat_template import (
+    ChatTemplate,
+    TemplateMissingError,
+    load_chat_template,
+    rendering_of,
+    template_fault,
+)
 from stoker.serve.request.template_process import (
     RenderingEndedError,
     TemplateBrokenError,
@@ -38,7 +44,7 @@ def running() -> Iterator[Callable[[str], TemplateProcess]]:
 
 
 def rendered(process: TemplateProcess, messages: list[dict[str, Any]]) -> dict[str, str]:
-    return process.render(messages, None, None)
+    return process.render(rendering_of(messages))
 
 
 def test_one_that_does_not_end_is_ended_and_the_next_request_served(running: Any) -> None:

@@ -21,14 +21,16 @@ from stoker.serve.http.asgi import ClientGoneError, Receive, Scope, Send, respon
 from stoker.serve.http.error_forms import ErrorForm, error_form
 from stoker.serve.http.errors import ApiError, from_stoker, internal, too_slow, unavailable
 from stoker.serve.http.ignored import Ignored, begin
-from stoker.serve.http.limits import Call, call_of, read_body_in_time
+from stoker.serve.http.limits import Call, call_of, expected_bytes
 from stoker.serve.http.middleware import RequestRecord
 from stoker.serve.http.outbox import outbox
+from stoker.serve.http.uploads import Upload
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Serving
 from stoker.serve.operate.service import Service
 from stoker.serve.request.decoding import decoded
 from stoker.serve.request.job import Job, Prepare
+from stoker.serve.request.lanes import CLIENT
 from stoker.serve.request.purpose import TEXT, check_purpose
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Exchange:
     call: Call
     record: RequestRecord
     reply: _Reply
+    upload: Upload
 
 
 class Endpoint:
@@ -67,11 +70,16 @@ class Endpoint:
         reply = _Reply(send, error_form(scope["path"]), record.id, ignored)
         try:
             call = call_of(scope, self._service.limits)
+            CLIENT.set(call.client)
             lifecycle = self._service.lifecycle
             lifecycle.check()  # before the body: what is refused anyway need not be sent
-            body = await read_body_in_time(receive, lifecycle.closing)
-            with lifecycle.admit() as serving:
-                await self._serve(body, receive, Exchange(serving, call, record, reply))
+            upload = self._service.uploads.begin(call.client, expected_bytes(scope, self._service.limits))
+            try:
+                await upload.read(receive, lifecycle.closing)
+                with lifecycle.admit() as serving:
+                    await self._serve(receive, Exchange(serving, call, record, reply, upload))
+            finally:
+                upload.done()
         except ClientGoneError:
             pass  # nobody is left to answer
         except Exception as error:
@@ -79,12 +87,13 @@ class Endpoint:
         finally:
             self._service.metrics.ignored(scope["path"], len(ignored.names))
 
-    async def _serve(self, body: bytes, receive: Receive, exchange: Exchange) -> None:
+    async def _serve(self, receive: Receive, exchange: Exchange) -> None:
         if self._purpose:
             check_purpose(exchange.serving.frontend, self._purpose)
         aborted, call = self._service.lifecycle.aborted, exchange.call
         try:
-            if await while_connected(receive, aborted, self._answer(decoded(body, self._kind), exchange), call.left):
+            work = self._answer(decoded(exchange.upload.taken(), self._kind), exchange)
+            if await while_connected(receive, aborted, work, call.left):
                 raise unavailable("The server is going down.", "draining")
         except asyncio.TimeoutError:
             raise too_slow(call.seconds) from None
@@ -132,6 +141,7 @@ class Inference(Endpoint):
     async def _answer(self, request: Any, exchange: Exchange) -> None:
         serving, call = exchange.serving, exchange.call
         job = await self._prepare(request, serving.frontend, call)
+        exchange.upload.done()
         if self._service.tracer is not None:
             job = replace(job, generations=[replace(each, perf_metrics=True) for each in job.generations])
         tokens = [len(each.input_ids) + each.max_tokens for each in job.generations]

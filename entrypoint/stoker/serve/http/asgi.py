@@ -20,15 +20,20 @@ class ClientGoneError(Exception):
     """The client closed the connection."""
 
 
-async def read_body(receive: Receive) -> bytes:
-    """ClientGoneError when the client leaves before it is whole."""
-    parts = []
+async def read_body(receive: Receive, arrived: Callable[[int], Awaitable[None]] | None = None) -> bytes:
+    """ClientGoneError when the client leaves before it is whole. `arrived` is told the number of bytes so far, and
+    waited for before more is read."""
+    parts: list[bytes] = []
+    size = 0
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if arrived is not None:
+            await arrived(size)
         more = message.get("more_body", False)
     return b"".join(parts)
 

@@ -20,6 +20,7 @@ RETRY_AFTER_SECONDS = 5
 
 CODES = {
     "invalid_json": "400: the body is not JSON (or not UTF-8)",
+    "too_many_values": "400: the body has more lists, objects or values in it than a request can mean",
     "invalid_type": "400: a parameter has the wrong type",
     "invalid_value": "400: a parameter is out of range or contradicts another",
     "missing_required_parameter": "400: a parameter is missing",

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from stoker.serve.http.asgi import Receive, Scope, header, read_body
-from stoker.serve.http.errors import ApiError, invalid, unavailable
+from stoker.serve.http.asgi import Scope, header
+from stoker.serve.http.errors import invalid
 from stoker.serve.http.peers import address_of
-
-UPLOAD_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -67,17 +63,7 @@ def _seconds(given: bytes, limits: Limits) -> float:
     return min(seconds, most)
 
 
-async def read_body_in_time(receive: Receive, closing: asyncio.Future[None]) -> bytes:
-    """ApiError: 408 for a client that sends it too slowly, 503 when it is not there once `closing` is done."""
-    reading = asyncio.ensure_future(read_body(receive))
-    try:
-        either: set[asyncio.Future[Any]] = {reading, closing}
-        done, _ = await asyncio.wait(either, timeout=UPLOAD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if reading in done:
-            return reading.result()
-    finally:
-        reading.cancel()
-    if closing in done:
-        raise unavailable("The server is going down and waits for no more of this body.", "draining")
-    text = f"The body did not arrive within {UPLOAD_SECONDS:g} s."
-    raise ApiError(408, text, kind="timeout_error", code="upload_timeout")
+def expected_bytes(scope: Scope, limits: Limits) -> int:
+    """Of the body: what its length says, else as many as there may be."""
+    length = header(scope, b"content-length")
+    return min(int(length[:20]), limits.body_bytes) if length.isdigit() else limits.body_bytes

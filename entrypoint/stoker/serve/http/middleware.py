@@ -128,7 +128,7 @@ class _Exchange:
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise self._too_large()
-        if self._keep and message.get("body"):
+        if self._keep and message.get("body") and self._limit - self._left < 2 * _SHOWN_BODY:
             self.kept.append(message["body"])
         return message
 

@@ -11,6 +11,7 @@ from stoker.serve.generate.admission import Admission
 from stoker.serve.http.keys import Keys
 from stoker.serve.http.limits import Limits
 from stoker.serve.http.peers import Network
+from stoker.serve.http.uploads import ROOM_BYTES, Uploads
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.serve.operate.metrics import Metrics
@@ -47,10 +48,12 @@ class Service:
     responses: ResponseStore | None = None
     tracer: Tracer | None = None
     reject_unknown: bool = False
+    uploads: Uploads = field(init=False)
     metrics: Metrics = field(init=False)
     admission: Admission = field(init=False)
 
     def __post_init__(self) -> None:
+        self.uploads = Uploads(max(ROOM_BYTES, 2 * self.limits.body_bytes))
         self.admission = Admission(self.limits.queue, lambda: len(self.exposure.keys) > 1)
         self.metrics = Metrics(self.lifecycle, self.admission)
 

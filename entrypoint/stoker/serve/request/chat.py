@@ -25,6 +25,7 @@ from stoker.serve.request.chat_template import (
     ChatTemplate,
     TemplateMissingError,
     TemplateRefusedError,
+    rendering_of,
 )
 from stoker.serve.request.guided.calls import calls_grammar, free_grammar
 from stoker.serve.request.guided.grammar import Grammar
@@ -32,9 +33,12 @@ from stoker.serve.request.guided.thinking import after_thinking
 from stoker.serve.request.guided.wishes import Wish, guided, wish_of
 from stoker.serve.request.messages import CallForm, has_broken_arguments, template_messages
 from stoker.serve.request.requests import ChatRequest
-from stoker.serve.request.sampling import check_guides, truncated
+from stoker.serve.request.sampling import check_guides, keeps_end, too_long, truncated
 from stoker.serve.request.template_process import TemplateUnavailableError
 from stoker.serve.request.tool_use import ToolUse, tool_use
+
+_READ_ANYWAY = 256 << 10  # bytes; more is first compared with the context
+_BYTES = 4  # of a character, at most
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,19 @@ class Conversation:
     thinking: Callable[[], ThinkingTokens] | None
 
 
-async def conversation(request: ChatRequest, frontend: Frontend) -> Conversation:
-    """ApiError naming the parameter at fault."""
+async def conversation(request: ChatRequest, frontend: Frontend, most: int = 0) -> Conversation:
+    """ApiError naming the parameter at fault. `most`: tokens of a prompt that is only counted; else the context's."""
+    if len(request.messages) > frontend.limits.messages:
+        raise invalid(f"More than {frontend.limits.messages} messages in one request.", "messages")
+    most = most or frontend.context.length
     use = tool_use(request)
     family = _family(frontend) if use is not None else None
-    rendered = await _render(request, use, frontend)
+    rendered = await _render(request, use, frontend, most)
     begun = _begun(request, rendered, frontend.thinking)
     held = _held(family, begun, frontend) if use is not None and use.must and family else None
-    prompt = await frontend.tokenizer.encode(rendered, add_special_tokens=bool(request.add_special_tokens))
+    special = bool(request.add_special_tokens)
+    left = keeps_end(request)
+    prompt = await frontend.tokenizer.encode(rendered, add_special_tokens=special, most=most, left=left)
     prompt = truncated(prompt, request, frontend.context)
     if not prompt:
         raise invalid("The messages make an empty prompt.", "messages")
@@ -170,31 +179,36 @@ def _begun(request: ChatRequest, rendered: str, thinking: Thinking | None) -> bo
     return bool(begun) if request.continue_final_message else begun
 
 
-async def _render(request: ChatRequest, use: ToolUse | None, frontend: Frontend) -> str:
+async def _render(request: ChatRequest, use: ToolUse | None, frontend: Frontend, most: int) -> str:
     template = _template(request, frontend, tools=use is not None)
     if isinstance(template, TemplateMissingError):
         raise invalid(str(template), "messages", "chat_template_missing")
     try:
-        return await _rendered(request, use, template)
+        return await _rendered(request, use, template, frontend, most)
     except TemplateRefusedError as error:
         raise invalid(f"The model's chat template refused these messages: {error}", "messages") from error
     except TemplateUnavailableError as error:
         raise unavailable(f"The chat template cannot be rendered now: {error}. Try again.", "overloaded") from error
 
 
-async def _rendered(request: ChatRequest, use: ToolUse | None, template: ChatTemplate) -> str:
+async def _rendered(
+    request: ChatRequest, use: ToolUse | None, template: ChatTemplate, frontend: Frontend, most: int
+) -> str:
     """Arguments of calls that are no JSON object are given as they are, else within one, whichever is taken."""
     arguments, tools = _arguments(request, template), None if use is None else use.for_template()
     calls = any(message.tool_calls for message in request.messages)
     form = await asyncio.to_thread(call_form, template) if calls else CallForm()
     messages = template_messages(request.messages, form)
+    given = rendering_of(messages, arguments, tools)
+    if len(given) > max(_READ_ANYWAY, most * frontend.tokenizer.longest * _BYTES):
+        raise too_long(frontend.context, "messages", f"are {len(given)} bytes long")
     try:
-        prompt = await template.rendered(messages, arguments, tools)
+        prompt = await template.rendered(given)
     except TemplateRefusedError:
         if form.text or not has_broken_arguments(request.messages):
             raise
         messages = template_messages(request.messages, form, wrapped=True)
-        prompt = await template.rendered(messages, arguments, tools)
+        prompt = await template.rendered(rendering_of(messages, arguments, tools))
     return _up_to(prompt, messages[-1]) if request.continue_final_message else prompt
 
 

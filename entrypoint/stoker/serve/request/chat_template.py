@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import weakref
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from stoker.serve.request.lanes import Lane
 from stoker.serve.request.messages import CallForm
 from stoker.serve.request.template_process import (
     RenderingEndedError,
@@ -43,31 +43,26 @@ class ChatTemplate:
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
         self.source = source
         self.call_form: CallForm | None = None  # stoker.serve.request.call_form finds it out
-        self._small, self._large = (_Lane(TemplateProcess(source, special_tokens)) for _ in range(2))
+        self._small, self._large = (
+            (TemplateProcess(source, special_tokens), Lane(name)) for name in ("template", "template-long")
+        )
 
     def check(self) -> None:
         """Blocks for as long as it takes to compile. TemplateMissingError for a source that is not a template."""
         if len(self.source) > MAX_SOURCE:
             raise TemplateMissingError(f"{_UNUSABLE}: it has {len(self.source)} characters, and {MAX_SOURCE} may be")
         try:
-            self._small.process.check()
+            self._small[0].check()
         except (TemplateBrokenError, TemplateUnavailableError) as error:
             raise TemplateMissingError(f"{_UNUSABLE}: {error}") from error
 
-    async def rendered(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        arguments: Mapping[str, Any] | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-    ) -> str:
-        """The prompt up to where the assistant speaks. `arguments` are the template's own (chat_template_kwargs).
+    async def rendered(self, given: bytes) -> str:
+        """The prompt up to where the assistant speaks. `given`: what `rendering_of` makes.
 
         TemplateRefusedError; TemplateUnavailableError.
         """
-        large = _characters([*messages, *(tools or ()), arguments or {}]) > SMALL
-        lane = self._large if large else self._small
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(lane.thread, _render, lane.process, messages, arguments, tools)
+        process, lane = self._large if len(given) > SMALL else self._small
+        return await lane.run(_render, process, given)
 
     def render(
         self,
@@ -76,33 +71,26 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> str:
         """What `rendered` gives, where the caller can wait."""
-        return _render(self._small.process, messages, arguments, tools)
+        return _render(self._small[0], rendering_of(messages, arguments, tools))
 
 
-class _Lane:
-    """A process, and the thread that waits for it."""
+def rendering_of(
+    messages: Sequence[Mapping[str, Any]],
+    arguments: Mapping[str, Any] | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> bytes:
+    """As a line of JSON. `arguments` are the template's own (chat_template_kwargs)."""
+    return msgspec.json.encode([messages, arguments, tools])
 
-    def __init__(self, process: TemplateProcess) -> None:
-        self.process = process
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="template")
-        weakref.finalize(self, self.thread.shutdown, wait=False)
 
-
-def _render(process: TemplateProcess, *given: Any) -> str:
+def _render(process: TemplateProcess, given: bytes) -> str:
     try:
-        answer = process.render(*given)
+        answer = process.render(given)
     except (RenderingEndedError, TemplateBrokenError) as error:
         raise TemplateRefusedError(str(error)) from error
     if "refused" in answer:
         raise TemplateRefusedError(answer["refused"])
     return answer["text"]
-
-
-def _characters(objects: Iterable[Mapping[str, Any]]) -> int:
-    """About as many as the process is sent."""
-    return sum(
-        len(value) if isinstance(value, str) else len(repr(value)) for each in objects for value in each.values()
-    )
 
 
 def load_chat_template(directory: Path, name: str = DEFAULT) -> ChatTemplate:

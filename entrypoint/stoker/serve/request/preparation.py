@@ -22,7 +22,7 @@ from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.chat import conversation
 from stoker.serve.request.guided.wishes import guide_of
 from stoker.serve.request.job import Job, Writer
-from stoker.serve.request.prompts import check_embedded, echoes, prompts_of
+from stoker.serve.request.prompts import check_embedded, echoes, prompt_count, prompts_of
 from stoker.serve.request.requests import ChatRequest, CompletionRequest, Parameters, complete
 from stoker.serve.request.sampling import generations, stop_strings, with_defaults
 
@@ -65,8 +65,6 @@ async def chat_job(
         raise unsupported("top_logprobs", "The engine tells the chosen token's log probability only: top_logprobs 0.")
     if request.top_logprobs is not None and not request.logprobs:
         raise invalid("The 'top_logprobs' parameter is only allowed when 'logprobs' is true.", "top_logprobs")
-    if len(request.messages) > frontend.limits.messages:
-        raise invalid(f"More than {frontend.limits.messages} messages in one request.", "messages")
     said = await conversation(request, frontend)
     renderer = ChatLogProbs(frontend.tokenizer.token_bytes) if request.logprobs else None
     count = request.n or 1
@@ -84,12 +82,12 @@ async def prepare_completion(request: CompletionRequest, frontend: Frontend, _: 
     request = complete(request)
     check_model(request.model, frontend)
     _check_completion(request)
-    guide = await guide_of(request, frontend.context)
-    prompts = await prompts_of(request, frontend)
     keep = request.n or 1
     count = request.best_of or keep
-    if len(prompts) * count > MAX_CHOICES_IN_ALL:
+    if prompt_count(request.prompt) * count > MAX_CHOICES_IN_ALL:
         raise invalid(f"More than {MAX_CHOICES_IN_ALL} completions in one request.", "prompt")
+    guide = await guide_of(request, frontend.context)
+    prompts = await prompts_of(request, frontend)
     renderer = None
     if request.logprobs is not None:
         renderer = CompletionLogProbs(frontend.tokenizer.token_bytes, top=request.logprobs > 0)

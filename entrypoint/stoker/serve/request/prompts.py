@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from stoker.serve.http.errors import invalid, unsupported
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.requests import CompletionRequest
-from stoker.serve.request.sampling import truncated
+from stoker.serve.request.sampling import keeps_end, truncated
 from stoker.serve.request.tokenizing import Tokenizer
 
 # What models that fill gaps were trained with: before, after, and the gap itself (Qwen, StarCoder, Code Llama;
@@ -21,6 +20,11 @@ _GAPS = (
 )
 
 
+def prompt_count(prompt: str | list[Any]) -> int:
+    """How many there are, before any is looked at."""
+    return 1 if isinstance(prompt, str) or isinstance(prompt[0], int) else len(prompt)
+
+
 async def prompts_of(request: CompletionRequest, frontend: Frontend) -> list[list[int]]:
     """ApiError naming what is wrong. One list of ids for each prompt."""
     return [truncated(ids, request, frontend.context) for ids in await _prompts(request, frontend)]
@@ -28,38 +32,57 @@ async def prompts_of(request: CompletionRequest, frontend: Frontend) -> list[lis
 
 async def _prompts(request: CompletionRequest, frontend: Frontend) -> list[list[int]]:
     prompt, special = request.prompt, request.add_special_tokens is not False
+    left = keeps_end(request)
     if request.suffix:
-        return [await _around_gap(prompt, request.suffix, frontend.tokenizer)]
+        return [await _around_gap(prompt, request.suffix, frontend)]
     if isinstance(prompt, str) or isinstance(prompt[0], int):
-        return [await _prompt(prompt, "prompt", frontend, special=special)]
-    places = ((entry, f"prompt[{index}]") for index, entry in enumerate(prompt))
-    return await asyncio.gather(*(_prompt(entry, where, frontend, special=special) for entry, where in places))
+        return [await _prompt(prompt, "prompt", frontend, special=special, left=left)]
+    texts = [entry for entry in prompt if isinstance(entry, str)]
+    most = frontend.context.length
+    tokenizer = frontend.tokenizer
+    encoded = iter(await tokenizer.encode_all(texts, add_special_tokens=special, most=most, left=left))
+    named = [(entry, f"prompt[{index}]") for index, entry in enumerate(prompt)]
+    return [
+        _filled(next(encoded) if isinstance(entry, str) else _given(entry, where, frontend), where)
+        for entry, where in named
+    ]
 
 
-async def _around_gap(prompt: Any, suffix: str, tokenizer: Tokenizer) -> list[int]:
+async def _around_gap(prompt: Any, suffix: str, frontend: Frontend) -> list[int]:
+    tokenizer = frontend.tokenizer
     if not isinstance(prompt, str):
         raise invalid("With 'suffix', the prompt is one text.", "prompt", "invalid_type")
     marks = next((ids for ids in map(tokenizer.ids_of, _GAPS) if ids is not None), None)
     if marks is None:
         raise unsupported("suffix", "This model was not trained to fill gaps: its tokenizer has no marks for them.")
-    before, after = [await tokenizer.encode(text, add_special_tokens=False) for text in (prompt, suffix)]
+    most = frontend.context.length
+    before, after = await tokenizer.encode_all((prompt, suffix), add_special_tokens=False, most=most)
     return [marks[0], *before, marks[1], *after, marks[2]]
 
 
-async def _prompt(entry: Any, where: str, frontend: Frontend, *, special: bool) -> list[int]:
-    if isinstance(entry, str):
-        ids = await frontend.tokenizer.encode(entry, add_special_tokens=special)
-    elif isinstance(entry, list):
-        ids = checked_ids(entry, where, frontend.vocabulary_size)
-    else:
-        raise invalid("A prompt is a text, token ids, or a list of either, not mixed.", where, "invalid_type")
+async def _prompt(entry: Any, where: str, frontend: Frontend, *, special: bool, left: bool) -> list[int]:
+    if not isinstance(entry, str):
+        return _filled(_given(entry, where, frontend), where)
+    most = frontend.context.length
+    return _filled(await frontend.tokenizer.encode(entry, add_special_tokens=special, most=most, left=left), where)
+
+
+def _filled(ids: list[int], where: str) -> list[int]:
     if not ids:
         raise invalid("The prompt is empty.", where)
     return ids
 
 
+def _given(entry: Any, where: str, frontend: Frontend) -> list[int]:
+    if not isinstance(entry, list):
+        raise invalid("A prompt is a text, token ids, or a list of either, not mixed.", where, "invalid_type")
+    return checked_ids(entry, where, frontend.vocabulary_size)
+
+
 def checked_ids(ids: list[Any], where: str, size: int) -> list[int]:
     """ApiError naming the one that is no token id below `size`."""
+    if set(map(type, ids)) == {int} and min(ids) >= 0 and max(ids) < size:
+        return ids
     for index, token_id in enumerate(ids):
         if type(token_id) is not int:
             raise invalid("Token ids and texts cannot be mixed.", f"{where}[{index}]", "invalid_type")

@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from stoker.launch.capabilities import GUIDES
 from stoker.launch.generation import Generation, Guide
-from stoker.serve.http.errors import invalid, unsupported
+from stoker.serve.http.errors import ApiError, invalid, unsupported
 from stoker.serve.request.requests import ChatRequest, Parameters
 
 # Below this, dividing logits by the temperature leaves only the greatest one, or overflows.
@@ -85,6 +85,17 @@ class Context:
     tells_reuse: bool = False
     logits: int = 0
     defaults: Defaults = OPENAI
+
+    @property
+    def longest_counted(self) -> int:
+        """Tokens of a text that is only made into tokens, or counted."""
+        return max(8 * self.length, 1 << 17)
+
+
+def too_long(context: Context, source: str, what: str) -> ApiError:
+    """`what` the parameter `source` is, where its tokens need not be counted to know that they are too many."""
+    text = f"This model's maximum context length is {context.length} tokens. However, your {source} {what}."
+    return invalid(f"{text} Please reduce the length of the {source}.", source, "context_length_exceeded")
 
 
 def wished_length(request: Parameters) -> int | None:
@@ -187,6 +198,11 @@ def _stop_ids(request: Parameters, context: Context) -> tuple[int, ...]:
             text = f"Token ids are 0 to {context.logits - 1}, not {token_id}."
             raise invalid(text[:200], f"stop_token_ids[{index}]")
     return tuple(request.stop_token_ids or ())
+
+
+def keeps_end(request: Parameters) -> bool:
+    """Whether the beginning of a long prompt is to be cut off."""
+    return request.truncate_prompt_tokens is not None and request.truncation_side != "right"
 
 
 def truncated(prompt: list[int], request: Parameters, context: Context) -> list[int]:

@@ -8,7 +8,6 @@ import sys
 import threading
 import weakref
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -45,12 +44,12 @@ class TemplateProcess:
         with self._lock:
             self._running()
 
-    def render(self, *given: Any) -> dict[str, str]:
-        """`given`: messages, arguments, tools. `text`, or `refused` with the template's words. Raises the errors above.
+    def render(self, given: bytes) -> dict[str, str]:
+        """`given`: messages, arguments and tools as a JSON list. `text`, or `refused` with the template's words.
 
-        Once more in a new process where somebody else ended the one at hand.
+        Once more in a new process where somebody else ended the one at hand. Raises the errors above.
         """
-        line = msgspec.json.encode(given) + b"\n"
+        line = given + b"\n"
         with self._lock:
             try:
                 return self._ask(self._running(), line)

@@ -34,25 +34,32 @@ class DetokenizeRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     tokens: list[int]
 
 
+def check_count(tokens: int, param: str, frontend: Frontend) -> None:
+    """ApiError for more than are counted here; a text that has more was not read to its end."""
+    most = frontend.context.longest_counted
+    if tokens > most:
+        text = f"More than {most} tokens are not counted here."
+        raise invalid(text, param, "context_length_exceeded")
+
+
 async def tokenize(request: TokenizeRequest, frontend: Frontend) -> dict[str, Any]:
     """ApiError naming the parameter at fault."""
     check_model(request.model or frontend.names[0], frontend)
     ids = await _ids(request, frontend)
-    texts = [frontend.tokenizer.token_bytes(id_).decode(errors="replace") for id_ in ids]
-    length = frontend.context.length
-    return {
-        "count": len(ids),
-        "max_model_len": length,
-        "tokens": ids,
-        "token_strs": texts if request.return_token_strs else None,
-    }
+    check_count(len(ids), "prompt" if request.prompt is not None else "messages", frontend)
+    texts = None
+    if request.return_token_strs:
+        texts = [frontend.tokenizer.token_bytes(id_).decode(errors="replace") for id_ in ids]
+    return {"count": len(ids), "max_model_len": frontend.context.length, "tokens": ids, "token_strs": texts}
 
 
 async def _ids(request: TokenizeRequest, frontend: Frontend) -> list[int]:
     if (request.prompt is None) == (request.messages is None):
         raise invalid("Give one of 'prompt' and 'messages'.", "prompt")
     if request.prompt is not None:
-        return await frontend.tokenizer.encode(request.prompt, add_special_tokens=request.add_special_tokens)
+        most = frontend.context.longest_counted
+        special = request.add_special_tokens
+        return await frontend.tokenizer.encode(request.prompt, add_special_tokens=special, most=most)
     chat = ChatRequest(
         model=frontend.names[0],
         messages=request.messages or [],
@@ -62,11 +69,12 @@ async def _ids(request: TokenizeRequest, frontend: Frontend) -> list[int]:
         add_generation_prompt=request.add_generation_prompt,
         continue_final_message=request.continue_final_message,
     )
-    return (await conversation(chat, frontend)).prompt
+    return (await conversation(chat, frontend, frontend.context.longest_counted)).prompt
 
 
 async def detokenize(request: DetokenizeRequest, frontend: Frontend) -> dict[str, Any]:
     """ApiError naming the parameter at fault."""
     check_model(request.model or frontend.names[0], frontend)
+    check_count(len(request.tokens), "tokens", frontend)
     size = max(frontend.vocabulary_size, frontend.tokenizer.size)
     return {"prompt": frontend.tokenizer.decode(checked_ids(request.tokens, "tokens", size))}

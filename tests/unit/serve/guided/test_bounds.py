@@ -262,7 +262,7 @@ def test_schemas_of_any_size_are_refused_or_taken_within_bounds(ask: Any, schema
         answer = ask("/v1/chat/completions", {**CHAT, **asked})
         assert answer.status in (200, 400), answer.text[:300]
         if answer.status == 400:
-            assert answer.error["code"] == "unsupported_guide"
+            assert answer.error["code"] in ("unsupported_guide", "context_length_exceeded", "too_many_values")
 
 
 @pytest.mark.parametrize("count", [100_000, 1])

@@ -12,6 +12,7 @@ from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.chat import conversation
 from stoker.serve.request.job import Job
 from stoker.serve.request.preparation import chat_job, check_model
+from stoker.serve.request.tokenization import check_count
 
 
 async def prepare_message(request: MessagesRequest, frontend: Frontend, _: Call) -> Job:
@@ -24,5 +25,6 @@ async def count_tokens(request: CountRequest, frontend: Frontend) -> dict[str, A
     """Raises ApiError naming the parameter at fault."""
     check(request)
     check_model(request.model, frontend)
-    said = await conversation(chat_request(request, frontend), frontend)
+    said = await conversation(chat_request(request, frontend), frontend, frontend.context.longest_counted)
+    check_count(len(said.prompt), "messages", frontend)
     return {"input_tokens": len(said.prompt)}

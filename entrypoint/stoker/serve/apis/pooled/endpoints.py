@@ -50,6 +50,7 @@ class Encoding(Endpoint):
 
     async def _answer(self, request: Any, exchange: Exchange) -> None:
         job = await self._prepare(request, exchange.serving.frontend)
+        exchange.upload.done()
         call, lengths = exchange.call, [len(each.ids) for each in job.inputs]
         with (
             self._measured(job.model, job.tokens, exchange) as measurement,

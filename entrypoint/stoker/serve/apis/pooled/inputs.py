@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stoker.serve.apis.pooled.requests import MOST_INPUTS, EmbeddingRequest, Truncating
-from stoker.serve.http.errors import invalid
+from stoker.serve.http.errors import ApiError, invalid
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.prompts import check_embedded, checked_ids
 from stoker.serve.request.tokenizing import Cut, Input
@@ -42,6 +42,9 @@ async def pair_inputs(
     if not query:
         raise invalid("The query is empty.", "query")
     cut = _cut(request, frontend)
+    [alone] = await frontend.tokenizer.encode_inputs([(query, None)], cut)
+    if alone.length > cut.most:
+        raise _query_too_long(cut)
     found = await frontend.tokenizer.encode_inputs([(query, text) for text in texts], cut)
     for index, each in enumerate(found):
         _check_length(each, f"{where}[{index}]", request, cut)
@@ -86,11 +89,15 @@ def _cut(request: Truncating, frontend: Frontend) -> Cut:
     return Cut(wished if wished is not None and wished > 0 else limit, left=request.truncate == "START")
 
 
+def _query_too_long(cut: Cut) -> ApiError:
+    text = f"Not even without the document are these {cut.most} tokens or less, which is all that there may be."
+    return invalid(text, "query", "context_length_exceeded")
+
+
 def _check_length(found: Input, name: str, request: Truncating, cut: Cut) -> None:
     wished = request.truncate in ("START", "END") or request.truncate_prompt_tokens is not None
     if len(found.ids) > cut.most:
-        text = f"Not even without the document are these {cut.most} tokens or less, which is all that there may be."
-        raise invalid(text, "query", "context_length_exceeded")
+        raise _query_too_long(cut)
     if found.length > cut.most and not wished:
         text = (
             f"This model's maximum context length is {cut.most} tokens. However, your input resulted in {found.length} "
