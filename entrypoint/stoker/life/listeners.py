@@ -9,6 +9,7 @@ from types import TracebackType
 
 from stoker.life.service import tls_of
 from stoker.serve.http.app import create_app, create_management_app
+from stoker.serve.http.connections import Connections, raise_descriptor_limit, room
 from stoker.serve.http.server import HttpServer, bind, shown
 from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings
@@ -23,12 +24,16 @@ class Listeners(AbstractContextManager["Listeners"]):
         tls = tls_of(settings)
         self._scheme = "https" if tls else "http"
         kept = float(settings["keep-alive"].value)
-        self._api = HttpServer(create_app(service), self._bind(settings.host, settings.port), tls, keep_alive=kept)
+        raise_descriptor_limit()
+        most, management = room(int(settings["max-connections"].value))
+        bound = self._bind(settings.host, settings.port)
+        self._api = HttpServer(create_app(service), bound, tls, keep_alive=kept, connections=Connections(most))
         self._all = [self._api]
         port = settings["management-port"].value
         if port is not None:
             host = settings["management-host"].value or settings.host
-            self._all.append(HttpServer(create_management_app(service), self._bind(host, port), keep_alive=kept))
+            app, bound = create_management_app(service), self._bind(host, port)
+            self._all.append(HttpServer(app, bound, keep_alive=kept, connections=Connections(management)))
 
     def _bind(self, host: str, port: int) -> socket.socket:
         return self._sockets.enter_context(bind(host, port))

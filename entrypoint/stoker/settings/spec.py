@@ -188,6 +188,15 @@ SETTINGS: tuple[Setting, ...] = (
         applies_to=("serve", "manifest", "up"),
     ),
     Setting(
+        "max-connections",
+        "whole",
+        "Connections at once, of one address half of them; fewer where the limit of open files is lower",
+        default=4096,
+        metavar="N",
+        applies_to=("serve", "manifest", "up"),
+        minimum=4,
+    ),
+    Setting(
         "response-store",
         "text",
         "Where /v1/responses keeps what asks for it, so that `previous_response_id` works: `memory` or a directory",

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from stoker.serve.http.asgi import ClientGoneError
+from stoker.serve.http.backlog import backlog
 
 MOST_BYTES = 16 << 20  # of one answer: more than the longest context can make
-STALLED_SECONDS = 120.0
+STALLED_SECONDS = 60.0
 
 Write = Callable[[bytes], Coroutine[Any, Any, None]]
 
@@ -22,14 +23,16 @@ class Outbox:
         self._write = write
         self._parts: list[bytes] = []
         self._size = self._writes = 0
+        self._lost = False
         self._writing: asyncio.Task[None] | None = None
 
     def put(self, part: bytes) -> None:
-        """ClientGoneError for a client that is too far behind."""
+        """ClientGoneError for a client that is too far behind, or further than others where all are."""
         if self._writing is not None:
             self._parts.append(part)
             self._size += len(part)
-            if self._size > MOST_BYTES:
+            backlog.hold(self, self._size)
+            if self._size > MOST_BYTES or self._lost:
                 raise ClientGoneError
             return
         rest = _begun(self._write(part))
@@ -41,6 +44,7 @@ class Outbox:
         while self._parts:
             gathered, self._size = b"".join(self._parts), 0
             self._parts.clear()
+            backlog.release(self)
             self._writes += 1
             await self._write(gathered)
         self._writing = None
@@ -49,14 +53,20 @@ class Outbox:
         """Until all is written; ClientGoneError when the client takes nothing for so many seconds."""
         writing, seen = self._writing, -1
         while writing is not None and not writing.done():
-            if self._writes == seen:
+            if self._writes == seen or self._lost:
                 raise ClientGoneError
             seen = self._writes
             await asyncio.wait({writing}, timeout=patience)
         if writing is not None:
             writing.result()
 
+    def give_up(self) -> None:
+        self._lost = True
+        self._parts.clear()
+        self._size = 0
+
     def abandon(self) -> None:
+        backlog.release(self)
         if self._writing is not None:
             self._writing.cancel()
 

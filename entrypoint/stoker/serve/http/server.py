@@ -13,8 +13,11 @@ from typing import Any, cast
 import uvicorn
 
 from stoker.errors import StokerError, UsageError
+from stoker.serve.http.acceptor import Acceptor
 from stoker.serve.http.asgi import App
+from stoker.serve.http.connections import MOST_CONNECTIONS, Connections, Place
 from stoker.serve.http.listening import listeners, process_of
+from stoker.serve.http.protocol import connection
 
 _BACKLOG = 2048
 _GRACE_SECONDS = 5
@@ -85,7 +88,8 @@ def _cannot_listen(host: str, port: int, error: OSError) -> StokerError:
 
 
 class HttpServer:
-    """uvicorn with httptools, and uvloop where the loop is one. `keep_alive`: how long idle connections are kept."""
+    """uvicorn with httptools, and uvloop where the loop is one. `keep_alive`: how long idle connections are kept;
+    `connections`: how many there may be."""
 
     def __init__(
         self,
@@ -94,6 +98,7 @@ class HttpServer:
         tls: ssl.SSLContext | None = None,
         *,
         keep_alive: float = KEEP_ALIVE_SECONDS,
+        connections: Connections | None = None,
     ) -> None:
         config = uvicorn.Config(
             cast(Any, app),
@@ -110,7 +115,7 @@ class HttpServer:
         )
         config.load()
         config.ssl = tls
-        self._server = _SignalFree(config)
+        self._server = _Server(config, connections or Connections(MOST_CONNECTIONS))
         self._socket = bound
         self._running: asyncio.Future[None] | None = None
 
@@ -130,10 +135,26 @@ class HttpServer:
             await asyncio.wait({self._running})
 
 
-class _SignalFree(uvicorn.Server):
+class _Server(uvicorn.Server):
+    """uvicorn's, but for its signals and for how connections begin."""
+
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        super().__init__(config)
+        self._connections = connections
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        acceptors = [Acceptor(each, self._connection, self._connections, self.config.ssl) for each in sockets or ()]
+        self.servers = cast(Any, acceptors)
+        self.started = True
+
+    def _connection(self, place: Place) -> asyncio.Protocol:
+        given = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
+        return connection(place, **given, _loop=asyncio.get_running_loop())
 
 
 async def serve(app: App, bound: socket.socket) -> None:

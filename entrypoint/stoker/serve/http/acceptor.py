@@ -1,0 +1,125 @@
+"""Accepts connections: before TLS or any protocol, so that each is counted, and one too many costs next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable
+
+from stoker.serve.http.connections import Connections, Place, refusals
+from stoker.serve.http.errors import overloaded
+
+_AT_ONCE = 64
+_HANDSHAKE_SECONDS = 10.0
+_PAUSE_SECONDS = 0.5
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+MakeProtocol = Callable[[Place], asyncio.Protocol]
+
+
+class Acceptor:
+    """Of one listening socket, which it does not close. Stands for an asyncio.Server where uvicorn asks for one."""
+
+    def __init__(
+        self, bound: socket.socket, make: MakeProtocol, connections: Connections, tls: ssl.SSLContext | None
+    ) -> None:
+        self._socket = bound
+        self._make = make
+        self._connections = connections
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._open = True
+        self._loop.add_reader(bound, self._accept_all)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._socket)
+            os.close(self._spare)
+
+    async def wait_closed(self) -> None:
+        for task in self._starting:
+            task.cancel()
+
+    def _accept_all(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                connection, address = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._exhausted(error)
+                    return
+                continue
+            self._begin(connection, str(address[0]))
+
+    def _begin(self, connection: socket.socket, host: str) -> None:
+        place = self._connections.enter(host)
+        if place is None:
+            self._refuse(connection)
+            return
+        connection.setblocking(False)
+        task = self._loop.create_task(self._connect(connection, place))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    async def _connect(self, connection: socket.socket, place: Place) -> None:
+        """With TLS, until its handshake is over."""
+        timeout = _HANDSHAKE_SECONDS if self._tls else None
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(
+                lambda: self._make(place), connection, ssl=self._tls, ssl_handshake_timeout=timeout
+            )
+        except asyncio.CancelledError:
+            place.leave()
+            connection.close()
+            raise
+        except Exception as error:  # it has left, or is no TLS: nothing that anybody here could mend
+            place.leave()
+            connection.close()
+            if self._tls:
+                refusals.tell("TLS handshakes that failed", f"{place.address}: {error}"[:200])
+
+    def _refuse(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.setblocking(False)
+            if self._tls is None:
+                connection.send(_REFUSAL)
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(65536)  # what is unread when a socket is closed ends in a reset, and the answer with it
+
+    def _exhausted(self, error: OSError) -> None:
+        """Gives up the spare descriptor to turn one client away, and lets the others wait for a moment."""
+        refusals.tell(
+            f"connections, since no file descriptor is left ({error.strerror}); raise the limit of open files"
+        )
+        os.close(self._spare)
+        with contextlib.suppress(OSError):
+            connection, _ = self._socket.accept()
+            self._refuse(connection)
+        self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._loop.remove_reader(self._socket)
+        self._loop.call_later(_PAUSE_SECONDS, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._open:
+            self._loop.add_reader(self._socket, self._accept_all)
+
+
+def _refusal() -> bytes:
+    error = overloaded("Too many connections.", None)
+    body = error.body()
+    head = [b"HTTP/1.1 503 Service Unavailable", b"content-type: application/json", b"connection: close"]
+    head += [b"%s: %s" % each for each in error.headers()]
+    return b"\r\n".join([*head, b"content-length: %d" % len(body), b"", body])
+
+
+_REFUSAL = _refusal()
