@@ -80,7 +80,7 @@ def test_millions_of_empty_lists_are_not_even_made(ask: Any, path: str, item: st
 
 def test_signs_in_texts_are_no_values() -> None:
     code = 'x = {"a": [1, 2, "\\\\"], "b": {}}  # \\"[[[,,,' * 40_000
-    check_values(json.dumps({"prompt": code, "other": ["[", ",", "\\", '"']}).encode())
+    asyncio.run(check_values(json.dumps({"prompt": code, "other": ["[", ",", "\\", '"']}).encode()))
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_signs_in_texts_are_no_values() -> None:
     [("[]", MOST_CONTAINERS), ('{"a[":1}', MOST_CONTAINERS), ("7", MOST_VALUES), ('"\\""', MOST_VALUES)],
 )
 def test_values_are_counted_exactly(item: str, most: int) -> None:
-    check_values(f'["a, [", {",".join([item] * (most - 9))}]'.encode())
+    asyncio.run(check_values(f'["a, [", {",".join([item] * (most - 9))}]'.encode()))
     with pytest.raises(ApiError):
-        check_values(f'["a, [", {",".join([item] * (most + 9))}]'.encode())
+        asyncio.run(check_values(f'["a, [", {",".join([item] * (most + 9))}]'.encode()))
 
 
 @pytest.mark.parametrize("truncate", ["START", "END"])
