@@ -35,6 +35,7 @@ from stoker.launch.generation import (
 )
 from stoker.launch.messages import died, encode_request, encode_stop, error_of, perf_metrics
 from stoker.launch.metrics import fetch_metrics, parse_state
+from stoker.launch.suspects import Suspects
 
 _CHANNEL = (
     ("grpc.max_receive_message_length", -1),
@@ -119,6 +120,7 @@ class TritonClient:
         self._link: _Link | None = None
         self._reason = "it has not been started yet"
         self.last_token = 0.0
+        self.suspects = Suspects()
         self._serial = itertools.count()
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -163,11 +165,12 @@ class TritonClient:
         link = self._link
         if link is None:
             raise died(self._reason)
-        channel = await self._channel_of(link)
-        deltas = self._alone(link, generation) if channel is None else channel.generate(generation)
-        async with contextlib.aclosing(deltas):
-            async for delta in deltas:
-                yield delta
+        with self.suspects.watch(generation):
+            channel = await self._channel_of(link)
+            deltas = self._alone(link, generation) if channel is None else channel.generate(generation)
+            async with contextlib.aclosing(deltas):
+                async for delta in deltas:
+                    yield delta
 
     async def _channel_of(self, link: _Link) -> Channel | None:
         """The multiplexed stream, opened with the first request; None of an engine that has none."""

@@ -68,7 +68,7 @@ class Supervisor:
         self._engine = engine
         self._patience = patience or Patience()
         self._on_state = on_state
-        self._blame = blame
+        self._blame = blame or self.client.suspects.blame
         self._server: TritonServer | None = None
         self._run: RunDirectory | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -210,7 +210,7 @@ class Supervisor:
         """Why it is given up, where it has died too often of late."""
         now, patience = time.monotonic(), self._patience
         recent = tuple(death for death in self.deaths if now - death.moment < patience.window)
-        self.deaths = (*recent, Death(now, str(cause), self._blame() if self._blame else ""))
+        self.deaths = (*recent, Death(now, str(cause), self._blame()))
         if len(self.deaths) < patience.deaths:
             return None
         return UnstableEngineError(

@@ -247,3 +247,23 @@ def test_nothing_more_is_read_while_a_body_waits_for_room() -> None:
         return read
 
     assert asyncio.run(run()) == SMALL_BYTES // 65536 + 1
+
+
+@pytest.mark.parametrize("side", ["left", "right", None])
+@pytest.mark.parametrize("form", ["text", "ids"])
+def test_a_long_prompt_that_is_to_be_cut_is_cut_at_the_right_end(
+    ask: Any, engine: Any, frontend: Frontend, side: str | None, form: str
+) -> None:
+    text = " ".join(f"man{number} the" for number in range(20_000))
+    ids = frontend.tokenizer._rust.encode(text, add_special_tokens=False).ids
+    body = {"model": "demo", "prompt": text if form == "text" else ids, "max_tokens": 2, "add_special_tokens": False}
+    answer = ask(
+        "/v1/completions", {**body, "truncate_prompt_tokens": 50, **({"truncation_side": side} if side else {})}
+    )
+    assert answer.status == 200, answer.text[:200]
+    assert list(engine.asked[-1].input_ids) == (ids[:50] if side == "right" else ids[-50:])
+
+
+def test_ids_that_are_to_be_cut_off_are_checked_too(ask: Any) -> None:
+    body = {"model": "demo", "prompt": [7] * 5000 + [10**9], "truncate_prompt_tokens": 50, "truncation_side": "right"}
+    assert ask("/v1/completions", body).status == 400
