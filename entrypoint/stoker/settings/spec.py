@@ -194,7 +194,7 @@ SETTINGS: tuple[Setting, ...] = (
         default=4096,
         metavar="N",
         applies_to=("serve", "manifest", "up"),
-        minimum=4,
+        minimum=1,
     ),
     Setting(
         "response-store",
