@@ -1,5 +1,8 @@
-"""Links that lead out of a model's directory: whoever made the directory could have any file of this machine read by
-them, and shown by way of the tokenizer, or pushed to a remote with the engine."""
+"""Links that lead out of a model's or an engine's directory.
+
+Whoever made the directory could have any file of this machine read by them, and shown by way of the tokenizer, or
+pushed to a remote with the engine.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def check_links(directory: Path, names: Iterable[str]) -> None:
         target = (directory / name).resolve()
         if not target.is_relative_to(home) and target.parent != blobs:
             raise ModelError(
-                f"{directory / name} is a link out of the model's directory",
+                f"{directory / name} is a link out of its directory",
                 why=f"it leads to {target}",
                 remedy="put the file itself there, or name the directory that it is in",
             )

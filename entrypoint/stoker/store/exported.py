@@ -13,6 +13,7 @@ from stoker.origin import Origin, Sourced
 from stoker.plan.types import Overrides, Plan
 from stoker.progress import Progress
 from stoker.resolve.document import model_from
+from stoker.resolve.links import check_links
 from stoker.resolve.model import Model
 from stoker.resolve.reference import LocalDirectory, parse_reference
 from stoker.store.engine import Engine
@@ -34,6 +35,7 @@ def finished_engine(directory: Path | None) -> Engine | None:
         return None
     try:
         manifest = read_manifest(directory)
+        check_links(directory, (NAME, *(file.path for file in manifest.files)))
         check_sizes(directory, manifest)
     except UnusableEngineError as fault:
         raise _damaged(directory, fault) from fault

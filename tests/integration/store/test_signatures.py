@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from stoker.errors import DamagedEngineError, UsageError
+from stoker.errors import DamagedEngineError, ModelError, UsageError
 from stoker.progress import Silent
+from stoker.store.exported import finished_engine
 from stoker.store.integrity import fault_of
 from stoker.store.manifest import UnusableEngineError
 from stoker.store.obtain import Wanted, obtain, pull
@@ -283,3 +284,18 @@ def test_a_key_that_cannot_be_used_is_noticed_before_anything_else(option, conte
         ran = cli.run(*command, f"--{option}", str(file))
         assert ran.returncode == 64, ran.stderr
         assert f"the key {file} cannot be used" in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "engine.json", "graph"])
+def test_an_engine_with_a_link_out_of_its_directory_is_neither_served_nor_taken(name, publish, tmp_path: Path) -> None:
+    """Its tokenizer could be any file of this machine whose size is known."""
+    engine = publish(Store(tmp_path / "a"))
+    exported = export_engine(engine, tmp_path / "exported", StorePolicy())
+    (exported / name).rename(tmp_path / "secret")
+    (exported / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(ModelError, match="is a link out of its directory"):
+        finished_engine(exported)
+    store = Store(tmp_path / "b")
+    with pytest.raises(ModelError):
+        import_engine(store, exported, StorePolicy(), Silent())
+    assert store.list() == ()

@@ -19,7 +19,7 @@ NAMES = ("tokenizer.json", "config.json", "chat_template.jinja", "generation_con
 
 
 def leads_out(reference: Path | str, cache: Path, progress: Any, **options: Any) -> str:
-    with pytest.raises(ModelError, match="is a link out of the model's directory") as refused:
+    with pytest.raises(ModelError, match="is a link out of its directory") as refused:
         resolve(str(reference), cache, progress, **options)
     return str(refused.value)
 
