@@ -201,6 +201,21 @@ def test_tools_have_a_template_of_their_own(
     loaded.tokenizer.close()
 
 
+def test_a_request_may_name_a_template(ask: Any, service: Any, engine: Any, tmp_path: Path) -> None:
+    files = {"chat_template.jinja": HERMES_TOOLS, f"{FOLDER}/rag.jinja": "RAG {{ documents[0].text }}"}
+    loaded = load_frontend(
+        _engine(tmp_path, {**files, f"{FOLDER}/bad.jinja": "{% if %}"}), TENSORS["text"].capabilities
+    )
+    service.attach(engine, loaded)
+    body = {"model": "demo", "messages": [USER], "max_tokens": 2, "documents": [{"text": "sea"}]}
+    assert ask("/v1/chat/completions", {**body, "chat_template": "rag"}).status == 200
+    assert str(loaded.tokenizer.decode(engine.asked[-1].input_ids)).startswith("RAG sea")
+    for name in ("bad", "tool_use", "{{ 1 }}", ""):
+        answer = ask("/v1/chat/completions", {**body, "chat_template": name})
+        assert answer.status == 400, name
+    loaded.tokenizer.close()
+
+
 def test_a_model_may_have_a_template_for_tools_alone(ask: Any, service: Any, engine: Any, tmp_path: Path) -> None:
     loaded = load_frontend(
         _engine(tmp_path, {"additional_chat_templates/tool_use.jinja": HERMES_TOOLS}), TENSORS["text"].capabilities

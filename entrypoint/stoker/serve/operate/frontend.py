@@ -20,10 +20,12 @@ from stoker.serve.answer.parsers.reasoning import Thinking
 from stoker.serve.generate.admission import Capacity
 from stoker.serve.http.limits import Limits
 from stoker.serve.request.chat_template import (
+    DEFAULT,
     TOOL_USE,
     ChatTemplate,
     TemplateMissingError,
     load_chat_template,
+    other_templates,
     read_json,
     template_sources,
 )
@@ -37,7 +39,8 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Frontend:
     """`names`: all are served, the first is shown first. `chat_template` is the reason where there is none.
-    `tool_template`: the one for requests with tools, of a model that has one of its own for them.
+    `tool_template`: the one for requests with tools, of a model that has one of its own for them. `other_templates`:
+    those that are used where a request names them.
 
     `vocabulary_size`: rows of the embedding. Of the tokenizer's ids, the model knows only those below it.
     `pooling`: of a model that gives vectors of so many `dimensions`, or scores, and no text.
@@ -51,6 +54,7 @@ class Frontend:
     fingerprint: str
     vocabulary_size: int
     tool_template: ChatTemplate | None = None
+    other_templates: Mapping[str, ChatTemplate] = field(default_factory=dict)
     tool_family: Family | None = None
     thinking: Thinking | None = None
     shown: Mapping[int, str] = field(default_factory=dict)
@@ -64,6 +68,11 @@ class Frontend:
 
     def template_for(self, *, tools: bool) -> ChatTemplate | TemplateMissingError:
         return self.tool_template if tools and self.tool_template else self.chat_template
+
+    def template_named(self, name: str) -> ChatTemplate | TemplateMissingError | None:
+        """None where the model has none of that name."""
+        usual = {DEFAULT: self.chat_template, TOOL_USE: self.tool_template}
+        return usual[name] if name in usual else self.other_templates.get(name)
 
 
 def load_frontend(
@@ -100,6 +109,7 @@ def load_frontend(
         tokenizer=tokenizer,
         chat_template=template,
         tool_template=tool_template,
+        other_templates=other_templates(engine.directory),
         tool_family=family,
         thinking=thinking,
         shown=_shown(tokenizer, family, thinking),

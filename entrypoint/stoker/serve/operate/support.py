@@ -14,7 +14,7 @@ PARTLY = {
     "top_logprobs": "0: the engines tell the chosen token's log probability only",
     "logprobs": "chat: true or false; plain completions: 0 or 1, for the same reason",
     "reasoning_effort": "no effect (and a `Warning`) where the model's chat template does not know it",
-    "chat_template": "the name of a template of the model's: default, or tool_use if it has one",
+    "chat_template": "the name of one of the model's own templates",
     "continue_final_message": "the assistant's, with a text",
     "suffix": "where the model's tokenizer has marks for a gap",
     "tools": "functions, where the model's chat template shows them; `strict` with `tool_choice` auto: see api.md",

@@ -19,9 +19,7 @@ from stoker.serve.http.ignored import ignore_wish
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.call_form import call_form
 from stoker.serve.request.chat_template import (
-    DEFAULT,
     RESERVED,
-    TOOL_USE,
     ChatTemplate,
     TemplateMissingError,
     TemplateRefusedError,
@@ -214,12 +212,12 @@ async def _rendered(
 
 def _template(request: ChatRequest, frontend: Frontend, *, tools: bool) -> ChatTemplate | TemplateMissingError:
     """The one that the request names, of the model's own: others are programs, and not taken from clients."""
-    named = {DEFAULT: frontend.chat_template, TOOL_USE: frontend.tool_template}
     if request.chat_template is None:
         return frontend.template_for(tools=tools)
-    found = named.get(request.chat_template)
+    found = frontend.template_named(request.chat_template)
     if found is None:
-        raise unsupported("chat_template", "This names a template of the model, 'default' or 'tool_use' if it has one.")
+        text = "'chat_template' names one of the model's own templates, and this model has none of that name."
+        raise unsupported("chat_template", text)
     return found
 
 

@@ -105,6 +105,14 @@ def load_chat_template(directory: Path, name: str = DEFAULT) -> ChatTemplate:
     return template
 
 
+def other_templates(directory: Path) -> dict[str, ChatTemplate]:
+    """Those that only requests name. They are compiled when one does: until then no process is started for them."""
+    tokens = _special_tokens(directory, read_json(directory / "tokenizer_config.json"))
+    sources = template_sources(directory)
+    others = {name: source for name, source in sources.items() if name not in (DEFAULT, TOOL_USE)}
+    return {name: ChatTemplate(source, tokens) for name, source in others.items() if len(source) <= MAX_SOURCE}
+
+
 def template_fault(directory: Path) -> str:
     """Why a model that comes with a chat template cannot chat all the same; empty where nothing is wrong."""
     try:

@@ -58,7 +58,7 @@ def _check(message: Message, where: str) -> None:
     for name in ("audio", "function_call"):
         if getattr(message, name) is not None:
             raise unsupported(f"{where}.{name}")
-    if message.content is None and (message.role != "assistant" or not (message.tool_calls or message.refusal)):
+    if message.content is None and message.role != "assistant":
         raise invalid(f"Missing required parameter: '{where}.content'.", f"{where}.content")
     if message.role == "tool" and message.tool_call_id is None:
         raise invalid("A tool message needs the id of its call.", f"{where}.tool_call_id")

@@ -93,7 +93,7 @@ class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
     request_id: Any = None
     spaces_between_special_tokens: Any = None
     user: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, Any] | None = None
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
