@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from stoker.errors import UsageError
-from stoker.serve.http.listening import listeners
+from stoker.listening import listeners
 
 _PATIENCE_SECONDS = 4
 _USAGE = "usage: stoker health [--host ADDRESS] [--port PORT]"

@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 
 from stoker.life.service import tls_of
+from stoker.listening import shown
 from stoker.serve.http.app import create_app, create_management_app
 from stoker.serve.http.connections import Connections, raise_descriptor_limit, room
-from stoker.serve.http.server import HttpServer, bind, shown
+from stoker.serve.http.server import HttpServer, bind
 from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings
 

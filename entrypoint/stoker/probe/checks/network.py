@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import socket
 
+from stoker.listening import address_of, shown
 from stoker.probe.checks.check import Check
 
 
 def check_port(host: str, port: int) -> Check:
     """Free, by taking it for a moment. Port 0 stands for any."""
-    name, found = "port", f"{host}:{port}"
+    name, found = "port", shown(host, port)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, address = address_of(host, port)
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)

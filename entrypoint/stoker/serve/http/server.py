@@ -13,10 +13,10 @@ from typing import Any, cast
 import uvicorn
 
 from stoker.errors import StokerError, UsageError
+from stoker.listening import address_of, listeners, process_of, shown
 from stoker.serve.http.acceptor import Acceptor
 from stoker.serve.http.asgi import App
 from stoker.serve.http.connections import MOST_CONNECTIONS, Connections, Place
-from stoker.serve.http.listening import listeners, process_of
 from stoker.serve.http.protocol import connection
 
 _BACKLOG = 2048
@@ -31,7 +31,7 @@ def bind(host: str, port: int) -> socket.socket:
     `::` takes IPv4 too, as `::ffff:1.2.3.4`, and is `0.0.0.0` on a machine without IPv6.
     """
     try:
-        family, kind, protocol, address = _resolve(host, port)
+        family, kind, protocol, address = address_of(host, port)
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
         raise UsageError(f"cannot listen on {shown(host, port)}", why=str(error), remedy="check --host") from error
@@ -46,34 +46,6 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise _cannot_listen(host, port, error) from error
     return bound
-
-
-def shown(host: str, port: int) -> str:
-    """As in a URL."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _resolve(host: str, port: int) -> tuple[int, int, int, Any]:
-    if not 0 <= port <= 65535:
-        raise OSError("ports are 0 to 65535")
-    if host == "::" and not _has_ipv6():
-        host = "0.0.0.0"  # noqa: S104 - what `::` means there
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host or "::", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    return family, kind, protocol, address
-
-
-def _has_ipv6() -> bool:
-    """Whether a socket can be bound there: a kernel may know IPv6 and have it switched off."""
-    if not socket.has_ipv6:
-        return False
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::", 0))
-    except OSError:
-        return False
-    return True
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> StokerError:

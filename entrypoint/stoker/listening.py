@@ -1,14 +1,48 @@
-"""Who listens on a TCP port of this machine, from /proc; nobody where that cannot be seen."""
+"""Where servers of this machine listen: what an address means, and, from /proc, who has a port."""
 
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _LISTENING = "0A"
+
+
+def shown(host: str, port: int) -> str:
+    """As in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def address_of(host: str, port: int) -> tuple[int, int, int, Any]:
+    """Family, type and protocol of a socket, and what to bind it to. OSError for what is no address or port.
+
+    `::` is `0.0.0.0` on a machine without IPv6.
+    """
+    if not 0 <= port <= 65535:
+        raise OSError("ports are 0 to 65535")
+    if host == "::" and not has_ipv6():
+        host = "0.0.0.0"  # noqa: S104 - what `::` means there
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host or "::", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    return family, kind, protocol, address
+
+
+def has_ipv6() -> bool:
+    """Whether a socket can be bound there: a kernel may know IPv6 and have it switched off."""
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
