@@ -13,10 +13,8 @@ from stoker.deploy.deployment import make_deployment
 from stoker.deploy.kubernetes import kubernetes_documents
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
-from stoker.kinds import kind_named
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.plan.catalogue import load_catalogue
-from stoker.plan.choose import choose_plan
+from stoker.kinds import kind_named, plan_kinds
+from stoker.plan.planner import make_plan
 from stoker.plan.types import Overrides
 from stoker.probe.description import load_description
 from stoker.progress import Silent
@@ -89,7 +87,7 @@ def deployment(model: Model, machine: str) -> Deployment:
     """On any node's architecture."""
     described = load_description(machine)
     described = replace(described, cpu=replace(described.cpu, architecture=""))
-    plan = choose_plan(described, model, load_catalogue(), load_nvidia(), Overrides())
+    plan = make_plan(described, model, plan_kinds(), Overrides())
     part = kind_named(plan.chosen.engine).deploy
     return replace(make_deployment(plan, part, size(plan, part, DRAIN), port=8000), name=NAME)
 

@@ -17,18 +17,16 @@ from stoker.build.kind import weights_bytes
 from stoker.build.space import check_space
 from stoker.build.worker import BuildCancelledError, run_build
 from stoker.errors import BuildError, OutOfMemoryError, StokerError, StoppedError
-from stoker.kinds import available_kinds, kind_named, kinds
-from stoker.kinds.known import check_known, check_pooled
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.kinds.torch.plan.catalogue import load_torch
-from stoker.kinds.torch.plan.last_choice import plan_kind
+from stoker.kinds import available_kinds, kind_named, kinds, plan_kinds
+from stoker.kinds.known import check_known, check_model
 from stoker.origin import Origin, Sourced
-from stoker.plan.catalogue import load_catalogue
 from stoker.plan.overrides import overrides_of
+from stoker.plan.planner import make_plan
 from stoker.plan.types import Overrides, Plan, Reason
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
 from stoker.progress import Progress
+from stoker.resolve.checkpoint import accept_any
 from stoker.resolve.document import model_as_json
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
@@ -64,7 +62,7 @@ def make_plan_for(
     here = machine or probe_machine()
     if buildable:
         here = _drivable(here)
-    model = resolve_model(settings, progress, weights=weights)
+    model = resolve_model(settings, progress, weights=weights, buildable=buildable)
     progress.phase("planning")
     if finished := finished_engine(model.directory):
         portable = kind_named(finished.manifest.kind).build.portable
@@ -100,26 +98,23 @@ def _planned(
     machine: Machine, model: Model, overrides: Overrides, available: Set[str] | None, without: Iterable[str] = ()
 ) -> Plan:
     """By the profiles of this installation, but for some."""
-    nvidia, torch, gone = load_nvidia(), load_torch(), frozenset(without)
-    return plan_kind(
-        machine,
-        model,
-        tuple(one for one in load_catalogue() if one.name not in gone),
-        replace(nvidia, profiles=tuple(one for one in nvidia.profiles if one.name not in gone)),
-        replace(torch, profiles=tuple(one for one in torch.profiles if one.name not in gone)),
-        overrides,
-        available,
-    )
+    gone = frozenset(without)
+    kinds = [
+        replace(kind, profiles=tuple(one for one in kind.profiles if one.name not in gone)) for kind in plan_kinds()
+    ]
+    return make_plan(machine, model, kinds, overrides, available)
 
 
-def resolve_model(settings: Settings, progress: Progress, *, weights: bool = True) -> Model:
+def resolve_model(settings: Settings, progress: Progress, *, weights: bool = True, buildable: bool = True) -> Model:
+    """With `buildable` raises UnsupportedModelError for a model that no kind which is installed knows."""
     reference = settings.model or DEFAULT_MODEL
     if engine := finished_engine(directory_of(reference)):
         model = engine_model(engine)
     else:
-        offline = settings.offline
-        model = resolve(reference, settings.cache, progress, offline=offline, weights=weights, check=check_known)
-        check_pooled(model)
+        check, offline = check_known if buildable else accept_any, settings.offline
+        model = resolve(reference, settings.cache, progress, offline=offline, weights=weights, check=check)
+        if buildable:
+            check_model(model)
     return replace(model, served_name=settings.served_model_name or model.served_name)
 
 

@@ -9,13 +9,9 @@ from types import MappingProxyType
 from stoker.bench.types import Case, NotRun, Workload
 from stoker.chain import make_plan_for
 from stoker.errors import DoesNotFitError, StokerError, UsageError
-from stoker.kinds import text_kinds
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.kinds.torch.plan.catalogue import KIND as TORCH
-from stoker.kinds.torch.plan.catalogue import load_torch
+from stoker.kinds import plan_kinds, text_kinds
 from stoker.nearest import did_you_mean
 from stoker.origin import Origin, Sourced
-from stoker.plan.catalogue import load_catalogue
 from stoker.plan.types import TEXT, Plan
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
@@ -71,11 +67,9 @@ def _check(value: str, what: str, known: Sequence[str]) -> None:
 
 
 def offers() -> tuple[Offer, ...]:
-    """Every profile for text of every catalogue, the planner's order within a kind and goal."""
-    cpu = [Offer(one.engine, one.precision, one.goal, one.name) for one in load_catalogue() if TEXT in one.purposes]
-    gpu = [Offer(one.kind.name, one.precision, one.goal, one.name) for one in load_nvidia().profiles]
-    torch = [Offer(TORCH, one.precision, one.goal, one.name) for one in load_torch().profiles]
-    return (*cpu, *gpu, *torch)
+    """Every profile for text of every kind, the planner's order within a kind and goal."""
+    profiles = (one for kind in plan_kinds() for one in kind.profiles if TEXT in one.purposes)
+    return tuple(Offer(one.engine, one.precision, one.goal, one.name) for one in profiles)
 
 
 def choose_case(asked: Asked, catalogue: Sequence[Offer], settings: Settings, workload: Workload) -> Case | NotRun:

@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     show_warnings(settings)
     machine = load_description(options.machine) if options.machine else None
     plan = make_plan_for(settings, Silent(), weights=False, machine=machine, buildable=False)
-    if plan.chosen.engine not in available_kinds():
+    if machine is None and plan.chosen.engine not in available_kinds():
         note = f"this installation cannot build {plan.chosen.engine} engines: stoker serve takes another and says which"
         plan = replace(plan, reasons=(*plan.reasons, Reason("not_buildable", note)))
     text = json.dumps(plan_document(plan), indent=2) if options.json else render_plan(plan)

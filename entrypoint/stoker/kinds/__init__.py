@@ -17,6 +17,7 @@ from stoker.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from stoker.kinds.kind import EngineKind
+    from stoker.plan.kind import PlanKind
 
 GROUP = "stoker.kinds"
 OWN = (
@@ -48,6 +49,11 @@ def kind_named(name: str) -> EngineKind:
     if name not in known:
         raise UsageError(f"unknown engine kind {name!r}", remedy=did_you_mean(name, tuple(known)))
     return known[name]
+
+
+def plan_kinds() -> tuple[PlanKind, ...]:
+    """What planning asks of each. Reads their profiles; imports no engine."""
+    return tuple(kind.planning() for kind in kinds().values())
 
 
 def available_kinds() -> frozenset[str]:

@@ -10,6 +10,7 @@ from stoker.attributes import attribute
 from stoker.build.kind import BuildPart
 from stoker.deploy.kind import DeployPart
 from stoker.launch.kind import LaunchPart
+from stoker.plan.kind import PlanKind
 
 if TYPE_CHECKING:
     from stoker.probe.checks.check import Check
@@ -27,6 +28,7 @@ class EngineKind:
     evidence: how it was tested, in one sentence for docs/support.md.
     baseline: `stoker bench` compares the others with it.
     purposes: text, embedding or rerank.
+    plan: `() -> PlanKind`, what planning asks, with the profiles of this installation.
     build, launch, deploy: what those steps ask.
     vendors: `() -> Iterable[str]`, vendors of GPUs (stoker.probe.machine) that this installation of the kind drives.
     doctor: `(Machine) -> Iterable[Check]`, what `stoker doctor` looks at for this kind; nothing for a machine on which
@@ -39,11 +41,16 @@ class EngineKind:
     evidence: str
     baseline: bool
     purposes: tuple[str, ...]
+    plan: str
     build: BuildPart
     launch: LaunchPart
     deploy: DeployPart
     vendors: str
     doctor: str
+
+    def planning(self) -> PlanKind:
+        find: Callable[[], PlanKind] = attribute(self.plan)
+        return find()
 
     def gpu_vendors(self) -> frozenset[str]:
         find: Callable[[], Iterable[str]] = attribute(self.vendors)

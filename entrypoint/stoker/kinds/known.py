@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stoker.errors import UnsupportedModelError
-from stoker.kinds import available_kinds
-from stoker.kinds.openvino.build.families import POOLED, check_config
-from stoker.resolve.model import Model
+from stoker.errors import StokerError
+from stoker.kinds import available_kinds, plan_kinds
+from stoker.plan.refused import unknown_error
+from stoker.resolve.facts import architecture_facts
+from stoker.resolve.model import Architecture, Model, Weights
 
 
 def check_known(config: Mapping[str, Any]) -> None:
-    """Raises UnsupportedModelError, with the list of what is supported, for what no builder here could make an engine
-    of. PyTorch, where it is installed, says so itself: what transformers knows, only its import would tell."""
+    """Raises UnsupportedModelError, with the list of what is supported, for what no kind that is installed knows."""
+    check_model(Model("", "the model", "", _architecture(config), Weights(0, {}), config))
+
+
+def check_model(model: Model) -> None:
+    """The same, of all that is known of a model."""
+    if error := unknown_error(model, plan_kinds(), available_kinds()):
+        raise error
+
+
+def _architecture(config: Mapping[str, Any]) -> Architecture:
+    """What the config says; of one that lacks numbers, which is refused later, the names alone."""
     try:
-        check_config(config)
-    except UnsupportedModelError as error:
-        if "torch" in available_kinds():
-            return
-        remedy = f"{error.remedy}; or install PyTorch, which knows more: pip install 'stoker[torch]'"
-        raise UnsupportedModelError(error.what, why=error.why, remedy=remedy.removeprefix("; or ")) from None
-
-
-def check_pooled(model: Model) -> None:
-    """Raises UnsupportedModelError for a model that gives no text and that no builder here makes an engine of."""
-    name = model.architecture.name
-    if model.pooling is not None and name not in POOLED:
-        why = f"an embedding model of the architecture {name} is not supported"
-        raise UnsupportedModelError("this embedding model cannot be served", why=why, remedy="use another model")
+        return architecture_facts(config)
+    except StokerError:
+        names = config.get("architectures")
+        name = str(names[0]) if isinstance(names, list) and names else "none"
+        return Architecture(name, str(config.get("model_type")), *(0,) * 8)

@@ -7,11 +7,12 @@ from stoker.resolve.model import Model
 from stoker.resolve.nemo import MODEL_TYPE
 
 
-def refuse_archive(model: Model) -> None:
-    """For every kind but `tensorrt_llm`: raises UnsupportedModelError for a NeMo archive."""
-    if model.architecture.model_type == MODEL_TYPE:
-        raise UnsupportedModelError(
-            f"{model.served_name} is a NeMo checkpoint, which only TensorRT-LLM reads",
-            why="that takes an NVIDIA GPU and the NVIDIA image",
-            remedy="elsewhere, export it to Hugging Face's format with NeMo's scripts/checkpoint_converters",
-        )
+def archive_error(model: Model) -> UnsupportedModelError | None:
+    """For every kind that reads Hugging Face's format alone: the error for a NeMo archive."""
+    if model.architecture.model_type != MODEL_TYPE:
+        return None
+    return UnsupportedModelError(
+        f"{model.served_name} is a NeMo checkpoint, which only TensorRT-LLM reads",
+        why="that takes an NVIDIA GPU and the NVIDIA image",
+        remedy="elsewhere, export it to Hugging Face's format with NeMo's scripts/checkpoint_converters",
+    )

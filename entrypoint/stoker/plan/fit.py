@@ -1,48 +1,14 @@
-"""Finds the largest batch and context of one profile that memory holds.
-
-Order of giving way: the batch down to the profile's minimum, then the context down to what is still comfortable, then
-the batch down to one sequence, then the context down to the profile's minimum; whatever a step leaves free is given
-back to the other. One sequence of full length always fits into the cache.
-"""
+"""Finds the largest batch and context of a candidate that memory holds. One sequence of full length always fits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stoker.plan.budget import (
-    CacheDemand,
-    Load,
-    activation_bytes,
-    dense_kv_bytes_per_token,
-    kv_bytes_per_token,
-    runtime_bytes,
-    weight_bytes,
-    with_cache,
-)
-from stoker.plan.compute import Compute
-from stoker.plan.profile import Profile
-from stoker.plan.purpose import pools
-from stoker.plan.types import KvPool, MemoryBudget, Overrides
-from stoker.probe.machine import Cpu
-from stoker.resolve.model import Model
+from stoker.plan.profile import Limits
+from stoker.plan.types import Overrides
 
 CONTEXT_STEP = 256
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A profile on one machine for one model; what is left open is batch, context and tokens a step."""
-
-    profile: Profile
-    model: Model
-    cpu: Cpu
-    compute: Compute
-
-    @property
-    def group_size(self) -> int:
-        own = self.model.quantization.group_size if self.model.quantization else 0
-        return (own or self.profile.group_size) if self.profile.group_size else 0
 
 
 @dataclass(frozen=True)
@@ -55,112 +21,139 @@ class Span:
 
 @dataclass(frozen=True)
 class Range:
-    """`tokens` in a step; a batch above it raises it, since each running sequence takes one token of every step."""
+    """`tokens` in a step, `least_tokens` where memory is short; a batch above them raises them, since each running
+    sequence takes one token of every step. `usual` is the batch before the context gives way, `comfort` the least batch
+    and context of a comfortable fit."""
 
     batch: Span
     context: Span
     tokens: int
+    least_tokens: int
+    usual: int
+    comfort: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """`comfortable`: neither batch nor context had to go below what the profile calls comfortable."""
+    """`tokens` in a step, before batch or whole prompts raise them."""
 
     batch: int
     context: int
     tokens: int
-    budget: MemoryBudget
     comfortable: bool
 
 
-def memory_limit(cpu: Cpu, profile: Profile) -> int:
-    return int(min(cpu.memory_available, cpu.memory_limit) * profile.memory.available_fraction)
+Fits = Callable[[int, int], bool]
+"""Whether this batch and this context fit."""
 
 
-def range_of(setting: Setting, overrides: Overrides, longest: int) -> Range:
+@dataclass(frozen=True)
+class Stage:
+    """A shape to try, and how it grows: the context from its lowest to its start, beside the batch that `beside` has
+    for it, then the batch to `most`; with `batch_first` in the other order."""
+
+    beside: Callable[[int], int]
+    context: Span
+    most: int
+    batch_first: bool = False
+
+
+Shrink = Callable[[Range, Limits], tuple[Stage, ...]]
+"""In which order batch and context give way: the first stage that fits is taken."""
+
+
+def range_of(limits: Limits, overrides: Overrides, longest: int) -> Range:
     """`longest` is what the model's configuration allows."""
-    limits, cores = setting.profile.limits, setting.cpu.cores
-    batches = limits.dense_max_batch_size if setting.compute.dense else limits.max_batch_size
-    start = batches.at(cores)
-    if overrides.max_num_tokens:
-        start = min(start, overrides.max_num_tokens.value)
+    step = overrides.max_num_tokens
+    start = min(limits.max_batch_size, step.value) if step else limits.max_batch_size
     batch = _fixed(overrides.max_batch_size.value) if overrides.max_batch_size else Span(1, start)
-    cap = min(limits.max_seq_len.at(cores), longest)
-    context = Span(min(limits.min_seq_len.at(cores), cap), cap)
+    cap = min(limits.max_seq_len, longest)
+    context = Span(min(limits.min_seq_len, cap), cap)
     if overrides.max_seq_len:
         context = _fixed(overrides.max_seq_len.value)
-    tokens = limits.max_num_tokens.at(cores)
-    tokens = overrides.max_num_tokens.value if overrides.max_num_tokens else tokens
-    return Range(batch, context, tokens)
+    return Range(
+        batch,
+        context,
+        step.value if step else limits.max_num_tokens,
+        step.value if step else limits.min_num_tokens,
+        usual=_within(batch, limits.min_batch_size),
+        comfort=(_within(batch, limits.comfortable_batch_size), _within(context, limits.comfortable_seq_len)),
+    )
 
 
 def _fixed(value: int) -> Span:
     return Span(value, value)
 
 
-def budget_for(setting: Setting, batch: int, step: int, context: int) -> MemoryBudget:
-    """`step` as in Range.tokens. The total is above the limit where this does not fit."""
-    profile, architecture, compute = setting.profile, setting.model.architecture, setting.compute
-    if pools(setting.model):
-        step = max(step, context)  # a text is encoded whole, however long
-    load = Load(batch, max(step, batch), context, setting.cpu.cores, compute.activation_precision, compute.dense)
-    fixed = MemoryBudget(
-        weights=weight_bytes(architecture, setting.model.weights, profile.precision, setting.group_size),
-        activations=activation_bytes(architecture, load, profile.memory),
-        runtime=runtime_bytes(architecture, profile.memory),
-        kv=KvPool(0, profile.memory.kv_block_tokens, 0),
-        limit=memory_limit(setting.cpu, profile),
+def _within(span: Span, value: int) -> int:
+    return max(span.lowest, min(value, span.start))
+
+
+def context_last(span: Range, _: Limits) -> tuple[Stage, ...]:
+    """The batch gives way to `usual`, the context to what is comfortable, the batch to one sequence, the context."""
+    batch, context, comfort = span.batch, span.context, span.comfort[1]
+    return (
+        Stage(lambda _: span.usual, _fixed(context.start), batch.start),
+        Stage(lambda _: span.usual, Span(comfort, context.start), batch.start),
+        Stage(lambda _: batch.lowest, Span(comfort, context.start), span.usual, batch_first=True),
+        Stage(lambda _: batch.lowest, Span(context.lowest, comfort), span.usual),
     )
-    return fixed if pools(setting.model) else with_cache(fixed, _demand(setting, batch, context))
 
 
-def _demand(setting: Setting, batch: int, context: int) -> CacheDemand:
-    profile, architecture, compute = setting.profile, setting.model.architecture, setting.compute
-    limits, cores, memory = profile.limits, setting.cpu.cores, profile.memory
-    if compute.dense:
-        tokens, per_token = batch * context, dense_kv_bytes_per_token(architecture, compute.kv_precision)
-        return CacheDemand(tokens, tokens, per_token, memory.kv_block_tokens, memory.kv_fraction)
-    least = max(context, batch * min(context, limits.min_tokens_per_sequence.at(cores)))
-    wanted = max(context, batch * min(context, limits.tokens_per_sequence.at(cores)))
-    per_token = kv_bytes_per_token(architecture, compute.kv_precision)
-    return CacheDemand(least, wanted, per_token, memory.kv_block_tokens, memory.kv_fraction)
+def batch_last(span: Range, _: Limits) -> tuple[Stage, ...]:
+    """The batch gives way to `usual`, then the context to its lowest, then the batch to one sequence."""
+    batch = span.batch
+    return (
+        Stage(lambda _: span.usual, span.context, batch.start),
+        Stage(lambda _: batch.lowest, span.context, batch.start),
+    )
 
 
-def fit(setting: Setting, span: Range) -> Fit | None:
-    """None when not even the smallest batch and context fit."""
-    limits, cores = setting.profile.limits, setting.cpu.cores
+def together(span: Range, limits: Limits) -> tuple[Stage, ...]:
+    """The batch gives way to `usual`, then both together, so that more memory never gives a shorter context: what is
+    left to the cache is as many sequences of the least useful length as the context is long."""
     batch, context = span.batch, span.context
-    usual = max(batch.lowest, min(limits.min_batch_size.at(cores), batch.start))
-    comfort = max(context.lowest, min(limits.comfortable_seq_len.at(cores), context.start))
 
-    def fits(batch: int, context: int) -> bool:
-        return _fits(setting, batch, span.tokens, context)
+    def beside(length: int) -> int:
+        return max(batch.lowest, min(length // limits.min_tokens_per_sequence, span.usual))
 
-    if fits(usual, context.start):
-        largest = largest_that_fits(usual, batch.start, 1, lambda value: fits(value, context.start))
-        return _made(setting, span, largest, context.start, True)
-    if fits(usual, comfort):
-        largest = largest_that_fits(comfort, context.start, CONTEXT_STEP, lambda value: fits(usual, value))
-        more = largest_that_fits(usual, batch.start, 1, lambda value: fits(value, largest))
-        return _made(setting, span, more, largest, True)
-    if fits(batch.lowest, comfort):
-        few = largest_that_fits(batch.lowest, usual, 1, lambda value: fits(value, comfort))
-        largest = largest_that_fits(comfort, context.start, CONTEXT_STEP, lambda value: fits(few, value))
-        return _made(setting, span, few, largest, False)
-    if fits(batch.lowest, context.lowest):
-        largest = largest_that_fits(context.lowest, comfort, CONTEXT_STEP, lambda value: fits(batch.lowest, value))
-        few = largest_that_fits(batch.lowest, usual, 1, lambda value: fits(value, largest))
-        return _made(setting, span, few, largest, False)
+    return (
+        Stage(lambda _: span.usual, _fixed(context.start), batch.start),
+        Stage(beside, context, batch.start),
+        Stage(lambda _: batch.lowest, _fixed(context.lowest), batch.start),
+    )
+
+
+def fit(limits: Limits, shrink: Shrink, span: Range, fits: Callable[[int, int, int], bool]) -> Fit | None:
+    """With the usual steps if those leave the whole context, else with shorter ones; None if nothing fits.
+
+    `fits` is asked for tokens in a step, batch and context.
+    """
+    usual = _fit(shrink(span, limits), span, span.tokens, fits)
+    if span.least_tokens >= span.tokens or (usual and usual.comfortable and usual.context == span.context.start):
+        return usual
+    return _fit(shrink(span, limits), span, span.least_tokens, fits) or usual
+
+
+def _fit(stages: tuple[Stage, ...], span: Range, tokens: int, fits: Callable[[int, int, int], bool]) -> Fit | None:
+    def holds(batch: int, context: int) -> bool:
+        return fits(tokens, batch, context)
+
+    for stage in stages:
+        low = stage.context.lowest
+        if holds(stage.beside(low), low):
+            batch, context = _grown(stage, holds)
+            return Fit(batch, context, tokens, context >= span.comfort[1] and holds(*span.comfort))
     return None
 
 
-def _made(setting: Setting, span: Range, batch: int, context: int, comfortable: bool) -> Fit:
-    return Fit(batch, context, max(span.tokens, batch), budget_for(setting, batch, span.tokens, context), comfortable)
-
-
-def _fits(setting: Setting, batch: int, tokens: int, context: int) -> bool:
-    budget = budget_for(setting, batch, tokens, context)
-    return budget.total <= budget.limit
+def _grown(stage: Stage, holds: Fits) -> tuple[int, int]:
+    low, start = stage.context.lowest, stage.context.start
+    if stage.batch_first:
+        batch = largest_that_fits(stage.beside(low), stage.most, 1, lambda value: holds(value, low))
+        return batch, largest_that_fits(low, start, CONTEXT_STEP, lambda value: holds(batch, value))
+    context = largest_that_fits(low, start, CONTEXT_STEP, lambda value: holds(stage.beside(value), value))
+    return largest_that_fits(stage.beside(context), stage.most, 1, lambda value: holds(value, context)), context
 
 
 def largest_that_fits(lowest: int, highest: int, step: int, fits: Callable[[int], bool]) -> int:
@@ -177,27 +170,6 @@ def largest_that_fits(lowest: int, highest: int, step: int, fits: Callable[[int]
     return max(low * step, lowest)
 
 
-def least_budget(setting: Setting, span: Range) -> MemoryBudget:
-    """The smallest budget that would serve the overrides."""
-    return budget_for(setting, span.batch.lowest, span.tokens, span.context.lowest)
-
-
-def largest_context(setting: Setting, span: Range) -> int:
-    """With the batch as given, or of one sequence; 0 when none fits. In whole blocks of the cache."""
-    block = setting.profile.memory.kv_block_tokens
-    return _largest(block, span.context.start, lambda value: _fits(setting, span.batch.lowest, span.tokens, value))
-
-
-def largest_batch(setting: Setting, span: Range) -> int:
-    """With the context as given, or the shortest; 0 when none fits."""
-    return _largest(1, span.batch.start, lambda value: _fits(setting, value, span.tokens, span.context.lowest))
-
-
-def largest_step(setting: Setting, span: Range) -> int:
-    """Tokens in a step, with the rest as given or at its lowest; 0 when none fits."""
-    context = span.context.lowest
-    return _largest(1, span.tokens, lambda value: _fits(setting, min(span.batch.lowest, value), value, context))
-
-
-def _largest(step: int, highest: int, fits: Callable[[int], bool]) -> int:
+def largest_or_none(step: int, highest: int, fits: Callable[[int], bool]) -> int:
+    """The largest multiple of `step`, or `highest`, that fits; 0 when none does."""
     return largest_that_fits(step, highest, step, fits) if highest >= step and fits(step) else 0

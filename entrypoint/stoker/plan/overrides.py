@@ -1,33 +1,22 @@
-"""Checks what the user asked for before anything is weighed: names, numbers and contradictions."""
+"""Checks what the user set before anything is weighed: names, numbers and contradictions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Protocol
 
-from stoker.errors import DoesNotFitError, UsageError
+from stoker.errors import UsageError
 from stoker.nearest import did_you_mean
 from stoker.origin import Origin, Sourced
+from stoker.plan.devices import CPU
+from stoker.plan.kind import PlanKind
 from stoker.plan.profile import GOALS, KV_PRECISIONS, PRECISIONS, Profile
-from stoker.plan.types import Overrides
-from stoker.probe.machine import Machine
+from stoker.plan.purpose import purpose_of
+from stoker.plan.types import TEXT, Overrides
+from stoker.resolve.model import Model
 from stoker.settings.layers import Settings
 
 DEFAULT_GOAL = "throughput"
-
-
-class Offer(Protocol):
-    """What profiles for CPUs and GPUs have in common."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def precision(self) -> str: ...
-
-    @property
-    def goal(self) -> str: ...
 
 
 def overrides_of(settings: Settings) -> Overrides:
@@ -36,14 +25,69 @@ def overrides_of(settings: Settings) -> Overrides:
     return Overrides(**{name: settings[name] for name in names if settings.is_given(name)})
 
 
-def check_overrides(overrides: Overrides, profiles: Sequence[Profile], machine: Machine) -> None:
-    """Raises UsageError, or DoesNotFitError for parallelism that the machine has no devices for."""
+def check_overrides(overrides: Overrides, kinds: Sequence[PlanKind], model: Model) -> None:
+    """Raises UsageError. `kinds` are all, with all their profiles."""
+    _check_name(overrides.engine, "engine", (kind.name for kind in kinds))
+    profiles = [profile for kind in kinds for profile in kind.profiles]
+    _check_purpose(overrides, profiles, model)
     _check_name(overrides.profile, "profile", (profile.name for profile in profiles))
     check_names(overrides)
     check_numbers(overrides)
-    _check_parallel(overrides, machine)
-    if profile := asked_profile(overrides, profiles):
-        check_agreement(profile, overrides, profiles)
+    for profile in profiles:
+        if overrides.profile and profile.name == overrides.profile.value:
+            check_agreement(profile, overrides, profiles)
+
+
+def _check_purpose(overrides: Overrides, profiles: Sequence[Profile], model: Model) -> None:
+    """UsageError where the profile or engine is for another purpose than the model."""
+    purpose = purpose_of(model)
+    own = [one for one in profiles if purpose in one.purposes]
+    for name, override, names, others in (
+        ("profile", overrides.profile, {one.name for one in own}, {one.name for one in profiles}),
+        ("engine", overrides.engine, {one.engine for one in own}, {one.engine for one in profiles}),
+    ):
+        if override is None or override.value in names or (purpose == TEXT and override.value not in others):
+            continue
+        why = f"{model.served_name} gives {'text' if purpose == TEXT else 'no text'}"
+        remedy = f"use one of {', '.join(sorted(names))}"
+        raise UsageError(f"{asked(override, name)} {override.value} cannot be had", why=why, remedy=remedy)
+
+
+def goal_of(overrides: Overrides, kinds: Sequence[PlanKind]) -> str:
+    for profile in (one for kind in kinds for one in kind.profiles):
+        if overrides.profile and profile.name == overrides.profile.value:
+            return profile.goal
+    return overrides.goal.value if overrides.goal else DEFAULT_GOAL
+
+
+def is_asked_for(kind: PlanKind, overrides: Overrides) -> bool:
+    """By its name, or one of its profiles, or not ruled out by either."""
+    engine, profile = overrides.engine, overrides.profile
+    if engine is not None and kind.name != engine.value:
+        return False
+    return profile is None or any(one.name == profile.value for one in kind.profiles)
+
+
+def offers(kind: PlanKind, overrides: Overrides) -> dict[str, bool]:
+    """For each name that the user set, its value and whether the kind has it."""
+    profiles = kind.profiles
+    known = (
+        (overrides.engine, {kind.name}),
+        (overrides.profile, {one.name for one in profiles}),
+        (overrides.precision, {one.precision for one in profiles}),
+        (overrides.kv_precision, {kv for one in profiles for kv in one.kv_precisions}),
+    )
+    return {override.value: override.value in names for override, names in known if override is not None}
+
+
+def only_on_the_cpu(kinds: Sequence[PlanKind], overrides: Overrides) -> str:
+    """The override that, kinds of last choice aside, only kinds without GPUs know; empty without one."""
+    known = [(kind, offers(kind, overrides)) for kind in kinds if not kind.last_choice]
+    for value in next(iter(known), (None, {}))[1]:
+        offering = [kind for kind, own in known if own[value]]
+        if offering and all(set(kind.devices) == {CPU} for kind in offering):
+            return value
+    return ""
 
 
 def check_names(overrides: Overrides) -> None:
@@ -66,19 +110,6 @@ def asked(override: Sourced[str] | Sourced[int], name: str) -> str:
     return override.detail or f"--{name}"
 
 
-def asked_profile(overrides: Overrides, profiles: Sequence[Profile]) -> Profile | None:
-    if overrides.profile is None:
-        return None
-    name = overrides.profile.value
-    return next(profile for profile in profiles if profile.name == name)
-
-
-def asked_goal(overrides: Overrides, profiles: Sequence[Profile]) -> str:
-    if profile := asked_profile(overrides, profiles):
-        return profile.goal
-    return overrides.goal.value if overrides.goal else DEFAULT_GOAL
-
-
 def _numbers(overrides: Overrides) -> tuple[tuple[str, Sourced[int] | None], ...]:
     return (
         ("max-seq-len", overrides.max_seq_len),
@@ -96,20 +127,6 @@ def _check_name(override: Sourced[str] | None, name: str, known: Iterable[str]) 
         raise UsageError(what, remedy=did_you_mean(override.value, names))
 
 
-def _check_parallel(overrides: Overrides, machine: Machine) -> None:
-    for name, override in (
-        ("tensor-parallel", overrides.tensor_parallel),
-        ("pipeline-parallel", overrides.pipeline_parallel),
-    ):
-        if override is not None and override.value > 1:
-            spread = f"it spreads a model over {override.value} GPUs"
-            why = f"{spread}, and this version's engines run on the CPU as one process"
-            found = f"; {len(machine.gpus)} GPUs are here" if machine.gpus else ""
-            raise DoesNotFitError(
-                f"{asked(override, name)} {override.value} cannot be had", why=why + found, remedy="use 1"
-            )
-
-
 def _check_steps(overrides: Overrides) -> None:
     batch, tokens = overrides.max_batch_size, overrides.max_num_tokens
     if batch and tokens and batch.value > tokens.value:
@@ -121,9 +138,10 @@ def _check_steps(overrides: Overrides) -> None:
         )
 
 
-def check_agreement(profile: Offer, overrides: Overrides, profiles: Sequence[Offer]) -> None:
-    """Raises UsageError where the given profile has another precision or goal than is given beside it."""
+def check_agreement(profile: Profile, overrides: Overrides, profiles: Sequence[Profile]) -> None:
+    """Raises UsageError where the given profile has another engine, precision or goal than is set beside it."""
     for name, override, own in (
+        ("engine", overrides.engine, profile.engine),
         ("precision", overrides.precision, profile.precision),
         ("goal", overrides.goal, profile.goal),
     ):
@@ -135,9 +153,11 @@ def check_agreement(profile: Offer, overrides: Overrides, profiles: Sequence[Off
             )
 
 
-def _way_out(profile: Offer, name: str, value: str, profiles: Sequence[Offer]) -> str:
+def _way_out(profile: Profile, name: str, value: str, profiles: Sequence[Profile]) -> str:
     keep = "goal" if name == "precision" else "precision"
     for other in profiles:
+        if name != "engine" and other.engine != profile.engine:
+            continue
         if getattr(other, name) == value and getattr(other, keep) == getattr(profile, keep):
             return f"leave one of them out, or take --profile {other.name}"
     return "leave one of them out"

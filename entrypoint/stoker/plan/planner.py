@@ -1,48 +1,88 @@
-"""The plan: a pure function of machine, model, profiles and overrides. It reads nothing else, not even a clock."""
+"""The plan: a pure function of machine, model, engine kinds and overrides. It reads nothing else, not even a clock."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import replace
 
-from stoker.errors import UsageError
-from stoker.plan.compute import compute_for
-from stoker.plan.fit import Fit, Range, Setting, fit, least_budget, range_of
-from stoker.plan.outcome import Outcome
-from stoker.plan.overrides import asked, check_overrides
-from stoker.plan.profile import Profile
-from stoker.plan.purpose import purpose_of, suitable
-from stoker.plan.reasons import reasons_for
-from stoker.plan.refusal import Tried, refusal, short_by
-from stoker.plan.selection import Selection, select
-from stoker.plan.sources import sources_for
-from stoker.plan.types import Chosen, Overrides, Plan, Rejection
+from stoker.errors import StokerError, UsageError
+from stoker.plan.devices import CPU, Place, pools
+from stoker.plan.kind import PlanKind, Question
+from stoker.plan.outcome import plan_of
+from stoker.plan.overrides import asked, check_overrides, goal_of, is_asked_for, only_on_the_cpu
+from stoker.plan.purpose import purpose_of
+from stoker.plan.refused import final_error
+from stoker.plan.selection import UNKNOWN
+from stoker.plan.turn import (
+    ELSEWHERE,
+    FACTS,
+    MISSING,
+    SIZES,
+    Refusal,
+    Taken,
+    Turn,
+    all_busy,
+    elsewhere,
+    not_installed,
+    play,
+)
+from stoker.plan.types import Overrides, Plan
 from stoker.plan.units import count_text
 from stoker.probe.machine import Machine
 from stoker.resolve import rope
 from stoker.resolve.model import Model
 
-_Attempt = tuple[Setting, Range, "Fit | None"]
 
+def make_plan(
+    machine: Machine,
+    model: Model,
+    kinds: Sequence[PlanKind],
+    overrides: Overrides,
+    buildable: Set[str] | None = None,
+) -> Plan:
+    """The first candidate, by place and kind, that fits comfortably; failing that the first that fits at all.
 
-def make_plan(machine: Machine, model: Model, profiles: Sequence[Profile], overrides: Overrides) -> Plan:
-    """The first profile, by order, that fits comfortably; failing that the first that fits at all.
-
-    Raises UsageError for overrides that make no sense or contradict each other, and DoesNotFitError, naming the largest
+    GPUs come before the CPU, and kinds of last choice after the others. `buildable` are the names of the kinds that
+    this installation can build; None plans as if all could. Raises UsageError for overrides that make no sense or
+    contradict each other, UnsupportedModelError for a model that no kind knows, and DoesNotFitError, naming the largest
     value that would do, for overrides or a model that this machine cannot hold.
     """
-    profiles = suitable(profiles, model, overrides)
-    check_overrides(overrides, profiles, machine)
+    check_overrides(overrides, kinds, model)
     longest = longest_context(model)
-    check_context(overrides, longest, model)
-    selection = select(machine, model, profiles, overrides)
-    attempts = [_attempt(profile, machine, model, overrides, longest) for profile in selection.candidates]
-    taken = _take(attempts)
-    if taken is None:
-        raise refusal(_tried(attempts), _possible(selection, machine, model, overrides, longest), overrides)
-    setting, span, found = attempts[taken]
-    assert found is not None
-    outcome = Outcome(setting, span, found, _passed_over(attempts, taken), overrides, longest)
-    return _plan(machine, outcome, (*_left_over(attempts, taken), *selection.rejected))
+    _check_context(overrides, longest, model)
+    question = Question(machine, model, overrides, goal_of(overrides, kinds), longest)
+    serving = sorted((kind for kind in kinds if purpose_of(model) in kind.purposes), key=lambda kind: kind.order)
+    own = [kind for kind in serving if is_asked_for(kind, overrides)]
+    refused = all_busy(own, machine, buildable)
+    for turns in _order(own, question):
+        for turn in turns(own, question, refused):
+            found = _outcome(turn, question, buildable)
+            if isinstance(found, Taken):
+                return plan_of(found, turn, serving, question, refused)
+            refused = (*refused, found)
+    error = final_error(refused, own, serving, question)
+    if overrides.engine is None:
+        raise error
+    raise _engine_refused(error, machine, model, kinds, overrides, buildable)
+
+
+def _engine_refused(
+    error: StokerError,
+    machine: Machine,
+    model: Model,
+    kinds: Sequence[PlanKind],
+    overrides: Overrides,
+    buildable: Set[str] | None,
+) -> StokerError:
+    """With what would serve instead of the kind that the user asks for."""
+    assert overrides.engine is not None
+    what = f"{asked(overrides.engine, 'engine')} {overrides.engine.value} is not available for {model.served_name}"
+    why = f"{error.what}: {error.why}" if error.why else error.what
+    try:
+        chosen = make_plan(machine, model, kinds, replace(overrides, engine=None), buildable).chosen
+    except StokerError:
+        return type(error)(what, why=why, remedy=error.remedy)
+    return type(error)(what, why=why, remedy=f"{chosen.engine} would serve it, with the profile {chosen.profile}")
 
 
 def longest_context(model: Model) -> int:
@@ -55,8 +95,7 @@ def longest_context(model: Model) -> int:
     return rope.longest_context(model.config, model.architecture.max_position_embeddings)
 
 
-def check_context(overrides: Overrides, longest: int, model: Model) -> None:
-    """Raises UsageError for a longer context than the model was made for."""
+def _check_context(overrides: Overrides, longest: int, model: Model) -> None:
     override = overrides.max_seq_len
     if override is not None and override.value > longest:
         raise UsageError(
@@ -66,74 +105,58 @@ def check_context(overrides: Overrides, longest: int, model: Model) -> None:
         )
 
 
-def _attempt(profile: Profile, machine: Machine, model: Model, overrides: Overrides, longest: int) -> _Attempt:
-    setting = Setting(profile, model, machine.cpu, compute_for(profile, machine.cpu, model, overrides))
-    span = range_of(setting, overrides, longest)
-    return setting, span, fit(setting, span)
+_Turns = Callable[[Sequence[PlanKind], Question, Sequence[Refusal]], Iterator[Turn]]
 
 
-def _take(attempts: Sequence[_Attempt]) -> int | None:
-    """The place of the first comfortable fit, else of the first fit, else None."""
-    fits = [(place, found) for place, (_, _, found) in enumerate(attempts) if found]
-    comfortable = [place for place, found in fits if found.comfortable]
-    return next(iter([*comfortable, *(place for place, _ in fits)]), None)
+def _order(kinds: Sequence[PlanKind], question: Question) -> tuple[_Turns, ...]:
+    """GPUs before the CPU, unless only engines of the CPU have what the user set; kinds of last choice after the others
+    of a place."""
+    if question.machine.gpus and only_on_the_cpu(kinds, question.overrides):
+        return (_on_the_cpu, _last_on_gpus, _last_on_the_cpu)
+    return (_on_gpus, _last_on_gpus, _on_the_cpu, _last_on_the_cpu)
 
 
-def _tried(attempts: Sequence[_Attempt]) -> list[Tried]:
-    return [(setting, span) for setting, span, _ in attempts]
+def _on_gpus(kinds: Sequence[PlanKind], question: Question, _: Sequence[Refusal]) -> Iterator[Turn]:
+    own = tuple(kind for kind in kinds if not kind.last_choice and set(kind.devices) != {CPU})
+    return _turns(own, [Place(question.machine.cpu, pool) for pool in pools(question.machine)])
 
 
-def _possible(selection: Selection, machine: Machine, model: Model, overrides: Overrides, longest: int) -> list[Tried]:
-    """Whatever the cache's given type: it is the precision that is weighed here."""
-    without = Overrides(max_seq_len=overrides.max_seq_len, max_batch_size=overrides.max_batch_size)
-    return _tried([_attempt(profile, machine, model, without, longest) for profile in selection.possible])
+def _last_on_gpus(kinds: Sequence[PlanKind], question: Question, _: Sequence[Refusal]) -> Iterator[Turn]:
+    own = tuple(kind for kind in kinds if kind.last_choice and set(kind.devices) != {CPU})
+    return _turns(own, [Place(question.machine.cpu, pool) for pool in pools(question.machine)])
 
 
-def _passed_over(attempts: Sequence[_Attempt], taken: int) -> tuple[Rejection, ...]:
-    """Those that would have come first, had there been more memory."""
-    return tuple(Rejection(attempt[0].profile.name, _too_small(attempt)) for attempt in attempts[:taken])
+def _on_the_cpu(kinds: Sequence[PlanKind], question: Question, refused: Sequence[Refusal]) -> Iterator[Turn]:
+    own = tuple(kind for kind in kinds if not kind.last_choice and CPU in kind.devices)
+    return _turns(own, [Place(question.machine.cpu)] if _cpu_may_serve(question, refused) else [])
 
 
-def _left_over(attempts: Sequence[_Attempt], taken: int) -> tuple[Rejection, ...]:
-    first = attempts[taken][0].profile
-    after = [
-        Rejection(setting.profile.name, f"{first.name} comes before it (order {first.order})" if found else _short(one))
-        for one in attempts[taken + 1 :]
-        for setting, _, found in [one]
-    ]
-    return (*_passed_over(attempts, taken), *after)
+def _last_on_the_cpu(kinds: Sequence[PlanKind], question: Question, refused: Sequence[Refusal]) -> Iterator[Turn]:
+    """Where the others do not know the model, or are not installed: what is too large for them, or was refused for an
+    override, is no better off with a kind of last choice. Nor is what its own rules refuse on the GPUs."""
+    own = tuple(kind for kind in kinds if kind.last_choice and CPU in kind.devices)
+    others = [one.code for one in refused if not one.on_gpu]
+    ruled_out = any(one.code == FACTS for one in refused if one.on_gpu and one.kinds[0].last_choice)
+    may = _cpu_may_serve(question, refused) and all(code in (UNKNOWN, MISSING) for code in others) and not ruled_out
+    return _turns(own, [Place(question.machine.cpu)] if may else [])
 
 
-def _too_small(attempt: _Attempt) -> str:
-    found = attempt[2]
-    if found is None:
-        return _short(attempt)
-    return f"would leave a context of only {count_text(found.context)} tokens and {found.batch} sequences at once"
+def _turns(kinds: tuple[PlanKind, ...], places: Iterable[Place]) -> Iterator[Turn]:
+    return (Turn(kinds, place) for place in places if kinds)
 
 
-def _short(attempt: _Attempt) -> str:
-    setting, span, _ = attempt
-    return short_by(least_budget(setting, span))
+def _cpu_may_serve(question: Question, refused: Sequence[Refusal]) -> bool:
+    """Not where smaller sizes alone would make it the GPUs, and not where nothing is known of the CPU."""
+    on_gpus = [one for one in refused if one.on_gpu]
+    if any(one.code == SIZES for one in on_gpus):
+        return False
+    known = [one for one in on_gpus if one.code not in (MISSING, ELSEWHERE)]
+    return question.machine.host_known or not known
 
 
-def _plan(machine: Machine, outcome: Outcome, rejected: tuple[Rejection, ...]) -> Plan:
-    setting, found = outcome.setting, outcome.found
-    chosen = Chosen(
-        profile=setting.profile.name,
-        engine=setting.profile.engine,
-        purpose=purpose_of(setting.model),
-        precision=setting.profile.precision,
-        kv_precision=setting.compute.kv_precision,
-        activation_precision=setting.compute.activation_precision,
-        tensor_parallel=1,
-        pipeline_parallel=1,
-        devices=(),
-        max_batch_size=found.batch,
-        max_num_tokens=found.tokens,
-        max_seq_len=found.context,
-        threads=machine.cpu.cores,
-        group_size=setting.group_size,
-    )
-    reasons = reasons_for(machine, chosen, outcome)
-    sources = sources_for(chosen, outcome)
-    return Plan(machine, setting.model, chosen, found.budget, rejected, reasons, sources)
+def _outcome(turn: Turn, question: Question, buildable: Set[str] | None) -> Taken | Refusal:
+    here = replace(turn, kinds=tuple(kind for kind in turn.kinds if turn.place.device in kind.devices))
+    if not here.kinds:
+        return elsewhere(turn)
+    there = replace(here, kinds=tuple(kind for kind in here.kinds if buildable is None or kind.name in buildable))
+    return play(there, question) if there.kinds else not_installed(here)

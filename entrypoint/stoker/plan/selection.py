@@ -1,190 +1,157 @@
-"""Which profiles come into question at all, and what stands against the others."""
+"""Which profiles of some kinds come into question at a place, and what stands against the others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
-from stoker.plan.overrides import asked, asked_goal
-from stoker.plan.profile import CHECKPOINTS, ON_REQUEST, Profile
-from stoker.plan.types import Overrides, Rejection
-from stoker.probe.machine import Machine
-from stoker.resolve.model import Model, Quantization
+from stoker.errors import StokerError, UnsupportedModelError, UsageError
+from stoker.plan.devices import Place
+from stoker.plan.kind import Obstacle, PlanKind, Question
+from stoker.plan.overrides import asked
+from stoker.plan.profile import ON_REQUEST, Profile
+from stoker.plan.purpose import purpose_of
 
-BUILT_ENGINES = ("openvino",)
-"""Engine kinds that this version can build."""
-
-_FOUR_BITS = 4
+UNKNOWN, CACHE = "unknown", "cache"
+"""Codes of obstacles: the kind has no engine for the model, and none with the cache type that the user set."""
 
 
 @dataclass(frozen=True)
-class Obstacle:
-    """`error` is raised when this is what stands against the very thing that the user asked for."""
+class Judged:
+    kind: PlanKind
+    profile: Profile
+    obstacle: Obstacle | None
 
-    reason: str
-    error: type[StokerError] = UsageError
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a profile is held against."""
-
-    machine: Machine
-    model: Model
-    overrides: Overrides
-    goal: str
+    @property
+    def possible(self) -> bool:
+        """Facts have nothing against it."""
+        return self.obstacle is None or self.obstacle.by_override
 
 
-@dataclass(frozen=True)
-class Selection:
-    """`candidates` by order. `possible` are those and the ones that only the user's overrides rule out."""
-
-    candidates: tuple[Profile, ...]
-    possible: tuple[Profile, ...]
-    rejected: tuple[Rejection, ...]
+def judge(kinds: Sequence[PlanKind], question: Question, place: Place) -> tuple[Judged, ...]:
+    """Every profile of the kinds for the model's purpose, by kind and order."""
+    return tuple(one for kind in kinds for one in _judged(kind, question, place))
 
 
-def select(machine: Machine, model: Model, profiles: Sequence[Profile], overrides: Overrides) -> Selection:
-    """Raises the error of what stands against the user's overrides when no profile is left."""
-    question = Question(machine, model, overrides, asked_goal(overrides, profiles))
-    ordered = sorted(profiles, key=lambda profile: (profile.goal != question.goal, profile.order, profile.name))
-    judged = [
-        (profile, _facts_against(profile, question), _overrides_against(profile, question)) for profile in ordered
-    ]
-    candidates = tuple(profile for profile, fact, override in judged if not (fact or override))
-    if not candidates:
-        raise _nothing_left(judged, question)
-    against = [(profile, fact or override) for profile, fact, override in judged]
-    return Selection(
-        candidates,
-        tuple(profile for profile, fact, _ in judged if not fact and profile.goal == question.goal),
-        tuple(Rejection(profile.name, obstacle.reason) for profile, obstacle in against if obstacle),
-    )
+def _judged(kind: PlanKind, question: Question, place: Place) -> Iterable[Judged]:
+    error, purpose = kind.unknown(question.model), purpose_of(question.model)
+    unknown = Obstacle(UNKNOWN, _words(error), UnsupportedModelError, by_override=False) if error else None
+    for profile in sorted(kind.profiles, key=lambda one: (one.order, one.name)):
+        if purpose in profile.purposes:
+            yield Judged(kind, profile, unknown or _obstacle(kind, profile, question, place))
 
 
-def checkpoint_kind(quantization: Quantization | None) -> str:
-    """`plain`, `awq`, `gptq`, or the words for something that no engine here reads."""
-    if quantization is None:
-        return "plain"
-    if quantization.bits == _FOUR_BITS and quantization.method in ("awq", "gptq"):
-        return quantization.method
-    return f"{quantization.method} {quantization.bits}-bit" if quantization.bits else quantization.method
+def _words(error: StokerError) -> str:
+    return f"{error.what}: {error.why}" if error.why else error.what
 
 
-def _engine_is_missing(profile: Profile, _: Question) -> Obstacle | None:
-    if profile.engine in BUILT_ENGINES:
+def _obstacle(kind: PlanKind, profile: Profile, question: Question, place: Place) -> Obstacle | None:
+    own = kind.against(profile, question, place)
+    fact = own if own and not own.by_override else _checkpoint_does_not_suit(kind, profile, question)
+    return fact or next(filter(None, (rule(kind, profile, question) for rule in _RULES)), own)
+
+
+def _checkpoint_does_not_suit(kind: PlanKind, profile: Profile, question: Question) -> Obstacle | None:
+    checkpoint = kind.checkpoint(question.model)
+    if checkpoint in profile.checkpoints:
         return None
-    return Obstacle(f"this version has no engine {profile.engine}", DoesNotFitError)
+    if checkpoint == "plain":
+        reason = f"needs a checkpoint that is already {' or '.join(profile.checkpoints)}"
+        return Obstacle("checkpoint", reason, UsageError, by_override=False)
+    if not any(checkpoint in one.checkpoints for one in kind.profiles):
+        reason = f"the checkpoint is quantised as {checkpoint}, which {kind.package.name} does not read"
+        return Obstacle("checkpoint", reason, UnsupportedModelError, by_override=False)
+    reason = f"the checkpoint is {checkpoint} already, and {profile.precision} would quantise it a second time"
+    return Obstacle("checkpoint", reason, UsageError, by_override=False)
 
 
-def _device_is_missing(profile: Profile, question: Question) -> Obstacle | None:
-    if profile.requires.device == "cpu" or question.machine.gpus:
-        return None
-    return Obstacle("needs a GPU, and none was found", DoesNotFitError)
-
-
-def _compute_capability_is_low(profile: Profile, question: Question) -> Obstacle | None:
-    least = profile.requires.min_compute_capability
-    if least is None or any(gpu.compute_capability >= least for gpu in question.machine.gpus):
-        return None
-    return Obstacle(f"needs a GPU of compute capability {least[0]}.{least[1]} or more", DoesNotFitError)
-
-
-def _instruction_set_is_wrong(profile: Profile, question: Question) -> Obstacle | None:
-    isa, requires = set(question.machine.cpu.isa), profile.requires
-    if requires.isa_any and not isa.intersection(requires.isa_any):
-        return Obstacle(f"needs a processor with one of {', '.join(requires.isa_any)}", DoesNotFitError)
-    if wrong := isa.intersection(requires.isa_none):
-        return Obstacle(f"is not for processors with {', '.join(sorted(wrong))}", DoesNotFitError)
+def _asked_for_another(kind: PlanKind, profile: Profile, question: Question) -> Obstacle | None:
+    overrides = question.overrides
+    for name, override, own in (
+        ("engine", overrides.engine, kind.name),
+        ("profile", overrides.profile, profile.name),
+        ("precision", overrides.precision, profile.precision),
+    ):
+        if override is not None and override.value != own:
+            reason = f"{asked(override, name)} asks for {override.value}"
+            return Obstacle("override", reason, UsageError, by_override=True)
     return None
 
 
-def _checkpoint_does_not_suit(profile: Profile, question: Question) -> Obstacle | None:
-    kind = checkpoint_kind(question.model.quantization)
-    if kind in profile.checkpoints:
+def _goal_differs(_: PlanKind, profile: Profile, question: Question) -> Obstacle | None:
+    if profile.goal == question.goal:
         return None
-    if kind == "plain":
-        return Obstacle(f"needs a checkpoint that is already {' or '.join(profile.checkpoints)}")
-    if kind not in CHECKPOINTS:
-        return Obstacle(f"the checkpoint is quantised as {kind}, which this version cannot read", UnsupportedModelError)
-    return Obstacle(f"the checkpoint is {kind} already, and {profile.precision} would quantise it a second time")
+    reason = f"is for {profile.goal}, and the goal is {question.goal}"
+    return Obstacle("goal", reason, UsageError, by_override=True)
 
 
-def _another_profile_is_asked(profile: Profile, question: Question) -> Obstacle | None:
-    override = question.overrides.profile
-    if override is None or override.value == profile.name:
+def _must_be_asked_for(kind: PlanKind, profile: Profile, question: Question) -> Obstacle | None:
+    checkpoint, overrides = kind.checkpoint(question.model), question.overrides
+    if profile.checkpoints.get(checkpoint) != ON_REQUEST or overrides.precision or overrides.profile:
         return None
-    return Obstacle(f"{asked(override, 'profile')} asks for {override.value}")
-
-
-def _another_precision_is_asked(profile: Profile, question: Question) -> Obstacle | None:
-    override = question.overrides.precision
-    if override is None or override.value == profile.precision:
+    by_engine = all(one.checkpoints.get(checkpoint, ON_REQUEST) == ON_REQUEST for one in kind.profiles)
+    if overrides.engine and by_engine:
         return None
-    return Obstacle(f"{asked(override, 'precision')} asks for {override.value}")
+    flag = f"--engine {kind.name}" if by_engine else f"--precision {profile.precision}"
+    return Obstacle("on_request", f"is taken only when asked for ({flag})", UsageError, by_override=True)
 
 
-def _goal_differs(profile: Profile, question: Question) -> Obstacle | None:
-    same = profile.goal == question.goal
-    return None if same else Obstacle(f"is for {profile.goal}, and the goal is {question.goal}")
-
-
-def _must_be_asked_for(profile: Profile, question: Question) -> Obstacle | None:
-    overrides = question.overrides
-    when = profile.checkpoints.get(checkpoint_kind(question.model.quantization))
-    if when != ON_REQUEST or overrides.precision or overrides.profile:
-        return None
-    return Obstacle(f"is taken only when asked for (--precision {profile.precision})")
-
-
-_Rule = Callable[[Profile, Question], "Obstacle | None"]
-_FACTS: tuple[_Rule, ...] = (
-    _engine_is_missing,
-    _device_is_missing,
-    _compute_capability_is_low,
-    _instruction_set_is_wrong,
-    _checkpoint_does_not_suit,
-)
-_OVERRIDES: tuple[_Rule, ...] = (
-    _another_profile_is_asked,
-    _another_precision_is_asked,
+_RULES: tuple[Callable[[PlanKind, Profile, Question], Obstacle | None], ...] = (
+    _asked_for_another,
     _goal_differs,
     _must_be_asked_for,
 )
 
 
-def _facts_against(profile: Profile, question: Question) -> Obstacle | None:
-    return next(filter(None, (rule(profile, question) for rule in _FACTS)), None)
+def nothing_left(judged: Sequence[Judged], question: Question, place: Place) -> StokerError:
+    """The error of what stands against the profiles that the overrides point at."""
+    cache = question.overrides.kv_precision
+    for obstacle in (one.obstacle for one in judged):
+        if cache and obstacle and obstacle.code == CACHE:
+            what = f"{asked(cache, 'kv-precision')} {cache.value} cannot be had"
+            what = _not_from(question, place) if place.pool else what
+            return obstacle.error(what, why=obstacle.reason, remedy=obstacle.remedy)
+    wanted = [one for one in judged if not one.possible and _wanted(one, question)]
+    wanted.sort(key=lambda one: (_is_unknown(one), one.kind.checkpoint(question.model) not in one.profile.checkpoints))
+    if not wanted:
+        return _not_offered(judged, question, place)
+    first, obstacle = wanted[0], wanted[0].obstacle
+    assert obstacle is not None
+    if place.pool is None and (error := first.kind.unknown(question.model)):
+        return error
+    what = _not_from(question, place) if place.pool else _not_in(question, first.profile)
+    return obstacle.error(what, why=obstacle.reason, remedy=obstacle.remedy or _possible(judged, place))
 
 
-def _overrides_against(profile: Profile, question: Question) -> Obstacle | None:
-    return next(filter(None, (rule(profile, question) for rule in _OVERRIDES)), None)
+def _not_from(question: Question, place: Place) -> str:
+    return f"{question.model.served_name} cannot be served from {place.name}"
 
 
-_Judged = tuple[Profile, "Obstacle | None", "Obstacle | None"]
+def _not_in(question: Question, profile: Profile) -> str:
+    return f"{question.model.served_name} cannot be served in {profile.precision} here"
 
 
-def _nothing_left(judged: Sequence[_Judged], question: Question) -> StokerError:
-    """Blames the fact against the profile that the overrides point at; failing that, the overrides."""
-    for profile, fact, override in judged:
-        if fact and not override:
-            what = f"{question.model.served_name} cannot be served in {profile.precision} here"
-            return fact.error(what, why=fact.reason, remedy=_what_goes(judged))
-    return _not_offered(judged, question)
+def _is_unknown(one: Judged) -> bool:
+    return one.obstacle is not None and one.obstacle.code == UNKNOWN
 
 
-def _not_offered(judged: Sequence[_Judged], question: Question) -> UsageError:
+def _wanted(one: Judged, question: Question) -> bool:
+    return not any(rule(one.kind, one.profile, question) for rule in (_asked_for_another, _goal_differs))
+
+
+def _not_offered(judged: Sequence[Judged], question: Question, place: Place) -> UsageError:
     precision = question.overrides.precision
     if precision is None:
-        return UsageError(f"no profile offers the goal {question.goal}", remedy=_what_goes(judged))
+        return UsageError(f"no profile offers the goal {question.goal}", remedy=_possible(judged, place))
     what = f"no profile offers precision {precision.value} with the goal {question.goal}"
-    for profile, fact, _ in judged:
-        if not fact and profile.precision == precision.value:
-            return UsageError(what, remedy=f"--goal {profile.goal} has it")
-    return UsageError(what, remedy=_what_goes(judged))
+    for one in judged:
+        if one.possible and one.profile.precision == precision.value:
+            return UsageError(what, remedy=f"--goal {one.profile.goal} has it")
+    return UsageError(what, remedy=_possible(judged, place))
 
 
-def _what_goes(judged: Sequence[_Judged]) -> str:
-    possible = sorted({profile.precision for profile, fact, _ in judged if not fact})
-    return f"possible here: {', '.join(possible)}" if possible else "no profile suits this model on this machine"
+def _possible(judged: Iterable[Judged], place: Place) -> str:
+    possible = sorted({one.profile.precision for one in judged if one.possible})
+    if possible:
+        return f"possible here: {', '.join(possible)}"
+    return f"no {'GPU ' if place.pool else ''}profile suits this model on this machine"

@@ -14,8 +14,8 @@ import pytest
 from stoker.kinds.openvino.build.builder import build_graph
 from stoker.kinds.openvino.build.encoding import Tensor
 from stoker.kinds.openvino.build.plain import PlainEncoding
-from stoker.plan.budget import KV_BLOCK_TOKENS, kv_bytes_per_token
-from stoker.plan.compute import CACHE_TYPES
+from stoker.kinds.openvino.plan.compute import CACHE_TYPES
+from stoker.kinds.openvino.plan.memory import KV_BLOCK_TOKENS, kv_bytes_per_token
 from stoker.resolve.facts import architecture_facts
 
 BLOCKS = 8

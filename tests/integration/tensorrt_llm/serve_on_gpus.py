@@ -14,6 +14,7 @@ from pathlib import Path
 
 import stoker.chain
 from stoker.cli import main
+from stoker.kinds.tensorrt_llm.plan.catalogue import GpuProfile
 
 
 def fake_nvml(count: int):
@@ -24,16 +25,19 @@ def fake_nvml(count: int):
     return module.FakeNvml(*gpus, nvlinks=frozenset((0, index) for index in range(1, count)))
 
 
-def without_sixteen_bits(load):
-    def loaded():
-        catalogue = load()
-        return replace(catalogue, profiles=tuple(one for one in catalogue.profiles if one.bits < 16))
+def without_sixteen_bits(find):
+    def found():
+        return tuple(replace(kind, profiles=tuple(filter(of_few_bits, kind.profiles))) for kind in find())
 
-    return loaded
+    return found
+
+
+def of_few_bits(profile):
+    return not isinstance(profile, GpuProfile) or profile.bits < 16
 
 
 if __name__ == "__main__":
     sys.modules["pynvml"] = fake_nvml(int(sys.argv[1]))
     if os.environ.get("SIXTEEN_BITS") == "refused":
-        stoker.chain.load_nvidia = without_sixteen_bits(stoker.chain.load_nvidia)
+        stoker.chain.plan_kinds = without_sixteen_bits(stoker.chain.plan_kinds)
     sys.exit(main(sys.argv[2:]))

@@ -23,7 +23,7 @@ def settings(tmp_path: Path) -> Settings:
         ("openvino:bf16, openvino:int4,torch", None, [("openvino", "bf16"), ("openvino", "int4"), ("torch", "")]),
         ("openvino:bf16,torch", "int8", [("openvino", "bf16"), ("torch", "int8")]),
         ("torch,torch", None, [("torch", "")]),
-        (None, None, [(kind, "") for kind in ("openvino", "tensorrt_llm", "tensorrt_llm_pytorch", "torch")]),
+        (None, None, [(kind, "") for kind in ("openvino", "tensorrt_llm", "tensorrt_llm_pytorch", "vllm", "torch")]),
     ],
 )
 def test_kinds_and_precisions_are_read_together(

@@ -3,14 +3,12 @@
 import socket
 
 import pytest
+from tests.planning import plan_compiled
 
 from stoker.containers.start import check_port
 from stoker.containers.wanted import Place, container_options, gpu_options, volume_or_directory
 from stoker.deploy.types import Deployment, Sized, Sizing
 from stoker.errors import ContainerError, UsageError
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.plan.catalogue import load_catalogue
-from stoker.plan.choose import choose_plan
 from stoker.plan.types import Overrides
 from stoker.probe.description import load_description
 from stoker.progress import Silent
@@ -21,7 +19,7 @@ PLACE = Place("127.0.0.1", 9000, "stoker")
 
 def server(machine: str, tmp_path, directory: str = "") -> Deployment:
     model = resolve("demo", tmp_path, Silent())
-    plan = choose_plan(load_description(machine), model, load_catalogue(), load_nvidia(), Overrides())
+    plan = plan_compiled(load_description(machine), model, Overrides())
     one = Sized(1, "")
     sizing = Sizing(one, one, one, Sized(600 << 20, ""), one, one, Sized(55, ""), cores_limited=True)
     return Deployment("stoker-demo", plan, sizing, "stoker:cpu", ("demo",), directory=directory)

@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.planning import plan_any
 
 from stoker.deploy.deployment import make_deployment
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
 from stoker.kinds import kind_named
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.kinds.torch.plan.catalogue import load_torch
-from stoker.kinds.torch.plan.last_choice import plan_any
 from stoker.origin import Origin, Sourced
-from stoker.plan.catalogue import load_catalogue
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts
@@ -36,9 +33,7 @@ def plan_for(model: str, machine: str, **given: Any) -> Plan:
     weights = computed_weights(config, architecture, None)
     found = Model(f"org/{model}", f"org/{model}", COMMIT, architecture, weights, config)
     overrides = {name: Sourced(value, Origin.FLAG, name) for name, value in given.items()}
-    return plan_any(
-        load_description(machine), found, load_catalogue(), load_nvidia(), load_torch(), Overrides(**overrides)
-    )
+    return plan_any(load_description(machine), found, Overrides(**overrides))
 
 
 @pytest.fixture(scope="session")

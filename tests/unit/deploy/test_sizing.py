@@ -3,15 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from tests.planning import plan_compiled
 
 from stoker.deploy.deployment import image_for
 from stoker.deploy.sizing import size
 from stoker.errors import UsageError
 from stoker.kinds import kind_named
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.origin import Origin, Sourced
-from stoker.plan.catalogue import load_catalogue
-from stoker.plan.choose import choose_plan
 from stoker.plan.types import Overrides
 
 MIB = 1 << 20
@@ -43,7 +41,7 @@ def test_a_container_of_that_size_makes_the_same_plan(model, machine, deployment
     values = {name: int(value) if value.isdigit() else value for name, value in given.items()}
     overrides = Overrides(**{name: Sourced(value, Origin.FLAG, name) for name, value in values.items()})
     inside = replace(plan.machine, cpu=replace(cpu, cores=server.sizing.cores.value))
-    again = choose_plan(inside, plan.model, load_catalogue(), load_nvidia(), overrides)
+    again = plan_compiled(inside, plan.model, overrides)
     assert again.chosen == plan.chosen
     assert plan.memory.kv.blocks <= again.memory.kv.blocks <= 1.05 * plan.memory.kv.blocks
 

@@ -23,13 +23,6 @@ def test_there_is_something_to_look_at() -> None:
     assert {"openvino", "tensorrt_llm", "tensorrt_llm_pytorch", "torch", "vllm"} <= NAMES
 
 
-# Until planning is given its kinds' parts as values.
-PENDING = {
-    *("bench/cases.py", "chain.py", "plan/archives.py", "plan/budget.py", "plan/choose.py", "plan/compute.py"),
-    *("plan/profile.py", "plan/reasons.py", "plan/selection.py"),
-}
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_no_module_outside_kinds_names_a_kind(path: Path) -> None:
     found = [
@@ -37,4 +30,4 @@ def test_no_module_outside_kinds_names_a_kind(path: Path) -> None:
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if WORD.search(line)
     ]
-    assert bool(found) == (path.relative_to(SOURCE).as_posix() in PENDING), found
+    assert found == []

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from stoker.kinds.openvino.plan.catalogue import load_catalogue
+from stoker.kinds.openvino.plan.kind import openvino
+from stoker.kinds.openvino.plan.profile import OpenvinoProfile
 from stoker.origin import Origin, Sourced
-from stoker.plan.catalogue import load_catalogue
 from stoker.plan.planner import make_plan
-from stoker.plan.profile import Profile
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.machine import Cpu, Gpu, Machine
 from stoker.resolve.facts import architecture_facts
@@ -45,7 +46,7 @@ def build_overrides(**values: Any) -> Overrides:
 
 
 @pytest.fixture(scope="session")
-def profiles() -> tuple[Profile, ...]:
+def profiles() -> tuple[OpenvinoProfile, ...]:
     """Of text models on CPUs."""
     return tuple(profile for profile in load_catalogue() if "text" in profile.purposes)
 
@@ -66,12 +67,14 @@ def overrides() -> Callable[..., Overrides]:
 
 
 @pytest.fixture(scope="session")
-def plan(profiles: tuple[Profile, ...]) -> Callable[..., Plan]:
+def plan(profiles: tuple[OpenvinoProfile, ...]) -> Callable[..., Plan]:
     """`plan("llama-3.1-8b", 16, precision="int4")` on eight cores; `on` and `of` take a machine and a model."""
 
     def plan(
         name: str = "", memory: float = 64, on: Machine | None = None, of: Model | None = None, **given: Any
     ) -> Plan:
-        return make_plan(on or build_machine(memory), of or build_model(name), profiles, build_overrides(**given))
+        return make_plan(
+            on or build_machine(memory), of or build_model(name), [openvino(profiles)], build_overrides(**given)
+        )
 
     return plan

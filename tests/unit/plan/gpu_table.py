@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.planning import plan_compiled
+
 from stoker.errors import StokerError
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.origin import Origin, Sourced
-from stoker.plan.catalogue import load_catalogue
-from stoker.plan.choose import choose_plan
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts, quantization_facts
@@ -33,9 +32,7 @@ def plan_of(case: dict[str, Any]) -> Plan:
         name: Sourced(case[name], Origin.FLAG, f"--{name.replace('_', '-')}") for name in OVERRIDES if name in case
     }
     model = model_of(case["model"], case.get("quantization"))
-    return choose_plan(
-        load_description(case["machine"]), model, load_catalogue(), load_nvidia(), Overrides(**overrides)
-    )
+    return plan_compiled(load_description(case["machine"]), model, Overrides(**overrides))
 
 
 def result_of(case: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,12 @@
 import pytest
 
-from stoker.plan.budget import Load, activation_bytes, dense_kv_bytes_per_token, kv_bytes_per_token, weight_bytes
+from stoker.kinds.openvino.plan.memory import (
+    Load,
+    activation_bytes,
+    dense_kv_bytes_per_token,
+    kv_bytes_per_token,
+    weight_bytes,
+)
 
 GIB = 1024**3
 

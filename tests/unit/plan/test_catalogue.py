@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from stoker.errors import UsageError
-from stoker.plan.catalogue import catalogue_directory, load_catalogue, read_profiles
-from stoker.plan.profile import Profile, Steps
+from stoker.kinds.openvino.plan.catalogue import load_catalogue, read_profiles
+from stoker.kinds.openvino.plan.profile import Steps
+from stoker.plan.catalogue import catalogue_directory
 
 SHIPPED = (catalogue_directory() / "openvino-cpu.yaml").read_text()
 
@@ -55,9 +56,6 @@ def test_steps_go_by_cores(cores, value):
         ("    max_num_tokens: [{cores: 4, value: 128}, {value: 256}]", "    max_num_tokens: [{value: 1}, {value: 2}]",
          "limits.max_num_tokens", "rising order"),
         ("available_fraction: 0.9", "available_fraction: 1.9", "memory.available_fraction", "up to 1"),
-        ("device: cpu", "device: cpus", "requires.device", "did you mean cpu?"),
-        ("min_compute_capability: null", "min_compute_capability: 8", "requires.min_compute_capability", "[major,"),
-        ("min_compute_capability: null", "min_compute_capability: [8, 0]", "requires", "for GPUs"),
         ("{plain: automatic}", "{plain: automatically}", "checkpoints", "did you mean automatic?"),
         ("    - {precision: f32}\n", "    - {precision: f32, isa_any: [avx2]}\n", "activation", "no isa_any"),
         ("    precision: int4\n", "    precision: int8\n", "group_size", "does not go with"),
@@ -105,16 +103,3 @@ def test_names_are_unique_over_files(tmp_path: Path):
     (tmp_path / "b.yaml").write_text(SHIPPED)
     with pytest.raises(UsageError, match="stands in a.yaml already"):
         load_catalogue(tmp_path)
-
-
-def test_a_gpu_family_needs_nothing_but_a_file(tmp_path: Path):
-    text = (
-        SHIPPED.replace("device: cpu", "device: gpu")
-        .replace("min_compute_capability: null", "min_compute_capability: [8, 0]")
-        .replace("engine: openvino", "engine: tensorrt_llm")
-        .replace("name: openvino-", "name: tensorrt_llm-")
-    )
-    (tmp_path / "gpu.yaml").write_text(text)
-    profile = load_catalogue(tmp_path)[0]
-    assert isinstance(profile, Profile)
-    assert profile.requires.min_compute_capability == (8, 0)

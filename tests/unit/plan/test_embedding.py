@@ -8,13 +8,10 @@ from typing import Any
 
 import jsonschema
 import pytest
+from tests.planning import plan_any
 
 from stoker.build.jobs import Job, as_json, job_from
 from stoker.errors import DoesNotFitError, UsageError
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.kinds.torch.plan.catalogue import load_torch
-from stoker.kinds.torch.plan.last_choice import plan_any
-from stoker.plan.catalogue import load_catalogue
 from stoker.plan.render import plan_document, render_plan
 from stoker.plan.schema import plan_schema
 from stoker.plan.types import Plan
@@ -40,8 +37,7 @@ BGE = Model("org/bge", "org/bge", "abc", SMALL, Weights(33_360_000, {"F32": 133_
 @pytest.fixture
 def choose(overrides: Any) -> Any:
     def choose(of: Model = BGE, on: str = "cpu:8c-16g-avx512_bf16", available: Any = None, **given: Any) -> Plan:
-        catalogues = (load_catalogue(), load_nvidia(), load_torch())
-        return plan_any(load_description(on), of, *catalogues, overrides(**given), available)
+        return plan_any(load_description(on), of, overrides(**given), available)
 
     return choose
 
@@ -120,7 +116,7 @@ def test_what_does_not_fit_names_what_would(choose: Any) -> None:
 
 
 def test_without_openvino_there_is_no_engine(choose: Any) -> None:
-    with pytest.raises(DoesNotFitError, match="OpenVINO is not installed"):
+    with pytest.raises(DoesNotFitError, match="OpenVINO, which is not installed"):
         choose(available=frozenset({"torch"}))
 
 

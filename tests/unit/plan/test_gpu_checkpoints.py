@@ -6,10 +6,8 @@ import json
 import shutil
 
 import pytest
+from tests.planning import plan_compiled
 
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.plan.catalogue import load_catalogue
-from stoker.plan.choose import choose_plan
 from stoker.plan.types import Overrides
 from stoker.probe.description import load_description
 from stoker.progress import Silent
@@ -33,6 +31,6 @@ def test_hf_quant_config_is_recognised_and_its_numbers_are_kept(tmp_path, algori
     (directory / "hf_quant_config.json").write_text(json.dumps(told))
     model = resolve(str(directory), tmp_path / "cache", Silent(), offline=True, weights=True)
     assert "hf_quant_config.json" in model.files
-    plan = choose_plan(load_description(machine), model, load_catalogue(), load_nvidia(), Overrides())
+    plan = plan_compiled(load_description(machine), model, Overrides())
     assert (plan.chosen.engine, plan.chosen.precision, plan.chosen.kv_precision) == chosen
     assert any("numbers are kept" in reason.text for reason in plan.reasons)

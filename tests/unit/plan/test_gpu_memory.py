@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.kinds.tensorrt_llm.plan.memory import Load, Split, budget, kv_bytes_per_token, weight_bytes
+from stoker.kinds.tensorrt_llm.plan.memory import budget, kv_bytes_per_token, weight_bytes
+from stoker.plan.devices import Split
+from stoker.plan.kind import Shape
 from stoker.resolve.facts import architecture_facts
 from stoker.resolve.model import Model
 from stoker.resolve.weights import computed_weights
@@ -37,7 +39,7 @@ def test_the_published_log_is_reproduced():
     # does not print its limits: 256 sequences and 8,192 tokens were that release's defaults.
     model = build("llama-3.1-8b", **LLAMA_2_7B)
     profile = PROFILES["tensorrt_llm-fp8-throughput"]
-    found = budget(model, profile, "fp8", Load(256, 8192, 2048), ONE, int(79.10 * GIB))
+    found = budget(model, profile, "fp8", Shape(256, 8192, 2048), ONE, int(79.10 * GIB))
     assert found.kv.bytes_per_token == 262_144
     assert found.weights == pytest.approx(6695 * MIB, rel=0.05)
     assert found.activations == pytest.approx(1134.01 * MIB, rel=0.05)
@@ -51,7 +53,7 @@ def test_the_buffers_of_a_large_batch_are_those_of_the_other_published_log():
     # performance/perf-benchmarking.md of 0.12: 4,096 sequences of 4,098 tokens.
     model = build("llama-3.1-8b", **LLAMA_2_7B)
     profile = PROFILES["tensorrt_llm-fp8-throughput"]
-    found = budget(model, profile, "fp8", Load(4096, 8192, 4098), ONE, int(79.10 * GIB))
+    found = budget(model, profile, "fp8", Shape(4096, 8192, 4098), ONE, int(79.10 * GIB))
     assert found.runtime == pytest.approx((1.14 + 4.35) * GIB, rel=0.05)
 
 
@@ -117,7 +119,7 @@ def test_activations_follow_the_tokens_of_a_step_and_shrink_with_tensor_parallel
     model, profile = build("llama-3.1-8b"), PROFILES["tensorrt_llm-bf16-throughput"]
 
     def activations(tokens: int, tensor: int) -> int:
-        return budget(model, profile, "bf16", Load(1, tokens, 1024), Split(tensor, 1), 80 * GIB).activations
+        return budget(model, profile, "bf16", Shape(1, tokens, 1024), Split(tensor, 1), 80 * GIB).activations
 
     assert activations(4096, 1) == 2 * activations(2048, 1)
     assert activations(4096, 2) < activations(4096, 1) < 2 * activations(4096, 2)

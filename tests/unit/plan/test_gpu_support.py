@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.kinds.tensorrt_llm.plan.devices import pools
+from stoker.kinds.tensorrt_llm.plan.kind import tensorrt_llm
 from stoker.kinds.tensorrt_llm.plan.rules import WEIGHTS
-from stoker.kinds.tensorrt_llm.plan.selection import Question, judge
 from stoker.kinds.tensorrt_llm.plan.support import support_tables
+from stoker.plan.devices import Place, pools
+from stoker.plan.kind import Question
+from stoker.plan.selection import judge
 from stoker.plan.types import Overrides
 from stoker.probe.description import load_description
 from stoker.resolve.model import Model, Quantization
@@ -73,9 +75,7 @@ def of_family(one: Model, family: str, quantization: Quantization | None) -> Mod
 
 
 def offered(pool: Any, one: Model) -> set[tuple[str, str]]:
-    question = Question(pool, one, Overrides(), "throughput", CATALOGUE)
-    return {
-        (each.profile.kind.name, each.profile.precision)
-        for each in judge(question)
-        if each.obstacle is None or each.obstacle.by_override
-    }
+    machine = load_description("1xL4")
+    question, place = Question(machine, one, Overrides(), "throughput", 8192), Place(machine.cpu, pool)
+    kinds = [tensorrt_llm(CATALOGUE, name) for name in KINDS.values()]
+    return {(each.kind.name, each.profile.precision) for each in judge(kinds, question, place) if each.possible}

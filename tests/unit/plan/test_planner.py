@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoker.kinds.openvino.plan.kind import openvino
 from stoker.origin import Origin, Sourced
 from stoker.plan.planner import longest_context, make_plan
 from stoker.plan.types import Overrides
@@ -99,7 +100,10 @@ def test_a_goal_by_default_does_not_contradict_a_profile(model, machine, profile
         profile=Sourced("openvino-int8-latency", Origin.FLAG, "--profile"),
         goal=Sourced("throughput", Origin.DEFAULT, "default"),
     )
-    assert make_plan(machine(16), model("qwen2.5-0.5b"), profiles, overrides).chosen.profile == "openvino-int8-latency"
+    assert (
+        make_plan(machine(16), model("qwen2.5-0.5b"), [openvino(profiles)], overrides).chosen.profile
+        == "openvino-int8-latency"
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,8 +207,8 @@ def test_plans_are_pure_and_hold_what_they_promise(
 ):
     here, that = machine(memory, cores), model(name)
     asked = overrides(**({"max_seq_len": context} if context else {}), **({"max_batch_size": batch} if batch else {}))
-    found = make_plan(here, that, profiles, asked)
-    again = make_plan(machine(memory, cores), model(name), tuple(reversed(profiles)), asked)
+    found = make_plan(here, that, [openvino(profiles)], asked)
+    again = make_plan(machine(memory, cores), model(name), [openvino(tuple(reversed(profiles)))], asked)
     assert found == again
     memory_budget, chosen = found.memory, found.chosen
     assert memory_budget.total <= memory_budget.limit

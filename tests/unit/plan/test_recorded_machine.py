@@ -7,13 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.planning import plan_any, plan_compiled
 
 from stoker.errors import DoesNotFitError
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.kinds.torch.plan.catalogue import load_torch
-from stoker.kinds.torch.plan.last_choice import plan_any
 from stoker.origin import Origin, Sourced
-from stoker.plan.choose import choose_plan
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.probe.machine import Machine
@@ -35,11 +32,10 @@ GPU_0_BUSY = replace(
 
 @pytest.fixture(scope="module")
 def plan(profiles, model) -> Callable[..., Plan]:
-    nvidia = load_nvidia()
 
     def planned(machine: Machine, name: str, goal: str = "throughput", available=None) -> Plan:
         overrides = Overrides(goal=Sourced(goal, Origin.FLAG, "--goal"))
-        return choose_plan(machine, model(name), profiles, nvidia, overrides, available)
+        return plan_compiled(machine, model(name), overrides, available)
 
     return planned
 
@@ -97,7 +93,7 @@ def test_an_installation_without_gpu_engines_serves_from_the_cpu_and_says_why(pl
 
 def test_with_pytorch_alone_a_gpu_still_comes_before_the_cpu(profiles, model, tmp_path: Path) -> None:
     available = frozenset({"openvino", "torch"})
-    plan = plan_any(H100, model("llama-3.1-8b"), profiles, load_nvidia(), load_torch(), Overrides(), available)
+    plan = plan_any(H100, model("llama-3.1-8b"), Overrides(), available)
     assert (plan.chosen.engine, plan.chosen.precision, plan.chosen.devices) == ("torch", "bf16", (0,))
     assert "the last choice: tensorrt_llm engines need TensorRT-LLM 1.2.1" in plan.reasons[0].text
     assert "serving from the CPU" not in "".join(map(str, plan.reasons))

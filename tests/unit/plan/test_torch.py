@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from tests.arithmetic import check_arithmetic
+from tests.planning import plan_any
 
 from stoker.errors import DoesNotFitError, StokerError, UnsupportedModelError, UsageError
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.kinds.torch.plan.catalogue import Limits, Place, load_torch, read_torch
-from stoker.kinds.torch.plan.last_choice import plan_any
+from stoker.kinds.torch.plan.catalogue import Constants, load_torch, read_torch
 from stoker.plan.render import pinned
 from stoker.plan.types import Plan
 from stoker.probe.description import load_description
@@ -32,7 +31,7 @@ Choose = Callable[..., Plan]
 def choose(profiles: Any, machine: Any, model: Any, overrides: Any) -> Choose:
     def choose(name: str = "qwen2.5-0.5b", on: Any = None, of: Any = None, available: Any = None, **given: Any) -> Plan:
         here = load_description(on) if isinstance(on, str) else on or machine(64)
-        return plan_any(here, of or model(name), profiles, load_nvidia(), TORCH, overrides(**given), available)
+        return plan_any(here, of or model(name), overrides(**given), available)
 
     return choose
 
@@ -106,7 +105,7 @@ def test_only_sizes_that_divide_the_heads(choose: Choose) -> None:
     assert choose(**on, tensor_parallel=2).chosen.tensor_parallel == 2
     with pytest.raises(UsageError, match="4 does not divide 14 attention heads"):
         choose(**on, tensor_parallel=4)
-    with pytest.raises(DoesNotFitError, match="use 2 or less"):
+    with pytest.raises(DoesNotFitError, match="the largest that fits: 2 GPUs in all"):
         choose(on="2xT4,cpu:16c-64g", profile="torch-f16-throughput", name="llama-3.1-8b", tensor_parallel=4)
     with pytest.raises(UsageError, match="quantises while they are loaded"):
         choose(on="8xH100-80GB", profile="torch-int8-throughput", tensor_parallel=2)
@@ -118,7 +117,7 @@ def test_a_cpu_has_ranks_only_when_they_are_asked_for(choose: Choose, machine: A
     assert (plan.chosen.tensor_parallel, plan.chosen.devices, alone.chosen.tensor_parallel) == (2, (), 1)
     assert plan.memory.limit == alone.memory.limit // 2
     assert ("tensor-parallel", "2") in pinned(plan)
-    with pytest.raises(DoesNotFitError, match="one of the cores"):
+    with pytest.raises(DoesNotFitError, match="1 core is here"):
         choose(on=machine(64, cores=1), profile="torch-f32-throughput", tensor_parallel=2)
 
 
@@ -229,4 +228,4 @@ def test_the_arithmetic_in_the_documentation_is_right_and_is_the_plan_s(choose: 
 def test_the_catalogue_s_readme_has_every_field() -> None:
     text = (ROOT / "profiles" / "README.md").read_text().partition("## PyTorch")[2].partition("\n## ")[0]
     named = set(re.findall(r"`(\w+)`", text))
-    assert named >= {field.name for one in (Place, Limits) for field in fields(one)} | {"order", "bits", "group_size"}
+    assert named >= {field.name for one in (Constants,) for field in fields(one)} | {"order", "bits", "group_size"}

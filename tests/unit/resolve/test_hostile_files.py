@@ -13,14 +13,12 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.planning import plan_any
 
 from stoker.errors import DamagedModelError, ModelError, StokerError
 from stoker.kinds import kind_named
 from stoker.kinds.known import check_known
 from stoker.kinds.openvino.build.families import SUPPORTED, describe
-from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.plan.catalogue import load_catalogue
-from stoker.plan.choose import choose_plan
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.progress import Silent
@@ -28,7 +26,6 @@ from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
 
 CONFIGS = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parents[1] / "configs").glob("*.json")}
-PROFILES = (load_catalogue(), load_nvidia())
 MACHINES = [load_description("1xH100-80GB"), load_description("cpu:16c-64g")]
 NUMBERS = [0, 1, -1, 3, 2**31, 2**63, 10**18, 10**400, -(10**400), 0.5, -0.0, 1e-308, 1e308, math.nan, math.inf]
 OTHERS: list[Any] = [None, True, False, "", "x", "12", [], [1], [None], [[]], {}, {"a": 1}, ["full_attention"] * 3]
@@ -69,7 +66,7 @@ def resolved(config: Any, more: dict[str, bytes] | None = None) -> Model:
 
 
 def planned(model: Model) -> list[Plan]:
-    plans = [choose_plan(machine, model, *PROFILES, Overrides()) for machine in MACHINES]
+    plans = [plan_any(machine, model, Overrides()) for machine in MACHINES]
     for plan in plans:
         kind_named(plan.chosen.engine).build.key.choices(plan)
     return plans

@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.planning import plan_any
 
 from stoker.errors import DamagedModelError, ModelError, StokerError, UnsupportedModelError
 from stoker.kinds.tensorrt_llm.build.commands import Order, steps
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
-from stoker.kinds.torch.plan.catalogue import load_torch
-from stoker.kinds.torch.plan.last_choice import plan_any
-from stoker.plan.catalogue import load_catalogue
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.progress import Silent
@@ -55,7 +53,7 @@ def resolved(path: Path, folder: Path, weights: bool = True) -> Model:
 def planned(model: Model, machine: str, gpus: bool = True, **given: Any) -> Plan:
     kinds = frozenset({"openvino", "torch", *(["tensorrt_llm"] if gpus else [])})
     here = load_description(machine)
-    return plan_any(here, model, load_catalogue(), load_nvidia(), load_torch(), Overrides(**given), kinds)
+    return plan_any(here, model, Overrides(**given), kinds)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])

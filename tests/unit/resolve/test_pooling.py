@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stoker.errors import DamagedModelError, StokerError, UnsupportedModelError
-from stoker.kinds.known import check_known, check_pooled
+from stoker.kinds.known import check_known, check_model
 from stoker.resolve.model import Pooling
 from stoker.resolve.resolve import resolve
 
@@ -59,7 +59,7 @@ def pooling(files: Any, write: Any, tmp_path: Path, progress: Any) -> Callable[.
         directory = write(files(config, **documents))
         found = resolve(str(directory), tmp_path / "cache", progress, check=check_known)
         planned = resolve(str(directory), tmp_path / "cache", progress, weights=False, check=check_known)
-        check_pooled(found)
+        check_model(found)
         assert found.pooling == planned.pooling
         return found.pooling
 

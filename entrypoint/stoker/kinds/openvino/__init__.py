@@ -39,6 +39,7 @@ KIND = EngineKind(
     evidence="tested with real engines; without paged attention (Gemma 2) it refuses a text of a given form",
     baseline=False,
     purposes=tuple(TENSORS),
+    plan="stoker.kinds.openvino.plan.kind:planning",
     build=BuildPart(
         worker="stoker.kinds.openvino.build.worker",
         modules=("openvino",),

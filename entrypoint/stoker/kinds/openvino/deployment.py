@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stoker.deploy.kind import HostNeeds
-from stoker.plan.catalogue import load_catalogue
+from stoker.kinds.openvino.plan.catalogue import load_catalogue
 from stoker.plan.types import Plan
 from stoker.plan.units import size_text
 

@@ -28,6 +28,7 @@ KIND = EngineKind(
     evidence="tested with stand-ins for the GPU",
     baseline=False,
     purposes=tuple(TENSORS),
+    plan="stoker.kinds.tensorrt_llm.plan.kind:planning",
     build=BuildPart(
         worker="stoker.kinds.tensorrt_llm.build.worker",
         modules=(),

@@ -32,6 +32,7 @@ KIND = EngineKind(
     evidence="tested with stand-ins for the GPU",
     baseline=False,
     purposes=tuple(TENSORS),
+    plan="stoker.kinds.tensorrt_llm_pytorch.plan.kind:planning",
     build=BuildPart(
         worker="stoker.kinds.tensorrt_llm_pytorch.build.worker",
         modules=("tensorrt_llm",),

@@ -27,6 +27,7 @@ KIND = EngineKind(
     evidence="tested on a CPU",
     baseline=True,
     purposes=tuple(TENSORS),
+    plan="stoker.kinds.torch.plan.kind:planning",
     build=BuildPart(
         worker="stoker.kinds.torch.build.worker",
         modules=("torch",),

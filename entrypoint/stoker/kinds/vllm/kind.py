@@ -35,6 +35,7 @@ KIND = EngineKind(
     evidence="tested with vLLM on a CPU, measured on an H100",
     baseline=False,
     purposes=tuple(TENSORS),
+    plan="stoker.kinds.vllm.plan.kind:planning",
     build=BuildPart(
         worker="stoker.kinds.vllm.build.worker",
         modules=(),

@@ -6,20 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.planning import plan_compiled
+
 from stoker.errors import DoesNotFitError
 from stoker.kinds.tensorrt_llm.build.commands import Order
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
 from stoker.kinds.tensorrt_llm.plan.host import ranks_at_once
 from stoker.origin import Origin, Sourced
-from stoker.plan.catalogue import load_catalogue
-from stoker.plan.choose import choose_plan
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.resolve.facts import architecture_facts, quantization_facts
 from stoker.resolve.model import Model
 from stoker.resolve.weights import computed_weights
 
-NVIDIA, PROFILES = load_nvidia(), load_catalogue()
+NVIDIA = load_nvidia()
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -38,7 +38,7 @@ def plan_of(model: Model, machine: str, **given: Any) -> Plan:
     """On a machine with enough of a host. Raises what the planner refuses it with."""
     overrides = Overrides(**{name: Sourced(value, Origin.FLAG, f"--{name}") for name, value in given.items()})
     here = load_description(f"{machine},cpu:64c-2000g")
-    plan = choose_plan(here, model, PROFILES, NVIDIA, overrides, frozenset({"tensorrt_llm"}))
+    plan = plan_compiled(here, model, overrides, frozenset({"tensorrt_llm"}))
     if plan.chosen.engine != "tensorrt_llm":
         raise DoesNotFitError(plan.reasons[0].text)
     return plan

@@ -8,26 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import UsageError
-from stoker.kinds.tensorrt_llm.plan.rules import CAPABILITIES, CONVERTERS, KIND, MODELS, SUPPORT, check
-from stoker.plan.catalogue import catalogue_directory
-from stoker.plan.located import Located, parse
-from stoker.plan.profile import GOALS
+from stoker.kinds.tensorrt_llm.plan.rules import CAPABILITIES, CONVERTERS, KIND, MODELS, SUPPORT
+from stoker.plan.catalogue import catalogue_directory, read
+from stoker.plan.profile import GOALS, Limits, Profile
+from stoker.plan.types import TEXT
 
 FOLDER = "nvidia"
+COMPILED, PYTORCH = "tensorrt_llm", "tensorrt_llm_pytorch"
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Where the planner starts and how far it may shrink."""
+    """Where the planner starts and how far it may shrink; and the weights that each GPU must keep for more of them to
+    shorten a step."""
 
-    max_batch_size: int
-    min_batch_size: int
-    max_num_tokens: int
-    min_num_tokens: int
-    max_seq_len: int
-    comfortable_seq_len: int
-    min_seq_len: int
-    min_tokens_per_sequence: int
+    limits: Limits
     min_weight_bytes_per_gpu: int
 
 
@@ -78,26 +73,24 @@ class Kind:
     goals: Mapping[str, Goal]
     without_paging: frozenset[tuple[str, str]]
 
+    @property
+    def compiled(self) -> bool:
+        """Its engines are made by TensorRT-LLM's converters and compiler."""
+        return self.name == COMPILED
+
 
 @dataclass(frozen=True)
-class GpuProfile:
+class GpuProfile(Profile):
     """One precision of one kind for one goal. `bits` of each matrix element, with `scale_bytes` for each `group_size`
-    inputs of an output channel, or for each output channel where that is 0."""
+    inputs of an output channel, or for each output channel where that is 0. `kv`: the cache's type, or `activation`."""
 
-    name: str
     kind: Kind
-    precision: str
-    goal: str
-    order: int
     bits: int
     scale_bytes: int
-    group_size: int
-    checkpoints: Mapping[str, str]
     kv: str
-    kv_offered: tuple[str, ...]
 
     @property
-    def limits(self) -> Goal:
+    def goal_limits(self) -> Goal:
         return self.kind.goals[self.goal]
 
 
@@ -173,18 +166,6 @@ def _converter(entry: Mapping[str, Any]) -> Converter:
     return Converter(**{**own, "reads": tuple(own["reads"])})
 
 
-def read(file: Path, rules: Mapping[str, Any]) -> dict[str, Any]:
-    """The file's content, checked against `rules`."""
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file.name} cannot be read", why=str(error)) from error
-    located: Located = parse(text, file.name)
-    check(file.name, located, rules)
-    plain: dict[str, Any] = located.plain()
-    return plain
-
-
 def _kind(fields: Mapping[str, Any]) -> tuple[Kind, list[GpuProfile]]:
     without = frozenset(
         (entry["kv"], weights) for entry in fields["paged_context_attention"]["off"] for weights in entry["with"]
@@ -195,15 +176,22 @@ def _kind(fields: Mapping[str, Any]) -> tuple[Kind, list[GpuProfile]]:
         Image(**fields["image"]),
         Host(**fields["host"]),
         Constants(**fields["memory"]),
-        {goal: Goal(**limits) for goal, limits in fields["goals"].items()},
+        {goal: _goal(limits) for goal, limits in fields["goals"].items()},
         without,
     )
     return kind, [_profile(kind, name, goal, entry) for name, entry in fields["precisions"].items() for goal in GOALS]
 
 
+def _goal(fields: Mapping[str, int]) -> Goal:
+    own = {**fields, "comfortable_batch_size": fields["min_batch_size"]}
+    return Goal(min_weight_bytes_per_gpu=own.pop("min_weight_bytes_per_gpu"), limits=Limits(**own))
+
+
 def _profile(kind: Kind, precision: str, goal: str, entry: Mapping[str, Any]) -> GpuProfile:
-    own = {**entry, "kv_offered": tuple(entry["kv_offered"])}
-    return GpuProfile(f"{kind.name}-{precision}-{goal}", kind, precision, goal, **own)
+    own = {name: value for name, value in entry.items() if name != "kv_offered"}
+    offered = tuple(entry["kv_offered"])
+    name = f"{kind.name}-{precision}-{goal}"
+    return GpuProfile(name, kind.name, (TEXT,), precision, goal, kind=kind, kv_precisions=offered, **own)
 
 
 def _capability(text: str) -> tuple[int, int]:

@@ -4,56 +4,42 @@ from __future__ import annotations
 
 from stoker.kinds.tensorrt_llm.plan.catalogue import Kind
 from stoker.plan.units import size_text
-from stoker.probe.machine import INVENTED_CPU, Machine
+from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
-
-
-def source_weights(model: Model) -> int:
-    """Bytes of what the compiler loads: the 16-bit weights, or the checkpoint's own when it is quantised."""
-    return model.weights.total_bytes if model.quantization else 2 * model.weights.parameters
-
-
-def is_invented(machine: Machine) -> bool:
-    """The machine was described without a processor, so that cores and memory of the host are made up."""
-    return machine.cpu.name == INVENTED_CPU
-
-
-def available(machine: Machine) -> int:
-    return min(machine.cpu.memory_available, machine.cpu.memory_limit)
 
 
 def too_little_memory(kind: Kind, machine: Machine, model: Model) -> str:
     """Why this host cannot build it; empty where it can, or where its memory is not known."""
-    needed = max(int(kind.host.memory_refused * source_weights(model)), kind.host.memory_least)
-    if is_invented(machine) or available(machine) >= needed:
+    needed = max(int(kind.host.memory_refused * model.source_bytes), kind.host.memory_least)
+    if not machine.host_known or machine.host_memory >= needed:
         return ""
     return (
         f"building {kind.name} takes at least {size_text(needed)} of host memory "
-        f"({kind.host.memory_refused:g} times the weights), and {size_text(available(machine))} is available"
+        f"({kind.host.memory_refused:g} times the weights), and {size_text(machine.host_memory)} is available"
     )
 
 
 def memory_enough(kind: Kind, model: Model) -> int:
     """Bytes of host memory that a build certainly gets along with."""
-    return max(int(kind.host.memory_enough * source_weights(model)), kind.host.memory_least)
+    return max(int(kind.host.memory_enough * model.source_bytes), kind.host.memory_least)
 
 
 def ranks_at_once(kind: Kind, machine: Machine, model: Model, ranks: int) -> int:
     """How many ranks' engines may be made side by side: each holds its share of the weights, times `memory_enough`."""
     share = max(memory_enough(kind, model) // ranks, 1)
-    return max(1, min(ranks, available(machine) // share))
+    return max(1, min(ranks, machine.host_memory // share))
 
 
-def host_lines(kind: Kind, machine: Machine, model: Model) -> tuple[str, ...]:
-    weights = source_weights(model)
+def host_line(kind: Kind, machine: Machine, model: Model) -> str:
+    weights = model.source_bytes
     enough = memory_enough(kind, model)
     disk = int(kind.host.disk * weights)
     line = f"building takes about {size_text(enough)} of host memory and {size_text(disk)} of disk"
-    if is_invented(machine):
-        return (f"{line}; this machine's description says nothing of its host: not checked",)
-    if available(machine) < enough:
-        return (f"{line}; only {size_text(available(machine))} is available, which may be too little",)
-    return (line,)
+    if not machine.host_known:
+        return f"{line}; this machine's description says nothing of its host: not checked"
+    if machine.host_memory < enough:
+        return f"{line}; only {size_text(machine.host_memory)} is available, which may be too little"
+    return line
 
 
 def driver_line(kind: Kind, machine: Machine) -> str:

@@ -6,34 +6,17 @@ Everything is bytes on the GPU that holds most, unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from stoker.kinds.tensorrt_llm.plan.catalogue import Constants, GpuProfile
+from stoker.plan.devices import Split
+from stoker.plan.kind import Shape
 from stoker.plan.types import KvPool, MemoryBudget
 from stoker.resolve.model import Architecture, Model
 from stoker.resolve.parameters import count_parameters
 
 KV_WIDTH: Mapping[str, int] = {"f16": 2, "bf16": 2, "int8": 1, "fp8": 1}
 _WIDTH = 2  # f16 and bf16: what everything that is not quantised is kept and computed in
-
-
-@dataclass(frozen=True)
-class Split:
-    """Tensor and pipeline parallel sizes; `tensor` GPUs share each layer, `pipeline` groups hold successive layers."""
-
-    tensor: int
-    pipeline: int
-
-    @property
-    def gpus(self) -> int:
-        return self.tensor * self.pipeline
-
-
-@dataclass(frozen=True)
-class Load:
-    batch: int
-    tokens: int
-    context: int
 
 
 def layers_per_gpu(architecture: Architecture, split: Split) -> int:
@@ -87,7 +70,7 @@ def _vocabulary(model: Model, split: Split) -> int:
     return table + output if split.pipeline == 1 else max(table, output)
 
 
-def activation_bytes(architecture: Architecture, load: Load, constants: Constants, split: Split) -> int:
+def activation_bytes(architecture: Architecture, shape: Shape, constants: Constants, split: Split) -> int:
     """Execution context memory: linear in the tokens of a step, one layer's worth, split by tensor parallelism but for
     the hidden states."""
     experts = architecture.experts_per_token * architecture.expert_intermediate_size
@@ -98,22 +81,24 @@ def activation_bytes(architecture: Architecture, load: Load, constants: Constant
         + constants.per_attention * heads * architecture.head_size
         + constants.per_hidden * architecture.hidden_size
     )
-    return load.tokens * elements * _WIDTH
+    return shape.tokens * elements * _WIDTH
 
 
-def runtime_bytes(architecture: Architecture, load: Load, constants: Constants) -> int:
+def runtime_bytes(architecture: Architecture, shape: Shape, constants: Constants) -> int:
     """Runtime and decoder buffers, allocated for the largest batch of the longest sequences."""
     vocabulary = int(constants.sequence_bytes_per_vocabulary_entry * architecture.vocabulary_size)
-    return load.batch * (vocabulary + constants.sequence_bytes_per_token * load.context)
+    return shape.batch * (vocabulary + constants.sequence_bytes_per_token * shape.context)
 
 
-def budget(model: Model, profile: GpuProfile, kv_precision: str, load: Load, split: Split, limit: int) -> MemoryBudget:
+def budget(
+    model: Model, profile: GpuProfile, kv_precision: str, shape: Shape, split: Split, limit: int
+) -> MemoryBudget:
     """The cache takes its fraction of whatever the rest leaves, in whole blocks."""
     constants = profile.kind.memory
     fixed = MemoryBudget(
         weights=weight_bytes(model, profile, split),
-        activations=activation_bytes(model.architecture, load, constants, split),
-        runtime=runtime_bytes(model.architecture, load, constants),
+        activations=activation_bytes(model.architecture, shape, constants, split),
+        runtime=runtime_bytes(model.architecture, shape, constants),
         kv=KvPool(0, constants.kv_block_tokens, kv_bytes_per_token(model.architecture, kv_precision, split)),
         limit=limit,
         context=constants.cuda_context,

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stoker.plan.located import Located
 from stoker.plan.profile import AUTOMATIC, GOALS, ON_REQUEST
-from stoker.plan.validate import Rule, check_fields, list_of, one_of, problem, text, whole
+from stoker.plan.validate import Rule, either, fields_of, list_of, mapping_of, number, one_of, text, whole
 
 WEIGHTS = (
     *("f16", "bf16", "fp8", "fp8_block", "nvfp4", "int8_sq", "int8_wo", "int4_wo"),
@@ -23,48 +22,12 @@ KINDS = ("tensorrt_llm", "tensorrt_llm_pytorch")
 SUPPORT = ("listed", "unproven", "refused", "kv")
 
 
-def number(value: Any) -> str:
-    right = type(value) in (int, float) and value > 0
-    return "" if right else f"{value!r} is not a number above 0"
-
-
 def bits(value: Any) -> str:
     return "" if value in (4, 8, 16) else f"{value!r} is not 4, 8 or 16"
 
 
 def one(value: Any) -> str:
     return "" if value == 1 else f"{value!r} is not 1"
-
-
-def mapping_of(key: Rule, value: Rule) -> Rule:
-    def rule(entries: Any) -> str:
-        if not isinstance(entries, dict):
-            return f"{entries!r} is not a mapping"
-        problems = (key(name) or value(entry) for name, entry in entries.items())
-        return next(filter(None, problems), "")
-
-    return rule
-
-
-def fields_of(rules: Mapping[str, Rule], optional: tuple[str, ...] = ()) -> Rule:
-    """A mapping of exactly these fields, but for the optional ones."""
-
-    def rule(entry: Any) -> str:
-        if not isinstance(entry, dict):
-            return f"{entry!r} is not a mapping"
-        if unknown := sorted(set(entry) - set(rules)):
-            return f"unknown field {unknown[0]}"
-        if missing := sorted(set(rules) - set(entry) - set(optional)):
-            return f"{missing[0]} is missing"
-        problems = (f"{name}: {reason}" for name, value in entry.items() if (reason := rules[name](value)))
-        return next(problems, "")
-
-    return rule
-
-
-def either(first: Rule, second: Rule) -> Rule:
-    """`second`, unless the value is a text."""
-    return lambda value: first(value) if isinstance(value, str) else second(value)
 
 
 def capability(value: Any) -> str:
@@ -136,10 +99,3 @@ MODELS: Mapping[str, Any] = {
     "schema": one,
     "families": mapping_of(text, fields_of({"architectures": list_of(text, 1), **dict.fromkeys(KINDS, _FAMILY)})),
 }
-
-
-def check(file: str, located: Located, rules: Mapping[str, Any]) -> None:
-    """Raises UsageError that names file, line and field."""
-    if not isinstance(located.value, dict):
-        raise problem(file, located.line, "file", "is not a mapping")
-    check_fields(file, located, rules)

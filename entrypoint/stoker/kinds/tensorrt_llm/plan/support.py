@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from stoker.kinds.tensorrt_llm.plan.catalogue import FOLDER, Catalogue, Support, Verdict, load_nvidia, read
+from stoker.kinds.tensorrt_llm.plan.catalogue import COMPILED, FOLDER, PYTORCH, Catalogue, Support, Verdict, load_nvidia
 from stoker.kinds.tensorrt_llm.plan.rules import MODELS, WEIGHTS
-from stoker.plan.catalogue import catalogue_directory
+from stoker.plan.catalogue import catalogue_directory, read
 from stoker.probe.description import products
 
-COMPILED, PYTORCH = "tensorrt_llm", "tensorrt_llm_pytorch"
 _LETTERS = ((COMPILED, "C"), (PYTORCH, "P"))
 KEY = """\
 `C`: compiled engines (`tensorrt_llm`). `P`: TensorRT-LLM's PyTorch backend (`tensorrt_llm_pytorch`). `?` behind it: no

@@ -7,33 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stoker.errors import UsageError
-from stoker.plan.catalogue import catalogue_directory
-from stoker.plan.located import parse
-from stoker.plan.profile import GOALS
-from stoker.plan.validate import check_fields, fraction, text, whole
+from stoker.plan.catalogue import catalogue_directory, read_file, read_text, schema
+from stoker.plan.profile import AUTOMATIC, GOALS, ON_REQUEST, Limits, Profile
+from stoker.plan.types import TEXT
+from stoker.plan.validate import fraction, text, whole
 
 KIND = "torch"
 FILE = "torch/torch.yaml"
 PRECISIONS = ("bf16", "f16", "f32", "int8", "int4")
 DEVICES = ("cpu", "gpu")
+QUANTISED = ("int8", "int4")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Where the planner starts, and how far it may shrink. `tokens_per_sequence`: what the cache is made for; 0 for all
-    that is left."""
+class Goal:
+    """`tokens_per_sequence`: what the cache is made for; 0 for all that is left."""
 
-    max_batch_size: int
-    min_batch_size: int
-    max_num_tokens: int
-    max_seq_len: int
-    min_seq_len: int
+    limits: Limits
     tokens_per_sequence: int
 
 
 @dataclass(frozen=True)
-class Place:
+class Constants:
     """A kind of device. `kv_fraction` of what the rest leaves is the most that the cache may take.
     `communication_bytes` are each rank's, where there are several."""
 
@@ -42,20 +37,20 @@ class Place:
     runtime_bytes: int
     communication_bytes: int
     kv_fraction: float
-    goals: Mapping[str, Limits]
+    goals: Mapping[str, Goal]
     source: str
 
 
 @dataclass(frozen=True)
-class TorchProfile:
+class TorchProfile(Profile):
     """`bits` of a weight, with a 16-bit scale for each `group_size` of them, or for each output channel where 0."""
 
-    name: str
-    precision: str
-    goal: str
-    order: int
     bits: int
-    group_size: int
+
+    @property
+    def quantised(self) -> bool:
+        """While the weights are loaded."""
+        return self.precision in QUANTISED
 
 
 @dataclass(frozen=True)
@@ -63,10 +58,11 @@ class TorchCatalogue:
     """`profiles` by order; `places` by "cpu" and "gpu"."""
 
     profiles: tuple[TorchProfile, ...]
-    places: Mapping[str, Place]
+    places: Mapping[str, Constants]
 
 
-_LIMITS = {**dict.fromkeys(Limits.__dataclass_fields__, whole(1)), "tokens_per_sequence": whole(0)}
+_SIZES = ("max_batch_size", "min_batch_size", "max_num_tokens", "max_seq_len", "min_seq_len")
+_LIMITS = {**dict.fromkeys(_SIZES, whole(1)), "tokens_per_sequence": whole(0)}
 _PLACE = {
     "page_tokens": whole(4),
     "available_fraction": fraction,
@@ -78,7 +74,7 @@ _PLACE = {
 }
 _PRECISION = {"order": whole(0), "bits": whole(4), "group_size": whole(0)}
 _RULES: Mapping[str, Any] = {
-    "schema": lambda value: "" if value == 1 else f"{value!r} is not 1",
+    "schema": schema,
     "precisions": {name: dict(_PRECISION) for name in PRECISIONS},
     "devices": dict.fromkeys(DEVICES, _PLACE),
 }
@@ -87,26 +83,34 @@ _RULES: Mapping[str, Any] = {
 def load_torch(directory: Path | None = None) -> TorchCatalogue:
     """Raises UsageError that names file, line and field of the first mistake."""
     file = (directory or catalogue_directory()) / FILE
-    try:
-        content = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{FILE} cannot be read", why=str(error), remedy="install stoker again") from error
-    return read_torch(content, file.name)
+    return read_torch(read_file(file), file.name)
 
 
 def read_torch(content: str, file: str) -> TorchCatalogue:
-    located = parse(content, file)
-    check_fields(file, located, _RULES)
-    fields = located.plain()
-    profiles = [
-        TorchProfile(f"{KIND}-{precision}-{goal}", precision, goal, **entry)
-        for precision, entry in fields["precisions"].items()
-        for goal in GOALS
-    ]
+    fields = read_text(content, file, _RULES)
+    profiles = [_profile(name, goal, entry) for name, entry in fields["precisions"].items() for goal in GOALS]
     ordered = tuple(sorted(profiles, key=lambda profile: (profile.order, profile.name)))
-    return TorchCatalogue(ordered, {name: _place(entry) for name, entry in fields["devices"].items()})
+    return TorchCatalogue(ordered, {name: _constants(entry) for name, entry in fields["devices"].items()})
 
 
-def _place(fields: Mapping[str, Any]) -> Place:
-    goals = {goal: Limits(**limits) for goal, limits in fields["goals"].items()}
-    return Place(**{**fields, "goals": goals})
+def _profile(precision: str, goal: str, entry: Mapping[str, Any]) -> TorchProfile:
+    checkpoints = {"plain": ON_REQUEST if precision in QUANTISED else AUTOMATIC}
+    own = {**entry, "checkpoints": checkpoints, "kv_precisions": ("bf16", "f16", "f32")}
+    return TorchProfile(f"{KIND}-{precision}-{goal}", KIND, (TEXT,), precision, goal, **own)
+
+
+def _constants(fields: Mapping[str, Any]) -> Constants:
+    return Constants(**{**fields, "goals": {goal: _goal(entry) for goal, entry in fields["goals"].items()}})
+
+
+def _goal(fields: Mapping[str, int]) -> Goal:
+    """Any fit is comfortable: a kind of last choice has nothing to give way to."""
+    sizes = {name: fields[name] for name in _SIZES}
+    limits = Limits(
+        **sizes,
+        comfortable_batch_size=1,
+        comfortable_seq_len=fields["min_seq_len"],
+        min_num_tokens=fields["max_num_tokens"],
+        min_tokens_per_sequence=fields["min_seq_len"],
+    )
+    return Goal(limits, fields["tokens_per_sequence"])

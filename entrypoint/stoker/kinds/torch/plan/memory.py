@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from stoker.kinds.torch.plan.catalogue import Place, TorchProfile
+from stoker.kinds.torch.plan.catalogue import Constants, TorchProfile
+from stoker.plan.kind import Shape
 from stoker.plan.types import KvPool, MemoryBudget
 from stoker.resolve.model import Architecture, Model
 
@@ -23,17 +24,15 @@ _WHOLE_BITS = (16, 32)
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What is asked of each device: `ranks` of them share the layers. `tokens` in one step."""
+class Load:
+    """What is asked of each device: `ranks` of them share the layers."""
 
-    batch: int
-    tokens: int
-    context: int
+    shape: Shape
     ranks: int
     dtype: str
 
 
-def weight_bytes(model: Model, profile: TorchProfile, shape: Shape) -> int:
+def weight_bytes(model: Model, profile: TorchProfile, load: Load) -> int:
     """Embeddings and the output matrix stay in the type that is computed in; each rank holds its share of the layers,
     and the embeddings whole."""
     architecture = model.architecture
@@ -41,50 +40,50 @@ def weight_bytes(model: Model, profile: TorchProfile, shape: Shape) -> int:
     embeddings = copies * architecture.vocabulary_size * architecture.hidden_size
     layers = max(model.weights.parameters - embeddings, 0)
     if profile.bits in _WHOLE_BITS:
-        stored = layers * WIDTH[shape.dtype]
+        stored = layers * WIDTH[load.dtype]
     else:
         inputs = profile.group_size or architecture.hidden_size
         stored = layers * profile.bits // 8 + -(-layers // inputs) * WIDTH["f16"]
-    return -(-stored // shape.ranks) + embeddings * WIDTH[shape.dtype]
+    return -(-stored // load.ranks) + embeddings * WIDTH[load.dtype]
 
 
 def kv_heads(architecture: Architecture, ranks: int) -> int:
     return -(-architecture.kv_heads // ranks)
 
 
-def cache_bytes_per_token(architecture: Architecture, shape: Shape) -> int:
+def cache_bytes_per_token(architecture: Architecture, load: Load) -> int:
     """Keys and values of one token in all layers, and what attention takes of it for one layer at a time: a copy read
     from the pages, repeated for every query head, its place in the indices, and its column of the mask."""
-    heads, keys = -(-architecture.heads // shape.ranks), kv_heads(architecture, shape.ranks)
-    width = WIDTH[shape.dtype]
+    heads, keys = -(-architecture.heads // load.ranks), kv_heads(architecture, load.ranks)
+    width = WIDTH[load.dtype]
     stored = architecture.layers * 2 * keys * architecture.head_size * width
     copied = (2 * heads + keys) * architecture.head_size * width
-    return stored + copied + _INDICES + shape.tokens * width
+    return stored + copied + _INDICES + load.shape.tokens * width
 
 
-def activation_bytes(architecture: Architecture, shape: Shape) -> int:
+def activation_bytes(architecture: Architecture, load: Load) -> int:
     """Buffers of one step, and scores over the vocabulary for each running sequence."""
     experts = architecture.experts_per_token * architecture.expert_intermediate_size
     divided = _PER_INTERMEDIATE * max(architecture.intermediate_size, experts)
     divided += (architecture.heads + 2 * architecture.kv_heads) * architecture.head_size
-    elements = -(-divided // shape.ranks) + _PER_HIDDEN * architecture.hidden_size
-    mask = shape.tokens * shape.tokens
-    steps = (shape.tokens * elements + mask) * WIDTH[shape.dtype]
-    return steps + shape.batch * architecture.vocabulary_size * _LOGITS
+    elements = -(-divided // load.ranks) + _PER_HIDDEN * architecture.hidden_size
+    mask = load.shape.tokens * load.shape.tokens
+    steps = (load.shape.tokens * elements + mask) * WIDTH[load.dtype]
+    return steps + load.shape.batch * architecture.vocabulary_size * _LOGITS
 
 
-def budget(model: Model, profile: TorchProfile, place: Place, shape: Shape, limit: int) -> MemoryBudget:
+def budget(model: Model, profile: TorchProfile, place: Constants, load: Load, limit: int) -> MemoryBudget:
     """The cache takes its fraction of what the rest leaves, or what the batch wants where the place says how much."""
     wanted = place.goals[profile.goal].tokens_per_sequence
     fixed = MemoryBudget(
-        weights=weight_bytes(model, profile, shape),
-        activations=activation_bytes(model.architecture, shape),
+        weights=weight_bytes(model, profile, load),
+        activations=activation_bytes(model.architecture, load),
         runtime=place.runtime_bytes,
-        kv=KvPool(0, place.page_tokens, cache_bytes_per_token(model.architecture, shape)),
+        kv=KvPool(0, place.page_tokens, cache_bytes_per_token(model.architecture, load)),
         limit=limit,
-        communication=place.communication_bytes if shape.ranks > 1 else 0,
+        communication=place.communication_bytes if load.ranks > 1 else 0,
     )
-    most = max(shape.context, shape.batch * min(shape.context, wanted)) if wanted else None
+    most = max(load.shape.context, load.shape.batch * min(load.shape.context, wanted)) if wanted else None
     return _with_cache(fixed, place.kv_fraction, most)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stoker.errors import DoesNotFitError, UsageError
-from stoker.plan.overrides import asked
-from stoker.plan.profile import Profile
+from stoker.errors import DoesNotFitError, StokerError, UsageError
+from stoker.kinds.openvino.plan.profile import OpenvinoProfile
+from stoker.plan.kind import Obstacle
+from stoker.plan.selection import CACHE
 from stoker.plan.types import TEXT, Overrides
 from stoker.probe.machine import Cpu
 from stoker.resolve.model import Model
@@ -39,8 +40,8 @@ def attention_cannot_be_paged(model: Model) -> bool:
     return bool(config.get("attn_logit_softcapping"))
 
 
-def compute_for(profile: Profile, cpu: Cpu, model: Model, overrides: Overrides) -> Compute:
-    """Raises UsageError or DoesNotFitError for a given cache type that cannot be had."""
+def compute_for(profile: OpenvinoProfile, cpu: Cpu, model: Model, overrides: Overrides) -> Compute | Obstacle:
+    """The obstacle is a cache type that the user set and that cannot be had."""
     activation, reason = _activation(profile, cpu)
     dense = attention_cannot_be_paged(model)
     types = _types(profile, dense)
@@ -51,20 +52,18 @@ def compute_for(profile: Profile, cpu: Cpu, model: Model, overrides: Overrides) 
     if override.value in types[activation]:
         return Compute(activation, override.value, dense, reason)
     if override.value in profile.kv_precisions and override.value in types["f32"]:
-        slower = (
-            f"computes in f32: a {override.value} cache cannot go with {activation} kernels; slower than {activation}"
-        )
-        return Compute("f32", override.value, dense, slower, forced=True)
-    raise _refused(profile, override.value, asked(override, "kv-precision"), activation, dense)
+        slower = f"computes in f32: a {override.value} cache cannot go with {activation} kernels"
+        return Compute("f32", override.value, dense, f"{slower}; slower than {activation}", forced=True)
+    return _refused(profile, override.value, activation, dense)
 
 
-def _types(profile: Profile, dense: bool) -> Mapping[str, tuple[str, ...]]:
+def _types(profile: OpenvinoProfile, dense: bool) -> Mapping[str, tuple[str, ...]]:
     if TEXT not in profile.purposes:
         return dict.fromkeys(CACHE_TYPES, profile.kv_precisions)
     return {name: (name,) for name in CACHE_TYPES} if dense else CACHE_TYPES
 
 
-def _activation(profile: Profile, cpu: Cpu) -> tuple[str, str]:
+def _activation(profile: OpenvinoProfile, cpu: Cpu) -> tuple[str, str]:
     for entry in profile.activation:
         there = [isa for isa in entry.isa_any if isa in cpu.isa]
         if there:
@@ -74,22 +73,25 @@ def _activation(profile: Profile, cpu: Cpu) -> tuple[str, str]:
     raise AssertionError(profile.name)  # the catalogue's rules demand a last entry without isa_any
 
 
-def _fallback_reason(profile: Profile, precision: str) -> str:
+def _fallback_reason(profile: OpenvinoProfile, precision: str) -> str:
     wanted = [isa for entry in profile.activation for isa in entry.isa_any]
     if not wanted:
         return f"computes in {precision}, as the profile says"
     return f"computes in {precision}: the processor has none of {', '.join(wanted)}"
 
 
-def _refused(profile: Profile, value: str, flag: str, activation: str, dense: bool) -> UsageError | DoesNotFitError:
-    what = f"{flag} {value} cannot be had"
+def _refused(profile: OpenvinoProfile, cache: str, activation: str, dense: bool) -> Obstacle:
     if dense:
         why = "this model's soft-capped attention cannot be paged, and its cache is kept in the type of the kernels"
-        return UsageError(what, why=why, remedy=f"leave it out, or ask for {activation}")
-    if value not in profile.kv_precisions:
-        return UsageError(what, why=f"{profile.name} offers {', '.join(profile.kv_precisions)}")
+        return _obstacle(UsageError, why, f"leave it out, or ask for {activation}")
+    if cache not in profile.kv_precisions:
+        return _obstacle(UsageError, f"{profile.name} offers {', '.join(profile.kv_precisions)}", "")
     others = ", ".join(CACHE_TYPES[activation])
-    why = f"a {value} cache needs {value} kernels, and {profile.precision} here computes in {activation}"
-    if any(entry.precision == value for entry in profile.activation):
-        return DoesNotFitError(what, why=f"{why}: the processor lacks {value}", remedy=f"possible here: {others}")
-    return UsageError(what, why=why, remedy=f"possible: {others}")
+    why = f"a {cache} cache needs {cache} kernels, and {profile.precision} here computes in {activation}"
+    if any(entry.precision == cache for entry in profile.activation):
+        return _obstacle(DoesNotFitError, f"{why}: the processor lacks {cache}", f"possible here: {others}")
+    return _obstacle(UsageError, why, f"possible: {others}")
+
+
+def _obstacle(error: type[StokerError], why: str, remedy: str) -> Obstacle:
+    return Obstacle(CACHE, why, error, by_override=True, remedy=remedy)

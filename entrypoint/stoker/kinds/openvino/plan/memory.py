@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from stoker.plan.profile import MemoryConstants
+from stoker.kinds.openvino.plan.profile import MemoryConstants
 from stoker.plan.types import KvPool, MemoryBudget
 from stoker.resolve.model import Architecture, Weights
 
@@ -41,7 +41,7 @@ def kv_bytes_per_token(architecture: Architecture, kv_precision: str) -> int:
 
 
 @dataclass(frozen=True)
-class Shape:
+class Scalars:
     """Scalars by how they are stored, and the output channels that 8-bit scales are kept for."""
 
     linear: int
@@ -50,7 +50,7 @@ class Shape:
     embedding_rows: int
 
 
-def shape_of(architecture: Architecture, parameters: int) -> Shape:
+def scalars_of(architecture: Architecture, parameters: int) -> Scalars:
     """`parameters` as the checkpoint counts them, tied embeddings once. The few norms and biases count as linear."""
     copies = 1 if architecture.tied_embeddings else 2
     embeddings = copies * architecture.vocabulary_size * architecture.hidden_size
@@ -58,7 +58,7 @@ def shape_of(architecture: Architecture, parameters: int) -> Shape:
     width = architecture.expert_intermediate_size or architecture.intermediate_size
     attention = (architecture.heads + 2 * architecture.kv_heads) * architecture.head_size + architecture.hidden_size
     feed_forward = experts * (2 * width + architecture.hidden_size)
-    return Shape(
+    return Scalars(
         linear=max(parameters - embeddings, 0),
         embeddings=embeddings,
         linear_rows=architecture.layers * (attention + feed_forward),
@@ -71,7 +71,7 @@ def weight_bytes(architecture: Architecture, weights: Weights, precision: str, g
     own, of the same size; the file's pages beside that are only cache, which the system takes back when it needs to.
     AWQ and GPTQ checkpoints keep their integers, group size and scales; their embeddings become int8 like any other.
     """
-    shape = shape_of(architecture, weights.parameters)
+    shape = scalars_of(architecture, weights.parameters)
     if precision in WIDTH:
         return (shape.linear + shape.embeddings) * WIDTH[precision]
     int8_embeddings = shape.embeddings + shape.embedding_rows * _INT8_ROW

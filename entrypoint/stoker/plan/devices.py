@@ -1,17 +1,31 @@
-"""Which GPUs are free, which of them can work together, and which are taken for a number of them."""
+"""Where an engine may run: which GPUs are free and can work together, and over how many a model is spread."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from stoker.kinds.tensorrt_llm.plan.memory import Split
+from stoker.plan.types import Overrides
 from stoker.plan.units import size_text
-from stoker.probe.machine import Gpu, Machine
+from stoker.probe.machine import Cpu, Gpu, Machine
 
 # A desktop, or a runtime that is only loaded, leaves a GPU free; NIM too leaves out what is in use.
 _BUSY_SHARE = 0.1
 _BUSY_BYTES = 2 << 30
+SIZES = (1, 2, 4, 8, 16)
+CPU = "cpu"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Tensor and pipeline parallel sizes; `tensor` GPUs share each layer, `pipeline` groups hold successive layers."""
+
+    tensor: int
+    pipeline: int
+
+    @property
+    def gpus(self) -> int:
+        return self.tensor * self.pipeline
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,37 @@ class Pool:
     def widest(self) -> int:
         """The most GPUs that may share a layer."""
         return max(len(island) for island in self.islands)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Free GPUs of one model, or the CPU where `pool` is None."""
+
+    cpu: Cpu
+    pool: Pool | None = None
+
+    @property
+    def gpus(self) -> tuple[Gpu, ...]:
+        return self.pool.gpus if self.pool else ()
+
+    @property
+    def device(self) -> str:
+        """`cpu`, or the GPUs' vendor."""
+        return self.pool.gpus[0].vendor if self.pool else CPU
+
+    @property
+    def name(self) -> str:
+        return self.pool.name if self.pool else "the CPU"
+
+    @property
+    def widest(self) -> int:
+        """The most ranks that may share a layer: GPUs that reach each other; of a CPU its cores."""
+        return self.pool.widest if self.pool else self.cpu.cores
+
+    @property
+    def cpu_memory(self) -> int:
+        """Bytes of the host's memory that this process may take."""
+        return min(self.cpu.memory_available, self.cpu.memory_limit)
 
 
 def busy_reason(gpu: Gpu) -> str:
@@ -104,3 +149,21 @@ def _group(pool: Pool, count: int, taken: Iterable[int]) -> list[Gpu] | None:
     smallest = min(enough, key=lambda island: (len(island), island[0].index))
     best = sorted(smallest, key=lambda gpu: (-gpu.memory_free, gpu.index))[:count]
     return sorted(best, key=lambda gpu: gpu.index)
+
+
+def splits(place: Place, overrides: Overrides, why_not: Callable[[Split], str]) -> tuple[Split, ...]:
+    """Those that `why_not` has nothing against, the fewest GPUs first; of as many GPUs the widest tensor parallelism,
+    which takes the least memory and time. A CPU is shared by several ranks only where the user says so."""
+    sizes = SIZES if place.pool else (1,)
+    tensor = (overrides.tensor_parallel.value,) if overrides.tensor_parallel else sizes
+    pipeline = (overrides.pipeline_parallel.value,) if overrides.pipeline_parallel else sizes
+    widest: dict[int, Split] = {}
+    for split in (Split(one, other) for one in sorted(tensor) for other in pipeline):
+        if fits_place(split, place) and not why_not(split):
+            widest[split.gpus] = split
+    return tuple(sorted(widest.values(), key=lambda split: split.gpus))
+
+
+def fits_place(split: Split, place: Place) -> bool:
+    most = len(place.gpus) if place.pool else place.widest
+    return split.gpus <= most and split.tensor <= place.widest

@@ -1,0 +1,178 @@
+"""What planning asks of OpenVINO: models on x86-64 and Arm processors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+from stoker.errors import DoesNotFitError, ModelError, UnsupportedModelError
+from stoker.kinds.openvino.build.families import ENCODERS, POOLED, SUPPORTED, check_config
+from stoker.kinds.openvino.plan import memory
+from stoker.kinds.openvino.plan.catalogue import load_catalogue
+from stoker.kinds.openvino.plan.compute import Compute, compute_for
+from stoker.kinds.openvino.plan.profile import CHECKPOINTS, OpenvinoProfile
+from stoker.kinds.openvino.plan.reasons import reasons_for
+from stoker.kinds.openvino.plan.rules import NAME
+from stoker.plan.archives import archive_error
+from stoker.plan.devices import CPU, Place, Split
+from stoker.plan.fit import context_last
+from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, Shape
+from stoker.plan.profile import Profile
+from stoker.plan.purpose import pools
+from stoker.plan.sources import MACHINE, MODEL, PLANNER
+from stoker.plan.types import KvPool, MemoryBudget
+from stoker.probe.machine import Cpu, Gpu
+from stoker.resolve.model import Model
+
+_FOUR_BITS = 4
+
+
+def openvino(profiles: Sequence[OpenvinoProfile]) -> PlanKind:
+    return PlanKind(
+        name=NAME,
+        order=10,
+        last_choice=False,
+        devices=(CPU,),
+        elsewhere="OpenVINO serves from the CPU",
+        package=Package("OpenVINO", "pip install 'stoker[cpu]'"),
+        profiles=tuple(profiles),
+        architectures=(*sorted(SUPPORTED), *sorted(ENCODERS)),
+        unknown=unknown,
+        checkpoint=checkpoint,
+        against=against,
+        why_not_split=why_not_split,
+        spreads_for_latency=lambda _profile, _question, _split: False,
+        candidate=candidate,
+        retries_build=False,
+    )
+
+
+@cache
+def planning() -> PlanKind:
+    """With the profiles of this installation."""
+    return openvino(load_catalogue())
+
+
+def unknown(model: Model) -> UnsupportedModelError | None:
+    """Of a damaged model the builder says so itself."""
+    if archive := archive_error(model):
+        return archive
+    name = model.architecture.name
+    if model.pooling is not None and name not in POOLED:
+        why = f"an embedding model of the architecture {name} is not supported"
+        return UnsupportedModelError("this embedding model cannot be served", why=why, remedy="use another model")
+    try:
+        check_config(model.config)
+    except UnsupportedModelError as error:
+        return UnsupportedModelError(error.what, why=error.why)  # what is supported, planning says of all kinds
+    except ModelError:
+        pass
+    return None
+
+
+def checkpoint(model: Model) -> str:
+    """One of CHECKPOINTS, or the words for something that is not read."""
+    quantization = model.quantization
+    if quantization is None:
+        return "plain"
+    if quantization.bits == _FOUR_BITS and quantization.method in CHECKPOINTS:
+        return quantization.method
+    return f"{quantization.method} {quantization.bits}-bit" if quantization.bits else quantization.method
+
+
+def against(profile: Profile, question: Question, place: Place) -> Obstacle | None:
+    assert isinstance(profile, OpenvinoProfile)
+    isa, requires = set(place.cpu.isa), profile.requires
+    if requires.isa_any and not isa.intersection(requires.isa_any):
+        return _wrong_processor(f"needs a processor with one of {', '.join(requires.isa_any)}")
+    if wrong := isa.intersection(requires.isa_none):
+        return _wrong_processor(f"is not for processors with {', '.join(sorted(wrong))}")
+    found = compute_for(profile, place.cpu, question.model, question.overrides)
+    return found if isinstance(found, Obstacle) else None
+
+
+def _wrong_processor(reason: str) -> Obstacle:
+    return Obstacle("processor", reason, DoesNotFitError, by_override=False)
+
+
+def why_not_split(_profile: Profile, _question: Question, _place: Place, split: Split) -> str:
+    if split.gpus == 1:
+        return ""
+    return f"it spreads a model over {split.gpus} GPUs, and this version's engines run on the CPU as one process"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A profile on one machine for one model."""
+
+    profile: OpenvinoProfile
+    model: Model
+    cpu: Cpu
+    compute: Compute
+
+    @property
+    def group_size(self) -> int:
+        own = self.model.quantization.group_size if self.model.quantization else 0
+        return (own or self.profile.group_size) if self.profile.group_size else 0
+
+
+def candidate(profile: Profile, question: Question, place: Place, split: Split, devices: tuple[Gpu, ...]) -> Candidate:
+    assert isinstance(profile, OpenvinoProfile)
+    compute = compute_for(profile, place.cpu, question.model, question.overrides)
+    assert isinstance(compute, Compute)
+    setting = Setting(profile, question.model, place.cpu, compute)
+    quantization, own = question.model.quantization, f"profile {profile.name}"
+    from_checkpoint = quantization and quantization.group_size and setting.group_size
+    return Candidate(
+        profile=profile,
+        place=place,
+        split=split,
+        devices=devices,
+        kv_precision=compute.kv_precision,
+        activation_precision=compute.activation_precision,
+        group_size=setting.group_size,
+        limits=profile.limits.at(place.cpu.cores, compute.dense),
+        shrink=context_last,
+        budget=partial(budget, setting),
+        cache_needed=lambda shape: 0 if pools(setting.model) else _demand(setting, shape).least,
+        cache_share=1.0,  # what is needed may take all that is left
+        whole_prompts=False,
+        unproven="",
+        sources={
+            "precision": own,
+            "kv_precision": PLANNER if compute.dense else own,
+            "activation_precision": PLANNER if compute.forced else f"{own}, {MACHINE}",
+            "group_size": MODEL if from_checkpoint else own,
+        },
+        reasons=partial(reasons_for, compute),
+    )
+
+
+def budget(setting: Setting, shape: Shape) -> MemoryBudget:
+    profile, architecture, compute = setting.profile, setting.model.architecture, setting.compute
+    whole = pools(setting.model)  # a text is encoded whole, however long
+    step = max(shape.tokens, shape.context) if whole else shape.tokens
+    precision, cores = compute.activation_precision, setting.cpu.cores
+    load = memory.Load(shape.batch, step, shape.context, cores, precision, compute.dense)
+    fixed = MemoryBudget(
+        weights=memory.weight_bytes(architecture, setting.model.weights, profile.precision, setting.group_size),
+        activations=memory.activation_bytes(architecture, load, profile.memory),
+        runtime=memory.runtime_bytes(architecture, profile.memory),
+        kv=KvPool(0, profile.memory.kv_block_tokens, 0),
+        limit=int(min(setting.cpu.memory_available, setting.cpu.memory_limit) * profile.memory.available_fraction),
+    )
+    return fixed if whole else memory.with_cache(fixed, _demand(setting, shape))
+
+
+def _demand(setting: Setting, shape: Shape) -> memory.CacheDemand:
+    profile, architecture, compute = setting.profile, setting.model.architecture, setting.compute
+    limits, cores, constants = profile.limits, setting.cpu.cores, profile.memory
+    batch, context = shape.batch, shape.context
+    if compute.dense:
+        tokens, per_token = batch * context, memory.dense_kv_bytes_per_token(architecture, compute.kv_precision)
+        return memory.CacheDemand(tokens, tokens, per_token, constants.kv_block_tokens, constants.kv_fraction)
+    least = max(context, batch * min(context, limits.min_tokens_per_sequence.at(cores)))
+    wanted = max(context, batch * min(context, limits.tokens_per_sequence.at(cores)))
+    per_token = memory.kv_bytes_per_token(architecture, compute.kv_precision)
+    return memory.CacheDemand(least, wanted, per_token, constants.kv_block_tokens, constants.kv_fraction)
