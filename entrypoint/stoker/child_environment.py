@@ -16,8 +16,8 @@ PASSED_ON = "STOKER_ENGINE_ENVIRONMENT"  # names, separated by commas, of furthe
 _NAMES = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "HOSTNAME", "TERM", "TZ", "LANG", "LANGUAGE"),
-        *("TMPDIR", "TMP", "TEMP", "VIRTUAL_ENV", "CC", "CXX"),
-        *("HF_HOME", "HF_HUB_CACHE", "HF_MODULES_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"),
+        *("TMPDIR", "TMP", "TEMP", "VIRTUAL_ENV", "CONDA_PREFIX", "CC", "CXX"),
+        *("HF_HOME", "HF_HUB_CACHE", "HF_MODULES_CACHE", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"),
         *("ROCM_PATH", "LIBRARY_PATH", "CPATH", "GPU_DEVICE_ORDINAL", "MAX_JOBS"),
     }
 )
@@ -26,6 +26,7 @@ _PREFIXES = (
     *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_", "TBB_"),
     *("OV_", "OPENVINO_", "ONEDNN_", "DNNL_", "NNCF_", "TOKENIZERS_", "XGRAMMAR_"),
     *("CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_", "NVRTC_", "NCCL_", "NVSHMEM_", "UCX_", "GDR"),
+    *("TRANSFORMERS_", "TVM_", "DG_", "NUMBA_", "KINETO_"),
     *("HIP_", "HSA_", "ROCR_", "RCCL_", "MIOPEN_", "AMD_", "HCC_", "PYTORCH_", "TORCH", "TRITON_", "VLLM_"),
     *("FLASHINFER_", "TLLM_", "TRTLLM_", "TRT_", "OMPI_", "PMIX_", "PRTE_", "GRPC_", "GLOO_"),
 )

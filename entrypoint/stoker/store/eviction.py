@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stoker.store.store import Store
+from stoker.store.trust import forget_others
 from stoker.store.workspace import size_of
 
 
@@ -49,4 +50,6 @@ def clear_remains(store: Store) -> int:
     for path in remains:
         shutil.rmtree(path, ignore_errors=True)
     store.sweep()
+    if store.writable:
+        forget_others(store.cache, {path.name for path in store.engines.iterdir()})
     return freed

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,13 @@ def forget(cache: Path, key: str) -> None:
     """With the engine."""
     for path in (cache / _FOLDER).glob(f"{key}.*"):
         path.unlink(missing_ok=True)
+
+
+def forget_others(cache: Path, kept: Collection[str]) -> None:
+    """Records of engines that are gone, by whichever way."""
+    for path in (cache / _FOLDER).glob("*.json"):
+        if path.name.rsplit(".", 2)[0] not in kept:
+            path.unlink(missing_ok=True)
 
 
 def provenance_of(engine: Engine) -> Provenance | None:

@@ -14,6 +14,7 @@ import pytest
 
 from stoker.errors import DamagedEngineError, ModelError, UsageError
 from stoker.progress import Silent
+from stoker.store.eviction import clear_remains
 from stoker.store.exported import finished_engine
 from stoker.store.integrity import fault_of
 from stoker.store.manifest import UnusableEngineError
@@ -259,8 +260,13 @@ def test_an_engine_whose_record_is_lost_is_one_from_elsewhere(text, publish, our
 
 def test_the_record_goes_with_the_engine(publish, tmp_path: Path) -> None:
     store = Store(tmp_path)
+    records = tmp_path / "provenance"
     assert store.discard(publish(store).manifest.key)
-    assert [*(tmp_path / "provenance").iterdir()] == []
+    assert [*records.iterdir()] == []
+    kept = publish(store, "kept")
+    store.quarantine(publish(store, "damaged").manifest.key)
+    clear_remains(store)
+    assert [path.name.startswith(kept.manifest.key) for path in records.iterdir()] == [True]
 
 
 @pytest.mark.parametrize("signatures", ["warn", "enforce"])
