@@ -20,6 +20,7 @@ from stoker.direct.messages import add_message
 from stoker.direct.process import EngineProcess
 from stoker.errors import EngineError
 from stoker.launch.generation import Generation
+from stoker.launch.kind import Child
 from stoker.launch.settings import EngineSettings
 from stoker.resolve.local import DEMO_DIRECTORY
 
@@ -32,7 +33,7 @@ def settings_of(directory: Path, longest: int = 512) -> EngineSettings:
 
 @contextlib.contextmanager
 def opened(settings: EngineSettings) -> Iterator[EngineProcess]:
-    with contextlib.closing(EngineProcess(settings)) as process:
+    with contextlib.closing(EngineProcess(Child(settings))) as process:
         yield process
 
 

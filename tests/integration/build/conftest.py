@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from built_engines import chosen, log_probabilities, sampled
 
+from stoker.build import calibration
 from stoker.build.worker import run_build
 from stoker.kinds.openvino import KIND
-from stoker.kinds.openvino.build import calibration
 from stoker.progress import Silent
 from stoker.resolve.resolve import resolve
 

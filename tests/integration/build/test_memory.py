@@ -12,9 +12,9 @@ import pytest
 from built_engines import chosen
 
 import stoker
+from stoker.build import calibration
 from stoker.build.worker import run_build
 from stoker.kinds.openvino import KIND
-from stoker.kinds.openvino.build import calibration
 from stoker.progress import Silent
 from stoker.resolve.resolve import resolve
 

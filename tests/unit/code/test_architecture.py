@@ -22,6 +22,7 @@ def test_the_picture_is_that_of_the_imports() -> None:
 def test_every_module_that_the_page_names_exists() -> None:
     named = re.findall(r"`((?:[a-z_]+/)+[a-z_]+(?:\.py)?|[a-z_]+\.py)`", PAGE.read_text())
     assert len(named) > 20
+    named = [name for name in named if not name.startswith("stoker_echo/")]  # the example's own
     missing = [name for name in named if not any((top / name).exists() for top in (ROOT, ROOT / "entrypoint/stoker"))]
     assert missing == []
 

@@ -51,6 +51,17 @@ def test_every_field_of_a_kind_is_stated(kind: EngineKind) -> None:
     assert 0 < kind.deploy.build_rate < 1000
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_what_is_planned_can_be_built_served_and_deployed(kind: EngineKind) -> None:
+    planned = kind.planning()
+    assert planned.name == kind.name
+    assert {profile.engine for profile in planned.profiles} <= {kind.name}
+    assert planned.purposes <= set(kind.purposes)
+    assert set(kind.deploy.images) <= set(planned.devices) <= {"cpu", NVIDIA, AMD}
+    assert planned.package.name
+    assert planned.package.remedy
+
+
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind in KINDS for text in texts(kind)], ids=str)
 def test_what_a_kind_names_is_there(kind: EngineKind, text: str) -> None:
     assert callable(attribute(text))

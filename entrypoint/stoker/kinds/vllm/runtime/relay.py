@@ -85,9 +85,7 @@ class Relay:
 
     def open_channel(self, channel: int, sender: Sender) -> None:
         with self._lock:
-            former, self._channels[channel] = self._channels.get(channel), sender
-            if former is not None:
-                former.send(flags=FINAL)
+            self._channels[channel] = sender
 
     def submit_to(self, channel: int, handle: int, generation: Generation) -> None:
         self._add(channel, handle, generation)
