@@ -28,6 +28,7 @@ _PREFIXES = (
     *("CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_", "NVRTC_", "NCCL_", "NVSHMEM_", "UCX_", "GDR"),
     *("TRANSFORMERS_", "TVM_", "DG_", "NUMBA_", "KINETO_"),
     *("HIP_", "HSA_", "ROCR_", "RCCL_", "MIOPEN_", "AMD_", "HCC_", "PYTORCH_", "TORCH", "TRITON_", "VLLM_"),
+    "STOKER_VLLM_",
     *("FLASHINFER_", "TLLM_", "TRTLLM_", "TRT_", "OMPI_", "PMIX_", "PRTE_", "GRPC_", "GLOO_"),
 )
 _SECRET = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASS|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTH)(_|$)")

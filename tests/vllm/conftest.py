@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from tests.engine_settings import CHOSEN
 from tests.loading import load
 
+from stoker.build.child import Lines
+from stoker.build.jobs import Job
+from stoker.kinds.vllm.build.worker import build_job
+from stoker.kinds.vllm.kind import TENSORS
+from stoker.kinds.vllm.runtime.engine import RELAY, RUNTIME
 from stoker.kinds.vllm.runtime.process import CHECKPOINT, PYTHON, SETTINGS, Launch
-from stoker.launch import contract
 from stoker.launch.python_engine import PythonEngine
 from stoker.launch.settings import EngineSettings
 from stoker.launch.supervisor import Patience, Supervisor
-from stoker.resolve.local import DEMO_DIRECTORY
+from stoker.plan.types import Chosen, KvPool
+from stoker.progress import Silent
+from stoker.resolve.local import DEMO_DIRECTORY, resolve_directory
 
 INTEGRATION = Path(__file__).parents[1] / "integration"
-sys.path += [str(Path(__file__).parent), str(INTEGRATION / "goldens")]
-RUNTIME = "stoker.kinds.vllm.runtime.relay:Relay"
-PATIENCE = Patience(heartbeat=3600)
-# One core for the engine: the others are for Triton and the tests.
-ENVIRONMENT = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
-EAGER = {"enforce_eager": True, "dtype": "float32", "max_model_len": 512, "kv_cache_memory_bytes": 1 << 26}
+sys.path += [str(INTEGRATION / "goldens")]
+POOL = KvPool(512, 16, 8192)  # 64 MiB
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,56 +42,98 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"{PYTHON} does not name a Python with vllm: use `make test-vllm`")
 
 
+def chosen(**changes: Any) -> Chosen:
+    return Chosen(**{**CHOSEN, "engine": "vllm", "max_batch_size": 16, "max_num_tokens": 2048, **changes})
+
+
+def eager_engine(path: Path, checkpoint: Path, **arguments: Any) -> Path:
+    """An engine's directory in which nothing was compiled, nor will be."""
+    path.mkdir()
+    (path / CHECKPOINT).symlink_to(checkpoint)
+    Launch({"enforce_eager": True, **arguments}).write(path / SETTINGS)
+    return path
+
+
+def settings(directory: Path, runtime: str = RELAY, **changes: Any) -> EngineSettings:
+    return EngineSettings(runtime, str(directory), chosen(**changes), POOL, vocabulary_size=2048)
+
+
+def direct_settings(directory: Path, run: Path, **changes: Any) -> EngineSettings:
+    """For a runtime in the test's own process."""
+    return EngineSettings(RUNTIME, str(directory), chosen(**changes), POOL, run_directory=str(run))
+
+
+@dataclass(frozen=True)
+class Running:
+    """A supervisor and the loop that it belongs to."""
+
+    loop: Any
+    supervisor: Supervisor
+
+    def start(self) -> None:
+        self.wait(self.supervisor.start())
+
+    def stop(self) -> None:
+        self.wait(self.supervisor.stop())
+
+    def wait(self, work: Any) -> Any:
+        """However long it takes: vLLM's imports alone take seconds."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop.loop).result()
+
+
+def supervised(loop: Any, directory: Path, **changes: Any) -> Running:
+    """No heartbeat, which would make requests of its own."""
+    servable = PythonEngine(settings(directory, **changes), "*.safetensors", TENSORS["text"])
+    return Running(loop, Supervisor(servable, Patience(heartbeat=3600, backoff=0.1)))
+
+
 @pytest.fixture(scope="session")
 def harness() -> ModuleType:
     return load("launch_tests_harness", INTEGRATION / "launch" / "harness.py")
 
 
 @pytest.fixture(scope="session")
-def loop(harness) -> Iterator:
+def loop(harness: ModuleType) -> Iterator[Any]:
     thread = harness.LoopThread()
-    thread.run_long = lambda work: __import__("asyncio").run_coroutine_threadsafe(work, thread.loop).result()
     yield thread
     thread.close()
 
 
-def engine_directory(path: Path, checkpoint: Path, **arguments) -> Path:
-    """As the builder leaves one."""
-    path.mkdir()
-    (path / CHECKPOINT).symlink_to(checkpoint)
-    Launch({**EAGER, **arguments}, ENVIRONMENT).write(path / SETTINGS)
-    return path
-
-
-def supervisor_of(directory: Path, **changes) -> Supervisor:
-    values = {"max_batch_size": 16, "max_num_tokens": 2048, "max_seq_len": 512, "kv_blocks": 256, "threads": 1}
-    settings = EngineSettings(
-        str(directory), **{**values, **changes}, kv_precision="f32", activation_precision="f32", runtime=RUNTIME
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model's engine, compiled."""
+    folder = tmp_path_factory.mktemp("built")
+    model = resolve_directory(
+        DEMO_DIRECTORY, "demo", "demo", folder / "models", Silent(), weights=True, check=lambda _: None
     )
-    return Supervisor(PythonEngine(settings, inputs=contract.PYTORCH_INPUTS), PATIENCE)
+    directory = folder / "engine"
+    directory.mkdir()
+    build_job(Job(model, chosen(), str(directory)), Lines(io.StringIO()))
+    return directory
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory) -> Path:
-    return engine_directory(tmp_path_factory.mktemp("engines") / "demo", DEMO_DIRECTORY)
+def eager(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return eager_engine(tmp_path_factory.mktemp("engines") / "demo", DEMO_DIRECTORY)
 
 
 @pytest.fixture(scope="session")
-def served(loop, demo) -> Iterator[Supervisor]:
+def served(loop: Any, eager: Path) -> Iterator[Supervisor]:
     """The demo model behind Triton, for all tests that leave it alive."""
-    supervisor = supervisor_of(demo)
-    loop.run_long(supervisor.start())
+    running = supervised(loop, eager)
+    running.start()
     try:
-        yield supervisor
+        yield running.supervisor
     finally:
-        loop.run_long(supervisor.stop())
+        running.stop()
 
 
 def descendants(root: int) -> dict[int, str]:
     """Command lines by process id."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
-    found, queue = {}, [root]
+    found: dict[int, str] = {}
+    queue = [root]
     while queue:
         parent = queue.pop()
         for pid, above, command in rows:

@@ -1,27 +1,34 @@
 """The API process's end of the multiplexed stream: one gRPC call for all sequences, one message for each engine step.
 
-Requests and stops go into the call, frames (frames.py) come out of it. What a sequence waits for is put into its inbox
-by the one task that reads; nothing of gRPC happens for each token.
+Frames (frames.py) come out of that call, and what a sequence waits for is put into its inbox by the one task that
+reads; nothing of gRPC happens for each token. Requests and stops go into a second call, which has no answers but
+Triton's own refusals.
+
+Triton 2.51 keeps every response to a request until that has its last one. So the channel is opened anew now and then:
+the engine ends the former request, and goes on in responses to the new one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 import grpc
 
-from stoker.launch import contract, frames
+from stoker.launch import frames
 from stoker.launch.frames import Extras, Frame, read_frame
 from stoker.launch.generation import Delta, EngineDiedError, Generation, RequestRefusedError
 from stoker.launch.messages import Address, died, encode_open, encode_request, encode_stop, error_of, perf_metrics
 
+RENEW_AFTER = 8 << 20  # bytes, of frames and what Triton keeps with each
+_KEPT_WITH_EACH = 4096
+
 _Item = Delta | Exception | None
+_ENDS = (grpc.aio.AioRpcError, asyncio.InvalidStateError, ValueError)
 
 
 class _Inbox:
@@ -53,16 +60,18 @@ class Channel:
     """One server's, as long as that lives. `heard` is called when tokens have come."""
 
     def __init__(self, stub: Any, heard: Callable[[], None]) -> None:
-        self._call = stub.ModelStreamInfer()
+        self._stub = stub
         self._heard = heard
         self._number = secrets.randbits(63)
         self._serial = itertools.count()
         self._inboxes: dict[int, _Inbox] = {}
-        self._outbox: deque[Any] = deque([encode_open(self._number)])
+        self._outbox: deque[Any] = deque()
         self._wake = asyncio.Event()
-        self._wake.set()
         self._failure: EngineDiedError | None = None
-        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
+        self._calls: set[Any] = set()
+        self._reading = self._opened = self._weight = 0  # serial numbers of openings; bytes since the last of them
+        self._early: list[Any] = []
+        self._tasks = {asyncio.create_task(self._open())}
 
     @property
     def in_flight(self) -> int:
@@ -87,36 +96,90 @@ class Channel:
         self._outbox.append(request)
         self._wake.set()
 
-    async def _write(self) -> None:
-        """A task of its own: grpc.aio takes one message at a time, and cancels the call with whoever waits for that."""
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the reader says why
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._outbox:
-                    await self._call.write(self._outbox.popleft())
-
-    async def _read(self) -> None:
-        reason = "its stream ended early"
+    async def _open(self) -> None:
+        """Opens the channel and reads its frames to the end. Requests are sent once the server has taken it."""
+        call = self._call()
         try:
-            while (message := await self._call.read()) is not grpc.aio.EOF:
-                self._take(message)
-        except grpc.aio.AioRpcError as error:
-            reason = error.details() or error.code().name
-        except (asyncio.InvalidStateError, ValueError) as error:
-            reason = str(error)
-        self.fail(died(reason))
+            await call.write(encode_open(self._number, 0))
+            self._start(self._feed())
+            while (message := await call.read()) is not grpc.aio.EOF:
+                self._hear_of(message)
+                if self._weight > RENEW_AFTER and self._opened == self._reading:
+                    self._weight = 0
+                    self._opened += 1
+                    await call.write(encode_open(self._number, self._opened))
+            self.fail(died("its stream ended early"))
+        except _ENDS as error:
+            self._fail_by(error)
 
-    def _take(self, message: Any) -> None:
+    async def _feed(self) -> None:
+        """A task of its own: grpc.aio takes one message at a time, and cancels the call with whoever waits for that."""
+        call = self._call()
+        self._start(self._read_refusals(call))
+        try:
+            while True:
+                await call.write(await self._next())
+        except _ENDS as error:
+            self._fail_by(error)
+
+    async def _next(self) -> Any:
+        while not self._outbox:
+            self._wake.clear()
+            await self._wake.wait()
+        return self._outbox.popleft()
+
+    async def _read_refusals(self, call: Any) -> None:
+        try:
+            while (message := await call.read()) is not grpc.aio.EOF:
+                if message.error_message:
+                    self._refuse(message.infer_response.id, error_of(message.error_message))
+            self.fail(died("its stream ended early"))
+        except _ENDS as error:
+            self._fail_by(error)
+
+    def _call(self) -> Any:
+        call = self._stub.ModelStreamInfer()
+        self._calls.add(call)
+        return call
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _fail_by(self, error: Exception) -> None:
+        if isinstance(error, grpc.aio.AioRpcError):
+            self.fail(died(error.details() or error.code().name))
+        else:
+            self.fail(died(str(error)))
+
+    def _hear_of(self, message: Any) -> None:
+        """A frame of the opening that is read, or of the one after it, which then waits for the last of this one."""
         if message.error_message:
-            self._refuse(message.infer_response.id, error_of(message.error_message))
+            self.fail(died(message.error_message))
             return
-        for output, raw in zip(message.infer_response.outputs, message.infer_response.raw_output_contents, strict=True):
-            if output.name == contract.FRAME:
+        response = message.infer_response
+        current = response.id.endswith(f"/{self._reading}")
+        for raw in response.raw_output_contents:
+            self._weight += len(raw) + _KEPT_WITH_EACH
+            if current:
                 self._distribute(read_frame(raw))
+            else:
+                self._early.append(raw)
+        if current and response.parameters["triton_final_response"].bool_param:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._reading == self._opened:
+            self.fail(died("it closed its stream"))
+        self._reading += 1
+        early, self._early = self._early, []
+        for raw in early:
+            self._distribute(read_frame(raw))
 
     def _refuse(self, wire_id: str, error: RequestRefusedError | EngineDiedError) -> None:
-        """Triton itself refused a request, or the channel as a whole: then its id is none of ours."""
+        """Triton itself refused a request, or what stands in its way: then it names none."""
         inbox = self._inboxes.pop(int(wire_id), None) if wire_id.isdigit() else None
         if inbox is not None:
             inbox.put(error)
@@ -146,8 +209,11 @@ class Channel:
         inboxes, self._inboxes = self._inboxes, {}
         for inbox in inboxes.values():
             inbox.put(error)
-        self._call.cancel()
-        self._tasks[0].cancel()
+        for call in self._calls:
+            call.cancel()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
 
 
 def _wire_id(handle: int) -> str:

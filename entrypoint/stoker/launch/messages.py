@@ -43,9 +43,9 @@ def encode_stop(wire_id: str, address: Address | None = None) -> Any:
     return _encoded(wire_id, inputs, answered=address is None)
 
 
-def encode_open(channel: int) -> Any:
-    """Opens a channel, whose frames are the responses to this request until it is cancelled."""
-    return _encoded(f"channel {channel}", (*_STOP_INPUTS, (contract.CHANNEL, (channel,))))
+def encode_open(channel: int, serial: int) -> Any:
+    """Opens a channel, whose frames are the responses to this request until it is cancelled, or opened anew."""
+    return _encoded(f"channel/{serial}", (*_STOP_INPUTS, (contract.CHANNEL, (channel,))))
 
 
 def _addressed(address: Address | None) -> tuple[tuple[str, Any], ...]:
@@ -135,7 +135,7 @@ def error_of(message: str) -> RequestRefusedError | EngineDiedError:
     """Triton refuses a malformed request in words of its own; a dead or broken engine says what it is."""
     if _REFUSED in message:
         return RequestRefusedError(message.rpartition(_REFUSED)[2])
-    if "Stub process" in message or "engine" in message:
+    if "Stub process" in message or "engine" in message.replace(f"'{contract.MODEL_NAME}'", ""):
         return died(message)
     return RequestRefusedError(message)
 

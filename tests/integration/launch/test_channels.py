@@ -106,13 +106,26 @@ def test_a_process_that_goes_takes_its_own_sequences_along(loop, slow, harness):
             await anext(stream)
         async with aclosing(slow.client.generate(Generation("stays", (1, 2), max_tokens=2000))) as stays:
             await anext(stays)
-            assert (await slow.client.state()).running == 3
+            await harness.until(lambda: running(slow, 3))
             await other._link.connection.close()  # as the kernel closes a killed process's connections
-            await harness.until(lambda: only_one(slow))
+            await harness.until(lambda: running(slow, 1))
             await anext(stays)
 
     loop.run(run())
 
 
-async def only_one(supervisor: Supervisor) -> bool:
-    return (await supervisor.client.state()).running == 1
+def test_a_channel_goes_on_when_it_is_opened_anew(loop, slow, harness, monkeypatch):
+    monkeypatch.setattr("stoker.launch.channel.RENEW_AFTER", 1)
+
+    async def run():
+        asked = [harness.tokens(slow.client, Generation(f"r{number}", (number + 3,), 30)) for number in range(3)]
+        return await asyncio.gather(*asked), slow.client._link.channel._opened
+
+    before = slow.client._link.channel._opened
+    together, after = loop.run(run())
+    assert [len(each) for each in together] == [30] * 3
+    assert after > before + 5
+
+
+async def running(supervisor: Supervisor, count: int) -> bool:
+    return (await supervisor.client.state()).running == count

@@ -16,12 +16,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests.loading import load
 
 from stoker.store.remotes import registry as client
 from stoker.store.remotes.docker_credentials import find_credentials
 from stoker.store.remotes.registry import Registry, digest_of
 from stoker.store.remotes.remote import RemoteError, TransientError
 
+ROOT = Path(__file__).parents[3]
 USER, PASSWORD, IDENTITY, TOKEN = "me", "sesame", "identity-token", "let-me-in"
 MANIFEST = b'{"schemaVersion": 2}'
 
@@ -298,3 +300,36 @@ def test_podman_keeps_passwords_for_a_repository(credentials: Path, tmp_path, mo
     file.write_text(json.dumps({"auths": known}))
     users = [find_credentials("registry", name).user for name in ("team/engines", "other")]
     assert users == ["registry/team", "registry"]
+
+
+def test_the_images_bases_are_pinned_by_digest(registry, log_in, tmp_path: Path) -> None:
+    """tools/pin_bases.py, with an index as multi-platform images have it."""
+    log_in(registry.port)
+    host, pin = f"127.0.0.1:{registry.port}", load("pin_bases", ROOT / "tools" / "pin_bases.py")
+    here = Registry(host, "team/base")
+    config, layer = b"{}", b"layer"
+    parts = [
+        {"mediaType": f"application/vnd.oci.image.{kind}", "digest": here.put_bytes(data), "size": len(data)}
+        for kind, data in (("config.v1+json", config), ("layer.v1.tar", layer))
+    ]
+    manifest = {"schemaVersion": 2, "mediaType": client.MANIFEST, "config": parts[0], "layers": parts[1:]}
+    here.put_manifest("slim", json.dumps(manifest).encode())
+    dockerfile, lock = tmp_path / "Dockerfile", tmp_path / "bases.lock"
+    dockerfile.write_text(f"ARG BASE={host}/team/base:slim\nFROM ${{BASE}}\n")
+    assert pin.main([dockerfile], lock) == 0
+    assert pin.read(lock) == {f"{host}/team/base:slim": digest_of(json.dumps(manifest).encode())}
+    dockerfile.write_text(f"ARG BASE={host}/team/base:gone\n")
+    assert pin.main([dockerfile], lock) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("debian:bookworm-slim", ("docker.io", "debian", "bookworm-slim")),
+        ("nvidia/cuda:12", ("docker.io", "nvidia/cuda", "12")),
+        ("nvcr.io/nvidia/tritonserver:26.07-py3", ("nvcr.io", "nvidia/tritonserver", "26.07-py3")),
+        ("localhost:5000/a/b", ("localhost:5000", "a/b", "latest")),
+    ],
+)
+def test_names_of_images(name: str, parts: tuple[str, str, str]) -> None:
+    assert load("pin_bases", ROOT / "tools" / "pin_bases.py").parsed(name) == parts

@@ -7,8 +7,8 @@ import pytest
 
 from stoker.kinds.tensorrt_llm_pytorch import TENSORS
 from stoker.launch import contract
-from stoker.launch.generation import EBNF_GRAMMAR, Generation, Guide
-from stoker.launch.messages import encode_request
+from stoker.launch.generation import EBNF_GRAMMAR, EngineDiedError, Generation, Guide, RequestRefusedError
+from stoker.launch.messages import encode_request, error_of
 
 
 def decoded(request) -> dict[str, tuple]:
@@ -82,3 +82,16 @@ def test_every_wish_has_its_tensor():
     assert values["embedding_bias"] == (0.0, -100.0)
     assert request.id == "id/2"
     assert {tuple(tensor.shape) for tensor in request.inputs if tensor.name == "stop_words_list"} == {(1, 2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("unexpected inference input 'embedding_bias' for model 'engine'", RequestRefusedError),
+        ("refused: the engine does not take it", RequestRefusedError),
+        ("an engine step failed: out of luck", EngineDiedError),
+        ("Stub process 'engine_0' is not healthy.", EngineDiedError),
+    ],
+)
+def test_an_error_is_the_requests_or_the_engines(message, kind):
+    assert type(error_of(message)) is kind

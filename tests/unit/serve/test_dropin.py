@@ -305,3 +305,19 @@ def test_a_default_that_cannot_be_is_passed_over(
     assert ask("/v1/completions", {**PLAIN, "max_tokens": None}).status == 200
     assert (engine.asked[-1].temperature, engine.asked[-1].top_p, engine.asked[-1].top_k) == (1.0, None, None)
     made.tokenizer.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**CHAT, **{f"k{number}": 1 for number in range(200_000)}},
+        {**CHAT, "messages": [{**USER, "x": None} for _ in range(60_000)]},
+        {**CHAT, "messages": [{"role": "user", "content": [{"type": "text", "text": "a", "x": None}] * 60_000}]},
+        {**CHAT, "tools": [{"type": "function", "function": {"name": "f", "x": None}}] * 60_000},
+    ],
+)
+def test_bodies_that_are_nothing_but_fields_to_look_at_are_refused(ask: Any, body: dict[str, Any]) -> None:
+    answer = ask("/v1/chat/completions", body)
+    assert answer.status == 400
+    assert answer.error["type"] == "invalid_request_error"
+    assert len(answer.text) < 1000

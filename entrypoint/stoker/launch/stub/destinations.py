@@ -114,6 +114,11 @@ class Channel:
         self.age = 0
         self.hurried = False
 
+    def go_on(self, sender: Sender) -> None:
+        """In responses to another request."""
+        self.close()
+        self._sender = sender
+
     def close(self) -> None:
         self._sender.send(flags=FINAL)
 

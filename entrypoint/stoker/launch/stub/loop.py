@@ -138,8 +138,8 @@ class EngineLoop:
         self._post(partial(self._waiting.append, Ticket(generation, Own(sender), generation.request_id)))
 
     def open_channel(self, channel: int, sender: Sender) -> None:
-        """`sender` gets its frames until it is cancelled."""
-        self._post(partial(self._channels.__setitem__, channel, Channel(channel, sender)))
+        """`sender` gets its frames until it is cancelled, or another is opened in its place."""
+        self._post(partial(self._open, channel, sender))
 
     def submit_to(self, channel: int, handle: int, generation: Generation) -> None:
         """A sequence of a channel; nothing without the channel, whose API process knows that it is gone."""
@@ -153,6 +153,12 @@ class EngineLoop:
         """Ends one sequence without an answer; nothing if it is not there (any more). `name`: the request's id, or the
         channel and the handle."""
         self._post(partial(self._stops.add, name))
+
+    def _open(self, channel: int, sender: Sender) -> None:
+        if found := self._channels.get(channel):
+            found.go_on(sender)
+        else:
+            self._channels[channel] = Channel(channel, sender)
 
     def _enter(self, channel: int, handle: int, generation: Generation, arrived: int) -> None:
         if found := self._channels.get(channel):

@@ -28,7 +28,7 @@ from stoker.serve.http.uploads import Upload
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Serving
 from stoker.serve.operate.service import Service
-from stoker.serve.request.decoding import decoded
+from stoker.serve.request.decoding import read
 from stoker.serve.request.job import Job, Prepare
 from stoker.serve.request.lanes import CLIENT
 from stoker.serve.request.purpose import TEXT, check_purpose
@@ -92,11 +92,13 @@ class Endpoint:
             check_purpose(exchange.serving.frontend, self._purpose)
         aborted, call = self._service.lifecycle.aborted, exchange.call
         try:
-            work = self._answer(decoded(exchange.upload.taken(), self._kind), exchange)
-            if await while_connected(receive, aborted, work, call.left):
+            if await while_connected(receive, aborted, self._understood(exchange), call.left):
                 raise unavailable("The server is going down.", "draining")
         except asyncio.TimeoutError:
             raise too_slow(call.seconds) from None
+
+    async def _understood(self, exchange: Exchange) -> None:
+        await self._answer(await read(exchange.upload.taken(), self._kind), exchange)
 
     async def _answer(self, request: Any, exchange: Exchange) -> None:
         raise NotImplementedError

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from stoker.serve.http.errors import invalid, unsupported
 
 _NAMED, _CHARACTERS = 8, 100
+MOST_UNKNOWN = 1000
 
 
 @dataclass
@@ -43,8 +44,8 @@ def rejects_unknown() -> bool:
 
 
 def ignore_unknown(name: str) -> None:
-    """ApiError where they are refused."""
-    if rejects_unknown():
+    """ApiError where they are refused, and beyond so many."""
+    if rejects_unknown() or len(_now().names) >= MOST_UNKNOWN:
         text = f"Unrecognized request argument supplied: {name}"
         raise invalid(text[:200], name[:200], "unknown_parameter")
     _now().names.append(name)

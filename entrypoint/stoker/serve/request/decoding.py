@@ -7,6 +7,7 @@ client alone (JSON schemas, arguments of tools and templates) keep their nulls: 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from functools import cache
 from typing import Any, TypeVar
@@ -21,7 +22,16 @@ _AT = re.compile(r"^(?P<complaint>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTAL
 _FIELD = re.compile(r"(?P<kind>unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
 _SHOWN = 200
 
+_SMALL = 64 << 10  # bytes: about a millisecond
+# Looking at an object's fields takes some microseconds. No client has so many that need it.
+MOST_OBJECTS = 50_000
+
 Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+async def read(body: bytes, kind: type[Body]) -> Body:
+    """What `decoded` gives; a large body does not hold up the event loop."""
+    return decoded(body, kind) if len(body) <= _SMALL else await asyncio.to_thread(decoded, body, kind)
 
 
 def decoded(body: bytes, kind: type[Body]) -> Body:
@@ -37,29 +47,43 @@ def decoded(body: bytes, kind: type[Body]) -> Body:
 def _without_nulls(body: bytes, kind: type[Body]) -> Body:
     """The slow way, for a body that does not fit as it is."""
     try:
-        return msgspec.convert(_pruned(msgspec.json.decode(body), inspect.type_info(kind), ""), type=kind)
+        pruned = _Pruning().pruned(msgspec.json.decode(body), inspect.type_info(kind), "")
+        return msgspec.convert(pruned, type=kind)
     except msgspec.ValidationError as error:
         raise _translated(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _not_json(error) from error
 
 
-def _pruned(value: Any, shape: inspect.Type, where: str) -> Any:
-    """Objects whose fields the type declares, without their nulls and unknown fields."""
-    if isinstance(value, list):
-        item = _item_of(shape)
-        return value if item is None else [_pruned(each, item, f"{where}[{index}]") for index, each in enumerate(value)]
-    struct = _struct_of(value, shape) if isinstance(value, dict) else None
-    if struct is None:
-        return value
-    known, fields = {}, _fields(struct.cls)
-    for name, each in value.items():
-        place = f"{where}.{name}" if where else name
-        if each is not None and name in fields:
-            known[name] = _pruned(each, fields[name], place)
-        elif each is not None and name != struct.tag_field:
-            ignore_unknown(place)
-    return known | ({struct.tag_field: struct.tag} if struct.tag_field else {})
+class _Pruning:
+    """Of one body: how many objects there were so far."""
+
+    def __init__(self) -> None:
+        self._objects = 0
+
+    def pruned(self, value: Any, shape: inspect.Type, where: str) -> Any:
+        """Objects whose fields the type declares, without their nulls and unknown fields."""
+        if isinstance(value, list):
+            item = _item_of(shape)
+            if item is None:
+                return value
+            return [self.pruned(each, item, f"{where}[{index}]") for index, each in enumerate(value)]
+        struct = _struct_of(value, shape) if isinstance(value, dict) else None
+        return value if struct is None else self._object(value, struct, where)
+
+    def _object(self, value: dict[str, Any], struct: inspect.StructType, where: str) -> dict[str, Any]:
+        self._objects += 1
+        if self._objects > MOST_OBJECTS:
+            text = f"More than {MOST_OBJECTS} objects in a body with fields that are null or unknown."
+            raise invalid(text, where[:_SHOWN] or None)
+        known, fields = {}, _fields(struct.cls)
+        for name, each in value.items():
+            place = f"{where}.{name}" if where else name
+            if each is not None and name in fields:
+                known[name] = self.pruned(each, fields[name], place)
+            elif each is not None and name != struct.tag_field:
+                ignore_unknown(place)
+        return known | ({struct.tag_field: struct.tag} if struct.tag_field else {})
 
 
 def _alternatives(shape: inspect.Type) -> tuple[inspect.Type, ...]:

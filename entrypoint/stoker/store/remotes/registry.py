@@ -22,6 +22,12 @@ from stoker.store.remotes.remote import RemoteError, TransientError
 from stoker.store.remotes.web import check_status, document, new_session, ranged_body, translated, tried_again
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    MANIFEST,
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
 _BYTES = "application/octet-stream"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -70,6 +76,14 @@ class Registry:
         if _DIGEST.fullmatch(said) and said != digest_of(body):
             raise TransientError(f"its manifest {reference} is not what its digest says")
         return body
+
+    def index_digest(self, tag: str) -> str | None:
+        """The digest of a tag as it is, an index of several platforms or a manifest; None where there is none."""
+        with self._asked("GET", f"manifests/{tag}", {"Accept": ", ".join(_MANIFESTS)}) as response:
+            if response.status_code == 404:
+                return None
+            self._check(response)
+            return digest_of(document(response))
 
     def blob(self, digest: str) -> bytes:
         """A small blob, whole and checked."""

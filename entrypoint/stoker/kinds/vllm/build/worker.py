@@ -28,7 +28,7 @@ from stoker.launch.frames import read_frame
 from stoker.resolve.checkpoint import INDEX
 
 _HOST = "host"
-_CACHE_WIDTH = {"f32": 4, "f16": 2, "bf16": 2, "fp8": 1, "int8": 1}  # bytes
+_WIDTH = {"f32": 4, "fp8": 1}  # bytes of a number in the KV cache; 2 of others
 _SPARE_TOKENS = 1024  # of KV cache, beyond one sequence of the full length
 # One of each way to choose a token: kernels that vLLM compiles when they are first needed belong into the engine too.
 _TRIALS = (
@@ -89,9 +89,10 @@ def compile_once(job: Job, directory: Path, quantized: bool) -> dict[str, Any]:
 
 def least_kv_bytes(job: Job) -> int:
     """Enough for one sequence of the full length: how large the cache is matters to no compiled artifact."""
-    tokens = job.chosen.max_seq_len + _SPARE_TOKENS
-    sizes = job.model.architecture
-    return tokens * 2 * sizes.layers * sizes.kv_heads * sizes.head_size * _CACHE_WIDTH[job.chosen.kv_precision]
+    architecture = job.model.architecture
+    width = _WIDTH.get(job.chosen.kv_precision, 2)
+    each = architecture.layers * 2 * architecture.kv_heads * architecture.head_size * width
+    return (job.chosen.max_seq_len + _SPARE_TOKENS) * each
 
 
 def try_out(connection: link.Link, number: int, wish: Wish) -> None:

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stoker.child_environment import child_environment
 from stoker.errors import BuildError, EngineError, EngineMemoryError
 from stoker.kinds.vllm.runtime import guard, link
 from stoker.kinds.vllm.runtime.link import Link
@@ -68,7 +69,8 @@ def interpreter() -> str:
     named = os.environ.get(PYTHON)
     if named and shutil.which(named):
         return named
-    if importlib.util.find_spec("vllm") is not None:
+    found = importlib.util.find_spec("vllm")
+    if found is not None and found.origin is not None:  # a folder of that name is no package
         return sys.executable
     why = f"{PYTHON} is {named}, which cannot be run" if named else f"{PYTHON} is not set"
     raise EngineError("there is no Python with vLLM", why=why, remedy=f"install vllm and set {PYTHON} to its Python")
@@ -113,7 +115,7 @@ def cache_environment(folder: Path) -> dict[str, str]:
 
 def environment(folder: Path) -> dict[str, str]:
     """This process's, without what belongs to Triton's stub."""
-    kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    kept = {name: value for name, value in child_environment().items() if name not in _NOT_INHERITED}
     if libraries := os.environ.get(LIBRARY_PATH):
         kept["LD_LIBRARY_PATH"] = libraries
     return {**kept, "PYTHONPATH": str(folder.absolute() / "python"), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -85,7 +85,9 @@ class Relay:
 
     def open_channel(self, channel: int, sender: Sender) -> None:
         with self._lock:
-            self._channels[channel] = sender
+            former, self._channels[channel] = self._channels.get(channel), sender
+            if former is not None:
+                former.send(flags=FINAL)
 
     def submit_to(self, channel: int, handle: int, generation: Generation) -> None:
         self._add(channel, handle, generation)
