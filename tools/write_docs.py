@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import dropin_page
 import metrics_page
 
 from stoker import errors
@@ -45,6 +46,7 @@ def pages() -> Iterator[tuple[str, str]]:
         yield name, replaced((ROOT / "docs" / name).read_text(), content)
     yield "support.md", document(columns())
     yield "metrics.md", metrics_page.document()
+    yield "dropin.md", dropin_page.document()
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from stoker.nearest import nearest
 from stoker.settings.spec import SETTINGS
 
 # A setting of ours, or in words what becomes of it.
-_VLLM: Mapping[str, str] = {
+VLLM: Mapping[str, str] = {
     "allowed-origins": "--cors-origins",
     "api-keys": "--api-key",
     "download-dir": "--cache",
@@ -30,7 +30,7 @@ _VLLM: Mapping[str, str] = {
     "tool-call-parser": "--tool-parser",
     "uvicorn-log-level": "--log-level",
 }
-_NOT_NEEDED: Mapping[str, str] = {
+NOT_NEEDED: Mapping[str, str] = {
     "disable-log-requests": "no prompts are logged unless --log-prompts says so",
     "enable-auto-tool-choice": "the model may always choose among a request's tools",
     "enable-chunked-prefill": "the engine does that by itself",
@@ -45,9 +45,9 @@ def remedy_for(arguments: Iterable[str], default: str) -> str:
     """What to use instead of the first flag among arguments that nobody knows."""
     flag = next((each for each in arguments if each.startswith("--")), "")
     name = flag.removeprefix("--").partition("=")[0].replace("_", "-")
-    if name in _VLLM:
-        return f"did you mean {_VLLM[name]}? --{name} is vLLM's"
-    if name in _NOT_NEEDED:
-        return f"leave it out: {_NOT_NEEDED[name]}"
+    if name in VLLM:
+        return f"did you mean {VLLM[name]}? --{name} is vLLM's"
+    if name in NOT_NEEDED:
+        return f"leave it out: {NOT_NEEDED[name]}"
     guess = nearest(name, (setting.name for setting in SETTINGS)) if name else None
     return f"did you mean --{guess}?" if guess else default

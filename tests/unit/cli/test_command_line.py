@@ -141,5 +141,5 @@ def test_flags_of_vllm_are_told_with_ours(capsys: pytest.CaptureFixture[str], fl
 
 def test_every_flag_that_is_named_instead_exists() -> None:
     names = {setting.flag for setting in SETTINGS}
-    assert {ours for ours in foreign._VLLM.values() if ours.startswith("--")} <= names
-    assert not {f"--{theirs}" for theirs in (*foreign._VLLM, *foreign._NOT_NEEDED)} & names
+    assert {ours for ours in foreign.VLLM.values() if ours.startswith("--")} <= names
+    assert not {f"--{theirs}" for theirs in (*foreign.VLLM, *foreign.NOT_NEEDED)} & names

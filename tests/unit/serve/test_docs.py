@@ -21,6 +21,11 @@ def test_the_metrics_are_documented_as_they_are() -> None:
     assert (DOCS / "metrics.md").read_text() == page["document"](), "run make docs"
 
 
+def test_what_becomes_of_others_flags_and_fields_is_documented_as_it_is() -> None:
+    page = runpy.run_path(str(DOCS.parent / "tools" / "dropin_page.py"))["document"]()
+    assert (DOCS / "dropin.md").read_text() == page, "run python tools/write_docs.py"
+
+
 @pytest.mark.parametrize("request_type", [ChatRequest, CompletionRequest])
 def test_every_parameter_is_in_the_table_and_none_besides(request_type: type) -> None:
     start = API.index("## Parameters")

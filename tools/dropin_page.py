@@ -1,0 +1,67 @@
+"""docs/dropin.md: what becomes of the flags, endpoints and fields that people bring from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stoker.serve.apis.anthropic.requests import UNSUPPORTED as ANTHROPIC
+from stoker.serve.apis.openai_responses.requests import UNSUPPORTED as RESPONSES
+from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
+from stoker.settings.foreign import NOT_NEEDED, VLLM
+
+_HEAD = """# Coming from elsewhere
+
+Written by `make docs` from the code. What a request may say is in [api.md](api.md) and [support.md](support.md).
+
+A field that nobody knows is passed over: the answer's `Warning` header names it, `stoker_ignored_fields_total` counts
+it, and `--unknown-fields reject` refuses it. A field that is null is as if it were absent.
+
+## vLLM
+
+Same paths: `/v1/*`, `/health`, `/ping`, `/load`, `/version`, `/metrics` ([names](metrics.md)), `/tokenize`,
+`/detokenize`. Sampling defaults are those of the model's generation_config.json, as there.
+
+| flag of `vllm serve` | here |
+|---|---|
+"""
+_FIELDS = """
+| field of a request | here |
+|---|---|
+"""
+_OTHERS = """
+## Anthropic's and OpenAI's other APIs
+
+| API | refused by name |
+|---|---|
+"""
+_OURS = "served"
+
+
+def document() -> str:
+    return "".join([_HEAD, *_flags(), _FIELDS, *_fields(), _OTHERS, *_others()])
+
+
+def _flags() -> Iterator[str]:
+    for name, ours in sorted(VLLM.items()):
+        yield f"| `--{name}` | {f'`{ours}`' if ours.startswith('--') else ours} |\n"
+    for name, why in sorted(NOT_NEEDED.items()):
+        yield f"| `--{name}` | leave it out: {why} |\n"
+
+
+def _fields() -> Iterator[str]:
+    for name in sorted({*ChatRequest.__struct_fields__, *CompletionRequest.__struct_fields__}):
+        yield f"| `{name}` | {_what(name)} |\n"
+
+
+def _what(name: str) -> str:
+    if name in HARMLESS:
+        return "accepted, changes nothing"
+    if name not in NO_EFFECT:
+        return _OURS
+    taken = ", ".join(f"`{value}`" for value in NO_EFFECT[name])
+    return f"only null{f', {taken}' if taken else ''}: else 400"
+
+
+def _others() -> Iterator[str]:
+    for api, names in (("`/v1/messages`", ANTHROPIC), ("`/v1/responses`", RESPONSES)):
+        yield f"| {api} | {', '.join(f'`{name}`' for name in sorted(names))} |\n"
