@@ -71,3 +71,11 @@ def test_an_import_upwards_and_a_package_without_a_layer_break_the_contract(
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=copied, env=environment)
     assert result.returncode == 1
     assert said in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda path: path.name)
+def test_what_a_page_links_to_in_the_repository_exists(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r"^\[[^\]]+\]: (\S+)", text, re.MULTILINE)
+    missing = [link for link in links if "://" not in link and not (page.parent / link.partition("#")[0]).exists()]
+    assert missing == []
