@@ -17,6 +17,8 @@ from stoker.progress import Silent
 from stoker.settings.layers import Settings
 from stoker.settings.spec import PRECISIONS
 
+_UNSET: Sourced[object] = Sourced(None, Origin.DEFAULT, "default")
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -107,10 +109,11 @@ def _case(kind: str, plan: Plan, workload: Workload) -> Case:
 
 
 def with_profile(settings: Settings, profile: str) -> Settings:
-    """The profile settles the precision, so that one from the environment or a file does not contradict it."""
+    """The profile settles kind and precision, so that those of the environment or a file do not contradict it."""
     values: Mapping[str, Sourced[object]] = {
         **settings.values,
         "profile": Sourced(profile, Origin.FLAG, "--profile"),
-        "precision": Sourced(None, Origin.DEFAULT, "default"),
+        "precision": _UNSET,
+        "engine": _UNSET,
     }
     return replace(settings, values=MappingProxyType(dict(values)))

@@ -47,7 +47,7 @@ def measure(case: Case, target: Target, workload: Workload, tell: Tell) -> Measu
 
 def _measure(case: Case, target: Target, workload: Workload, cache: Path, tell: Tell) -> Measured:
     arguments = [target.model, *target.arguments, "--cache", str(cache), "--profile", case.profile]
-    arguments += ["--precision", case.precision, "--served-model-name", target.served_name]
+    arguments += ["--engine", case.kind, "--precision", case.precision, "--served-model-name", target.served_name]
     machine = probe_machine()
     log = cache / "tmp" / f"bench-{os.getpid()}.log"
     cold = _cold_start(arguments, log, case, tell)

@@ -16,6 +16,8 @@ from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
 from stoker.errors import EngineError, UsageError
+from stoker.origin import Origin
+from stoker.settings.layers import Settings
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     from stoker.bench.report import make_report
     from stoker.bench.table import render
 
-    workload, asked = workload_from(options), parse_kinds(options.kinds, options.precisions)
+    workload, asked = workload_from(options), parse_kinds(kinds_from(options.kinds, settings), options.precisions)
     chart = Path(options.chart) if options.chart else None
     if chart:
         check_chart(chart)
@@ -45,6 +47,15 @@ def run(arguments: Sequence[str]) -> int:
     if chart and report.measured:
         draw(report, chart)
     return EngineError.exit_code if any(each.failed for each in report.not_run) else 0
+
+
+def kinds_from(kinds: str | None, settings: Settings) -> str | None:
+    """What `--kinds` lists, else the one kind that `--engine`, its variable or the file names. Raises UsageError for
+    both flags."""
+    engine = settings["engine"]
+    if kinds is not None and engine.origin is Origin.FLAG:
+        raise UsageError("--kinds and --engine contradict each other", remedy="leave --engine out")
+    return kinds if kinds is not None else engine.value
 
 
 def bench_parser() -> Parser:

@@ -63,7 +63,6 @@ SETTINGS: tuple[Setting, ...] = (
         "text",
         "The engine kind to use, instead of the best one that serves the model",
         metavar="KIND",
-        applies_to=("serve", "plan", "build", "export", "generate", "manifest", "up"),
     ),
     Setting(
         "goal",

@@ -44,6 +44,22 @@ def test_chains_and_circles_of_imports_are_found() -> None:
     assert drawing.longest_chain(imports) == ["a", "b", "d"]
 
 
+def test_no_package_is_in_a_circle() -> None:
+    assert drawing.circles(drawing.packages(drawing.modules())) == []
+
+
+def test_kinds_do_not_import_each_other() -> None:
+    """But for one that is the other's second way to serve: both run TensorRT-LLM."""
+    names = {path.name for path in (ROOT / "entrypoint/stoker/kinds").iterdir() if path.is_dir()}
+    found = {(_kind(name), _kind(target)) for name, all_ in drawing.modules().items() for target in all_}
+    crossing = {(one, other) for one, other in found if one in names and other in names and one != other}
+    assert crossing <= {("tensorrt_llm_pytorch", "tensorrt_llm")}
+
+
+def _kind(module: str) -> str:
+    return module.removeprefix("stoker.kinds.").partition(".")[0] if module.startswith("stoker.kinds.") else ""
+
+
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """The package and its contract, to be broken."""
@@ -55,7 +71,7 @@ def copied(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("module", "line", "said"),
     [
-        ("store/key.py", "import stoker.kinds.openvino", "stoker.store is not allowed to import stoker.kinds"),
+        ("plan/planner.py", "import stoker.kinds.openvino", "stoker.plan is not allowed to import stoker.kinds"),
         ("settings/spec.py", "import stoker.serve.http.app", "stoker.settings is not allowed to import stoker.serve"),
         ("errors.py", "import stoker.probe.probe", "stoker.errors is not allowed to import stoker.probe"),
         ("stray.py", "", "stray"),
