@@ -183,12 +183,11 @@ def _box(place: Place) -> str:
 
 
 def _base(names: Iterable[str], row: int) -> str:
-    y = _MARGIN + row * _ROW
-    return (
-        f'  <rect class="base" x="{_MARGIN + 5}" y="{y}" width="{_WIDTH - 2 * _MARGIN - 10}" height="{_BOX}"/>\n'
-        + _text(_WIDTH / 2, y + 20, "modules that every package may import", "says")
-        + _text(_WIDTH / 2, y + 38, ", ".join(names), "name")
-    )
+    y, lines = _MARGIN + row * _ROW, wrap(", ".join(names), 110)
+    size = f'x="{_MARGIN + 5}" y="{y}" width="{_WIDTH - 2 * _MARGIN - 10}" height="{26 + 15 * len(lines)}"'
+    texts = [_text(_WIDTH / 2, y + 34 + 15 * number, line, "name") for number, line in enumerate(lines)]
+    caption = _text(_WIDTH / 2, y + 17, "modules that every package may import", "says")
+    return f'  <rect class="base" {size}/>\n{caption}{"".join(texts)}'
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
