@@ -138,7 +138,7 @@ def check_tokenizer(directory: Path, names: Iterable[str], place: str) -> None:
     """Raises ModelError where tokenizer.json is not among `names`, DamagedModelError where it is not JSON."""
     present = set(names)
     if TOKENIZER in present:
-        read_json(directory / TOKENIZER, strict=False)
+        check_vocabulary(read_json(directory / TOKENIZER, strict=False), str(directory / TOKENIZER))
         return
     if "tokenizer.model" in present:
         why, remedy = "tokenizer.model, SentencePiece's own format, is not read", _CONVERT_TOKENIZER.format(place)
@@ -148,6 +148,19 @@ def check_tokenizer(directory: Path, names: Iterable[str], place: str) -> None:
             "copy it from the model's repository",
         )
     raise ModelError(f"{place} has no {TOKENIZER}", why=why, remedy=remedy)
+
+
+def check_vocabulary(tokenizer: Mapping[str, Any], path: str) -> None:
+    """Raises DamagedModelError for a tokenizer.json without a vocabulary, before anything is built."""
+    model, added = tokenizer.get("model"), tokenizer.get("added_tokens") or []
+    if not isinstance(model, Mapping) or not isinstance(model.get("vocab"), Mapping | list):
+        raise DamagedModelError(f"{path} is damaged", why="its model has no vocab", remedy="fetch or copy it again")
+    if not isinstance(added, list) or not all(map(_is_added_token, added)):
+        raise DamagedModelError(f"{path} is damaged", why="its added_tokens are not tokens with ids")
+
+
+def _is_added_token(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and type(entry.get("id")) is int and isinstance(entry.get("content"), str)
 
 
 def has_chat_template(directory: Path) -> bool:

@@ -22,6 +22,7 @@ from stoker.kinds.openvino.build.families import SUPPORTED, describe
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.progress import Silent
+from stoker.resolve.checkpoint import check_tokenizer
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
 
@@ -210,3 +211,20 @@ def test_any_other_file(name: str, document: dict[str, Any], listed: bool) -> No
             "type_vocab_size": 2}  # fmt: skip
     survives(lambda: planned(resolved(bert, {"modules.json": modules, name: text})))
     survives(lambda: planned(resolved(CONFIGS["qwen3-8b"], {name: text})))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"model": None},
+        {"model": {"vocab": 7}},
+        {"model": {"vocab": {}}, "added_tokens": 3},
+        {"model": {"vocab": {}}, "added_tokens": [{"id": "1", "content": "x"}]},
+        {"model": {"vocab": {}}, "added_tokens": [{"id": 1, "content": None}]},
+    ],
+)
+def test_a_tokenizer_without_a_vocabulary_is_named(document: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(DamagedModelError, match=r"tokenizer\.json"):
+        check_tokenizer(tmp_path, ["tokenizer.json"], "here")

@@ -13,6 +13,8 @@ from typing import Any
 from stoker.build.companions import sync
 from stoker.errors import UnsupportedModelError
 from stoker.kinds.tensorrt_llm.files import VOCABULARY
+from stoker.resolve.facts import with_defaults
+from stoker.resolve.json_files import read_json
 
 
 def write_vocabulary(source: Path, directory: Path) -> None:
@@ -20,12 +22,15 @@ def write_vocabulary(source: Path, directory: Path) -> None:
     tokenizer = source / "tokenizer.json"
     if not tokenizer.is_file():
         return
-    (directory / VOCABULARY).write_text(json.dumps(vocabulary_of(tokenizer, end_ids(source))))
+    config = source / "config.json"
+    rows = with_defaults(read_json(config)).get("vocab_size") if config.is_file() else None
+    (directory / VOCABULARY).write_text(json.dumps(vocabulary_of(tokenizer, end_ids(source), rows)))
     sync(directory / VOCABULARY)
 
 
-def vocabulary_of(tokenizer: Path, ends: list[int]) -> dict[str, Any]:
-    """Tokens by id; an id that is not in use is empty. UnsupportedModelError for a tokenizer that is none."""
+def vocabulary_of(tokenizer: Path, ends: list[int], rows: int | None = None) -> dict[str, Any]:
+    """Tokens by id; an id that is not in use is empty. Of more ids than the model's `rows` no grammar may know: its
+    mask would be longer than the logits. UnsupportedModelError for a tokenizer that is none."""
     from tokenizers import Tokenizer
 
     try:
@@ -38,10 +43,11 @@ def vocabulary_of(tokenizer: Path, ends: list[int]) -> dict[str, Any]:
         ) from error
     by_id = {number: token for token, number in rust.get_vocab(with_added_tokens=True).items()}
     size = max(by_id, default=-1) + 1
+    size = min(size, rows or size)
     return {
         "encoded_vocab": [by_id.get(number, "") for number in range(size)],
         "tokenizer_str": rust.to_str(),
-        "stop_token_ids": ends,
+        "stop_token_ids": [end for end in ends if end < size],
     }
 
 
