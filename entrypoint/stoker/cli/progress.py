@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from stoker.progress import Progress
+from stoker.redaction import redacted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,7 +86,7 @@ class TerminalProgress:
             self._close()
             if name in ("ready", "failed"):
                 return
-            self._open = (f"{name} {detail}".strip(), time.monotonic())
+            self._open = (redacted(f"{name} {detail}").strip(), time.monotonic())
             self._bar = _bar(self._console)
             self._task = self._bar.add_task(self._open[0], total=None, amount="")
             self._bar.start()
@@ -97,7 +98,7 @@ class TerminalProgress:
                 self._bar.update(self._task, completed=done, total=total or None, amount=amount)
 
     def note(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(redacted(text), highlight=False, markup=False)
 
     def _close(self) -> None:
         if self._open is None:

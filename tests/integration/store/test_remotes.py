@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -223,3 +225,46 @@ def test_a_remote_that_lies_about_what_it_has_is_not_believed(lie, directory, pu
     assert "engine.json" in notes.warning
     assert list((tmp_path / "b" / "engines").iterdir()) == []
     assert fault_of(store, engine.manifest.key, StorePolicy()) == ""
+
+
+PASSWORDS = (
+    "http://me:sesame@127.0.0.1:{port}",
+    "http://me:sesame@127.0.0.1:{port}/?sig=sesame",
+    "http://me:sesame@127.0.0.1:9",
+    "oci://me:sesame@127.0.0.1:{port}/a",
+    "http://me:sesame@127.0.0.1:port",
+    "ftp://me:sesame@host/x",
+)
+
+
+@pytest.mark.parametrize("address", PASSWORDS)
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_no_command_shows_the_password_of_a_remote(address, level, web, cli, tmp_path: Path) -> None:
+    remote = address.format(port=web.port)
+    key = "demo-openvino-int8-0123456789abcdef"
+    build = ("build", "demo", "--log-level", level)
+    for command in ((*build, "--push"), (*build, "--log-format", "json"), ("engines", "pull", key), ("plan", "demo")):
+        ran = cli.run(*command, prefix=("env", f"STOKER_REMOTES={remote}"))
+        assert "sesame" not in ran.stdout + ran.stderr
+    manifest = cli.run("manifest", "kubernetes", "demo", "--remotes", remote)
+    assert manifest.returncode == 64
+    assert "sesame" not in manifest.stdout + manifest.stderr
+
+
+def test_a_password_in_the_address_of_a_web_server_is_used(publish, proxy, credentials, tmp_path: Path) -> None:
+    from stoker.store.remotes.web import WebTree
+
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None: ...
+
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Authorization", ""))
+            self.send_error(404)
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    assert WebTree(f"http://me:sesame@127.0.0.1:{server.server_port}/x").read("engine.json") is None
+    server.server_close()
+    assert seen == [f"Basic {base64.b64encode(b'me:sesame').decode()}"]

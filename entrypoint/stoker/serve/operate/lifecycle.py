@@ -13,6 +13,7 @@ from typing import Any
 from stoker.errors import StokerError
 from stoker.launch.generation import EngineClient
 from stoker.progress import PHASES
+from stoker.redaction import redacted
 from stoker.serve.http.errors import unavailable
 from stoker.serve.operate.frontend import Frontend
 
@@ -59,7 +60,7 @@ class Lifecycle:
                 return
             now = time.monotonic()
             self._elapsed[self._phase] = self._elapsed.get(self._phase, 0.0) + now - self._began
-            self._phase, self._detail, self._began = name, detail, now
+            self._phase, self._detail, self._began = name, redacted(detail), now
             self._done = self._total = 0
 
     def advance(self, done: int, total: int, unit: str = "bytes") -> None:
@@ -68,7 +69,7 @@ class Lifecycle:
 
     def note(self, text: str) -> None:
         with self._lock:
-            self._detail = text
+            self._detail = redacted(text)
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         """How long phases are likely to take, by what they took before."""
