@@ -1,27 +1,30 @@
 """Repetitions of hundreds or thousands, in a form that an engine follows as cheaply as an endless one.
 
-The engine keeps a state for each repetition that is still open, so that {0,2000} costs it half a second a token. In
-blocks of 64, one after the other, there are never more than a few.
+The engine keeps a state for each repetition that is still open, so that {0,2000} costs it half a second a token, and
+compiling {0,60} takes it 60 times 60 steps. In blocks, one after the other, there are never more than a few states; and
+with about as many blocks as each is long, far fewer steps.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
 from stoker.serve.request.guided.grammar import Choice, Grammar, Node, Repeat, Rule, Sequence, choice, sequence
 
-BLOCK = 64
+PLAIN = 18  # repetitions that stay as they are, the digits of numbers among them
+SHORTEST, LONGEST = 8, 64
 
 
 def in_blocks(grammar: Grammar) -> Grammar:
     """The same language."""
-    rules: dict[str, Node] = {}
+    rules: dict[Node, Rule] = {}
     root = _rewritten(grammar.root, rules)
     rewritten = {name: _rewritten(node, rules) for name, node in grammar.rules.items()}
-    return Grammar(root, {**rewritten, **rules})
+    return Grammar(root, {**rewritten, **{rule.name: node for node, rule in rules.items()}})
 
 
-def _rewritten(node: Node, rules: dict[str, Node]) -> Node:
+def _rewritten(node: Node, rules: dict[Node, Rule]) -> Node:
     if isinstance(node, Sequence):
         return Sequence(tuple(_rewritten(part, rules) for part in node.parts))
     if isinstance(node, Choice):
@@ -29,29 +32,39 @@ def _rewritten(node: Node, rules: dict[str, Node]) -> Node:
     if not isinstance(node, Repeat):
         return node
     node = replace(node, body=_rewritten(node.body, rules))
-    if max(node.least, node.most or 0) <= BLOCK:
+    times = max(node.least, node.most or 0)
+    if times <= PLAIN:
         return node
+    size = min(LONGEST, max(SHORTEST, math.isqrt(times)))
     body = _rule(node.body, rules)
-    block = _rule(Repeat(body, BLOCK, BLOCK), rules)
-    least = _exactly(node.least, body, block)
+    blocks = _Blocks(body, _rule(Repeat(body, size, size), rules), size)
+    least = blocks.exactly(node.least)
     if node.most is None:
         return sequence(least, Repeat(body))
-    return sequence(least, _at_most(node.most - node.least, body, block))
+    return sequence(least, blocks.at_most(node.most - node.least))
 
 
-def _rule(node: Node, rules: dict[str, Node]) -> Rule:
-    rule = Rule(f"block{len(rules)}")
-    rules[rule.name] = node
-    return rule
+def _rule(node: Node, rules: dict[Node, Rule]) -> Rule:
+    """One for equal nodes."""
+    return node if isinstance(node, Rule) else rules.setdefault(node, Rule(f"block{len(rules)}"))
 
 
-def _exactly(count: int, body: Node, block: Node) -> Node:
-    blocks, rest = divmod(count, BLOCK)
-    return sequence(Repeat(block, blocks, blocks), Repeat(body, rest, rest))
+@dataclass(frozen=True)
+class _Blocks:
+    """`block` is `size` times `body`."""
 
+    body: Rule
+    block: Rule
+    size: int
 
-def _at_most(count: int, body: Node, block: Node) -> Node:
-    """Full blocks and then fewer than a block's; of the greatest number of blocks, only what is left."""
-    blocks, rest = divmod(count, BLOCK)
-    full = sequence(Repeat(block, blocks, blocks), Repeat(body, 0, rest))
-    return choice([sequence(Repeat(block, 0, blocks - 1), Repeat(body, 0, BLOCK - 1)), full]) if blocks else full
+    def exactly(self, count: int) -> Node:
+        blocks, rest = divmod(count, self.size)
+        return sequence(Repeat(self.block, blocks, blocks), Repeat(self.body, rest, rest))
+
+    def at_most(self, count: int) -> Node:
+        """Full blocks and then fewer than a block's; of the greatest number of blocks, only what is left."""
+        blocks, rest = divmod(count, self.size)
+        full = sequence(Repeat(self.block, blocks, blocks), Repeat(self.body, 0, rest))
+        if not blocks:
+            return full
+        return choice([sequence(Repeat(self.block, 0, blocks - 1), Repeat(self.body, 0, self.size - 1)), full])
