@@ -144,7 +144,7 @@ async def spin(until: Callable[[], bool]) -> None:
 
 def test_clients_take_turns_in_a_lane() -> None:
     async def run() -> list[str]:
-        lane, held = Lane("test"), Held()
+        lane, held = Lane("test", large=True), Held()
 
         async def ask(client: str, number: int) -> None:
             CLIENT.set(client)
@@ -164,7 +164,7 @@ def test_clients_take_turns_in_a_lane() -> None:
 
 def test_a_lane_goes_on_when_those_who_wait_or_work_leave() -> None:
     async def run() -> list[str]:
-        lane, held = Lane("test"), Held()
+        lane, held = Lane("test", large=True), Held()
         tasks = [asyncio.create_task(lane.run(held, str(number))) for number in range(4)]
         await spin(lambda: held.order == ["0"])
         tasks[0].cancel()
@@ -181,7 +181,7 @@ def test_a_lane_goes_on_when_those_who_wait_or_work_leave() -> None:
 @pytest.mark.parametrize(("clients", "each", "status"), [(1, MAX_WAITING_EACH, 429), (16, MAX_WAITING // 16, 503)])
 def test_a_lane_is_full_some_time(clients: int, each: int, status: int) -> None:
     async def run() -> int:
-        lane, held = Lane("test"), Held()
+        lane, held = Lane("test", large=True), Held()
 
         async def ask(client: int) -> None:
             CLIENT.set(str(client))

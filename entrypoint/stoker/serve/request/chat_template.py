@@ -44,7 +44,7 @@ class ChatTemplate:
         self.source = source
         self.call_form: CallForm | None = None  # stoker.serve.request.call_form finds it out
         self._small, self._large = (
-            (TemplateProcess(source, special_tokens), Lane(name)) for name in ("template", "template-long")
+            (TemplateProcess(source, special_tokens), Lane("template", large=large)) for large in (False, True)
         )
 
     def check(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from stoker.serve.http.errors import overloaded, too_many
 
-MAX_WAITING_EACH, MAX_WAITING = 64, 256
+MAX_WAITING_EACH, MAX_WAITING = 64, 256  # of large requests; of small ones the connections are limit enough
 
 CLIENT: ContextVar[str] = ContextVar("client", default="")
 """Whose request this task works for; set where requests begin."""
@@ -26,7 +26,8 @@ _T = TypeVar("_T")
 class Lane:
     """One thread. The work must let go of the interpreter's lock, or wait for another process."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, large: bool) -> None:
+        self._large = large
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._busy = False
@@ -48,11 +49,8 @@ class Lane:
         if not self._busy:
             self._busy = True
             return
-        own = self._waiting.get(client, ())
-        if len(own) >= MAX_WAITING_EACH:
-            raise too_many("Too many large requests of this client wait to be read already.", None)
-        if sum(map(len, self._waiting.values())) >= MAX_WAITING:
-            raise overloaded("Too many large requests wait to be read already.", None)
+        if self._large:
+            self._check_room(client)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(client, deque()).append(turn)
         try:
@@ -60,6 +58,12 @@ class Lane:
         except BaseException:
             self._leave(client, turn)
             raise
+
+    def _check_room(self, client: str) -> None:
+        if len(self._waiting.get(client, ())) >= MAX_WAITING_EACH:
+            raise too_many("Too many large requests of this client wait to be read already.", None)
+        if sum(map(len, self._waiting.values())) >= MAX_WAITING:
+            raise overloaded("Too many large requests wait to be read already.", None)
 
     def _leave(self, client: str, turn: asyncio.Future[None]) -> None:
         """A turn that was given and not taken goes to the next."""

@@ -52,7 +52,7 @@ class Tokenizer:
         rust.no_truncation()
         rust.no_padding()
         self._rust = rust
-        self._short, self._long = Lane("tokenize"), Lane("tokenize-long")
+        self._short, self._long = Lane("tokenize", large=False), Lane("tokenize-long", large=True)
         vocabulary = Vocabulary(rust)
         self.special = vocabulary.special
         self.size = vocabulary.size
