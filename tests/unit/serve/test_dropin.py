@@ -236,6 +236,16 @@ def test_tools_that_nothing_here_runs_are_told_plainly(ask: Any, kind: str) -> N
     assert (refused.status, refused.error["param"]) == (400, "tools[0].type")
 
 
+@pytest.mark.parametrize("kind", ["web_search_20250305", "bash_20250124", "computer_20250124"])
+def test_anthropics_own_tools_are_told_plainly(ask: Any, kind: str) -> None:
+    refused = ask("/v1/messages", {**CHAT, "tools": [{"type": kind, "name": "x", "max_uses": 5}]})
+    assert refused.status == 400
+    assert kind in refused.json["error"]["message"]
+    assert "Nothing here runs" in refused.json["error"]["message"]
+    refused = ask("/v1/messages", {**CHAT, "tools": [{"name": "x"}]})
+    assert "tools[0].input_schema" in refused.json["error"]["message"]
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_usage_in_every_event(ask: Any, n: int) -> None:
     options = {"include_usage": True, "continuous_usage_stats": True}

@@ -44,10 +44,12 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Of other types than custom only the type is looked at, to say that nothing here runs them."""
+
     name: str
-    input_schema: dict[str, Any]
+    input_schema: dict[str, Any] | None = None
     description: str | None = None
-    type: Literal["custom"] | None = None
+    type: str | None = None
     strict: bool | None = None
     cache_control: Any = None
 

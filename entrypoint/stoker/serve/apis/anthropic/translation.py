@@ -16,6 +16,7 @@ from stoker.serve.apis.anthropic.requests import (
     Text,
     Thinking,
     ThinkingWish,
+    Tool,
     ToolChoice,
     ToolResult,
     ToolUse,
@@ -37,7 +38,7 @@ def chat_request(request: Prompt, frontend: Frontend) -> ChatRequest:
     """ApiError naming the parameter at fault."""
     document: dict[str, Any] = {"model": request.model, "messages": _messages(request)}
     if request.tools:
-        document["tools"] = [_tool(tool) for tool in request.tools]
+        document["tools"] = [_tool(tool, f"tools[{index}]") for index, tool in enumerate(request.tools)]
     document |= _choice(request.tool_choice)
     document |= _output(request)
     if request.messages[-1].role == "assistant":  # an answer that is begun
@@ -123,7 +124,13 @@ def _text(content: str | Sequence[Text] | None) -> str:
     return "\n".join(block.text for block in content)
 
 
-def _tool(tool: Any) -> dict[str, Any]:
+def _tool(tool: Tool, where: str) -> dict[str, Any]:
+    if tool.type not in (None, "custom"):
+        text = f"Nothing here runs tools of type '{str(tool.type)[:40]}': only custom ones, which the client runs."
+        raise unsupported(f"{where}.type", text)
+    if tool.input_schema is None:
+        param = f"{where}.input_schema"
+        raise invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
     function = {"name": tool.name, "parameters": tool.input_schema}
     given = {"description": tool.description, "strict": tool.strict}
     return {
