@@ -10,11 +10,12 @@ from stoker.nearest import did_you_mean
 from stoker.origin import Origin, Sourced
 from stoker.plan.devices import CPU
 from stoker.plan.kind import PlanKind
-from stoker.plan.profile import GOALS, KV_PRECISIONS, PRECISIONS, Profile
+from stoker.plan.profile import GOALS, Profile
 from stoker.plan.purpose import purpose_of
 from stoker.plan.types import TEXT, Overrides
 from stoker.resolve.model import Model
 from stoker.settings.layers import Settings
+from stoker.settings.spec import KV_PRECISIONS, PRECISIONS
 
 DEFAULT_GOAL = "throughput"
 

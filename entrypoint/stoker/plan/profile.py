@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-PRECISIONS = (
-    *("f32", "f16", "bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"),
-    *("int8_wo", "int4_wo", "fp8", "fp8_block", "nvfp4", "mxfp4", "w4a8_awq"),
-)
-KV_PRECISIONS = ("u8", "bf16", "f16", "f32", "fp8", "int8", "none")
 ACTIVATION_PRECISIONS = ("bf16", "f16", "f32")
 GOALS = ("throughput", "latency")
 AUTOMATIC, ON_REQUEST = "automatic", "on_request"

@@ -9,7 +9,7 @@ from stoker.plan.devices import CPU
 from stoker.plan.kind import PlanKind, Question
 from stoker.plan.overrides import asked, offers
 from stoker.plan.selection import UNKNOWN
-from stoker.plan.turn import ELSEWHERE, MISSING, SIZES, Refusal
+from stoker.plan.turn import ELSEWHERE, FACTS, MISSING, SIZES, Refusal
 from stoker.resolve.model import Model
 
 
@@ -30,19 +30,32 @@ def final_error(
     first = told[0]
     if unknown := unknown_error(question.model, serving, None):
         return unknown
-    if (
-        first.on_gpu
-        and first.code != SIZES
-        and not question.machine.host_known
-        and any(CPU in one.devices for one in kinds)
-    ):
+    on_cpu = any(CPU in one.devices for one in kinds)
+    if first.on_gpu and first.code != SIZES and on_cpu and not question.machine.host_known:
         remedy = f"describe the host too (--machine {question.machine.name},cpu:16c-64g) to plan for its CPU"
         return _adding(first.error, remedy)
+    if first.code in (FACTS, UNKNOWN) and (others := _on_other_machines(serving, question)):
+        return _adding(first.error, "; ".join(others))
     return first.error
 
 
 def _adding(error: StokerError, remedy: str) -> StokerError:
     return type(error)(error.what, why=error.why, remedy=f"{error.remedy}; {remedy}".lstrip("; "))
+
+
+def _on_other_machines(serving: Sequence[PlanKind], question: Question) -> tuple[str, ...]:
+    """Kinds that know the model and read its checkpoint, and have no device here."""
+    here = {CPU, *(gpu.vendor for gpu in question.machine.gpus)}
+    able = [kind for kind in serving if not here.intersection(kind.devices) and _serves(kind, question.model)]
+    return tuple(f"{kind.name} serves it on {_where(kind)}" for kind in able)
+
+
+def _serves(kind: PlanKind, model: Model) -> bool:
+    return kind.unknown(model) is None and any(kind.checkpoint(model) in one.checkpoints for one in kind.profiles)
+
+
+def _where(kind: PlanKind) -> str:
+    return " or ".join("CPUs" if device == CPU else f"{device.upper()} GPUs" for device in kind.devices)
 
 
 def _no_place(kinds: Sequence[PlanKind], question: Question) -> StokerError:
@@ -97,5 +110,4 @@ def unknown_error(model: Model, kinds: Sequence[PlanKind], buildable: Set[str] |
 def _elsewhere(known: Sequence[PlanKind]) -> Iterator[str]:
     """Which kinds know the model, and where they serve it."""
     for kind in known:
-        where = " or ".join("CPUs" if device == CPU else f"{device.upper()} GPUs" for device in kind.devices)
-        yield f"{kind.name} serves it on {where}: {kind.package.remedy}"
+        yield f"{kind.name} serves it on {_where(kind)}: {kind.package.remedy}"

@@ -35,9 +35,8 @@ class Overrides:
 class Chosen:
     """How the engine is built and run.
 
-    `engine`: the name of its kind. `purpose`: text, embedding or rerank. `precision`: f32 f16 bf16
-    int8 int4 int4_awq int4_gptq int8_sq (on GPUs also int8_wo int4_wo fp8 fp8_block nvfp4 w4a8_awq). `kv_precision`: u8
-    bf16 f16 f32 (fp8, int8 on GPUs), none for an engine without a cache.
+    `engine`: the name of its kind. `purpose`: text, embedding or rerank. `precision` of the weights and `kv_precision`:
+    names that stoker.settings.spec lists; none for an engine without a cache.
     `activation_precision`: what the kernels compute in (bf16, f16, f32). `max_num_tokens`: tokens in one engine step.
     `devices`: GPU indices, empty on a CPU. `threads`: CPU threads the engine may use.
     """

@@ -27,6 +27,7 @@ MACHINES = {(8, 0): "1xA100", (8, 6): "1xA10G", (8, 9): "1xL4", (9, 0): "1xH100"
             (12, 0): "1xRTX-PRO-6000", (12, 1): "GB10"}  # fmt: skip
 CHECKPOINTS: tuple[Quantization | None, ...] = (
     None,
+    Quantization("mxfp4", 4, 0, {}),
     Quantization("gptq", 4, 128, {"desc_act": False}),
     Quantization("fp8", 8, 0, {"weight_block_size": [128, 128]}),
 )
@@ -49,7 +50,7 @@ def test_the_document_has_the_tables_as_they_are_now():
 
 def test_every_machine_is_in_the_table():
     assert set(GPUS) == set(MACHINES)
-    assert len(FAMILIES) == 12
+    assert len(FAMILIES) == 13
 
 
 @pytest.mark.parametrize("capability", sorted(MACHINES))

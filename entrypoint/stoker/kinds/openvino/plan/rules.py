@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from stoker.kinds.openvino.plan.profile import CHECKPOINTS, OpenvinoProfile
-from stoker.plan.profile import ACTIVATION_PRECISIONS, AUTOMATIC, GOALS, KV_PRECISIONS, ON_REQUEST, PRECISIONS
+from stoker.plan.profile import ACTIVATION_PRECISIONS, AUTOMATIC, GOALS, ON_REQUEST
 from stoker.plan.types import PURPOSES
 from stoker.plan.validate import Rule, fraction, list_of, one_of, profile_name, text, whole
+from stoker.settings.spec import KV_PRECISIONS, PRECISIONS
 
 NAME = "openvino"
 

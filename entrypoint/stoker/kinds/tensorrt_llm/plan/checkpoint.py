@@ -30,6 +30,8 @@ def checkpoint_kind(quantization: Quantization | None) -> str:
         return _MODELOPT.get(algorithm, f"modelopt {algorithm}".strip())
     if method == "fp8":
         return "fp8_block" if settings.get("weight_block_size") else "fp8"
+    if method == "mxfp4":
+        return "mxfp4"
     if method == "fbgemm_fp8":
         return "fp8_rowwise"
     return f"{method} {quantization.bits}-bit" if quantization.bits else method

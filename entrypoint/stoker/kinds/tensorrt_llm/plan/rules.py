@@ -10,12 +10,12 @@ from stoker.plan.profile import AUTOMATIC, GOALS, ON_REQUEST
 from stoker.plan.validate import Rule, either, fields_of, list_of, mapping_of, number, one_of, text, whole
 
 WEIGHTS = (
-    *("f16", "bf16", "fp8", "fp8_block", "nvfp4", "int8_sq", "int8_wo", "int4_wo"),
+    *("f16", "bf16", "fp8", "fp8_block", "nvfp4", "mxfp4", "int8_sq", "int8_wo", "int4_wo"),
     *("int4_awq", "int4_gptq", "w4a8_awq"),
 )
 CACHES = ("f16", "bf16", "int8", "fp8")
 CHECKPOINT_KINDS = (
-    *("plain", "awq", "gptq", "fp8", "fp8_block", "fp8_rowwise", "nvfp4"),
+    *("plain", "awq", "gptq", "fp8", "fp8_block", "fp8_rowwise", "nvfp4", "mxfp4"),
     *("modelopt_awq", "w4a8_awq"),
 )
 KINDS = ("tensorrt_llm", "tensorrt_llm_pytorch")
