@@ -169,3 +169,14 @@ def test_more_requests_than_slots_wait_and_all_are_answered(loop, served, harnes
         return await asyncio.gather(*asked)
 
     assert {len(answer) for answer in loop.run(run())} == {8}
+
+
+def test_the_most_probable_tokens_are_told_beside_each(loop, served, harness):
+    generation = Generation("top", PROMPT, 6, log_probs=True, top_log_probs=5)
+    deltas = [delta for delta in loop.run(harness.collect(served.client, generation)) if delta.ids]
+    for delta in deltas:
+        ((token,), (value,), (top,)) = delta.ids, delta.log_probs, delta.top
+        assert len(top) == 5
+        assert top[0] == (token, value), "greedy"
+        assert [each for _, each in top] == sorted((each for _, each in top), reverse=True)
+    assert len(deltas) == 6

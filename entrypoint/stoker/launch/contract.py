@@ -59,6 +59,8 @@ INPUTS: tuple[TensorSpec, ...] = (
     *_scalars(FP32, "min_p", ours=True),
     # Which of two texts each token belongs to, 0 or 1; for models that were trained to be told.
     TensorSpec("token_type_ids", INT32, VECTOR, ours=True),
+    # How many of the most probable tokens are told beside each; only in frames.
+    *_scalars(INT32, "top_log_probs", ours=True),
     # The multiplexed stream (frames.py): a request with a channel alone opens it. One with a handle too has no response
     # of its own: its tokens go to that channel. With `stop` it ends the sequence of that handle.
     *_scalars(UINT64, "channel", ours=True),

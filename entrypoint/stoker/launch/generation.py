@@ -27,6 +27,7 @@ class Generation:
     """One sequence to generate. None leaves a value to the engine's default, which is "no effect".
 
     `end_ids` end the sequence and are the last id given; empty to ignore end-of-sequence. `temperature` 0 is greedy.
+    `top_log_probs`: of how many most probable tokens the log probabilities are told too, with `log_probs`.
     `embedding_bias`: f32, added to the logits, one for each.
     A model that gives a vector heeds `input_ids` and `token_types` alone (which of two texts each id belongs to).
     """
@@ -49,6 +50,7 @@ class Generation:
     embedding_bias: array[float] | None = None
     perf_metrics: bool = False
     token_types: Sequence[int] = ()
+    top_log_probs: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,20 @@ class PerfMetrics:
     reused_blocks: int | None = None
 
 
+Top = Sequence[tuple[int, float]]  # the most probable tokens in one's place, and their log probabilities
+
+
 @dataclass(frozen=True)
 class Delta:
     """The ids that one engine step (or a few, under load) added, or none with `perf_metrics`, which come last, when
-    asked for; `log_probs` runs parallel to `ids` when asked for. Of a model that gives no text there is one, without
-    ids: the `embedding`."""
+    asked for; `log_probs` and `top` run parallel to `ids` when asked for. Of a model that gives no text there is
+    one, without ids: the `embedding`."""
 
     ids: Sequence[int]
     log_probs: Sequence[float] | None = None
     perf_metrics: PerfMetrics | None = None
     embedding: Sequence[float] | None = None
+    top: Sequence[Top] | None = None
 
 
 @dataclass(frozen=True)

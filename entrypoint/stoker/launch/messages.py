@@ -98,6 +98,7 @@ def _sampling(generation: Generation) -> Iterator[tuple[str, Any]]:
         "frequency_penalty": generation.frequency_penalty,
         "repetition_penalty": generation.repetition_penalty,
         "return_log_probs": generation.log_probs or None,
+        "top_log_probs": generation.top_log_probs or None,
         "return_perf_metrics": generation.perf_metrics or None,
     }
     for name, value in scalars.items():

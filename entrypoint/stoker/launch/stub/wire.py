@@ -55,6 +55,7 @@ def read_generation(request: Any) -> Generation:
         frequency_penalty=_scalar(request, "frequency_penalty"),
         repetition_penalty=_scalar(request, "repetition_penalty"),
         log_probs=bool(_scalar(request, "return_log_probs")),
+        top_log_probs=int(_scalar(request, "top_log_probs") or 0),
         guide=_guide(request),
         embedding_bias=_bias(request),
         perf_metrics=bool(_scalar(request, "return_perf_metrics")),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stoker.launch.generation import Delta, Generation
+from stoker.launch.generation import Delta, Generation, Top
 from stoker.serve.answer.events import CallStart, Event, Parser, Text
 from stoker.serve.answer.parsers.reasoning import ThinkingTokens
 from stoker.serve.generate.detokenizing import Detokenizer
@@ -16,11 +16,13 @@ from stoker.serve.generate.stops import StopMatcher
 
 @dataclass(frozen=True)
 class TokenLogProb:
-    """`offset` is where the token begins in the choice's text, in characters."""
+    """`offset` is where the token begins in the choice's text, in characters. `top`: the most probable tokens in its
+    place, where they were asked for."""
 
     token_id: int
     value: float
     offset: int
+    top: Top = ()
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
@@ -111,7 +113,7 @@ class Sequence:
         ended = bool(ids) and ids[-1] in self._end_ids
         texts = ids[:-1] if ended else ids
         if self._one_by_one:
-            text = self._feed_each(texts, delta.log_probs)
+            text = self._feed_each(texts, delta)
         else:
             self.tokens += len(texts)
             text = self._see(self._detokenizer.feed(texts))
@@ -151,13 +153,14 @@ class Sequence:
         self.called = self.called or any(isinstance(event, CallStart) for event in events)
         return events
 
-    def _feed_each(self, ids: Many[int], log_probs: Many[float] | None) -> str:
+    def _feed_each(self, ids: Many[int], delta: Delta) -> str:
         pieces = []
         for index, token_id in enumerate(ids):
             self.tokens += 1
-            if log_probs is not None:
-                self._pending.append(TokenLogProb(token_id, log_probs[index], self._decoded))
-                self.log_prob += log_probs[index]
+            if delta.log_probs is not None:
+                value, top = delta.log_probs[index], delta.top[index] if delta.top else ()
+                self._pending.append(TokenLogProb(token_id, value, self._decoded, top))
+                self.log_prob += value
             pieces.append(self._see(self._detokenizer.feed((token_id,))))
             if self.finish_reason is not None:
                 break

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from stoker.launch.capabilities import GUIDES
+from stoker.launch.capabilities import GUIDES, TOP_LOG_PROBS
 from stoker.serve.apis.pooled.requests import EmbeddingRequest, RankingRequest, RerankRequest, Truncating
 from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 
 # Values of OpenAI's own parameters that are refused, where others are taken; and why.
 PARTLY = {
-    "top_logprobs": "0: the engines tell the chosen token's log probability only",
-    "logprobs": "chat: true or false; plain completions: 0 or 1, for the same reason",
+    "top_logprobs": "0 only where the engine tells no more than the chosen token's log probability",
+    "logprobs": "chat: true or false; plain completions: as `top_logprobs`, and 1",
     "reasoning_effort": "no effect (and a `Warning`) where the model's chat template does not know it",
     "chat_template": "the name of one of the model's own templates",
     "continue_final_message": "the assistant's, with a text",
@@ -48,6 +48,8 @@ class Column:
 def support(parameter: str, lacks: Set[str]) -> str:
     """One of the four words, for an engine that `lacks` these. A value of a parameter that is not supported is refused
     by name, never ignored."""
+    if parameter == TOP_LOG_PROBS:
+        return PART if parameter in lacks else YES
     if parameter in lacks or (parameter in _GUIDED and GUIDES in lacks):
         return NO
     if parameter in HARMLESS:

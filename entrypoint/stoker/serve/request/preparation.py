@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from stoker.launch.capabilities import TOP_LOG_PROBS
 from stoker.launch.generation import Generation, Guide
 from stoker.serve.answer.answers import ChunkWriter
 from stoker.serve.answer.chunks import CHAT, COMPLETION, Identity, Shape
@@ -61,7 +62,7 @@ async def chat_job(
 ) -> Job:
     """`writer`: of another API whose request this means. Raises ApiError naming the parameter at fault."""
     check_model(request.model, frontend)
-    if request.top_logprobs:
+    if request.top_logprobs and TOP_LOG_PROBS in frontend.context.lacks:
         raise unsupported("top_logprobs", "The engine tells the chosen token's log probability only: top_logprobs 0.")
     if request.top_logprobs is not None and not request.logprobs:
         raise invalid("The 'top_logprobs' parameter is only allowed when 'logprobs' is true.", "top_logprobs")
@@ -81,7 +82,7 @@ async def prepare_completion(request: CompletionRequest, frontend: Frontend, _: 
     """Raises ApiError naming the parameter at fault."""
     request = complete(request)
     check_model(request.model, frontend)
-    _check_completion(request)
+    _check_completion(request, frontend)
     keep = request.n or 1
     count = request.best_of or keep
     if prompt_count(request.prompt) * count > MAX_CHOICES_IN_ALL:
@@ -95,8 +96,8 @@ async def prepare_completion(request: CompletionRequest, frontend: Frontend, _: 
     return _job(request, frontend, replace(wish, echoes=echoes(request, prompts, frontend.tokenizer)))
 
 
-def _check_completion(request: CompletionRequest) -> None:
-    if (request.logprobs or 0) > 1:
+def _check_completion(request: CompletionRequest, frontend: Frontend) -> None:
+    if (request.logprobs or 0) > 1 and TOP_LOG_PROBS in frontend.context.lacks:
         raise unsupported("logprobs", "The engine tells the chosen token's log probability only: logprobs 0 or 1.")
     if request.echo and request.logprobs is not None:
         raise unsupported("echo", "The engine tells no log probabilities of the prompt; leave 'logprobs' out.")
@@ -115,6 +116,8 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
     ranked = wish.count > wish.keep
     log_probs = ranked or wish.log_probs is not None
     wanted = generations(request, identity.id, wish.prompts, frontend.context, wish.count, log_probs, wish.guide)
+    if top := _top_count(request, frontend):
+        wanted = [replace(each, top_log_probs=top) for each in wanted]
     options = request.stream_options
     return Job(
         shape=wish.shape,
@@ -133,6 +136,15 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
         prompts=len(wish.prompts),
         writer=ChunkWriter,
     )
+
+
+def _top_count(request: Parameters, frontend: Frontend) -> int:
+    """How many of the likeliest tokens are to be told beside each."""
+    if TOP_LOG_PROBS in frontend.context.lacks:
+        return 0
+    if isinstance(request, ChatRequest):
+        return request.top_logprobs or 0
+    return (request.logprobs or 0) if isinstance(request, CompletionRequest) else 0
 
 
 def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Sequence[Generation]) -> list[Choice]:

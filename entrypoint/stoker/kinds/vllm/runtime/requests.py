@@ -24,6 +24,7 @@ def wish_of(generation: Generation) -> Wish:
         frequency_penalty=_plain(generation.frequency_penalty),
         repetition_penalty=_plain(generation.repetition_penalty),
         log_probs=generation.log_probs,
+        top_log_probs=generation.top_log_probs or None,
         guide=None if guide is None else (guide.kind, guide.text),
         bias=b"" if bias is None else bias.tobytes(),
         perf_metrics=generation.perf_metrics,
