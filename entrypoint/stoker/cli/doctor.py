@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from stoker.cli.arguments import command_parser, parse
-from stoker.kinds import kinds, registry
+from stoker.kinds import kinds, plan_kinds, registry
 from stoker.probe.checks.check import Check
 from stoker.probe.doctor import render_checks, run_checks
 from stoker.probe.machine import Machine
@@ -30,7 +30,7 @@ def check_kinds(_: Machine) -> Iterator[Check]:
     """Which engine kinds are installed here, and which packages' kinds are not used."""
     there = [name for name, kind in kinds().items() if kind.build.available]
     if not there:
-        remedy = next(iter(kinds().values())).install
+        remedy = next(iter(plan_kinds())).package.remedy
         yield Check("engine kinds", "failed", "none is installed", remedy)
     else:
         missing = ", ".join(name for name in kinds() if name not in there)

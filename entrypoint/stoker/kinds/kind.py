@@ -24,10 +24,8 @@ class EngineKind:
 
     name: as in `--engine`, profiles and engine.json; lower-case letters, digits and underscores.
     summary: what it is and where it serves, in one line.
-    install: what to do where it is not installed, for example a pip command.
     evidence: how it was tested, in one sentence for docs/support.md.
     baseline: `stoker bench` compares the others with it.
-    purposes: text, embedding or rerank.
     plan: `() -> PlanKind`, what planning asks, with the profiles of this installation.
     build, launch, deploy: what those steps ask.
     vendors: `() -> Iterable[str]`, vendors of GPUs (stoker.probe.machine) that this installation of the kind drives.
@@ -37,10 +35,8 @@ class EngineKind:
 
     name: str
     summary: str
-    install: str
     evidence: str
     baseline: bool
-    purposes: tuple[str, ...]
     plan: str
     build: BuildPart
     launch: LaunchPart
@@ -51,6 +47,11 @@ class EngineKind:
     def planning(self) -> PlanKind:
         find: Callable[[], PlanKind] = attribute(self.plan)
         return find()
+
+    @property
+    def purposes(self) -> tuple[str, ...]:
+        """Of text, embedding and rerank those that it serves."""
+        return tuple(self.launch.tensors)
 
     def gpu_vendors(self) -> frozenset[str]:
         find: Callable[[], Iterable[str]] = attribute(self.vendors)

@@ -35,10 +35,8 @@ def derived(model: Model, chosen: Chosen) -> Mapping[str, Any]:
 KIND = EngineKind(
     name="openvino",
     summary="OpenVINO on any x86-64 or Arm processor",
-    install="pip install 'stoker[cpu]'",
     evidence="tested with real engines; without paged attention (Gemma 2) it refuses a text of a given form",
     baseline=False,
-    purposes=tuple(TENSORS),
     plan="stoker.kinds.openvino.plan.kind:planning",
     build=BuildPart(
         worker="stoker.kinds.openvino.build.worker",
