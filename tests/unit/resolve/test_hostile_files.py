@@ -120,6 +120,31 @@ def test_any_rope(name: str, key: str, rope: dict[str, Any]) -> None:
     survives(lambda: planned(resolved(changed(config, place, rope))))
 
 
+QUANTIZED = ["quant_method", "bits", "num_bits", "group_size", "desc_act", "sym", "zero_point", "version", "format"]
+METHODS = ["awq", "gptq", "fp8", "mxfp4", "bitsandbytes", "compressed-tensors", "modelopt", "NVFP4", "gemm"]
+NESTED = ["quantization", "quant_algo", "config_groups", "weights", "load_in_4bit", "modules_to_not_convert", "ignore"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["llama-3.1-8b", "qwen3-30b-a3b", "gemma-3-4b"]),
+    st.recursive(
+        st.sampled_from([*NUMBERS, *OTHERS, *METHODS]),
+        lambda value: st.dictionaries(st.sampled_from([*QUANTIZED, *NESTED]), value, max_size=5),
+        max_leaves=12,
+    ),
+    st.booleans(),
+)
+@example("llama-3.1-8b", {"quant_method": "awq", "bits": 4, "group_size": 10**400}, False)
+@example("llama-3.1-8b", {"quant_method": ["awq"], "bits": "4"}, False)
+@example("llama-3.1-8b", {"quantization": {"quant_algo": {}, "group_size": math.inf}}, True)
+def test_any_quantisation(name: str, said: Any, apart: bool) -> None:
+    if apart:
+        survives(lambda: planned(resolved(CONFIGS[name], {"hf_quant_config.json": json.dumps(said).encode()})))
+    else:
+        survives(lambda: planned(resolved({**CONFIGS[name], "quantization_config": said})))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(sorted(SUPPORTED)), st.data())
 def test_what_the_builder_describes_is_finite(architecture: str, data: st.DataObject) -> None:
