@@ -18,7 +18,7 @@ _NAMES = frozenset(
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "HOSTNAME", "TERM", "TZ", "LANG", "LANGUAGE"),
         *("TMPDIR", "TMP", "TEMP", "VIRTUAL_ENV", "CONDA_PREFIX", "CC", "CXX"),
         *("HF_HOME", "HF_HUB_CACHE", "HF_MODULES_CACHE", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"),
-        *("ROCM_PATH", "LIBRARY_PATH", "CPATH", "GPU_DEVICE_ORDINAL", "MAX_JOBS"),
+        *("LIBRARY_PATH", "CPATH", "GPU_DEVICE_ORDINAL", "MAX_JOBS"),
     }
 )
 _PREFIXES = (
@@ -29,6 +29,7 @@ _PREFIXES = (
     *("TRANSFORMERS_", "TVM_", "DG_", "NUMBA_", "KINETO_"),
     *("HIP_", "HSA_", "ROCR_", "RCCL_", "MIOPEN_", "AMD_", "HCC_", "PYTORCH_", "TORCH", "TRITON_", "VLLM_"),
     "STOKER_VLLM_",
+    *("NV_", "NVVM_", "OPAL_", "UCC_", "HPCX_", "SHARP_", "TCMALLOC_", "ROCM_", "ONEAPI_", "SYCL_", "ZE_", "OCL_"),
     *("FLASHINFER_", "TLLM_", "TRTLLM_", "TRT_", "OMPI_", "PMIX_", "PRTE_", "GRPC_", "GLOO_"),
 )
 _SECRET = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASS|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTH)(_|$)")
