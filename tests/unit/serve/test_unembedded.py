@@ -100,6 +100,12 @@ def test_so_are_ids_and_the_marks_around_a_gap(ask: Any, served: Any, more: dict
     assert served.asked == []
 
 
+def test_an_id_is_named_with_its_place_and_its_text(ask: Any, served: Any) -> None:
+    error = ask("/v1/completions", {**CHAT, "prompt": [[1], [1, 2, ROWS]]}).error
+    assert error["param"] == "prompt[1][2]"
+    assert f"'[PAD]' (id {ROWS})" in error["message"]
+
+
 def test_the_last_row_is_a_token(ask: Any, served: Any) -> None:
     assert ask("/v1/completions", {**CHAT, "prompt": [1, ROWS - 1]}).status == 200
     assert served.asked

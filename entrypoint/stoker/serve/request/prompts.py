@@ -76,7 +76,15 @@ def _filled(ids: list[int], where: str) -> list[int]:
 def _given(entry: Any, where: str, frontend: Frontend) -> list[int]:
     if not isinstance(entry, list):
         raise invalid("A prompt is a text, token ids, or a list of either, not mixed.", where, "invalid_type")
-    return checked_ids(entry, where, frontend.vocabulary_size)
+    return embedded_ids(entry, where, frontend)
+
+
+def embedded_ids(ids: list[Any], where: str, frontend: Frontend) -> list[int]:
+    """ApiError naming the one that is no token id, or one that the model has no embedding for."""
+    checked = checked_ids(ids, where, max(frontend.vocabulary_size, frontend.tokenizer.size))
+    beyond = next((index for index, id_ in enumerate(checked) if id_ >= frontend.vocabulary_size), 0)
+    check_embedded(checked, f"{where}[{beyond}]", frontend)
+    return checked
 
 
 def checked_ids(ids: list[Any], where: str, size: int) -> list[int]:
@@ -104,9 +112,7 @@ def unembedded(ids: Sequence[int], frontend: Frontend) -> str:
         return ""
     first = next(id_ for id_ in ids if id_ >= size)
     text = frontend.tokenizer.decode_all([first])
-    return (
-        f"The text has the token {text!r} (id {first}), which this model has no embedding for: ids are 0 to {size - 1}."
-    )
+    return f"The model has no embedding for the tokenizer's token {text!r} (id {first}): ids are 0 to {size - 1}."
 
 
 def echoes(request: CompletionRequest, prompts: list[list[int]], tokenizer: Tokenizer) -> list[str] | None:

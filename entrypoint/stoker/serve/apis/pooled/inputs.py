@@ -8,7 +8,7 @@ from typing import Any
 from stoker.serve.apis.pooled.requests import MOST_INPUTS, EmbeddingRequest, Truncating
 from stoker.serve.http.errors import ApiError, invalid
 from stoker.serve.operate.frontend import Frontend
-from stoker.serve.request.prompts import check_embedded, checked_ids
+from stoker.serve.request.prompts import check_embedded, embedded_ids
 from stoker.serve.request.tokenizing import Cut, Input
 
 _ALIASES = {"passage": ("passage", "document"), "document": ("document", "passage")}
@@ -73,7 +73,7 @@ def _prompt(input_type: str | None, frontend: Frontend) -> str:
 def _given(entry: Any, name: str, cut: Cut, frontend: Frontend) -> Input:
     if not isinstance(entry, list):
         raise invalid("An input is a text, token ids, or a list of either, not mixed.", name, "invalid_type")
-    ids = checked_ids(entry, name, frontend.vocabulary_size)
+    ids = embedded_ids(entry, name, frontend)
     kept = ids[-cut.most :] if cut.left else ids[: cut.most]
     return Input(kept, [], len(ids))
 
