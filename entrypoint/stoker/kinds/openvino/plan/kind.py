@@ -17,10 +17,11 @@ from stoker.kinds.openvino.plan.rules import NAME
 from stoker.plan.archives import archive_error
 from stoker.plan.devices import CPU, Place, Split
 from stoker.plan.fit import context_last
+from stoker.plan.formulas import group_size, group_size_source
 from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, Shape
 from stoker.plan.profile import Profile
 from stoker.plan.purpose import pools
-from stoker.plan.sources import MACHINE, MODEL, PLANNER
+from stoker.plan.sources import MACHINE, PLANNER
 from stoker.plan.types import KvPool, MemoryBudget
 from stoker.probe.machine import Cpu, Gpu
 from stoker.resolve.model import Model
@@ -113,8 +114,7 @@ class Setting:
 
     @property
     def group_size(self) -> int:
-        own = self.model.quantization.group_size if self.model.quantization else 0
-        return (own or self.profile.group_size) if self.profile.group_size else 0
+        return group_size(self.profile, self.model)
 
 
 def candidate(profile: Profile, question: Question, place: Place, split: Split, devices: tuple[Gpu, ...]) -> Candidate:
@@ -122,8 +122,7 @@ def candidate(profile: Profile, question: Question, place: Place, split: Split, 
     compute = compute_for(profile, place.cpu, question.model, question.overrides)
     assert isinstance(compute, Compute)
     setting = Setting(profile, question.model, place.cpu, compute)
-    quantization, own = question.model.quantization, f"profile {profile.name}"
-    from_checkpoint = quantization and quantization.group_size and setting.group_size
+    own = f"profile {profile.name}"
     return Candidate(
         profile=profile,
         place=place,
@@ -143,7 +142,7 @@ def candidate(profile: Profile, question: Question, place: Place, split: Split, 
             "precision": own,
             "kv_precision": PLANNER if compute.dense else own,
             "activation_precision": PLANNER if compute.forced else f"{own}, {MACHINE}",
-            "group_size": MODEL if from_checkpoint else own,
+            "group_size": group_size_source(profile, question.model),
         },
         reasons=partial(reasons_for, compute),
     )

@@ -5,15 +5,14 @@ Everything is bytes unless a name says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from stoker.kinds.openvino.plan.profile import MemoryConstants
+from stoker.plan.formulas import WIDTH
 from stoker.plan.types import KvPool, MemoryBudget
 from stoker.resolve.model import Architecture, Weights
 
 KV_BLOCK_TOKENS = 32
-WIDTH: Mapping[str, int] = {"f32": 4, "f16": 2, "bf16": 2}
 
 _U8_CONSTANTS = 2 * 4  # a scale and a zero point, both f32
 _INT8_ROW = 2 + 1  # each output channel: an f16 scale and a u8 zero point

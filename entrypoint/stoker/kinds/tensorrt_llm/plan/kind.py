@@ -15,6 +15,7 @@ from stoker.kinds.tensorrt_llm.plan.selection import Judge, family_verdict
 from stoker.kinds.tensorrt_llm.plan.spread import no_stages, why_not, worth_it
 from stoker.plan.devices import Place, Split
 from stoker.plan.fit import together
+from stoker.plan.formulas import cache_needed, group_size, group_size_source
 from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, Shape
 from stoker.plan.profile import Profile
 from stoker.plan.sources import MODEL
@@ -86,13 +87,9 @@ class _Planner:
         paged = (kv_precision, profile.precision) not in profile.kind.without_paging
         limits, model = profile.goal_limits.limits, question.model
 
-        def needed(shape: Shape) -> int:
-            return max(shape.context, shape.batch * min(shape.context, limits.min_tokens_per_sequence))
-
         def budget_of(shape: Shape) -> MemoryBudget:
             return budget(model, profile, kv_precision, shape, split, _limit(profile, devices))
 
-        group_size = _group_size(profile, model)
         return Candidate(
             profile=profile,
             place=place,
@@ -100,15 +97,15 @@ class _Planner:
             devices=devices,
             kv_precision=kv_precision,
             activation_precision=_activation_dtype(profile, model),
-            group_size=group_size,
+            group_size=group_size(profile, model),
             limits=limits,
             shrink=together,
             budget=budget_of,
-            cache_needed=needed,
+            cache_needed=partial(cache_needed, limits),
             cache_share=profile.kind.memory.kv_fraction,
             whole_prompts=not paged,
             unproven=Judge(self.catalogue, question, place.pool).unproven(profile),
-            sources=_sources(profile, model, group_size),
+            sources=_sources(profile, model),
             reasons=partial(reasons_for, profile, paged),
         )
 
@@ -132,17 +129,11 @@ def _limit(profile: GpuProfile, devices: tuple[Gpu, ...]) -> int:
     return int(free * (profile.kind.memory.unified_fraction if devices[0].unified_memory else 1.0))
 
 
-def _group_size(profile: GpuProfile, model: Model) -> int:
-    """Of scales in the weights; the checkpoint's own where it has one."""
-    own = model.quantization.group_size if model.quantization else 0
-    return (own or profile.group_size) if profile.group_size else 0
-
-
-def _sources(profile: GpuProfile, model: Model, group_size: int) -> Mapping[str, str]:
-    quantization, own = model.quantization, f"profile {profile.name}"
+def _sources(profile: GpuProfile, model: Model) -> Mapping[str, str]:
+    own = f"profile {profile.name}"
     return {
-        "precision": MODEL if quantization else own,
+        "precision": MODEL if model.quantization else own,
         "kv_precision": f"{own}, {MODEL}",
         "activation_precision": MODEL,
-        "group_size": MODEL if quantization and quantization.group_size and group_size else own,
+        "group_size": group_size_source(profile, model),
     }

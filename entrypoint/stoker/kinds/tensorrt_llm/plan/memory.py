@@ -6,10 +6,10 @@ Everything is bytes on the GPU that holds most, unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from stoker.kinds.tensorrt_llm.plan.catalogue import Constants, GpuProfile
 from stoker.plan.devices import Split
+from stoker.plan.formulas import with_pool
 from stoker.plan.kind import Shape
 from stoker.plan.types import KvPool, MemoryBudget
 from stoker.resolve.model import Architecture, Model
@@ -104,9 +104,4 @@ def budget(
         context=constants.cuda_context,
         communication=constants.communication if split.gpus > 1 else 0,
     )
-    return _with_cache(fixed, constants.kv_fraction)
-
-
-def _with_cache(fixed: MemoryBudget, fraction: float) -> MemoryBudget:
-    blocks = int(max(fixed.limit - fixed.total, 0) * fraction) // fixed.kv.block_bytes
-    return replace(fixed, kv=replace(fixed.kv, blocks=blocks))
+    return with_pool(fixed, constants.kv_fraction)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import cache, partial
 
 from stoker.errors import DoesNotFitError, UnsupportedModelError, UsageError
-from stoker.kinds.torch.plan.catalogue import KIND, Goal, TorchCatalogue, TorchProfile, load_torch
+from stoker.kinds.torch.plan.catalogue import KIND, TorchCatalogue, TorchProfile, load_torch
 from stoker.kinds.torch.plan.device import computed_dtype, computes_int4, lacks_bf16
 from stoker.kinds.torch.plan.memory import Load, budget
 from stoker.kinds.torch.plan.reasons import reasons_for
 from stoker.plan.archives import archive_error
 from stoker.plan.devices import CPU, Place, Split
 from stoker.plan.fit import batch_last
-from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, Shape
+from stoker.plan.formulas import cache_needed
+from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question
 from stoker.plan.profile import Profile
 from stoker.plan.selection import CACHE
 from stoker.plan.sources import MACHINE, MODEL
@@ -115,7 +116,7 @@ def candidate(
     assert isinstance(profile, TorchProfile)
     dtype, why = _dtype(profile, question, place)
     constants = catalogue.places["gpu" if place.pool else "cpu"]
-    goal: Goal = constants.goals[profile.goal]
+    goal = constants.goals[profile.goal]
     free = min(gpu.memory_free for gpu in devices) if devices else place.cpu_memory
     limit = int(free * constants.available_fraction) // (1 if devices else split.tensor)
     from_model = f"{MODEL}, {MACHINE}"
@@ -130,7 +131,7 @@ def candidate(
         limits=goal.limits,
         shrink=batch_last,
         budget=lambda shape: budget(question.model, profile, constants, Load(shape, split.tensor, dtype), limit),
-        cache_needed=partial(_needed, goal),
+        cache_needed=partial(cache_needed, goal.limits),
         cache_share=constants.kv_fraction,
         whole_prompts=False,
         unproven="",
@@ -140,8 +141,3 @@ def candidate(
         },
         reasons=partial(reasons_for, why),
     )
-
-
-def _needed(goal: Goal, shape: Shape) -> int:
-    """A sequence of full length, and a short one for each of the batch."""
-    return max(shape.context, shape.batch * min(shape.context, goal.limits.min_tokens_per_sequence))

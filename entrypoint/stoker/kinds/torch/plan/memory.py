@@ -7,15 +7,14 @@ larger case.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stoker.kinds.torch.plan.catalogue import Constants, TorchProfile
+from stoker.plan.formulas import WIDTH, with_pool
 from stoker.plan.kind import Shape
 from stoker.plan.types import KvPool, MemoryBudget
 from stoker.resolve.model import Architecture, Model
 
-WIDTH: Mapping[str, int] = {"f32": 4, "f16": 2, "bf16": 2}
 _INDICES = 2 * 8  # of each token in the cache: where it is read and where it was written, int64
 _LOGITS = 6 * 4  # f32: logits, log probabilities, probabilities sorted and summed, and the rows handed back
 _PER_INTERMEDIATE = 4  # gate, up, their product and its activation
@@ -84,11 +83,4 @@ def budget(model: Model, profile: TorchProfile, place: Constants, load: Load, li
         communication=place.communication_bytes if load.ranks > 1 else 0,
     )
     most = max(load.shape.context, load.shape.batch * min(load.shape.context, wanted)) if wanted else None
-    return _with_cache(fixed, place.kv_fraction, most)
-
-
-def _with_cache(fixed: MemoryBudget, share: float, most: int | None) -> MemoryBudget:
-    pages = int(max(fixed.limit - fixed.total, 0) * share) // fixed.kv.block_bytes
-    if most is not None:
-        pages = min(pages, -(-most // fixed.kv.block_tokens))
-    return replace(fixed, kv=replace(fixed.kv, blocks=pages))
+    return with_pool(fixed, place.kv_fraction, most)

@@ -1,0 +1,39 @@
+"""What the formulas of several kinds have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from stoker.plan.kind import Shape
+from stoker.plan.profile import Limits, Profile
+from stoker.plan.sources import MODEL
+from stoker.plan.types import MemoryBudget
+from stoker.resolve.model import Model
+
+WIDTH: Mapping[str, int] = {"f32": 4, "f16": 2, "bf16": 2}
+"""Bytes of an element."""
+
+
+def group_size(profile: Profile, model: Model) -> int:
+    """Weights that share a scale: the checkpoint's own number where it has one, 0 for a precision without groups."""
+    own = model.quantization.group_size if model.quantization else 0
+    return (own or profile.group_size) if profile.group_size else 0
+
+
+def group_size_source(profile: Profile, model: Model) -> str:
+    own = model.quantization is not None and model.quantization.group_size and profile.group_size
+    return MODEL if own else f"profile {profile.name}"
+
+
+def cache_needed(limits: Limits, shape: Shape) -> int:
+    """Tokens: a sequence of full length, and what each of the batch must have at least."""
+    return max(shape.context, shape.batch * min(shape.context, limits.min_tokens_per_sequence))
+
+
+def with_pool(fixed: MemoryBudget, share: float, most: int | None = None) -> MemoryBudget:
+    """Gives the cache its share of what the rest leaves, in whole blocks; no more than `most` tokens need."""
+    blocks = int(max(fixed.limit - fixed.total, 0) * share) // fixed.kv.block_bytes
+    if most is not None:
+        blocks = min(blocks, -(-most // fixed.kv.block_tokens))
+    return replace(fixed, kv=replace(fixed.kv, blocks=blocks))
