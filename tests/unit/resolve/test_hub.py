@@ -58,6 +58,20 @@ def test_fetches_what_is_needed_and_pins_the_commit(hub: Any, checkpoint: Make, 
     assert progress.states[-1] == (len(files["model.safetensors"]),) * 2
 
 
+def test_templates_of_other_names_are_fetched_and_kept(
+    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any
+) -> None:
+    named = {"additional_chat_templates/tool_use.jinja": b"{{ tools }}"}
+    files = checkpoint() | named
+    passed_over = {"additional_chat_templates/notes.txt": b"x", "other/tool_use.jinja": b"x"}
+    hub.add_repository(NAME, files | passed_over)
+    for _ in range(2):  # the second time from the cache
+        model = resolve(f"hf://{NAME}", tmp_path, progress)
+        assert model.files == tuple(sorted(files))
+        assert model.directory is not None
+        assert all((model.directory / name).read_bytes() == content for name, content in named.items())
+
+
 def test_the_cache_has_hugging_face_s_layout(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
     from huggingface_hub import snapshot_download
 
