@@ -331,3 +331,22 @@ def test_bodies_that_are_nothing_but_fields_to_look_at_are_refused(ask: Any, bod
     assert answer.status == 400
     assert answer.error["type"] == "invalid_request_error"
     assert len(answer.text) < 1000
+
+
+def test_nim_tells_of_itself(ask: Any, service: Any) -> None:
+    assert ask("/v1/health/ready").json["message"] == "Service is ready."
+    assert ask("/v1/version").json.keys() == {"release", "api"}
+    assert ask("/v1/license").json["name"] == "Apache-2.0"
+    assert ask("/v1/metrics").text.startswith("# HELP")
+    assert ask("/v1/manifest").status == 404
+    assert ask("/v1/metadata").json["modelInfo"] == []
+    service.plan = {
+        "model": {"served_name": "demo", "reference": "hf://a/b", "revision": "5" * 40},
+        "chosen": {"profile": "openvino-int8-throughput"},
+        "rejected": [{"profile": "x", "why": "y"}],
+    }
+    metadata = ask("/v1/metadata").json
+    assert metadata["assetInfo"] == [f"hf://a/b@{'5' * 40}"]
+    assert metadata["modelInfo"] == [{"modelUrl": "hf://a/b", "shortName": "demo"}]
+    assert metadata["selectedModelProfileId"] == "openvino-int8-throughput"
+    assert [each["profile"] for each in ask("/v1/manifest").json["profiles"]] == ["openvino-int8-throughput", "x"]

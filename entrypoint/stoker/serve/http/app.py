@@ -28,6 +28,7 @@ from stoker.serve.http.peers import Forwarded
 from stoker.serve.http.replies import json_response, on_api_error, on_fault, on_http_exception
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Lifecycle
+from stoker.serve.operate.nim import add_nim
 from stoker.serve.operate.observation import add_description, add_health, add_metrics
 from stoker.serve.operate.page import add_page
 from stoker.serve.operate.service import Service
@@ -51,6 +52,10 @@ OTHER_PATHS = (
     "/v1/health/ready",
     "/v1/health/startup",
     "/v1/metadata",
+    "/v1/version",
+    "/v1/license",
+    "/v1/manifest",
+    "/v1/metrics",
     "/v1/plan",
     "/v1/status",
     "/metrics",
@@ -68,6 +73,7 @@ def create_app(service: Service) -> App:
     add_health(app, service.lifecycle)
     _add_models(app, service.lifecycle)
     add_description(app, service)
+    add_nim(app, service)
     if not service.exposure.management_apart:
         add_metrics(app, service)
     add_page(app)

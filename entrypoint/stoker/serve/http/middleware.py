@@ -22,7 +22,7 @@ from stoker.serve.operate.tracing import Tracer
 logger = logging.getLogger("stoker.access")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_PROBED = ("/v1/health/", "/health", "/ping", "/metrics")  # asked every few seconds by machines: no news
+_PROBED = ("/v1/health/", "/health", "/ping", "/metrics", "/v1/metrics")  # asked every few seconds by machines: no news
 _SHOWN_BODY = 64 << 10
 _CLIENT_CLOSED = 499  # nginx's number for a client that left before the answer began
 

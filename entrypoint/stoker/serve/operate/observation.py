@@ -28,7 +28,7 @@ def add_health(app: FastAPI, lifecycle: Lifecycle) -> None:
     @app.get("/v1/health/live", tags=["health"])
     async def live() -> Response:
         """200 as long as the process answers."""
-        return json_response({"object": "health.response", "live": True})
+        return json_response({"object": "health.response", "message": "Service is live.", "live": True})
 
     @app.post("/ping", tags=["health"], responses=_NOT_READY)
     @app.get("/ping", tags=["health"], responses=_NOT_READY)
@@ -41,7 +41,8 @@ def add_health(app: FastAPI, lifecycle: Lifecycle) -> None:
     async def ready() -> Response:
         """200 when requests are taken, else 503 with the phase."""
         is_ready = lifecycle.ready
-        body = {"object": "health.response", "ready": is_ready, "phase": lifecycle.current}
+        message = "Service is ready." if is_ready else f"Service is not ready: {lifecycle.current}."
+        body = {"object": "health.response", "message": message, "ready": is_ready, "phase": lifecycle.current}
         return json_response(body, 200 if is_ready else 503)
 
     @app.get("/v1/health/startup", tags=["health"])
@@ -51,6 +52,7 @@ def add_health(app: FastAPI, lifecycle: Lifecycle) -> None:
 
 
 def add_metrics(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/metrics", tags=["observation"], response_class=PlainTextResponse)
     @app.get("/metrics", tags=["observation"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Prometheus' text format; docs/metrics.md lists the names."""
@@ -69,11 +71,6 @@ def add_description(app: FastAPI, service: Service) -> None:
         """vLLM's: how many requests are being answered."""
         return json_response({"server_load": service.lifecycle.in_flight})
 
-    @app.get("/v1/metadata", tags=["observation"])
-    async def metadata() -> Response:
-        """Version, model and licence, in the form of NVIDIA NIM."""
-        return json_response(_metadata(service))
-
     @app.get("/v1/plan", tags=["observation"], responses={404: {"description": "No plan yet", "content": _JSON}})
     async def plan() -> Response:
         """What was chosen for this machine, and why: the document of `stoker plan --json`. 404 before there is one."""
@@ -85,18 +82,6 @@ def add_description(app: FastAPI, service: Service) -> None:
     async def status() -> Response:
         """What the server is doing now: sequences, KV blocks, tokens so far."""
         return json_response(_status(service, await engine_state(service)))
-
-
-def _metadata(service: Service) -> dict[str, Any]:
-    model = (service.plan or {}).get("model", {})
-    name = model.get("served_name", "")
-    return {
-        "version": __version__,
-        "assetInfo": [],
-        "licenseInfo": {"name": "Apache-2.0", "path": "LICENSE", "type": "file"},
-        "modelInfo": [{"modelUrl": model.get("reference", ""), "shortName": name}] if name else [],
-        "repository_override": "",
-    }
 
 
 def _status(service: Service, state: EngineState | None) -> dict[str, Any]:
