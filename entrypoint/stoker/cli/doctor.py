@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from stoker.cli.arguments import command_parser, parse
 from stoker.kinds import kinds, plan_kinds, registry
+from stoker.kinds.kind import EngineKind
 from stoker.probe.checks.check import Check
 from stoker.probe.doctor import render_checks, run_checks
 from stoker.probe.machine import Machine
@@ -19,11 +21,19 @@ def run(arguments: Sequence[str]) -> int:
     parser = command_parser("doctor", "Check this machine: what Stoker needs, what it found, and what to do.")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options, settings = parse(parser, arguments)
-    of_kinds = (*(kind.checks for kind in kinds().values()), check_kinds)
-    checks = run_checks(settings.cache, settings.port, settings.host, of_kinds)
+    of_kinds: list[Callable[[Machine], Iterable[Check]]] = [partial(checks_of, kind) for kind in kinds().values()]
+    checks = run_checks(settings.cache, settings.port, settings.host, [*of_kinds, check_kinds])
     text = json.dumps([asdict(check) for check in checks], indent=2) if options.json else render_checks(checks)
     sys.stdout.write(text.rstrip("\n") + "\n")
     return 69 if any(check.status == "failed" for check in checks) else 0
+
+
+def checks_of(kind: EngineKind, machine: Machine) -> Iterator[Check]:
+    """Those of the kind, which another package may have written: what they raise is a finding too."""
+    try:
+        yield from kind.checks(machine)
+    except Exception as error:
+        yield Check(kind.name, "warning", f"its check failed: {error}", "upgrade the package that the kind is in")
 
 
 def check_kinds(_: Machine) -> Iterator[Check]:

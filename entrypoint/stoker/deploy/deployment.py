@@ -62,7 +62,8 @@ def image_for(plan: Plan, images: Mapping[str, str]) -> str:
     if device not in images:
         where = "CPUs" if device == CPU else f"{device} GPUs"
         raise UsageError(f"no image has the {plan.chosen.engine} engine for {where}", remedy="name yours with --image")
-    return f"{REPOSITORY}:{images[device]}"
+    image = images[device]
+    return image if ":" in image else f"{REPOSITORY}:{image}"
 
 
 def _gpus(plan: Plan) -> list[Gpu]:

@@ -33,7 +33,8 @@ class HostNeeds:
 class DeployPart:
     """How engines of a kind are deployed.
 
-    images: tag of the image of ours that has the kind, for each of "cpu", "nvidia" and "amd" that one is made for.
+    images: the image that has the kind, for each of "cpu", "nvidia" and "amd" that one is made for: the tag of one of
+        Stoker's, or a name with a tag, such as `registry.example.com/engine:1.0`.
     build_rate: seconds that making an engine takes for each GB of 16-bit weights, on the long side.
     host: `module:attribute` of `(Plan) -> HostNeeds`.
     """

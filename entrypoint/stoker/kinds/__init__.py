@@ -72,7 +72,8 @@ def registry() -> Registry:
 
 
 def read_entry_points(own: Mapping[str, EngineKind], points: tuple[EntryPoint, ...]) -> Registry:
-    """Names are taken once: a package that claims one of ours is refused, and so are packages that claim the same."""
+    """Names are taken once: a package that claims one of ours is refused, and so are packages that claim the same. What
+    every command asks of a kind is asked here, so that a package whose kind fails at it is left out too."""
     claims = Counter(point.name for point in points)
     known, faults = dict(own), list[str]()
     for point in sorted(points, key=lambda point: (point.name, point.value)):
@@ -96,8 +97,11 @@ def _loaded(point: EntryPoint, own: Mapping[str, EngineKind], claims: Mapping[st
     kind = point.load()
     if not isinstance(kind, EngineKind):
         raise TypeError(f"{point.value} is {type(kind).__name__}, not stoker.kinds.kind.EngineKind")
-    if kind.name != point.name:
-        raise ValueError(f"{point.value} has the name {kind.name!r}")
+    names = (kind.name, kind.planning().name)
+    if names != (point.name, point.name):
+        raise ValueError(f"{point.value} has the names {names}, and the entry point {point.name!r}")
+    kind.gpu_vendors()
+    _ = kind.build.available
     return kind
 
 

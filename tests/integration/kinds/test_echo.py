@@ -108,7 +108,7 @@ def test_it_is_deployed_by_its_own_image(stoker: Stoker) -> None:
     assert found.returncode == 0, found.stderr
     documents = list(yaml.safe_load_all(found.stdout))
     (pod,) = [each["spec"]["template"]["spec"] for each in documents if each["kind"] == "Deployment"]
-    (container,) = [each for each in pod["containers"] if each["image"] == "stoker:echo"]
+    (container,) = [each for each in pod["containers"] if each["image"] == "registry.example.com/stoker-echo:1.0"]
     assert "--engine=echo" in container["args"] or "--profile=echo-f32-throughput" in container["args"]
 
 

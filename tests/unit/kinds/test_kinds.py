@@ -18,6 +18,7 @@ from stoker.kinds import OWN, available_kinds, kind_named, read_entry_points
 from stoker.kinds.kind import EngineKind
 from stoker.launch import contract
 from stoker.launch.capabilities import GUIDES, Tensors
+from stoker.plan.kind import PlanKind
 from stoker.plan.types import Chosen
 from stoker.probe.machine import AMD, NVIDIA
 
@@ -69,10 +70,22 @@ def test_what_a_kind_names_is_there(kind: EngineKind, text: str) -> None:
 def test_a_kind_answers_without_importing_its_engine(kind: EngineKind) -> None:
     program = (
         f"import sys; from stoker.kinds import kind_named; kind = kind_named({kind.name!r}); kind.build.available;"
-        f"kind.build.versions(); kind.gpu_vendors(); print([name for name in {HEAVY!r} if name in sys.modules])"
+        f"kind.build.versions(); kind.gpu_vendors(); kind.planning();"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_plan_imports_no_engine(tmp_path) -> None:
+    program = (
+        "import contextlib, io, sys\nfrom stoker import cli\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        f"    code = cli.run(['plan', 'demo', '--cache', {str(tmp_path)!r}])\n"
+        f"print(code, [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "0 []"
 
 
 def test_exactly_one_kind_is_the_baseline() -> None:
@@ -123,9 +136,16 @@ def point(name: str, value: str, package: str = "acme-kinds") -> EntryPoint:
     return found
 
 
-ABACUS = replace(KINDS[0], name="abacus")
-OTHER = replace(KINDS[0], name="other_name")
+PLANNED = replace(KINDS[0].planning(), name="abacus")
+ABACUS = replace(KINDS[0], name="abacus", plan=f"{__name__}:planned")
+OTHER = replace(ABACUS, name="other_name")
+UNPLANNED = replace(ABACUS, plan=f"{__name__}:broken")
+MISPLANNED = replace(ABACUS, plan=KINDS[0].plan)
 NO_KIND = "abacus"
+
+
+def planned() -> PlanKind:
+    return PLANNED
 
 
 def broken() -> None:
@@ -141,7 +161,9 @@ HERE = __name__
         ([point("abacus", "acme_missing:KIND")], "No module named 'acme_missing'"),
         ([point("abacus", f"{HERE}:MISSING")], "MISSING"),
         ([point("abacus", f"{HERE}:NO_KIND")], "is str, not stoker.kinds.kind.EngineKind"),
-        ([point("abacus", f"{HERE}:OTHER")], "has the name 'other_name'"),
+        ([point("abacus", f"{HERE}:OTHER")], "has the names ('other_name', 'abacus')"),
+        ([point("abacus", f"{HERE}:UNPLANNED")], "no beads"),
+        ([point("abacus", f"{HERE}:MISPLANNED")], "has the names ('abacus', 'openvino')"),
         ([point("openvino", f"{HERE}:ABACUS")], "Stoker has a kind of that name"),
         ([point("Ab acus", f"{HERE}:ABACUS")], "its name must be lower-case"),
         (
