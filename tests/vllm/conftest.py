@@ -119,13 +119,26 @@ def eager(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def served(loop: Any, eager: Path) -> Iterator[Supervisor]:
-    """The demo model behind Triton, for all tests that leave it alive."""
-    running = supervised(loop, eager)
+    """The demo model behind Triton, for all tests that leave it ready. Stopped, it leaves nothing."""
+    running, before = supervised(loop, eager), shared_memory()
     running.start()
     try:
         yield running.supervisor
     finally:
+        family = vllm_processes()
         running.stop()
+        assert not [pid for pid in family if Path(f"/proc/{pid}/exe").exists()]
+        assert shared_memory() <= before
+
+
+def shared_memory() -> set[str]:
+    """Regions of Python's own; Triton's have another name."""
+    return {path.name for path in Path("/dev/shm").glob("psm_*")}
+
+
+def vllm_processes() -> dict[int, str]:
+    """Of all servers that this process has started: command lines by process id."""
+    return {pid: args for pid, args in descendants(os.getpid()).items() if "VLLM::" in args or "kinds.vllm" in args}
 
 
 def descendants(root: int) -> dict[int, str]:

@@ -21,7 +21,17 @@ from stoker.build.jobs import Job
 from stoker.errors import BuildError, EngineError, EngineMemoryError, OutOfMemoryError
 from stoker.kinds.vllm.arguments import engine_arguments, environment
 from stoker.kinds.vllm.runtime import link
-from stoker.kinds.vllm.runtime.process import CACHE, CHECKPOINT, SETTINGS, HostProcess, Launch, interpreter, prepare
+from stoker.kinds.vllm.runtime.process import (
+    BYTECODE,
+    CACHE,
+    CHECKPOINT,
+    SETTINGS,
+    HostProcess,
+    Launch,
+    bytecode_environment,
+    interpreter,
+    prepare,
+)
 from stoker.kinds.vllm.runtime.wishes import Wish
 from stoker.launch import frames
 from stoker.launch.frames import read_frame
@@ -70,7 +80,8 @@ def compile_once(job: Job, directory: Path, quantized: bool) -> dict[str, Any]:
     folder = directory / _HOST
     arguments = engine_arguments(job.chosen, least_kv_bytes(job), quantized)
     prepare(folder, directory / CHECKPOINT, None, Launch(arguments, environment(job.chosen)))
-    host = HostProcess(folder, interpreter(), devices=job.site.gpus)
+    bytecode = bytecode_environment(directory / BYTECODE, write=True)
+    host = HostProcess(folder, interpreter(), bytecode, job.site.gpus)
     try:
         connection, facts = host.connect()
         for number, wish in enumerate(_TRIALS):

@@ -23,7 +23,7 @@ VARIABLE = "STOKER_VLLM_GUARD"
 HOST = "stoker.kinds.vllm.runtime.host"
 _PR_SET_CHILD_SUBREAPER = 36
 _GRACE = 3.0  # seconds for the host to end by itself
-_TRACKER_GRACE = 1.0  # for multiprocessing's resource trackers to unlink shared memory
+_TRACKER_GRACE = 10.0  # for multiprocessing's resource trackers to unlink shared memory
 _TRACKER = b"multiprocessing.resource_tracker"
 
 
@@ -73,13 +73,15 @@ def _end(host: subprocess.Popen[bytes]) -> int:
 
 
 def end_descendants() -> None:
-    """Returns when none is left."""
-    deadline = time.monotonic() + _TRACKER_GRACE
+    """Returns when none is left. Resource trackers go last: each unlinks shared memory once nobody else uses it."""
+    alone_since = 0.0
     while children := descendants():
-        for child in children:
-            if time.monotonic() > deadline or not _is_tracker(child):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
+        others = [child for child in children if not _is_tracker(child)]
+        alone_since = 0.0 if others else alone_since or time.monotonic()
+        late = alone_since and time.monotonic() - alone_since > _TRACKER_GRACE
+        for child in children if late else others:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         _reap()
         time.sleep(0.02)
 

@@ -7,7 +7,17 @@ from pathlib import Path
 
 from stoker.kinds.vllm.arguments import engine_arguments, environment
 from stoker.kinds.vllm.runtime.link import Link
-from stoker.kinds.vllm.runtime.process import CACHE, CHECKPOINT, SETTINGS, HostProcess, Launch, interpreter, prepare
+from stoker.kinds.vllm.runtime.process import (
+    BYTECODE,
+    CACHE,
+    CHECKPOINT,
+    SETTINGS,
+    HostProcess,
+    Launch,
+    bytecode_environment,
+    interpreter,
+    prepare,
+)
 from stoker.launch.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
@@ -18,7 +28,7 @@ def open_host(settings: EngineSettings, folder: Path) -> tuple[HostProcess, Link
     is made, for what the host needs and writes."""
     engine = Path(settings.engine_directory)
     prepare(folder, engine / CHECKPOINT, engine / CACHE, launch_of(settings, Launch.read(engine / SETTINGS)))
-    host = HostProcess(folder, interpreter())
+    host = HostProcess(folder, interpreter(), bytecode_environment(engine / BYTECODE, write=False))
     try:
         connection, facts = host.connect()
     except BaseException:

@@ -31,6 +31,7 @@ PYTHON = "STOKER_VLLM_PYTHON"
 LIBRARY_PATH = "STOKER_VLLM_LIBRARY_PATH"  # LD_LIBRARY_PATH as it was before Triton's own was set
 CHECKPOINT = "checkpoint"  # in the engine's directory
 SETTINGS, CACHE = "vllm.json", "cache"  # there, and in the host's folder
+BYTECODE = "bytecode"  # in the engine's directory, where vLLM's packages have none
 MODEL, SOCKET = "model", "engine.sock"  # in the host's folder
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "GLIBC_TUNABLES", "LD_LIBRARY_PATH")
 _CONNECT_EVERY = 0.05
@@ -118,21 +119,31 @@ def environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in child_environment().items() if name not in _NOT_INHERITED}
     if libraries := os.environ.get(LIBRARY_PATH):
         kept["LD_LIBRARY_PATH"] = libraries
-    return {**kept, "PYTHONPATH": str(folder.absolute() / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "PYTHONPATH": str(folder.absolute() / "python")}
+
+
+def bytecode_environment(bytecode: Path, *, write: bool) -> dict[str, str]:
+    """Where Python finds compiled modules, or puts them, if vLLM's packages are installed without: an image is smaller
+    so, but thousands of modules would be compiled in each of vLLM's processes at every start."""
+    if any((Path(folder) / "vllm" / "__pycache__").exists() for folder in package_folders()):
+        return {}
+    prefix = {"PYTHONPYCACHEPREFIX": str(bytecode.absolute())}
+    return prefix if write else {**prefix, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 class HostProcess:
     """A running host with all that is below it; it ends with this object's process, or by `stop`."""
 
-    def __init__(self, folder: Path, python: str, devices: Sequence[str] = ()) -> None:
-        """`folder` as `prepare` left it. `devices`: UUIDs of the GPUs to use, if not those of this process."""
+    def __init__(self, folder: Path, python: str, more: Mapping[str, str], devices: Sequence[str] = ()) -> None:
+        """`folder` as `prepare` left it. `more` is added to the environment. `devices`: UUIDs of the GPUs to use, if
+        not those of this process."""
         visible = {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
         self._folder = folder
         self._guard = subprocess.Popen(
             [python, "-m", guard.__name__, SETTINGS],
             stdin=subprocess.PIPE,
             cwd=folder,
-            env={**environment(folder), **visible},
+            env={**environment(folder), **more, **visible},
         )
 
     @property
