@@ -109,6 +109,7 @@ def cache_environment(folder: Path) -> dict[str, str]:
         "VLLM_CONFIG_ROOT": f"{CACHE}/config",
         "VLLM_ASSETS_CACHE": f"{CACHE}/assets",
         "VLLM_XLA_CACHE_PATH": f"{CACHE}/xla",
+        "TORCHINDUCTOR_CACHE_DIR": str(absolute / "inductor"),
         "TRITON_CACHE_DIR": str(absolute / "triton"),
         "FLASHINFER_WORKSPACE_BASE": str(absolute / "flashinfer"),
     }
