@@ -60,6 +60,17 @@ def _kind(module: str) -> str:
     return module.removeprefix("stoker.kinds.").partition(".")[0] if module.startswith("stoker.kinds.") else ""
 
 
+def check_contract(root: Path) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    environment = {"PYTHONPATH": str(root / "entrypoint"), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, env=environment)
+
+
+def test_the_packages_keep_to_their_layers() -> None:
+    result = check_contract(ROOT)
+    assert result.returncode == 0, result.stdout
+
+
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """The package and its contract, to be broken."""
@@ -82,9 +93,7 @@ def test_an_import_upwards_and_a_package_without_a_layer_break_the_contract(
 ) -> None:
     path = copied / "entrypoint/stoker" / module
     path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
-    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
-    environment = {"PYTHONPATH": str(copied / "entrypoint"), "PATH": "/usr/bin:/bin"}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=copied, env=environment)
+    result = check_contract(copied)
     assert result.returncode == 1
     assert said in " ".join(result.stdout.split())
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 
-from stoker import __version__
 from stoker.serve.http.errors import ApiError
 from stoker.serve.http.replies import json_response
 from stoker.serve.operate.service import Service
+from stoker.version import __version__
 
 _LICENCE = {
     "name": "Apache-2.0",
