@@ -21,6 +21,7 @@ from stoker.store.engine import Engine
 from stoker.store.manifest import UnusableEngineError
 from stoker.store.policy import policy_of
 from stoker.store.store import Store
+from stoker.store.trust import place_of
 
 _ACTIONS = """\
 list              what the cache holds
@@ -85,7 +86,7 @@ def _size(row: dict[str, Any]) -> str:
 
 def _show(asked: _Asked) -> int:
     for engine in _engines(asked.store, asked.options.names):
-        document = asdict(engine.manifest)
+        document = {**asdict(engine.manifest), "from": place_of(engine)}
         del document["model"]
         text = json.dumps(document, indent=2, sort_keys=True) if asked.options.json else _described(engine)
         sys.stdout.write(f"{text}\n")
@@ -94,7 +95,8 @@ def _show(asked: _Asked) -> int:
 
 def _described(engine: Engine) -> str:
     manifest = engine.manifest
-    pairs = {"key": manifest.key, "model": f"{manifest.served_name} at {manifest.revision}"}
+    model = f"{manifest.served_name} at {manifest.revision}"
+    pairs = {"key": manifest.key, "model": model, "from": place_of(engine)}
     pairs |= {name: json.dumps(value, sort_keys=True) for name, value in manifest.inputs.items() if name != "model"}
     lines = [f"{name:<12} {value}" for name, value in pairs.items()]
     return "\n".join([*lines, *(f"{file.size:>15,}  {file.path}" for file in manifest.files)])

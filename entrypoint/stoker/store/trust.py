@@ -99,8 +99,15 @@ def check_trusted(engine: Engine, policy: StorePolicy, progress: Progress) -> No
     if provenance is not None and not provenance.place:
         return
     signed = (*signed_parts(engine.directory), *(provenance.signed if provenance else ()))
-    place = provenance.place if provenance else "an unknown place"
-    check_signature((engine.directory / NAME).read_bytes(), signed, policy, progress, place)
+    check_signature((engine.directory / NAME).read_bytes(), signed, policy, progress, place_of(engine))
+
+
+def place_of(engine: Engine) -> str:
+    """Where an engine of the store came from, for people."""
+    provenance = provenance_of(engine)
+    if provenance is None:
+        return "an unknown place"
+    return provenance.place or "built here"
 
 
 def check_signature(
