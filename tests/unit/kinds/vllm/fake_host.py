@@ -1,0 +1,24 @@
+"""In the host's place: a process that spawns another, which starts a program that ignores signals. Prints their ids."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+
+
+def spawned() -> None:
+    program = subprocess.Popen(["sh", "-c", "trap '' TERM INT HUP; while :; do sleep 1; done"])
+    print(os.getpid(), program.pid, flush=True)
+    time.sleep(600)
+
+
+if __name__ == "__main__":
+    print(os.getpid(), flush=True)
+    multiprocessing.get_context("spawn").Process(target=spawned).start()
+    if "broken" in sys.argv[1]:
+        time.sleep(1)
+        os._exit(3)
+    time.sleep(600)
