@@ -267,3 +267,21 @@ def test_a_long_prompt_that_is_to_be_cut_is_cut_at_the_right_end(
 def test_ids_that_are_to_be_cut_off_are_checked_too(ask: Any) -> None:
     body = {"model": "demo", "prompt": [7] * 5000 + [10**9], "truncate_prompt_tokens": 50, "truncation_side": "right"}
     assert ask("/v1/completions", body).status == 400
+
+
+def test_a_lane_outlives_a_loop_that_ends_while_it_works() -> None:
+    """As those of a test's requests do: what has been given to the thread may end when nobody listens any more."""
+    lane, held = Lane("test", large=False), threading.Event()
+
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(lane.run(held.wait, 30))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(cancelled())
+    held.set()
+    lane._thread.submit(int).result(30)  # the first piece has ended by then, and told a loop that runs no more
+    loop.close()
+    assert asyncio.run(asyncio.wait_for(lane.run(int, "5"), 30)) == 5

@@ -31,6 +31,7 @@ class Lane:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._busy = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         weakref.finalize(self, self._thread.shutdown, wait=False)
 
     async def run(self, work: Callable[..., _T], *given: Any) -> _T:
@@ -46,6 +47,9 @@ class Lane:
         return await asyncio.wrap_future(future)
 
     async def _turn(self, client: str) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # the one before has ended, and all who waited with it
+            self._loop, self._busy, self._waiting = loop, False, {}
         if not self._busy:
             self._busy = True
             return
@@ -77,10 +81,12 @@ class Lane:
                 del self._waiting[client]
 
     def _done(self, loop: asyncio.AbstractEventLoop) -> None:
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._next)
-            return
-        self._busy = False  # the loop has ended, and all who waited with it
+        with suppress(RuntimeError):  # of a loop that has ended
+            loop.call_soon_threadsafe(self._next_of, loop)
+
+    def _next_of(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop is self._loop:
+            self._next()
 
     def _next(self) -> None:
         """The first of the client whose last turn is the longest ago."""
