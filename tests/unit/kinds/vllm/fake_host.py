@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from multiprocessing.shared_memory import SharedMemory
 
 
 def spawned() -> None:
@@ -16,8 +17,10 @@ def spawned() -> None:
 
 
 if __name__ == "__main__":
-    print(os.getpid(), flush=True)
-    multiprocessing.get_context("spawn").Process(target=spawned).start()
+    context = multiprocessing.get_context("spawn")
+    lock, memory = context.Lock(), SharedMemory(create=True, size=64)
+    print(os.getpid(), memory.name, f"sem.{lock._semlock.name.lstrip('/')}", flush=True)
+    context.Process(target=spawned).start()
     if "broken" in sys.argv[1]:
         time.sleep(1)
         os._exit(3)

@@ -29,7 +29,8 @@ class Family:
         command = [sys.executable, "-c", RUN, behaviour]
         self.guard = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         assert self.guard.stdout
-        self.host = int(self.guard.stdout.readline())
+        host, *regions = self.guard.stdout.readline().decode().split()
+        self.host, self.regions = int(host), [Path("/dev/shm", region) for region in regions]
         self.child, self.program = map(int, self.guard.stdout.readline().split())
 
     def close(self) -> None:
@@ -43,8 +44,8 @@ class Family:
         self.guard.wait()
 
     def gone(self) -> bool:
-        """All but the guard; those that nobody has collected yet count as gone."""
-        return not any(alive(pid) for pid in (self.host, self.child, self.program))
+        """All but the guard, and the shared memory; processes that nobody has collected yet count as gone."""
+        return not any(region.exists() for region in self.regions) and not any(alive(pid) for pid in (self.host, self.child, self.program))
 
 
 def alive(pid: int) -> bool:
