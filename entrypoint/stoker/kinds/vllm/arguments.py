@@ -10,6 +10,9 @@ from stoker.plan.types import Chosen
 _DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 # Precisions that vLLM makes of 16-bit weights while it loads them. What a checkpoint already is, it finds by itself.
 _ONLINE = {"fp8": "fp8", "fp8_block": "fp8_per_block", "int8_wo": "int8_per_channel_weight_only"}
+# vLLM takes no share of the device's memory where it is told the cache's bytes, but refuses to start unless that share
+# is free: on a device that others use too, or that a killed engine has not left yet.
+_NO_SHARE = 0.01
 _CAPTURED_AT_MOST = 512  # sequences; larger batches gain nothing from a CUDA graph
 
 
@@ -22,6 +25,7 @@ def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> 
         "max_num_seqs": chosen.max_batch_size,
         "max_num_batched_tokens": max(chosen.max_num_tokens, chosen.max_batch_size),
         "kv_cache_memory_bytes": kv_bytes,
+        "gpu_memory_utilization": _NO_SHARE,
         "enable_prefix_caching": True,
         "tensor_parallel_size": chosen.tensor_parallel,
         "pipeline_parallel_size": chosen.pipeline_parallel,

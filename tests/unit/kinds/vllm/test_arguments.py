@@ -34,6 +34,7 @@ def test_the_plans_limits_are_vllms() -> None:
         "max_num_seqs": 256,
         "max_num_batched_tokens": 8192,
         "kv_cache_memory_bytes": 1 << 30,
+        "gpu_memory_utilization": 0.01,
         "enable_prefix_caching": True,
         "tensor_parallel_size": 1,
         "pipeline_parallel_size": 1,

@@ -45,7 +45,9 @@ class Family:
 
     def gone(self) -> bool:
         """All but the guard, and the shared memory; processes that nobody has collected yet count as gone."""
-        return not any(region.exists() for region in self.regions) and not any(alive(pid) for pid in (self.host, self.child, self.program))
+        return not any(region.exists() for region in self.regions) and not any(
+            alive(pid) for pid in (self.host, self.child, self.program)
+        )
 
 
 def alive(pid: int) -> bool:

@@ -15,7 +15,7 @@ from stoker.kinds.vllm.runtime import link
 
 VARIABLE = "STOKER_VLLM_FAILURES"
 _FORMAT = "%(levelname)s vllm[%(process)d] %(name)s: %(message)s"
-_MEMORY = ("out of memory", "no available memory", "kv cache memory", "insufficient memory")
+_MEMORY = ("out of memory", "no available memory", "kv cache memory", "insufficient memory", "free memory on device")
 
 
 class FailureHandler(logging.Handler):
