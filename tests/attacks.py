@@ -280,7 +280,10 @@ def watch(url: str, key: str) -> None:
     def repeat(name: str, ask: Callable[[], bool]) -> None:
         while not over.is_set():
             began = time.perf_counter()
-            longest["failed"] += not ask()
+            try:
+                longest["failed"] += not ask()
+            except (OSError, http.client.HTTPException):
+                longest["failed"] += 1
             longest[name] = max(longest[name], time.perf_counter() - began)
             time.sleep(0.02)
 

@@ -28,7 +28,7 @@ from stoker.serve.request.chat_template import (
 from stoker.serve.request.guided.calls import calls_grammar, free_grammar
 from stoker.serve.request.guided.grammar import Grammar
 from stoker.serve.request.guided.thinking import after_thinking
-from stoker.serve.request.guided.wishes import Wish, guided, wish_of
+from stoker.serve.request.guided.wishes import Wish, compiled, wish_of
 from stoker.serve.request.messages import CallForm, has_broken_arguments, template_messages
 from stoker.serve.request.requests import ChatRequest
 from stoker.serve.request.sampling import check_guides, keeps_end, too_long, truncated
@@ -70,7 +70,8 @@ async def conversation(request: ChatRequest, frontend: Frontend, most: int = 0) 
         raise invalid("The messages make an empty prompt.", "messages")
     opening = _opening_id(held, frontend)
     wish = _wish(request, frontend, use, family, held, opening=opening is None)
-    guide = await _guide(wish, frontend, begun)
+    fits = len(prompt) < frontend.context.length  # else it is refused for that, or its tokens are only counted
+    guide = await _guide(wish, frontend, begun) if fits else None
     form = held.form if held else family.form if family else None
     budget = _budget(request, frontend, begun, guided=guide is not None)
     parser = _parser(frontend.thinking, form, use, begun, within=opening is not None)
@@ -132,7 +133,7 @@ async def _guide(wish: Wish | None, frontend: Frontend, begun: bool | None) -> G
         return None
     param, made = wish
     check_guides(param, frontend.context)
-    return await asyncio.to_thread(guided, param, lambda: _with_thinking(made(), frontend, begun))
+    return await compiled(param, lambda: _with_thinking(made(), frontend, begun))
 
 
 def _with_thinking(grammar: Grammar, frontend: Frontend, begun: bool | None) -> Grammar:

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from stoker.serve.answer.parsers.families import BARE
+from stoker.serve.http.errors import ApiError
+from stoker.serve.request.guided import json_schema
 from stoker.serve.request.guided.ambiguity import check_ways
+from stoker.serve.request.guided.calls import calls_grammar
 from stoker.serve.request.guided.ebnf import parse_ebnf
 from stoker.serve.request.guided.grammar import (
     Characters,
@@ -25,6 +29,8 @@ from stoker.serve.request.guided.grammar import (
 from stoker.serve.request.guided.notation import guide
 from stoker.serve.request.guided.regex import followable_regex, parse_regex
 from stoker.serve.request.guided.simplify import simplified
+from stoker.serve.request.requests import ChatRequest, FunctionDefinition, FunctionTool, Message
+from stoker.serve.request.tool_use import tool_use
 
 TEXTS = ["".join(letters) for length in range(6) for letters in itertools.product("ab", repeat=length)]
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
@@ -273,3 +279,28 @@ def test_choices_are_counted_before_anything_is_made_of_them(ask: Any, count: in
 
 def test_a_set_of_characters_is_one_part_however_it_is_written() -> None:
     assert simplified(parse_regex("a|b|[c-d]|(e|f)")) == characters("af")
+
+
+def test_the_schemas_of_all_tools_have_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tools there are, no more is made than one grammar may have."""
+    made = []
+    made_of = json_schema.integer
+
+    def counted(schema: Any, where: str) -> Node:
+        made.append(where)
+        return made_of(schema, where)
+
+    monkeypatch.setattr(json_schema, "integer", counted)
+    bounds = {"type": "integer", "minimum": 123456789, "maximum": 987654321987654321}
+    parameters = {"properties": {f"p{each}": bounds for each in range(30)}}
+    tools = [
+        FunctionTool(type="function", function=FunctionDefinition(name=f"f{n}", parameters=parameters))
+        for n in range(100)
+    ]
+    use = tool_use(
+        ChatRequest(model="m", messages=[Message(role="user", content="x")], tools=tools, tool_choice="required")
+    )
+    assert use is not None
+    with pytest.raises(ApiError, match="too large"):
+        calls_grammar(use, BARE, opening=True)
+    assert len(made) < 200

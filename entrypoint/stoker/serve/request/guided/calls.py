@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from stoker.serve.answer.parsers.families import Family, Held, Own
 from stoker.serve.http.errors import ApiError
+from stoker.serve.request.guided.checks import Parts
 from stoker.serve.request.guided.free_text import text_not_begun_with, text_without
 from stoker.serve.request.guided.grammar import (
     Grammar,
@@ -31,7 +32,8 @@ def calls_grammar(use: ToolUse, held: Held, *, opening: bool) -> Grammar:
     """`opening`: whether the text has the form's opening still to write. ApiError naming the tool whose schema cannot
     be kept to."""
     rules: dict[str, Node] = {}
-    arguments = {index: _arguments(use, index, rules) for index in use.callable}
+    spent = Parts()
+    arguments = {index: _arguments(use, index, rules, spent) for index in use.callable}
     call = _objects(use, arguments, held.arguments)
     rules["call"] = sequence(held.before, call, held.after)
     more = Repeat(sequence(held.between, Rule("call")), 0, MAX_CALLS - 1 if use.several else 0)
@@ -43,7 +45,8 @@ def free_grammar(use: ToolUse, family: Family, form: Grammar | None) -> Grammar:
     """Text, or a text of the given form, and calls wherever the family makes them; of tools that are strict, with
     arguments as their schemas say. Its rules are apart from the form's. ApiError as above."""
     rules: dict[str, Node] = {}
-    arguments = {index: _arguments(use, index, rules, loose=not use.strict(index)) for index in use.callable}
+    parts = Parts()
+    arguments = {index: _arguments(use, index, rules, parts, loose=not use.strict(index)) for index in use.callable}
     ways = [(own, _way(own, use, arguments)) for own in family.own]
     marks = [own.mark for own in family.own if own.mark]
     bare = [node for own, node in ways if not own.mark]
@@ -85,11 +88,11 @@ def _named(use: ToolUse, arguments: Mapping[int, Node], sign: str) -> Node:
     return choice(sequence(use.offered[index].function.name, sign, node) for index, node in arguments.items())
 
 
-def _arguments(use: ToolUse, index: int, rules: dict[str, Node], *, loose: bool = False) -> Node:
+def _arguments(use: ToolUse, index: int, rules: dict[str, Node], parts: Parts, *, loose: bool = False) -> Node:
     """As the tool's schema says; without one, or where that is not asked for, any object."""
     schema = {} if loose else use.offered[index].function.parameters or {}
     try:
-        grammar = schema_grammar({"type": "object", **schema}, prefix=f"tool{index}-")
+        grammar = schema_grammar({"type": "object", **schema}, prefix=f"tool{index}-", parts=parts)
     except (GuideError, RecursionError) as error:
         raise _fault(index, str(error)) from error
     rules.update(grammar.rules)

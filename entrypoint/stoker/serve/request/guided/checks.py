@@ -23,6 +23,21 @@ MAX_RULES = 2_000
 MAX_DEPTH = 200
 
 
+class Parts:
+    """Counts what is written, so that work on what would be too large in the end stops early; for all schemas of a
+    request together."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def counted(self, node: Node, where: str) -> Node:
+        """Raises GuideError."""
+        self._count += part_count(node)
+        if self._count > MAX_SIZE:
+            raise GuideError(f"{where[:200]}: the schema is too large: more than {MAX_SIZE} parts of a grammar")
+        return node
+
+
 def check_texts(texts: Collection[str], what: str) -> None:
     """Raises GuideError before any work where so many texts are too large a grammar anyway."""
     size = len(texts) + sum(map(len, texts))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stoker.serve.request.guided.ambiguity import check_ways
-from stoker.serve.request.guided.checks import MAX_SIZE, check_count, part_count
+from stoker.serve.request.guided.checks import MAX_SIZE, Parts, check_count
 from stoker.serve.request.guided.formats import FORMATS
 from stoker.serve.request.guided.grammar import (
     NOTHING,
@@ -70,9 +70,10 @@ _COMBINING = ("enum", "const", "anyOf", "oneOf", "allOf", "$ref")
 Schema = Mapping[str, Any]
 
 
-def schema_grammar(schema: Any, where: str = "schema", prefix: str = "") -> Grammar:
-    """Raises GuideError that names the place. `schema`: parsed JSON; `prefix`: of the names of its own rules."""
-    compiler = _Compiler(schema, prefix)
+def schema_grammar(schema: Any, where: str = "schema", prefix: str = "", parts: Parts | None = None) -> Grammar:
+    """Raises GuideError that names the place. `schema`: parsed JSON; `prefix`: of the names of its own rules; `parts`:
+    of the schemas that were made into the same grammar before."""
+    compiler = _Compiler(schema, prefix, parts or Parts())
     return Grammar(compiler.node(schema, where, 0), {**RULES, **compiler.rules})
 
 
@@ -82,12 +83,13 @@ def any_object() -> Grammar:
 
 
 class _Compiler:
-    def __init__(self, document: Any, prefix: str) -> None:
+    def __init__(self, document: Any, prefix: str, parts: Parts) -> None:
         self._prefix = prefix
         self.rules: dict[str, Node] = {}
         self._document = document
         self._references: dict[str, Rule] = {}
-        self._schemas = self._ways = self._parts = 0
+        self._schemas = self._ways = 0
+        self._parts = parts
 
     def node(self, schema: Any, where: str, depth: int) -> Node:
         if depth > MAX_NESTING:
@@ -102,13 +104,6 @@ class _Compiler:
         self._check_keywords(schema, where)
         node = self._combined(schema, where, depth) or self._typed(schema, where, depth)
         return choice([node, NULL]) if schema.get("nullable") is True else node
-
-    def _counted(self, node: Node, where: str) -> Node:
-        """Ends the work early on what would be too large in the end."""
-        self._parts += part_count(node)
-        if self._parts > MAX_SIZE:
-            raise GuideError(f"{where[:200]}: the schema is too large: more than {MAX_SIZE} parts of a grammar")
-        return node
 
     def _check_keywords(self, schema: Schema, where: str) -> None:
         kinds = _kinds(schema, where)
@@ -127,10 +122,10 @@ class _Compiler:
         if "$ref" in schema:
             return self._reference(schema["$ref"], where, depth)
         if "const" in schema:
-            return self._counted(_one_of([schema["const"]], schema, where), where)
+            return self._parts.counted(_one_of([schema["const"]], schema, where), where)
         if "enum" in schema:
             values = _filled_list(schema["enum"], f"{where}.enum")
-            return self._counted(_one_of(values, schema, where), where)
+            return self._parts.counted(_one_of(values, schema, where), where)
         for keyword in ("anyOf", "oneOf", "allOf"):
             if keyword in schema:
                 return self._alternatives(keyword, schema[keyword], f"{where}.{keyword}", depth)
@@ -190,7 +185,7 @@ class _Compiler:
             "number": number,
         }
         if kind in simple:
-            return self._counted(simple[kind](schema, where), where)
+            return self._parts.counted(simple[kind](schema, where), where)
         return BOOLEAN if kind == "boolean" else NULL
 
     def _object(self, schema: Schema, where: str, depth: int) -> Node:
@@ -211,7 +206,7 @@ class _Compiler:
 
     def _member(self, name: str, schema: Any, where: str, depth: int) -> Node:
         return sequence(
-            self._counted(literal(name), where), COLON, self.node(schema, f"{where}.{name[:80]}", depth + 1)
+            self._parts.counted(literal(name), where), COLON, self.node(schema, f"{where}.{name[:80]}", depth + 1)
         )
 
     def _other(self, schema: Any, names: tuple[str, ...], where: str, depth: int) -> Node:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from stoker.serve.request.guided.grammar import Grammar, GuideError, Text, choic
 from stoker.serve.request.guided.json_schema import any_object, schema_grammar
 from stoker.serve.request.guided.notation import guide
 from stoker.serve.request.guided.regex import followable_regex
+from stoker.serve.request.lanes import Lane
 from stoker.serve.request.requests import ChatRequest, Parameters, ResponseFormat
 from stoker.serve.request.sampling import Context, check_guides
 
@@ -31,7 +31,10 @@ async def guide_of(request: Parameters, context: Context) -> Guide | None:
     if wish is None:
         return None
     check_guides(wish[0], context)
-    return await asyncio.to_thread(guided, *wish)
+    return await compiled(*wish)
+
+
+_LANE = Lane("guides", large=False)
 
 
 def wish_of(request: Parameters) -> Wish | None:
@@ -44,6 +47,11 @@ def wish_of(request: Parameters) -> Wish | None:
     if request.ignore_eos:
         raise invalid("A text of a given form ends by itself; ignore_eos contradicts it.", "ignore_eos")
     return wishes[0]
+
+
+async def compiled(param: str, made: Callable[[], Grammar]) -> Guide:
+    """As `guided`, beside the event loop: one at a time, and of several clients each in turn."""
+    return await _LANE.run(guided, param, made)
 
 
 def guided(param: str, made: Callable[[], Grammar]) -> Guide:
