@@ -7,6 +7,7 @@ import logging
 import resource
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -46,11 +47,8 @@ class Connections:
     def __init__(self, most: int) -> None:
         self.most, self.most_each = most, max(1, most // 2)
         self.idle: dict[Place, Callable[[], None]] = {}
+        self.count = 0
         self._of: dict[str, int] = {}
-
-    @property
-    def count(self) -> int:
-        return sum(self._of.values())
 
     def enter(self, host: str) -> Place | None:
         """None where there is no room; the refusal is logged."""
@@ -62,9 +60,11 @@ class Connections:
             refusals.tell(f"connections over {self.most} in all", address)
             return None
         self._of[address] = self._of.get(address, 0) + 1
+        self.count += 1
         return Place(self, address)
 
     def left(self, place: Place) -> None:
+        self.count -= 1
         self._of[place.address] -= 1
         if not self._of[place.address]:
             del self._of[place.address]
@@ -79,6 +79,7 @@ class Connections:
         return True
 
 
+@lru_cache(4096)
 def network_of(host: str) -> str:
     """An IPv4 address, or the /64 that one site of IPv6 has to itself."""
     try:
