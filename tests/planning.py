@@ -7,13 +7,19 @@ from collections.abc import Set
 from stoker.kinds import plan_kinds
 from stoker.plan.kind import PlanKind
 from stoker.plan.planner import make_plan
+from stoker.plan.profile import AUTOMATIC, Profile
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
 
 
 def compiled_kinds() -> tuple[PlanKind, ...]:
-    return tuple(kind for kind in plan_kinds() if not kind.last_choice)
+    """Those that are taken of their own accord, before the last choice."""
+    return tuple(kind for kind in plan_kinds() if not kind.last_choice and any(map(_is_automatic, kind.profiles)))
+
+
+def _is_automatic(profile: Profile) -> bool:
+    return AUTOMATIC in profile.checkpoints.values()
 
 
 def plan_compiled(machine: Machine, model: Model, overrides: Overrides, buildable: Set[str] | None = None) -> Plan:

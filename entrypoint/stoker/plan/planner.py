@@ -60,7 +60,7 @@ def make_plan(
             if isinstance(found, Taken):
                 return plan_of(found, turn, serving, question, refused)
             refused = (*refused, found)
-    error = final_error(refused, own, serving, question)
+    error = final_error(refused, own, serving, question, buildable)
     if overrides.engine is None:
         raise error
     raise _engine_refused(error, machine, model, kinds, overrides, buildable)
@@ -82,7 +82,8 @@ def _engine_refused(
         chosen = make_plan(machine, model, kinds, replace(overrides, engine=None), buildable).chosen
     except StokerError:
         return type(error)(what, why=why, remedy=error.remedy)
-    return type(error)(what, why=why, remedy=f"{chosen.engine} would serve it, with the profile {chosen.profile}")
+    other = f"{chosen.engine} would serve it, with the profile {chosen.profile}"
+    return type(error)(what, why=why, remedy="; ".join(filter(None, (error.remedy, other))))
 
 
 def longest_context(model: Model) -> int:

@@ -14,7 +14,11 @@ from stoker.resolve.model import Model
 
 
 def final_error(
-    refused: Sequence[Refusal], kinds: Sequence[PlanKind], serving: Sequence[PlanKind], question: Question
+    refused: Sequence[Refusal],
+    kinds: Sequence[PlanKind],
+    serving: Sequence[PlanKind],
+    question: Question,
+    buildable: Set[str] | None,
 ) -> StokerError:
     """`kinds` are those that the overrides allow, of all that are `serving` such models.
 
@@ -28,7 +32,7 @@ def final_error(
     told = [one for one in refused if one.code not in (MISSING, ELSEWHERE)] or list(refused)
     told.sort(key=lambda one: (one.code == UNKNOWN, one.kinds[0].last_choice))
     first = told[0]
-    if unknown := unknown_error(question.model, serving, None):
+    if unknown := unknown_error(question.model, serving, buildable):
         return unknown
     on_cpu = any(CPU in one.devices for one in kinds)
     if first.on_gpu and first.code != SIZES and on_cpu and not question.machine.host_known:
@@ -99,7 +103,10 @@ def unknown_error(model: Model, kinds: Sequence[PlanKind], buildable: Set[str] |
         return None
     names = sorted({name for kind in kinds for name in kind.architectures})
     own = [kind for kind in kinds if kind not in known and (buildable is None or kind.name in buildable)]
-    *others, last = [error for kind in own or kinds if (error := kind.unknown(model))]
+    errors = [error for kind in own if (error := kind.unknown(model))]
+    if not errors:  # nothing can be built here at all
+        return None
+    *others, last = errors
     why = "; ".join(
         dict.fromkeys(filter(None, (last.why, *(error.what for error in others if error.what != last.what))))
     )
