@@ -7,19 +7,18 @@ from collections.abc import Set
 from stoker.kinds import plan_kinds
 from stoker.plan.kind import PlanKind
 from stoker.plan.planner import make_plan
-from stoker.plan.profile import AUTOMATIC, Profile
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
 
 
 def compiled_kinds() -> tuple[PlanKind, ...]:
-    """Those that are taken of their own accord, before the last choice."""
-    return tuple(kind for kind in plan_kinds() if not kind.last_choice and any(map(_is_automatic, kind.profiles)))
+    return tuple(kind for kind in without_vllm() if not kind.last_choice)
 
 
-def _is_automatic(profile: Profile) -> bool:
-    return AUTOMATIC in profile.checkpoints.values()
+def without_vllm() -> tuple[PlanKind, ...]:
+    """What the others choose, as where vLLM is not installed: it serves almost every model on almost every GPU."""
+    return tuple(kind for kind in plan_kinds() if kind.name != "vllm")
 
 
 def plan_compiled(machine: Machine, model: Model, overrides: Overrides, buildable: Set[str] | None = None) -> Plan:
@@ -27,4 +26,4 @@ def plan_compiled(machine: Machine, model: Model, overrides: Overrides, buildabl
 
 
 def plan_any(machine: Machine, model: Model, overrides: Overrides, buildable: Set[str] | None = None) -> Plan:
-    return make_plan(machine, model, plan_kinds(), overrides, buildable)
+    return make_plan(machine, model, without_vllm(), overrides, buildable)

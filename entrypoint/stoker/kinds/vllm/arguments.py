@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stoker.kinds.vllm.graphs import LARGEST
 from stoker.plan.types import Chosen
 
 _DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
@@ -13,7 +14,6 @@ _ONLINE = {"fp8": "fp8", "fp8_block": "fp8_per_block", "int8_wo": "int8_per_chan
 # vLLM takes no share of the device's memory where it is told the cache's bytes, but refuses to start unless that share
 # is free: on a device that others use too, or that a killed engine has not left yet.
 _NO_SHARE = 0.01
-_CAPTURED_AT_MOST = 512  # sequences; larger batches gain nothing from a CUDA graph
 
 
 def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> 
     if chosen.precision in _ONLINE and not quantized:
         arguments["quantization"] = _ONLINE[chosen.precision]
     if chosen.devices:
-        arguments["max_cudagraph_capture_size"] = min(chosen.max_batch_size, _CAPTURED_AT_MOST)
+        arguments["max_cudagraph_capture_size"] = min(LARGEST, arguments["max_num_batched_tokens"])
     if chosen.tensor_parallel > 1:
         # The pass that joins all-reduce and normalization crashed in graph capture on some Hopper boards.
         arguments["compilation_config"] = {"pass_config": {"fuse_allreduce_rms": False}}

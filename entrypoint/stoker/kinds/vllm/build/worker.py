@@ -20,6 +20,7 @@ from stoker.build.companions import copy_companions, link_file
 from stoker.build.jobs import Job
 from stoker.errors import BuildError, EngineError, EngineMemoryError, OutOfMemoryError
 from stoker.kinds.vllm.arguments import engine_arguments, environment
+from stoker.kinds.vllm.plan.memory import kv_bytes_per_token
 from stoker.kinds.vllm.runtime import link
 from stoker.kinds.vllm.runtime.process import (
     BYTECODE,
@@ -35,10 +36,10 @@ from stoker.kinds.vllm.runtime.process import (
 from stoker.kinds.vllm.runtime.wishes import Wish
 from stoker.launch import frames
 from stoker.launch.frames import read_frame
+from stoker.plan.devices import Split
 from stoker.resolve.checkpoint import INDEX
 
 _HOST = "host"
-_WIDTH = {"f32": 4, "fp8": 1}  # bytes of a number in the KV cache; 2 of others
 _SPARE_TOKENS = 1024  # of KV cache, beyond one sequence of the full length
 # One of each way to choose a token: kernels that vLLM compiles when they are first needed belong into the engine too.
 _TRIALS = (
@@ -53,11 +54,11 @@ _TRIALS = (
 def build_job(job: Job, lines: Lines) -> dict[str, Any]:
     started = time.monotonic()
     directory = Path(job.directory)
-    lines.phase("linking")
+    lines.phase("building", "linking the checkpoint")
     linked = link_checkpoint(job, directory)
     quantized = job.model.config.get("quantization_config") is not None
     Launch({}, quantized=quantized).write(directory / SETTINGS)
-    lines.phase("compiling")
+    lines.phase("building", "starting vLLM once, so that it compiles")
     facts = compile_once(job, directory, quantized)
     return {"seconds": round(time.monotonic() - started, 3), "linked": linked, "vllm": facts}
 
@@ -100,10 +101,9 @@ def compile_once(job: Job, directory: Path, quantized: bool) -> dict[str, Any]:
 
 def least_kv_bytes(job: Job) -> int:
     """Enough for one sequence of the full length: how large the cache is matters to no compiled artifact."""
-    architecture = job.model.architecture
-    width = _WIDTH.get(job.chosen.kv_precision, 2)
-    each = architecture.layers * 2 * architecture.kv_heads * architecture.head_size * width
-    return (job.chosen.max_seq_len + _SPARE_TOKENS) * each
+    tokens = job.chosen.max_seq_len + _SPARE_TOKENS
+    split = Split(job.chosen.tensor_parallel, job.chosen.pipeline_parallel)
+    return tokens * kv_bytes_per_token(job.model, job.chosen.kv_precision, split)
 
 
 def try_out(connection: link.Link, number: int, wish: Wish) -> None:

@@ -1,106 +1,161 @@
-"""What profiles/vllm says: precisions, limits, and the constants of the budget."""
+"""What profiles/vllm says: precisions, limits, the constants of the memory budget, and the models that vLLM knows."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stoker.plan.catalogue import catalogue_directory, read, schema
-from stoker.plan.profile import GOALS, ON_REQUEST, Limits, Profile
-from stoker.plan.types import TEXT
-from stoker.plan.validate import Rule, fields_of, fraction, list_of, mapping_of, one_of, text, whole
-from stoker.settings.spec import PRECISIONS
+from stoker.plan.catalogue import catalogue_directory, read_file, read_text, schema
+from stoker.plan.profile import AUTOMATIC, GOALS, ON_REQUEST, Limits, Profile
+from stoker.plan.types import PURPOSES, TEXT
+from stoker.plan.validate import fields_of, fraction, list_of, mapping_of, number, one_of, text, whole
 
 KIND = "vllm"
 FILE = "vllm/vllm.yaml"
+PRECISIONS = (
+    *("bf16", "f16", "fp8", "fp8_block", "int8_wo", "int8_sq"),
+    *("int4_awq", "int4_gptq", "nvfp4", "mxfp4"),
+)
+CHECKPOINTS = ("plain", "awq", "gptq", "fp8", "fp8_block", "int4", "int8", "nvfp4", "mxfp4")
 
 
 @dataclass(frozen=True)
 class Constants:
-    """Bytes, and elements of each token of a step."""
+    """Of the memory budget, in bytes unless the file says otherwise; profiles/vllm explains each."""
 
     available_fraction: float
-    cuda_context: int
-    graph_bytes_per_sequence: int
-    communication: int
-    block_tokens: int
+    kv_block_tokens: int
     per_intermediate: int
     per_attention: int
     per_hidden: int
-    logits_bytes: int
+    sampler_bytes: int
+    graph_bytes: int
+    cuda_context: int
+    communication: int
+    unified_fraction: float
     source: str
 
 
 @dataclass(frozen=True)
-class VllmProfile(Profile):
-    """`bits` of each matrix element; `capability` is the least that its kernels need."""
-
-    bits: int
-    capability: tuple[int, int]
+class Goal:
+    limits: Limits
+    min_weight_bytes_per_gpu: int
 
 
 @dataclass(frozen=True)
-class VllmCatalogue:
+class VllmProfile(Profile):
+    """`capability` is the least that the precision needs; `bits`, `scale_bytes` and `group_size` are how a matrix is
+    stored; `quantization` is what vLLM is told of a plain checkpoint, empty for nothing."""
+
+    capability: tuple[int, int]
+    bits: int
+    scale_bytes: int
+    quantization: str
+
+
+@dataclass(frozen=True)
+class Faster:
+    """How many times as fast as `over` a precision is, on GPUs of at least `capability`; `source`: the measurement."""
+
+    over: str
+    capability: tuple[int, int]
+    ratio: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """`profiles` by order; `goals` by name; `architectures` by purpose; `faster` by precision."""
+
+    order: int
+    release: str
     profiles: tuple[VllmProfile, ...]
-    limits: Mapping[str, Limits]
-    memory: Constants
-
-
-def _capability(value: Any) -> str:
-    parts = str(value).split(".")
-    right = len(parts) == 2 and all(part.isdigit() for part in parts)
-    return "" if right else f"{value!r} is not a compute capability like 8.0"
+    constants: Constants
+    goals: Mapping[str, Goal]
+    kv_fp8_capability: tuple[int, int]
+    architectures: Mapping[str, frozenset[str]]
+    faster: Mapping[str, Faster]
 
 
 _SIZES = (
-    *("max_batch_size", "min_batch_size", "max_num_tokens", "min_num_tokens", "max_seq_len"),
-    *("comfortable_seq_len", "min_seq_len", "min_tokens_per_sequence"),
+    *("max_batch_size", "min_batch_size", "max_num_tokens", "min_num_tokens"),
+    *("max_seq_len", "comfortable_seq_len", "min_seq_len", "min_tokens_per_sequence"),
 )
-_PRECISION: Mapping[str, Rule] = {
-    **dict.fromkeys(("order", "bits", "group_size"), whole(0)),
-    "capability": _capability,
-    "checkpoints": list_of(text, 1),
+
+
+def _capability_text(value: Any) -> str:
+    return "" if re.fullmatch(r"\d+\.\d", str(value)) else f"{value!r} is not a compute capability like 8.0"
+
+
+def _text_or_empty(value: Any) -> str:
+    return "" if isinstance(value, str) else f"{value!r} is not a text"
+
+
+_LIMITS = {**dict.fromkeys(_SIZES, whole(1)), "min_weight_bytes_per_gpu": whole(0)}
+_FRACTIONS = ("available_fraction", "unified_fraction")
+_MEMORY = {
+    **{name: whole(0) for name in Constants.__dataclass_fields__ if name not in (*_FRACTIONS, "source")},
+    **dict.fromkeys(_FRACTIONS, fraction),
+    "source": text,
 }
+_PRECISION = {
+    "order": whole(0),
+    "capability": _capability_text,
+    "bits": whole(4),
+    "scale_bytes": whole(0),
+    "group_size": whole(0),
+    "quantization": _text_or_empty,
+    "checkpoints": mapping_of(one_of(CHECKPOINTS), one_of((AUTOMATIC, ON_REQUEST))),
+}
+_FASTER = {"over": one_of(PRECISIONS), "capability": _capability_text, "ratio": number, "source": text}
 _RULES: Mapping[str, Any] = {
     "schema": schema,
-    "memory": {
-        **dict.fromkeys(("cuda_context", "graph_bytes_per_sequence", "communication", "block_tokens"), whole(1)),
-        **dict.fromkeys(("per_intermediate", "per_attention", "per_hidden", "logits_bytes"), whole(1)),
-        "available_fraction": fraction,
-        "source": text,
-    },
-    "goals": dict.fromkeys(GOALS, dict.fromkeys(_SIZES, whole(1))),
+    "order": whole(0),
+    "release": text,
+    "memory": _MEMORY,
+    "goals": dict.fromkeys(GOALS, _LIMITS),
     "precisions": mapping_of(one_of(PRECISIONS), fields_of(_PRECISION)),
+    "kv_fp8_capability": _capability_text,
+    "faster": mapping_of(one_of(PRECISIONS), fields_of(_FASTER)),
+    "architectures": dict.fromkeys(PURPOSES, list_of(text, 1)),
 }
 
 
-def load_vllm(directory: Path | None = None) -> VllmCatalogue:
+def load_vllm(directory: Path | None = None) -> Catalogue:
     """Raises UsageError that names file, line and field of the first mistake."""
-    fields = read((directory or catalogue_directory()) / FILE, _RULES)
+    file = (directory or catalogue_directory()) / FILE
+    fields = read_text(read_file(file), file.name, _RULES)
     profiles = [_profile(name, goal, entry) for name, entry in fields["precisions"].items() for goal in GOALS]
-    limits = {goal: _limits(entry) for goal, entry in fields["goals"].items()}
-    return VllmCatalogue(tuple(profiles), limits, Constants(**fields["memory"]))
-
-
-def _profile(precision: str, goal: str, entry: Mapping[str, Any]) -> VllmProfile:
-    major, _, minor = entry["capability"].partition(".")
-    caches = ("bf16", "f16", "fp8")
-    return VllmProfile(
-        name=f"{KIND}-{precision}-{goal}",
-        engine=KIND,
-        purposes=(TEXT,),
-        precision=precision,
-        goal=goal,
-        order=entry["order"],
-        group_size=entry["group_size"],
-        checkpoints=dict.fromkeys(entry["checkpoints"], ON_REQUEST),
-        kv_precisions=caches,
-        bits=entry["bits"],
-        capability=(int(major), int(minor)),
+    return Catalogue(
+        order=fields["order"],
+        release=fields["release"],
+        profiles=tuple(sorted(profiles, key=lambda profile: (profile.order, profile.name))),
+        constants=Constants(**fields["memory"]),
+        goals={goal: _goal(entry) for goal, entry in fields["goals"].items()},
+        kv_fp8_capability=_capability(fields["kv_fp8_capability"]),
+        architectures={purpose: frozenset(names) for purpose, names in fields["architectures"].items()},
+        faster={name: _faster(entry) for name, entry in fields["faster"].items()},
     )
 
 
-def _limits(fields: Mapping[str, int]) -> Limits:
-    return Limits(**fields, comfortable_batch_size=fields["min_batch_size"])
+def _profile(precision: str, goal: str, entry: Mapping[str, Any]) -> VllmProfile:
+    own = {**entry, "capability": _capability(entry["capability"])}
+    kv = (*((precision,) if precision in ("bf16", "f16") else ("bf16", "f16")), "fp8")
+    return VllmProfile(f"{KIND}-{precision}-{goal}", KIND, (TEXT,), precision, goal, kv_precisions=kv, **own)
+
+
+def _goal(fields: Mapping[str, int]) -> Goal:
+    own = {**fields, "comfortable_batch_size": fields["min_batch_size"]}
+    return Goal(min_weight_bytes_per_gpu=own.pop("min_weight_bytes_per_gpu"), limits=Limits(**own))
+
+
+def _faster(fields: Mapping[str, Any]) -> Faster:
+    return Faster(**{**fields, "capability": _capability(fields["capability"])})
+
+
+def _capability(version: str) -> tuple[int, int]:
+    major, _, minor = version.partition(".")
+    return int(major), int(minor)

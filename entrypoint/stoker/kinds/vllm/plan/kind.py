@@ -1,4 +1,4 @@
-"""What planning asks of vLLM. It is taken when it is asked for, by engine or profile."""
+"""What planning asks of vLLM: NVIDIA GPUs of compute capability 7.5 and up, no compiler but torch.compile's."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from stoker.errors import DoesNotFitError, UnsupportedModelError, UsageError
-from stoker.kinds.vllm.plan.catalogue import KIND, VllmCatalogue, VllmProfile, load_vllm
-from stoker.kinds.vllm.plan.memory import Load, budget
+from stoker.kinds.vllm.plan.catalogue import KIND, Catalogue, Goal, VllmProfile, load_vllm
+from stoker.kinds.vllm.plan.checkpoint import checkpoint_of
+from stoker.kinds.vllm.plan.memory import budget, weight_bytes
 from stoker.kinds.vllm.plan.reasons import reasons_for
 from stoker.plan.archives import archive_error
 from stoker.plan.devices import Place, Split
 from stoker.plan.fit import together
 from stoker.plan.formulas import cache_needed, group_size, group_size_source
-from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question
+from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, Shape
 from stoker.plan.profile import Profile
+from stoker.plan.purpose import purpose_of
 from stoker.plan.selection import CACHE
 from stoker.plan.sources import MODEL
+from stoker.plan.types import MemoryBudget
 from stoker.probe.machine import NVIDIA, Gpu
-from stoker.resolve.model import Model
+from stoker.resolve.model import Architecture, Model
 from stoker.resolve.weights import checkpoint_dtype
 
-_PLAIN = ("bf16", "f16")
-_BF16_CAPABILITY, _FP8_CAPABILITY = (8, 0), (8, 9)
+_ENCODERS = ("BertModel", "RobertaModel", "XLMRobertaModel", "ModernBertModel")
+INSTALL = "install vllm in an environment of its own and set STOKER_VLLM_PYTHON to its Python"
 
 
 @cache
@@ -31,122 +34,167 @@ def planning() -> PlanKind:
     return vllm(load_vllm())
 
 
-def vllm(catalogue: VllmCatalogue) -> PlanKind:
+def vllm(catalogue: Catalogue) -> PlanKind:
+    planner = _Planner(catalogue)
     return PlanKind(
         name=KIND,
-        order=3,
+        order=catalogue.order,
         last_choice=False,
         devices=(NVIDIA,),
-        elsewhere="vLLM serves from NVIDIA's GPUs",
-        package=Package("vLLM", "install vllm in an environment of its own and set STOKER_VLLM_PYTHON to its Python"),
+        elsewhere="vLLM serves from NVIDIA GPUs",
+        package=Package(catalogue.release, INSTALL),
         profiles=catalogue.profiles,
-        architectures=(),
-        unknown=unknown,
-        checkpoint=checkpoint,
-        against=against,
-        why_not_split=why_not_split,
-        spreads_for_latency=lambda _profile, _question, split: split.pipeline == 1,
-        candidate=partial(candidate, catalogue),
-        retries_build=False,
+        architectures=(),  # too many to name in an error
+        unknown=planner.unknown,
+        checkpoint=checkpoint_of,
+        against=planner.against,
+        why_not_split=planner.why_not_split,
+        spreads_for_latency=planner.spreads_for_latency,
+        candidate=planner.candidate,
+        retries_build=True,
     )
-
-
-def unknown(model: Model) -> UnsupportedModelError | None:
-    """Which architectures an installed vLLM has, only itself would tell: of Hugging Face's format, any may be there."""
-    return archive_error(model)
-
-
-def checkpoint(model: Model) -> str:
-    quantization = model.quantization
-    if quantization is None:
-        return "plain"
-    method, settings = quantization.method, quantization.settings
-    if method == "fp8":
-        return "fp8_block" if settings.get("weight_block_size") else "fp8"
-    if method == "modelopt":
-        return "modelopt_nvfp4" if quantization.bits == 4 else "modelopt_fp8"
-    return f"compressed_{quantization.bits}" if method == "compressed-tensors" else method
-
-
-def against(profile: Profile, question: Question, place: Place) -> Obstacle | None:
-    assert isinstance(profile, VllmProfile)
-    assert place.pool is not None
-    overrides, capability = question.overrides, place.pool.capability
-    if capability < profile.capability:
-        least = ".".join(map(str, profile.capability))
-        why = f"{profile.precision} needs compute capability {least} or more, and {place.name} has less"
-        return Obstacle("capability", why, DoesNotFitError, by_override=False)
-    if not overrides.engine and not overrides.profile:
-        return Obstacle("on_request", "is taken only when asked for (--engine vllm)", UsageError, by_override=True)
-    dtype = _dtype(profile, question, place)
-    if profile.precision in _PLAIN and profile.precision != dtype:
-        why = f"{dtype} is what the checkpoint is in, or this GPU computes in (--precision {profile.precision})"
-        return Obstacle("dtype", why, UsageError, by_override=True)
-    cache_type = overrides.kv_precision
-    offered = (dtype, "fp8") if capability >= _FP8_CAPABILITY else (dtype,)
-    if cache_type is not None and cache_type.value not in offered:
-        why = f"has no {cache_type.value} cache on {place.name}; possible: {', '.join(offered)}"
-        return Obstacle(CACHE, why, UsageError, by_override=True)
-    return None
-
-
-def _dtype(profile: VllmProfile, question: Question, place: Place) -> str:
-    """What is computed in."""
-    assert place.pool is not None
-    overrides = question.overrides
-    if profile.precision in _PLAIN and (overrides.precision or overrides.profile):
-        return profile.precision
-    own = "f16" if checkpoint_dtype(question.model.config) == "F16" else "bf16"
-    return own if place.pool.capability >= _BF16_CAPABILITY else "f16"
-
-
-def why_not_split(_profile: Profile, question: Question, _place: Place, split: Split) -> str:
-    """vLLM divides heads over ranks, or repeats KV heads."""
-    architecture, tensor = question.model.architecture, split.tensor
-    if architecture.heads % tensor:
-        return f"{tensor} does not divide {architecture.heads} attention heads"
-    if architecture.kv_heads % tensor and tensor % architecture.kv_heads:
-        return f"{architecture.kv_heads} KV heads can be neither divided nor repeated over {tensor} GPUs"
-    if split.pipeline > architecture.layers:
-        return f"there are only {architecture.layers} layers for {split.pipeline} pipeline groups"
-    return ""
 
 
 @dataclass(frozen=True)
-class _Types:
-    computed: str
-    cache: str
+class _Planner:
+    catalogue: Catalogue
+
+    def unknown(self, model: Model) -> UnsupportedModelError | None:
+        architecture = model.architecture.name
+        if architecture in self.catalogue.architectures[purpose_of(model)]:
+            return None
+        return archive_error(model) or UnsupportedModelError(
+            f"{architecture} is not among the models of {self.catalogue.release}"
+        )
+
+    def against(self, profile: Profile, question: Question, place: Place) -> Obstacle | None:
+        assert isinstance(profile, VllmProfile)
+        assert place.pool is not None
+        own, model = place.pool.capability, question.model
+        if own < profile.capability:
+            return Obstacle(
+                "capability", _too_old(profile.precision, profile.capability, place), DoesNotFitError, False
+            )
+        if not model.quantization and profile.precision == "f16" and _dtype(model, own) == "bf16":
+            why = "the checkpoint is in bf16, whose range f16 does not have; taken when asked for (--precision f16)"
+            return _unless_asked(Obstacle("dtype", why, DoesNotFitError, True), question, profile)
+        return self._cache_refused(profile, question, place)
+
+    def _cache_refused(self, profile: VllmProfile, question: Question, place: Place) -> Obstacle | None:
+        """A cache type that the user set: 16 bits are those of the activations."""
+        override = question.overrides.kv_precision
+        if override is None:
+            return None
+        assert place.pool is not None
+        offered = [_activation(profile, question.model, place.pool.capability)]
+        if place.pool.capability >= self.catalogue.kv_fp8_capability:
+            offered.append("fp8")
+        if override.value in offered:
+            return None
+        why = f"has no {override.value} KV cache on {place.name}; possible: {', '.join(offered)}"
+        return Obstacle(CACHE, why, UsageError, True)
+
+    def why_not_split(self, profile: Profile, question: Question, _: Place, split: Split) -> str:
+        assert isinstance(profile, VllmProfile)
+        architecture = question.model.architecture
+        return _undivided(architecture, profile, split) if split.gpus > 1 else ""
+
+    def spreads_for_latency(self, profile: Profile, question: Question, split: Split) -> bool:
+        """Whether each GPU keeps enough to read for its part to shorten a step."""
+        assert isinstance(profile, VllmProfile)
+        return weight_bytes(question.model, profile, split) >= self._goal(profile).min_weight_bytes_per_gpu
+
+    def _goal(self, profile: VllmProfile) -> Goal:
+        return self.catalogue.goals[profile.goal]
+
+    def candidate(
+        self, profile: Profile, question: Question, place: Place, split: Split, devices: tuple[Gpu, ...]
+    ) -> Candidate:
+        assert isinstance(profile, VllmProfile)
+        assert place.pool is not None
+        model, limits, own = question.model, self._goal(profile).limits, f"profile {profile.name}"
+        dtype = _activation(profile, model, place.pool.capability)
+        kv_precision = _cache_type(question, dtype)
+        limit, constants = self._limit(devices), self.catalogue.constants
+
+        def needed(shape: Shape) -> int:
+            if kv_precision == "none":
+                return 0
+            return cache_needed(limits, shape)
+
+        def budget_of(shape: Shape) -> MemoryBudget:
+            return budget(model, profile, kv_precision, shape, split, limit, constants)
+
+        return Candidate(
+            profile=profile,
+            place=place,
+            split=split,
+            devices=devices,
+            kv_precision=kv_precision,
+            activation_precision=dtype,
+            group_size=group_size(profile, model),
+            limits=limits,
+            shrink=together,
+            budget=budget_of,
+            cache_needed=needed,
+            cache_share=1.0,
+            whole_prompts=kv_precision == "none",
+            unproven="",
+            sources={
+                "precision": MODEL if model.quantization else own,
+                "kv_precision": f"{own}, {MODEL}",
+                "activation_precision": MODEL,
+                "group_size": group_size_source(profile, model),
+            },
+            reasons=partial(reasons_for, self.catalogue, profile),
+        )
+
+    def _limit(self, devices: tuple[Gpu, ...]) -> int:
+        """Of what is free on the fullest of the GPUs; of unified memory the system keeps a part."""
+        constants = self.catalogue.constants
+        share = constants.unified_fraction if devices[0].unified_memory else constants.available_fraction
+        return int(min(gpu.memory_free for gpu in devices) * share)
 
 
-def candidate(
-    catalogue: VllmCatalogue, profile: Profile, question: Question, place: Place, split: Split, devices: tuple[Gpu, ...]
-) -> Candidate:
-    assert isinstance(profile, VllmProfile)
-    model, own = question.model, f"profile {profile.name}"
-    kv = question.overrides.kv_precision
-    types = _Types(_dtype(profile, question, place), kv.value if kv else _dtype(profile, question, place))
-    limits, memory = catalogue.limits[profile.goal], catalogue.memory
-    limit = int(min(gpu.memory_free for gpu in devices) * memory.available_fraction)
-    return Candidate(
-        profile=profile,
-        place=place,
-        split=split,
-        devices=devices,
-        kv_precision=types.cache,
-        activation_precision=types.computed,
-        group_size=group_size(profile, model),
-        limits=limits,
-        shrink=together,
-        budget=lambda shape: budget(model, profile, memory, Load(shape, split, types.cache, limit)),
-        cache_needed=partial(cache_needed, limits),
-        cache_share=1.0,
-        whole_prompts=False,
-        unproven="",
-        sources={
-            "precision": MODEL if model.quantization else own,
-            "kv_precision": MODEL,
-            "activation_precision": MODEL,
-            "group_size": group_size_source(profile, model),
-        },
-        reasons=reasons_for,
-    )
+def _too_old(what: str, least: tuple[int, int], place: Place) -> str:
+    assert place.pool is not None
+    major, minor = place.pool.capability
+    return f"{place.name} has compute capability {major}.{minor}, and {what} needs {least[0]}.{least[1]}"
+
+
+def _unless_asked(obstacle: Obstacle, question: Question, profile: VllmProfile) -> Obstacle | None:
+    overrides = question.overrides
+    asked = overrides.precision or overrides.profile
+    return None if asked and asked.value in (profile.precision, profile.name) else obstacle
+
+
+def _activation(profile: VllmProfile, model: Model, capability: tuple[int, int]) -> str:
+    return profile.precision if profile.bits == 16 else _dtype(model, capability)
+
+
+def _dtype(model: Model, capability: tuple[int, int]) -> str:
+    """f16 for float16 checkpoints and GPUs without bf16, else bf16, whose range is that of float32."""
+    return "f16" if checkpoint_dtype(model.config) == "F16" or capability < (8, 0) else "bf16"
+
+
+def _cache_type(question: Question, dtype: str) -> str:
+    if question.model.architecture.name in _ENCODERS or purpose_of(question.model) == "rerank":
+        return "none"
+    override = question.overrides.kv_precision
+    return override.value if override else dtype
+
+
+def _undivided(architecture: Architecture, profile: VllmProfile, split: Split) -> str:
+    """What of the model these sizes do not divide; empty where they are possible."""
+    heads, kv_heads, tensor = architecture.heads, architecture.kv_heads, split.tensor
+    if heads % tensor:
+        return f"{tensor} does not divide {heads} attention heads"
+    if kv_heads % tensor and tensor % kv_heads:
+        return f"{kv_heads} KV heads can be neither divided nor repeated over {tensor} GPUs"
+    width = architecture.expert_intermediate_size if architecture.experts else architecture.intermediate_size
+    if width % tensor or (profile.group_size and (width // tensor) % profile.group_size):
+        groups = f" in groups of {profile.group_size}" if profile.group_size else ""
+        return f"{tensor} does not divide the feed-forward width {width}{groups}"
+    if split.pipeline > architecture.layers:
+        return f"there are only {architecture.layers} layers for {split.pipeline} pipeline groups"
+    return ""

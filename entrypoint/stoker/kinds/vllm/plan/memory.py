@@ -1,68 +1,96 @@
-"""What a model takes of each GPU under vLLM. Bytes, on the GPU that holds most."""
+"""What a model takes of each GPU under vLLM. docs/vllm.md compares it with what a card showed.
+
+Everything is bytes on the GPU that holds most, unless a name says otherwise.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
+from stoker.kinds.vllm.graphs import decode_sizes, prefill_sizes
 from stoker.kinds.vllm.plan.catalogue import Constants, VllmProfile
 from stoker.plan.devices import Split
-from stoker.plan.formulas import with_pool
+from stoker.plan.formulas import WIDTH, with_pool
 from stoker.plan.kind import Shape
 from stoker.plan.types import KvPool, MemoryBudget
 from stoker.resolve.model import Architecture, Model
+from stoker.resolve.parameters import count_parameters
 
-_WIDTH = 2  # 16 bits: what is not quantised
-_SCALE = 2
-_KV_WIDTH = {"bf16": 2, "f16": 2, "fp8": 1}
+KV_WIDTH: Mapping[str, int] = {**WIDTH, "fp8": 1}
+_WIDTH = 2  # of everything that is not quantised
 
 
-@dataclass(frozen=True)
-class Load:
-    shape: Shape
-    split: Split
-    kv_precision: str
-    limit: int
+def layers_per_gpu(architecture: Architecture, split: Split) -> int:
+    return -(-architecture.layers // split.pipeline)
+
+
+def latent_width(model: Model) -> int:
+    """Elements per token and layer of multi-head latent attention's cache (DeepSeek's); 0 for any other attention."""
+    rank, rope = model.config.get("kv_lora_rank"), model.config.get("qk_rope_head_dim")
+    return rank + rope if isinstance(rank, int) and isinstance(rope, int) else 0
+
+
+def kv_bytes_per_token(model: Model, kv_precision: str, split: Split) -> int:
+    """Keys and values of the GPU's heads in its layers, heads repeated where there are fewer than GPUs; latent
+    attention keeps one vector per layer, whole on every GPU. 0 for an engine without a cache."""
+    if kv_precision == "none":
+        return 0
+    architecture = model.architecture
+    heads = -(-architecture.kv_heads // split.tensor)
+    elements = latent_width(model) or 2 * heads * architecture.head_size
+    return layers_per_gpu(architecture, split) * elements * KV_WIDTH[kv_precision]
 
 
 def weight_bytes(model: Model, profile: VllmProfile, split: Split) -> int:
-    """Layers and, where they are not tied, both tables over the ranks: vLLM divides the vocabulary too."""
+    """One GPU's share. Embeddings and the output matrix are divided too, and tied ones are kept once."""
+    if model.quantization is not None:
+        return -(-model.weights.total_bytes // split.gpus)
     architecture = model.architecture
-    table = architecture.vocabulary_size * architecture.hidden_size
-    tables = table if architecture.tied_embeddings else 2 * table
-    layers = max(model.weights.parameters - tables, 0)
-    stored = layers * profile.bits // 8
-    if profile.group_size:
-        stored += -(-layers // profile.group_size) * _SCALE
-    return -(-stored // split.gpus) + -(-tables * _WIDTH // split.tensor)
+    count = count_parameters(model.config, architecture)
+    copies = 1 if architecture.tied_embeddings else 2
+    tables = copies * architecture.vocabulary_size * architecture.hidden_size
+    layers = _stored(count.linear, profile, architecture.hidden_size) + max(count.other - tables, 0) * _WIDTH
+    share = layers_per_gpu(architecture, split) / architecture.layers / split.tensor
+    return int(layers * share) + -(-tables * _WIDTH // split.tensor)
 
 
-def kv_bytes_per_token(architecture: Architecture, kv_precision: str, split: Split) -> int:
-    """KV heads are repeated where there are fewer than ranks."""
-    layers, heads = -(-architecture.layers // split.pipeline), -(-architecture.kv_heads // split.tensor)
-    return layers * heads * 2 * architecture.head_size * _KV_WIDTH[kv_precision]
+def _stored(elements: int, profile: VllmProfile, inputs: int) -> int:
+    """With a scale for each group, or for each output channel, taken to have as many inputs as the hidden width."""
+    scales = -(-elements // (profile.group_size or inputs)) if profile.scale_bytes else 0
+    return elements * profile.bits // 8 + scales * profile.scale_bytes
 
 
-def activation_bytes(architecture: Architecture, load: Load, constants: Constants) -> int:
-    """Buffers of the largest step, and the scores over the vocabulary of each running sequence."""
+def activation_bytes(architecture: Architecture, shape: Shape, constants: Constants, split: Split) -> int:
+    """The peak of the largest step: one layer's buffers for its tokens, and logits with what sampling makes of them."""
     experts = architecture.experts_per_token * architecture.expert_intermediate_size
-    width = max(architecture.intermediate_size, experts)
-    heads = (architecture.heads + 2 * architecture.kv_heads) * architecture.head_size
-    divided = constants.per_intermediate * width + constants.per_attention * heads
-    elements = -(-divided // load.split.tensor) + constants.per_hidden * architecture.hidden_size
-    logits = load.shape.batch * architecture.vocabulary_size * constants.logits_bytes
-    return load.shape.tokens * elements * _WIDTH + logits
-
-
-def budget(model: Model, profile: VllmProfile, constants: Constants, load: Load) -> MemoryBudget:
-    """The cache takes all that the rest leaves: `kv_cache_memory_bytes` states it."""
-    per_token = kv_bytes_per_token(model.architecture, load.kv_precision, load.split)
-    fixed = MemoryBudget(
-        weights=weight_bytes(model, profile, load.split),
-        activations=activation_bytes(model.architecture, load, constants),
-        runtime=load.shape.batch * constants.graph_bytes_per_sequence,
-        kv=KvPool(0, constants.block_tokens, per_token),
-        limit=load.limit,
-        context=constants.cuda_context,
-        communication=constants.communication if load.split.gpus > 1 else 0,
+    width = max(experts, architecture.intermediate_size)
+    heads = -(-architecture.heads // split.tensor) + 2 * -(-architecture.kv_heads // split.tensor)
+    elements = (
+        constants.per_intermediate * -(-width // split.tensor)
+        + constants.per_attention * heads * architecture.head_size
+        + constants.per_hidden * architecture.hidden_size
     )
-    return with_pool(fixed, 1.0)
+    sampling = shape.batch * architecture.vocabulary_size * constants.sampler_bytes
+    return shape.tokens * elements * _WIDTH + sampling
+
+
+def graph_bytes(architecture: Architecture, batch: int, constants: Constants, split: Split) -> int:
+    graphs = len(decode_sizes(batch)) + len(prefill_sizes())
+    return graphs * layers_per_gpu(architecture, split) * constants.graph_bytes
+
+
+def budget(
+    model: Model, profile: VllmProfile, kv_precision: str, shape: Shape, split: Split, limit: int, constants: Constants
+) -> MemoryBudget:
+    """The KV cache takes what the rest leaves, in whole blocks."""
+    per_token = kv_bytes_per_token(model, kv_precision, split)
+    fixed = MemoryBudget(
+        weights=weight_bytes(model, profile, split),
+        activations=activation_bytes(model.architecture, shape, constants, split),
+        runtime=graph_bytes(model.architecture, shape.batch, constants, split),
+        kv=KvPool(0, constants.kv_block_tokens, per_token),
+        limit=limit,
+        context=constants.cuda_context,
+        communication=constants.communication if split.gpus > 1 else 0,
+    )
+    return with_pool(fixed, 1.0) if per_token else fixed

@@ -1,0 +1,22 @@
+"""For which sizes CUDA graphs are captured: the planner counts them, the engine is told the largest."""
+
+from __future__ import annotations
+
+LARGEST = 512
+"""Tokens. Steps of so few are bound by launching kernels: on an H200 the first token of a 500-token prompt took 17 ms
+with graphs up to here, and 40 ms through a server whose graphs ended at 256."""
+
+_SMALL = (1, 2, 4)
+_STEP, _WIDE_FROM, _WIDE_STEP = 8, 256, 16
+
+
+def prefill_sizes() -> tuple[int, ...]:
+    """In pieces, around attention: for steps with prompts in them. vLLM's own spacing."""
+    return (*_SMALL, *range(_STEP, _WIDE_FROM, _STEP), *range(_WIDE_FROM, LARGEST + 1, _WIDE_STEP))
+
+
+def decode_sizes(batch: int) -> tuple[int, ...]:
+    """Whole steps that only decode, up to the first size that holds `batch` sequences: no step has more."""
+    sizes = prefill_sizes()
+    largest = next((size for size in sizes if size >= batch), LARGEST)
+    return tuple(size for size in sizes if size <= largest)
