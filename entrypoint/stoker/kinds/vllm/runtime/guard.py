@@ -22,7 +22,7 @@ from pathlib import Path
 VARIABLE = "STOKER_VLLM_GUARD"
 HOST = "stoker.kinds.vllm.runtime.host"
 _PR_SET_CHILD_SUBREAPER = 36
-_GRACE = 3.0  # seconds for the host to end by itself
+_GRACE = 1.0  # seconds for the host to end by itself; then it is killed, which frees the GPU as well
 _TRACKER_GRACE = 10.0  # for multiprocessing's resource trackers to unlink shared memory
 _TRACKER = b"multiprocessing.resource_tracker"
 

@@ -143,6 +143,7 @@ class HostProcess:
         self._guard = subprocess.Popen(
             [python, "-m", guard.__name__, SETTINGS],
             stdin=subprocess.PIPE,
+            start_new_session=True,  # a signal to the server's group must not stop the guard from tidying up
             cwd=folder,
             env={**environment(folder), **more, **visible},
         )
