@@ -54,7 +54,7 @@ class EncodingEngine(BriefEngine):
 
 def made_service(engine: BriefEngine, pooling: dict[str, Any] | None = None) -> Service:
     demo = Path(stoker.resolve.__file__).parent / "demo"
-    made = Service()
+    made = Service(reject_unknown=True)  # what is wrong here must be refused, not passed over
     model = {"pooling": pooling, "architecture": {"hidden_size": 2}}
     manifest = Manifest(1, "brief", "brief", "demo", "", {"max_seq_len": 512}, {}, {}, model=model)
     made.attach(engine, load_frontend(Engine(demo, manifest), Capabilities(frozenset(), False)))

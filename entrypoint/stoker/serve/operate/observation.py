@@ -30,9 +30,9 @@ def add_health(app: FastAPI, lifecycle: Lifecycle) -> None:
         """200 as long as the process answers."""
         return json_response({"object": "health.response", "message": "Service is live.", "live": True})
 
-    @app.post("/ping", tags=["health"], responses=_NOT_READY)
-    @app.get("/ping", tags=["health"], responses=_NOT_READY)
-    @app.get("/health", tags=["health"], responses=_NOT_READY)
+    @app.post("/ping", tags=["health"], responses=_NOT_READY, response_class=Response)
+    @app.get("/ping", tags=["health"], responses=_NOT_READY, response_class=Response)
+    @app.get("/health", tags=["health"], responses=_NOT_READY, response_class=Response)
     async def health() -> Response:
         """vLLM's: 200 without a body when requests are taken, else 503."""
         return Response(status_code=200 if lifecycle.ready else 503)
