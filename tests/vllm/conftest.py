@@ -84,7 +84,7 @@ class Running:
 def supervised(loop: Any, directory: Path, **changes: Any) -> Running:
     """No heartbeat, which would make requests of its own."""
     servable = PythonEngine(settings(directory, **changes), "*.safetensors", TENSORS["text"])
-    return Running(loop, Supervisor(servable, Patience(heartbeat=3600, backoff=0.1)))
+    return Running(loop, Supervisor(servable, Patience(heartbeat=3600, wedged=3600, backoff=0.1)))
 
 
 @pytest.fixture(scope="session")

@@ -176,11 +176,12 @@ class TritonClient:
         """The multiplexed stream, opened with the first request; None of an engine that has none."""
         if link.has_channels is None:
             link.has_channels = asyncio.create_task(_takes_channels(link))
-        ends: set[asyncio.Future[Any]] = {link.has_channels, link.over}
+        asking = link.has_channels
+        ends: set[asyncio.Future[Any]] = {asking, link.over}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if link.over.done():
             raise died(link.failure)
-        if not link.has_channels.result():
+        if not asking.result():
             return None
         if link.channel is None:
             link.channel = Channel(link.stub, self._hear)

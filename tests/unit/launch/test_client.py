@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
 import pytest
 
@@ -35,6 +36,22 @@ async def _ask_and_detach() -> None:
             await writer.wait_closed()
     silent.close()
     await silent.wait_closed()
+
+
+async def _ask_nobody() -> None:
+    client = TritonClient()
+    with contextlib.closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        client.attach(f"127.0.0.1:{taken.getsockname()[1]}", "")
+        for _ in range(2):
+            with pytest.raises(EngineDiedError):
+                async for _ in client.generate(Generation("r", (1,), 1)):
+                    pass
+        await client.detach("over")
+
+
+def test_a_server_that_cannot_be_asked_what_it_takes_is_a_dead_engine() -> None:
+    asyncio.run(_ask_nobody())
 
 
 def test_a_request_that_could_not_be_sent_yet_ends_with_the_server() -> None:
