@@ -179,7 +179,9 @@ class Connection(HttpToolsProtocol):
         self._end_when_stalled()
 
     def _end_when_stalled(self, before: int = 0) -> None:
-        left = self.transport.get_write_buffer_size()
+        left = self._unsent()
+        if not left and self.transport.is_closing():
+            return
         if before and before - left < SLOWEST_READER * STALLED_SECONDS:
             self.transport.abort()
             return
@@ -192,7 +194,7 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        size = self.transport.get_write_buffer_size()
+        size = self._unsent()
         self._stalled = self.loop.time(), size
         self._write_timer = self.loop.call_later(_CHECK_SECONDS, self._check_reader)
         backlog.hold(self, size)
@@ -206,7 +208,7 @@ class Connection(HttpToolsProtocol):
 
     def _check_reader(self) -> None:
         began, size = self._stalled
-        seconds, left = self.loop.time() - began, self.transport.get_write_buffer_size()
+        seconds, left = self.loop.time() - began, self._unsent()
         if seconds >= STALLED_SECONDS and size - left < SLOWEST_READER * seconds:
             refusals.tell(f"answers that were not read for {STALLED_SECONDS:g} s", self._place.address)
             self.give_up()
@@ -216,6 +218,13 @@ class Connection(HttpToolsProtocol):
 
     def give_up(self) -> None:
         self.transport.abort()
+
+    def _unsent(self) -> int:
+        """Bytes. uvloop raises for a transport that was aborted."""
+        try:
+            return int(self.transport.get_write_buffer_size())
+        except RuntimeError:
+            return 0
 
 
 def _refusal(status: int, code: str, text: str) -> bytes:
