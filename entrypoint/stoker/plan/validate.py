@@ -38,6 +38,16 @@ def text(value: Any) -> str:
     return "" if isinstance(value, str) and value.strip() else f"{value!r} is not a text"
 
 
+def capability(value: Any) -> str:
+    return "" if re.fullmatch(r"\d+\.\d", str(value)) else f"{value!r} is not a compute capability like 8.0"
+
+
+def capability_of(version: str) -> tuple[int, int]:
+    """Of a text that keeps the rule above."""
+    major, _, minor = version.partition(".")
+    return int(major), int(minor)
+
+
 def profile_name(value: Any) -> str:
     right = isinstance(value, str) and re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", value)
     return "" if right else f"{value!r} is not a name of lower-case letters, digits, '_', '.' and '-'"

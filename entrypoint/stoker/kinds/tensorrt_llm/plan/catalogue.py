@@ -12,6 +12,7 @@ from stoker.kinds.tensorrt_llm.plan.rules import CAPABILITIES, CONVERTERS, KIND,
 from stoker.plan.catalogue import catalogue_directory, read
 from stoker.plan.profile import GOALS, Limits, Profile
 from stoker.plan.types import TEXT
+from stoker.plan.validate import capability_of
 
 FOLDER = "nvidia"
 COMPILED, PYTORCH = "tensorrt_llm", "tensorrt_llm_pytorch"
@@ -149,7 +150,7 @@ def load_nvidia(directory: Path | None = None) -> Catalogue:
     return Catalogue(
         tuple(sorted(profiles, key=lambda profile: (profile.kind.order, profile.order, profile.name))),
         kinds,
-        {_capability(name): _verdicts(entry, kinds) for name, entry in capabilities.items()},
+        {capability_of(name): _verdicts(entry, kinds) for name, entry in capabilities.items()},
         {name: _verdicts(entry, kinds) for entry in models.values() for name in entry["architectures"]},
         load_converters(folder),
     )
@@ -192,11 +193,6 @@ def _profile(kind: Kind, precision: str, goal: str, entry: Mapping[str, Any]) ->
     offered = tuple(entry["kv_offered"])
     name = f"{kind.name}-{precision}-{goal}"
     return GpuProfile(name, kind.name, (TEXT,), precision, goal, kind=kind, kv_precisions=offered, **own)
-
-
-def _capability(text: str) -> tuple[int, int]:
-    major, _, minor = text.partition(".")
-    return int(major), int(minor)
 
 
 def _verdicts(entry: Any, kinds: Mapping[str, Kind]) -> dict[str, Verdict]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from stoker.plan.profile import AUTOMATIC, GOALS, ON_REQUEST
-from stoker.plan.validate import Rule, either, fields_of, list_of, mapping_of, number, one_of, text, whole
+from stoker.plan.validate import Rule, capability, either, fields_of, list_of, mapping_of, number, one_of, text, whole
 
 WEIGHTS = (
     *("f16", "bf16", "fp8", "fp8_block", "nvfp4", "mxfp4", "int8_sq", "int8_wo", "int4_wo"),
@@ -28,10 +27,6 @@ def bits(value: Any) -> str:
 
 def one(value: Any) -> str:
     return "" if value == 1 else f"{value!r} is not 1"
-
-
-def capability(value: Any) -> str:
-    return "" if re.fullmatch(r"\d+\.\d", str(value)) else f"{value!r} is not a compute capability like 8.0"
 
 
 _WHOLE = whole(0)

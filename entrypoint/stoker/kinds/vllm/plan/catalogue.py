@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,18 @@ from typing import Any
 from stoker.plan.catalogue import catalogue_directory, read_file, read_text, schema
 from stoker.plan.profile import AUTOMATIC, GOALS, ON_REQUEST, Limits, Profile
 from stoker.plan.types import PURPOSES, TEXT
-from stoker.plan.validate import fields_of, fraction, list_of, mapping_of, number, one_of, text, whole
+from stoker.plan.validate import (
+    capability,
+    capability_of,
+    fields_of,
+    fraction,
+    list_of,
+    mapping_of,
+    number,
+    one_of,
+    text,
+    whole,
+)
 
 KIND = "vllm"
 FILE = "vllm/vllm.yaml"
@@ -48,12 +58,11 @@ class Goal:
 @dataclass(frozen=True)
 class VllmProfile(Profile):
     """`capability` is the least that the precision needs; `bits`, `scale_bytes` and `group_size` are how a matrix is
-    stored; `quantization` is what vLLM is told of a plain checkpoint, empty for nothing."""
+    stored."""
 
     capability: tuple[int, int]
     bits: int
     scale_bytes: int
-    quantization: str
 
 
 @dataclass(frozen=True)
@@ -86,14 +95,6 @@ _SIZES = (
 )
 
 
-def _capability_text(value: Any) -> str:
-    return "" if re.fullmatch(r"\d+\.\d", str(value)) else f"{value!r} is not a compute capability like 8.0"
-
-
-def _text_or_empty(value: Any) -> str:
-    return "" if isinstance(value, str) else f"{value!r} is not a text"
-
-
 _LIMITS = {**dict.fromkeys(_SIZES, whole(1)), "min_weight_bytes_per_gpu": whole(0)}
 _FRACTIONS = ("available_fraction", "unified_fraction")
 _MEMORY = {
@@ -103,14 +104,13 @@ _MEMORY = {
 }
 _PRECISION = {
     "order": whole(0),
-    "capability": _capability_text,
+    "capability": capability,
     "bits": whole(4),
     "scale_bytes": whole(0),
     "group_size": whole(0),
-    "quantization": _text_or_empty,
     "checkpoints": mapping_of(one_of(CHECKPOINTS), one_of((AUTOMATIC, ON_REQUEST))),
 }
-_FASTER = {"over": one_of(PRECISIONS), "capability": _capability_text, "ratio": number, "source": text}
+_FASTER = {"over": one_of(PRECISIONS), "capability": capability, "ratio": number, "source": text}
 _RULES: Mapping[str, Any] = {
     "schema": schema,
     "order": whole(0),
@@ -118,7 +118,7 @@ _RULES: Mapping[str, Any] = {
     "memory": _MEMORY,
     "goals": dict.fromkeys(GOALS, _LIMITS),
     "precisions": mapping_of(one_of(PRECISIONS), fields_of(_PRECISION)),
-    "kv_fp8_capability": _capability_text,
+    "kv_fp8_capability": capability,
     "faster": mapping_of(one_of(PRECISIONS), fields_of(_FASTER)),
     "architectures": dict.fromkeys(PURPOSES, list_of(text, 1)),
 }
@@ -135,14 +135,14 @@ def load_vllm(directory: Path | None = None) -> Catalogue:
         profiles=tuple(sorted(profiles, key=lambda profile: (profile.order, profile.name))),
         constants=Constants(**fields["memory"]),
         goals={goal: _goal(entry) for goal, entry in fields["goals"].items()},
-        kv_fp8_capability=_capability(fields["kv_fp8_capability"]),
+        kv_fp8_capability=capability_of(fields["kv_fp8_capability"]),
         architectures={purpose: frozenset(names) for purpose, names in fields["architectures"].items()},
         faster={name: _faster(entry) for name, entry in fields["faster"].items()},
     )
 
 
 def _profile(precision: str, goal: str, entry: Mapping[str, Any]) -> VllmProfile:
-    own = {**entry, "capability": _capability(entry["capability"])}
+    own = {**entry, "capability": capability_of(entry["capability"])}
     kv = (*((precision,) if precision in ("bf16", "f16") else ("bf16", "f16")), "fp8")
     return VllmProfile(f"{KIND}-{precision}-{goal}", KIND, (TEXT,), precision, goal, kv_precisions=kv, **own)
 
@@ -153,9 +153,4 @@ def _goal(fields: Mapping[str, int]) -> Goal:
 
 
 def _faster(fields: Mapping[str, Any]) -> Faster:
-    return Faster(**{**fields, "capability": _capability(fields["capability"])})
-
-
-def _capability(version: str) -> tuple[int, int]:
-    major, _, minor = version.partition(".")
-    return int(major), int(minor)
+    return Faster(**{**fields, "capability": capability_of(fields["capability"])})
