@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 _GROUP, _SESSION = 2, 3  # positions in stat_fields
 _ENDING_SECONDS = 5.0
 _TIDYING_SECONDS = 3.0
+_PR_SET_PDEATHSIG = 1
 
 
 def stat_fields(pid: int) -> list[str]:
@@ -41,6 +44,15 @@ def process_lives(pid: int) -> bool:
     """False for a zombie too: its parent may be slow to collect it."""
     fields = stat_fields(pid)
     return bool(fields) and fields[0] not in "ZX"
+
+
+def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
+    """Asks Linux to send this process a signal when its parent ends, however it ends."""
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before the kernel knew
 
 
 def kill_session(leader: int) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from stoker.child_environment import child_environment
+from stoker.tethered import PRIVATE, tethered
 
 HARMLESS = {
     "PATH": "/bin",
@@ -52,11 +54,9 @@ def test_a_childs_own_variables_win() -> None:
 
 
 def test_a_childs_files_are_private_whatever_mode_it_gives_them(tmp_path) -> None:
-    from stoker.launch.private_files import keep_private
-
     script = "import os; fd = os.open('file', os.O_CREAT | os.O_RDWR, 0o644); os.fchmod(fd, 0o644); os.fsync(fd)"
     both = f"{script}; os.chmod('program', 0o755); os.fchmod(os.open('other', os.O_CREAT | os.O_RDWR), 0o700)"
     (tmp_path / "program").touch()
-    subprocess.run([sys.executable, "-c", both], cwd=tmp_path, preexec_fn=keep_private, check=True)
+    subprocess.run(tethered([sys.executable, "-c", both], signal.SIGKILL, PRIVATE), cwd=tmp_path, check=True)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == {"file": 0o600, "program": 0o755, "other": 0o700}

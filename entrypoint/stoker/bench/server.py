@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -20,12 +19,11 @@ from typing import Any
 
 from stoker.bench.types import Phase, Start
 from stoker.errors import EngineError
+from stoker.tethered import tethered
 
 HOST = "127.0.0.1"
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 60
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -52,12 +50,11 @@ def served(arguments: Sequence[str], log: Path) -> Iterator[Server]:
     began = time.monotonic()
     with log.open("w") as output:
         process = subprocess.Popen(
-            [*command, "--drain-timeout", "1", "--log-format", "text"],
+            tethered([*command, "--drain-timeout", "1", "--log-format", "text"], signal.SIGTERM),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=_stop_with_parent,
         )
     try:
         _wait_ready(process, port, log)
@@ -65,11 +62,6 @@ def served(arguments: Sequence[str], log: Path) -> Iterator[Server]:
         yield Server(process.pid, port, log, Start(round(seconds, 3), _phases(port)))
     finally:
         _stop(process)
-
-
-def _stop_with_parent() -> None:
-    """SIGTERM, on which the server cleans up, also when this process is killed."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _free_port() -> int:

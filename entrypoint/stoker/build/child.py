@@ -6,7 +6,6 @@ and last {"done": record} or {"error": {...}}. Whatever a library prints goes to
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -16,8 +15,7 @@ from typing import Any, TextIO
 
 from stoker.build.jobs import Job, job_from
 from stoker.errors import BuildError, StokerError
-
-PR_SET_PDEATHSIG = 1
+from stoker.processes import die_with_parent
 
 
 class Lines:
@@ -70,15 +68,6 @@ def _parent() -> int:
 
 def described(error: StokerError) -> dict[str, str]:
     return {"type": type(error).__name__, "what": error.what, "why": error.why, "remedy": error.remedy}
-
-
-def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
-    """Asks Linux to send this process a signal when its parent ends, however it ends."""
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
-    if os.getppid() != parent:
-        os._exit(1)  # it ended before the kernel knew
 
 
 def _own_stdout() -> TextIO:

@@ -23,9 +23,9 @@ from pathlib import Path
 from stoker.launch import shared_memory
 from stoker.launch.installation import Installation, server_environment
 from stoker.launch.kind import alone
-from stoker.launch.private_files import keep_private
 from stoker.launch.settings import STUB_PID_FILE
 from stoker.processes import process_lives, session_members
+from stoker.tethered import PRIVATE, tethered
 
 logger = logging.getLogger("stoker.triton")
 
@@ -39,7 +39,6 @@ KEPT_LINES = 50
 # What is said at every start, and what is no error on a machine without a GPU: neither kept nor shown unless asked for.
 _CHATTER = re.compile(r"^(I\d{4} |[|+]|Signal \(|$)|CudaDriverHelper|NODELAY NOT SUPPORTED")
 _LEVELS = {"W": logging.WARNING, "E": logging.ERROR, "F": logging.ERROR}
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None)
 
@@ -155,13 +154,12 @@ async def start_server(command: Command) -> TritonServer:
     """
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     process = await asyncio.create_subprocess_exec(
-        *command.launcher(server_arguments(command)),
+        *tethered(command.launcher(server_arguments(command)), signal.SIGKILL, PRIVATE),
         env={**server_environment(command.installation), **command.environment},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=_in_private,
         cwd=command.run_directory,
     )
     directory = os.open(command.run_directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -191,11 +189,6 @@ def server_arguments(command: Command) -> list[str]:
         f"--backend-config=python,shm-region-prefix-name={command.shm_prefix}",
         "--backend-config=python,stub-timeout-seconds=3600",
     ]
-
-
-def _in_private() -> None:
-    keep_private()
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 async def _end(pid: int) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.waiting import wait_until_gone
 
 LOADS = ("--streams", "1,3", "--prompt-tokens", "24", "--output-tokens", "12", "--rounds", "2")
 
@@ -87,7 +86,7 @@ def test_ctrl_c_stops_the_server_too_and_leaves_nothing(number: int, code: int, 
     assert children, "the server was not found below the benchmark"
     process.send_signal(number)
     assert process.wait(120) == code
-    wait_until_gone(children)
+    wait_until_gone(*children)
     assert not list(tmp_path.glob("bench-*"))
     process.stderr.close()
 
@@ -106,18 +105,3 @@ def descendants(pid: int) -> list[int]:
     from stoker.bench.memory import family
 
     return [each for each in family(pid) if each != pid]
-
-
-def wait_until_gone(pids: list[int], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while any(lives(pid) for pid in pids):
-        assert time.monotonic() < deadline, f"still there: {[pid for pid in pids if lives(pid)]}"
-        time.sleep(0.05)
-
-
-def lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (OSError, IndexError):
-        return False

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from tests.loading import load
+from tests.waiting import wait_until
 
 from stoker.store.engine import SCHEMA, Engine, Manifest
 from stoker.store.key import digest_of
@@ -283,15 +284,6 @@ def below(pid: int) -> list[int]:
         found += own
         parents += own
     return found
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> float:
-    """Seconds that it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, f"not {what} after {seconds} s"
-        time.sleep(0.01)
-    return time.monotonic() - began
 
 
 @pytest.fixture(scope="session", name="wait_until")

@@ -7,10 +7,10 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
+from tests.waiting import wait_until
 
 from stoker.processes import process_lives
 
@@ -30,13 +30,6 @@ def of_tools(tmp_path) -> list[int]:
             if mark in path.read_bytes() and process_lives(int(path.parent.name)):
                 found.append(int(path.parent.name))
     return found
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_the_engine_is_built_once_with_its_cost_on_record(run, serve, tmp_path):

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.waiting import wait_until_gone
 
 from stoker.build.jobs import Job, as_json, job_from
 from stoker.build.kind import BuildPart
@@ -23,6 +23,7 @@ from stoker.kinds.openvino import KIND
 from stoker.kinds.openvino.build.precisions import encoding_for
 from stoker.kinds.openvino.build.prequantized import Prequantized
 from stoker.plan.types import Chosen
+from stoker.processes import process_lives
 from stoker.progress import Silent
 from stoker.resolve.model import Architecture, Model, Quantization, Weights
 
@@ -61,20 +62,6 @@ def fake_worker(tmp_path, monkeypatch):
         return replace(KIND.build, worker="fake_build_worker")
 
     return install
-
-
-def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 20
-    while is_running(pid):
-        assert time.monotonic() < deadline, f"process {pid} is still there"
-        time.sleep(0.02)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_job_survives_json(tmp_path):
@@ -164,7 +151,7 @@ def test_the_real_worker_dies_with_its_parent():
     with subprocess.Popen([sys.executable, "-c", program], stdin=reading, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        assert is_running(pid)
+        assert process_lives(pid)
         parent.send_signal(signal.SIGKILL)
     wait_until_gone(pid)
     os.close(reading)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import selectors
@@ -16,13 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from stoker.build.child import PR_SET_PDEATHSIG
 from stoker.processes import group_members
+from stoker.tethered import OWN_GROUP, tethered
 
 _SAMPLE_SECONDS = 0.2
 _KEPT_LINES = 200
 _BREAKS = re.compile(rb"[\r\n]+")  # progress bars end in a carriage return
-_libc = ctypes.CDLL(None)
 
 
 @dataclass
@@ -58,25 +56,26 @@ def _group(
     command: Sequence[str], directory: Path, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        command,
+        tethered(command, signal.SIGKILL, OWN_GROUP),
         cwd=directory,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        preexec_fn=_in_own_group,
     )
     with process:
         try:
             yield process
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
 
 
-def _in_own_group() -> None:
-    os.setpgid(0, 0)
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """The group, or the process alone where it has not made the group yet."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        process.kill()
 
 
 def _lines(group: int, stream: IO[bytes], log: IO[bytes], ran: Ran) -> Iterator[str]:

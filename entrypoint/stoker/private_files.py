@@ -28,8 +28,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def keep_private() -> None:
-    """For this process and all that it starts: to be called between fork and exec. Where seccomp is not to be had, the
-    umask alone holds."""
+    """For this process and all that it starts. Where the kernel has no seccomp, the umask alone holds."""
     os.umask(UMASK)
     numbers = _NUMBERS.get(platform.machine())
     if numbers is not None:

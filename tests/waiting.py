@@ -1,0 +1,24 @@
+"""Waiting for conditions instead of times: a busy machine is no failure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from stoker.processes import process_lives
+
+SECONDS = 120.0  # how long anything may take before it is taken for stuck
+
+
+def wait_until(condition: Callable[[], Any], what: str = "so", seconds: float = SECONDS) -> float:
+    """The seconds that it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not {what} after {seconds} s"
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def wait_until_gone(*pids: int) -> None:
+    wait_until(lambda: not any(process_lives(pid) for pid in pids), f"without the processes {pids}")
