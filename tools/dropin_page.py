@@ -8,6 +8,8 @@ from stoker.serve.apis.anthropic.requests import UNSUPPORTED as ANTHROPIC
 from stoker.serve.apis.openai_responses.requests import UNSUPPORTED as RESPONSES
 from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 from stoker.settings.foreign import NOT_NEEDED, VLLM
+from stoker.settings.nim_reading import Idle, Taken
+from stoker.settings.nim_variables import VARIABLES
 
 _HEAD = """# Coming from elsewhere
 
@@ -28,6 +30,17 @@ _FIELDS = """
 | field of a request | here |
 |---|---|
 """
+_NIM = """
+## NVIDIA NIM
+
+Its variables (1.x and 2.x) are a layer of settings: flags and `STOKER_*` variables win over them, and they win over the
+file. `stoker plan` shows which variable a value came from. Those without effect are named in one warning at the start,
+with what to use instead. `HF_TOKEN`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HTTPS_PROXY` and `SSL_CERT_FILE` mean what they
+mean there; `NGC_API_KEY` and other keys of NGC are not needed.
+
+| variable | here |
+|---|---|
+"""
 _OTHERS = """
 ## Anthropic's and OpenAI's other APIs
 
@@ -38,7 +51,7 @@ _OURS = "served"
 
 
 def document() -> str:
-    return "".join([_HEAD, *_flags(), _FIELDS, *_fields(), _OTHERS, *_others()])
+    return "".join([_HEAD, *_flags(), _FIELDS, *_fields(), _NIM, *_variables(), _OTHERS, *_others()])
 
 
 def _flags() -> Iterator[str]:
@@ -60,6 +73,16 @@ def _what(name: str) -> str:
         return _OURS
     taken = ", ".join(f"`{value}`" for value in NO_EFFECT[name])
     return f"only null{f', {taken}' if taken else ''}: else 400"
+
+
+def _variables() -> Iterator[str]:
+    taken = [(name, what) for name, what in VARIABLES.items() if isinstance(what, Taken)]
+    idle = [(name, what) for name, what in VARIABLES.items() if isinstance(what, Idle)]
+    for name, mapped in taken:
+        yield f"| `{name}` | {mapped.ours} |\n"
+    for name, other in sorted(idle, key=lambda pair: pair[0]):
+        same = f" (no warning for {', '.join(f'`{value}`' for value in other.same)})" if other.same else ""
+        yield f"| `{name}` | no effect: {other.instead}{same} |\n"
 
 
 def _others() -> Iterator[str]:

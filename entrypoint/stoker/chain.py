@@ -115,7 +115,7 @@ def resolve_model(settings: Settings, progress: Progress, *, weights: bool = Tru
         model = resolve(reference, settings.cache, progress, offline=offline, weights=weights, check=check)
         if buildable:
             check_model(model)
-    return replace(model, served_name=settings.served_model_name or model.served_name)
+    return replace(model, served_name=next(iter(settings.served_model_names), model.served_name))
 
 
 def obtain_planned(

@@ -1,4 +1,4 @@
-"""Where a value came from. Order of precedence: flag, environment, file, profile, default."""
+"""Where a value came from. Order of precedence: flag, environment, NIM's variables, file, profile, default."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ T = TypeVar("T")
 
 
 class Origin(IntEnum):
-    """Smaller wins."""
+    """Smaller wins. NIM: a variable of NVIDIA NIM's that means one of ours."""
 
     FLAG = 0
     ENVIRONMENT = 1
-    FILE = 2
-    PROFILE = 3
-    DEFAULT = 4
+    NIM = 2
+    FILE = 3
+    PROFILE = 4
+    DEFAULT = 5
 
 
 @dataclass(frozen=True)

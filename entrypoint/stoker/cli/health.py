@@ -14,6 +14,7 @@ from stoker.errors import UsageError
 from stoker.listening import listeners
 
 _PATIENCE_SECONDS = 4
+_PORTS = ("STOKER_PORT", "NIM_SERVER_PORT", "NIM_HTTP_API_PORT")  # may be a Kubernetes Service's tcp://...
 _USAGE = "usage: stoker health [--host ADDRESS] [--port PORT]"
 _HELP = f"""{_USAGE}
 
@@ -46,11 +47,15 @@ def _place(arguments: list[str]) -> _Place:
     given = dict(zip(arguments[::2], arguments[1::2], strict=False))
     if len(arguments) % 2 or given.keys() - {"--host", "--port"}:
         raise UsageError(f"stoker health does not take {' '.join(arguments)}", remedy=_USAGE.partition(": ")[2])
-    port = given.get("--port", os.environ.get("STOKER_PORT", "").strip())
-    if "--port" in given and not port.isdecimal():
+    port = given["--port"] if "--port" in given else _port_of_variables()
+    if not port.isdecimal():
         raise UsageError(f"--port {port} is no port", remedy="name a number, as in --port 8000")
-    # A variable may be a Kubernetes Service's tcp://...
-    return _Place(given.get("--host", ""), int(port) if port.isdecimal() else 8000)
+    return _Place(given.get("--host", ""), int(port))
+
+
+def _port_of_variables() -> str:
+    values = (os.environ.get(name, "").strip() for name in _PORTS)
+    return next(filter(str.isdecimal, values), "8000")
 
 
 def _hosts(place: _Place) -> list[str]:

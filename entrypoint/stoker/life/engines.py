@@ -233,7 +233,7 @@ class Engines:
         return load_frontend(
             engine,
             kind_named(plan.chosen.engine).launch.capabilities(plan.chosen.purpose),
-            names=(plan.model.served_name,),
+            names=self._settings.served_model_names or (plan.model.served_name,),
             max_seq_len=plan.chosen.max_seq_len,
             capacity=capacity_of(plan),
             limits=self._service.limits,

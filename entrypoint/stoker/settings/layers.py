@@ -1,4 +1,4 @@
-"""Flags over environment over file over defaults, each value with its origin."""
+"""Flags over environment over NIM's variables over file over defaults, each value with its origin."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from stoker.nearest import nearest
 from stoker.origin import Origin, Sourced
 from stoker.settings import environment
 from stoker.settings.file import read_file
+from stoker.settings.nim import NimLayer, nim_layer
 from stoker.settings.setting import Setting, Value
 from stoker.settings.spec import BY_NAME, SETTINGS, canonical, default_of
 from stoker.settings.value import parse_value
@@ -50,8 +51,10 @@ class Settings:
         return Path(self["cache"].value)
 
     @property
-    def served_model_name(self) -> str | None:
-        return self._text_or_none("served-model-name")
+    def served_model_names(self) -> tuple[str, ...]:
+        """Those that were given, the first being the model's own name in the API; none for the model's own."""
+        given = (self._text_or_none("served-model-name") or "").split(",")
+        return tuple(dict.fromkeys(name.strip() for name in given if name.strip()))
 
     @property
     def calibration(self) -> Path | None:
@@ -102,7 +105,9 @@ def load_settings(flags: Mapping[str, str | None], environ: Mapping[str, str], f
     given = dict(_from_environment(environ)) | dict(_from_flags(flags))
     path = file or (Path(str(given["config"].value)) if "config" in given else None)
     values |= dict(_from_file(path)) if path else {}
-    return Settings(MappingProxyType(values | given), tuple(environment.warnings(environ)))
+    nim = nim_layer(environ)
+    warnings = (*environment.warnings(environ), *([nim.warning] if nim.warning else []))
+    return Settings(MappingProxyType(values | dict(_from_nim(nim)) | given), warnings)
 
 
 def _from_flags(flags: Mapping[str, str | None]) -> Iterator[tuple[str, Sourced[Value]]]:
@@ -118,6 +123,12 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Sourced
     for name, text in environment.given(environ).items():
         variable = BY_NAME[name].variable
         yield name, Sourced(parse_value(BY_NAME[name], text, variable), Origin.ENVIRONMENT, variable)
+
+
+def _from_nim(layer: NimLayer) -> Iterator[tuple[str, Sourced[Value]]]:
+    for name, given in layer.given.items():
+        value = parse_value(BY_NAME[name], given.text, given.variable)
+        yield name, Sourced(value, Origin.NIM, given.variable)
 
 
 def _from_file(path: Path) -> Iterator[tuple[str, Sourced[Value]]]:

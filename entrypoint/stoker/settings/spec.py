@@ -93,9 +93,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "served-model-name",
         "text",
-        "The model's name in the API",
+        "The model's name in the API; with several, between commas, all are taken and the first is its own",
         shown_default="`demo`, the repository, or the directory's name",
-        metavar="NAME",
+        metavar="NAMES",
     ),
     Setting("config", "path", "YAML file of settings", metavar="FILE", in_file=False),
     Setting(

@@ -33,7 +33,7 @@ def test_defaults_stand_where_nothing_is_given():
 
     assert (settings.host, settings.port, settings.drain_timeout) == ("127.0.0.1", 8000, 30.0)
     assert (settings.log_format, settings.log_level, settings.offline) == ("auto", "info", False)
-    assert (settings.model, settings.served_model_name, settings.calibration) == (None, None, None)
+    assert (settings.model, settings.served_model_names, settings.calibration) == (None, (), None)
     assert settings.cache == Path("/home/someone/.cache/stoker")
     assert all(settings[setting.name].origin is Origin.DEFAULT for setting in SETTINGS)
 
@@ -123,7 +123,7 @@ def test_empty_variable_and_empty_key_count_as_unset(write):
 
 def test_values_are_read_as_they_are_written(write):
     settings = load_settings({}, {}, write("served-model-name: 1.10\noffline: yes\nmax_num_tokens: 1m\nport: 8_080\n"))
-    assert (settings.served_model_name, settings.offline) == ("1.10", True)
+    assert (settings.served_model_names, settings.offline) == (("1.10",), True)
     assert (settings["max_num_tokens"].value, settings.port) == (1 << 20, 8080)
 
 
