@@ -13,7 +13,7 @@ from stoker.deploy.deployment import make_deployment
 from stoker.deploy.kubernetes import kubernetes_documents
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
-from stoker.kinds import kind_named, plan_kinds
+from stoker.kinds import kind_named, kinds_on_request, plan_kinds
 from stoker.plan.planner import make_plan
 from stoker.plan.types import Overrides
 from stoker.probe.description import load_description
@@ -87,7 +87,8 @@ def deployment(model: Model, machine: str) -> Deployment:
     """On any node's architecture."""
     described = load_description(machine)
     described = replace(described, cpu=replace(described.cpu, architecture=""))
-    plan = make_plan(described, model, plan_kinds(), Overrides())
+    kinds = [kind for kind in plan_kinds() if kind.name not in kinds_on_request()]
+    plan = make_plan(described, model, kinds, Overrides())
     part = kind_named(plan.chosen.engine).deploy
     return replace(make_deployment(plan, part, size(plan, part, DRAIN), port=8000), name=NAME)
 

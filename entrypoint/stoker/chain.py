@@ -50,11 +50,13 @@ def make_plan_for(
     weights: bool = True,
     machine: Machine | None = None,
     buildable: bool = True,
+    without_kinds: Set[str] = frozenset(),
     given_up: Mapping[str, str] | None = None,
 ) -> Plan:
     """Probes (unless a machine is given), resolves and plans. Without `weights` no weights are fetched.
 
-    `buildable`: choose only engines that this installation can build. `given_up`: profiles to do without, and why.
+    `buildable`: choose only engines that this installation can build. `without_kinds`: not those.
+    `given_up`: profiles to do without, and why.
     """
     if weights:
         policy_of(settings)  # a key that is missing is noticed before anything is downloaded
@@ -69,7 +71,8 @@ def make_plan_for(
         overrides = engine_overrides(finished, overrides_of(settings), portable)
         return _planned(here, model, overrides, frozenset({finished.manifest.kind}))
     without = given_up or {}
-    plan = _planned(here, model, overrides_of(settings), available_kinds() if buildable else None, without)
+    available = available_kinds() if buildable else None
+    plan = _planned(here, model, overrides_of(settings), available, without, without_kinds)
     return replace(plan, reasons=(*(Reason("given_up", why) for why in without.values()), *plan.reasons))
 
 
@@ -95,14 +98,21 @@ def following_plan(plan: Plan, settings: Settings, given_up: Iterable[str]) -> P
 
 
 def _planned(
-    machine: Machine, model: Model, overrides: Overrides, available: Set[str] | None, without: Iterable[str] = ()
+    machine: Machine,
+    model: Model,
+    overrides: Overrides,
+    available: Set[str] | None,
+    without: Iterable[str] = (),
+    without_kinds: Set[str] = frozenset(),
 ) -> Plan:
-    """By the profiles of this installation, but for some."""
+    """By the profiles of this installation, but for some, and but for those of some kinds."""
     gone = frozenset(without)
-    kinds = [
-        replace(kind, profiles=tuple(one for one in kind.profiles if one.name not in gone)) for kind in plan_kinds()
+    kept = [
+        replace(kind, profiles=tuple(one for one in kind.profiles if one.name not in gone))
+        for kind in plan_kinds()
+        if kind.name not in without_kinds
     ]
-    return make_plan(machine, model, kinds, overrides, available)
+    return make_plan(machine, model, kept, overrides, available)
 
 
 def resolve_model(settings: Settings, progress: Progress, *, weights: bool = True, buildable: bool = True) -> Model:

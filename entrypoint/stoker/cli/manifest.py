@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from stoker.chain import make_plan_for
 from stoker.cli.arguments import Parser, command_parser, parse
@@ -14,10 +16,13 @@ from stoker.deploy.formats import FORMATS, manifest
 from stoker.deploy.given import given_flags
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
-from stoker.errors import UsageError
-from stoker.kinds import kind_named
+from stoker.errors import StokerError, UsageError
+from stoker.kinds import kind_named, kinds_on_request
+from stoker.plan.overrides import overrides_of
 from stoker.plan.render import pinned
+from stoker.plan.types import Plan
 from stoker.probe.description import load_description
+from stoker.probe.machine import Machine
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
 
@@ -47,9 +52,21 @@ def _parser() -> Parser:
 
 def plan_deployment(settings: Settings, machine: str | None, *, image: str = "", replicas: int = 1) -> Deployment:
     """Plans without fetching weights, for this machine or a described one."""
-    described = load_description(machine) if machine else None
-    plan = make_plan_for(settings, Silent(), weights=False, machine=described, buildable=False)
+    plan = _plan(settings, load_description(machine) if machine else None, any_kind=bool(image))
     part = kind_named(plan.chosen.engine).deploy
     sizing = size(plan, part, settings.drain_timeout)
     given = given_flags(settings, "manifest", dict.fromkeys(("goal", *(name for name, _ in pinned(plan)))))
     return make_deployment(plan, part, sizing, given, image=image, replicas=replicas, port=settings.port)
+
+
+def _plan(settings: Settings, machine: Machine | None, *, any_kind: bool) -> Plan:
+    """By the kinds whose images are deployed by default. By all where the user names a kind or an image, and where the
+    default ones would serve the model from no GPU, or not at all."""
+    make = partial(make_plan_for, settings, Silent(), weights=False, machine=machine, buildable=False)
+    if any_kind or overrides_of(settings).engine:
+        return make()
+    with contextlib.suppress(StokerError):
+        plan = make(without_kinds=kinds_on_request())
+        if plan.chosen.devices or not plan.machine.gpus:
+            return plan
+    return make()

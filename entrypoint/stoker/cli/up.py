@@ -61,7 +61,7 @@ def _place(settings: Settings, volume: str, network: str) -> Place:
 
 def _parser() -> Parser:
     parser = command_parser("up", _DESCRIPTION)
-    parser.add_argument("--image", metavar="NAME", default="", help="default: stoker:cpu or stoker:nvidia, as planned")
+    parser.add_argument("--image", metavar="NAME", default="", help="default: the image of the plan's engine kind")
     parser.add_argument("--volume", metavar="NAME", default="stoker", help="volume or directory of the cache")
     parser.add_argument("--network", metavar="NAME", default="", help="network of the container: host, or its name")
     return parser

@@ -35,11 +35,14 @@ class DeployPart:
 
     images: the image that has the kind, for each of "cpu", "nvidia" and "amd" that one is made for: the tag of one of
         Stoker's, or a name with a tag, such as `registry.example.com/engine:1.0`.
+    on_request: a deployment takes the kind only where the user names it (--engine) or no other serves the model: its
+        image is for those who ask for it.
     build_rate: seconds that making an engine takes for each GB of 16-bit weights, on the long side.
     host: `module:attribute` of `(Plan) -> HostNeeds`.
     """
 
     images: Mapping[str, str]
+    on_request: bool
     build_rate: float
     host: str
 

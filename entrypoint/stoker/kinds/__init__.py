@@ -61,6 +61,11 @@ def available_kinds() -> frozenset[str]:
     return frozenset(name for name, kind in kinds().items() if kind.build.available)
 
 
+def kinds_on_request() -> frozenset[str]:
+    """Those that a deployment takes only where the user names them, or nothing else would do."""
+    return frozenset(name for name, kind in kinds().items() if kind.deploy.on_request)
+
+
 @lru_cache(1)
 def registry() -> Registry:
     """Read once; faults are logged then. A kind of another package is imported here, its engine is not."""

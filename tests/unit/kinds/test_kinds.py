@@ -61,7 +61,11 @@ def test_what_is_planned_can_be_built_served_and_deployed(kind: EngineKind) -> N
     assert planned.package.remedy
 
 
-@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind in KINDS for text in texts(kind)], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [(kind, text) for kind in KINDS for text in texts(kind)],
+    ids=lambda one: getattr(one, "name", one),
+)
 def test_what_a_kind_names_is_there(kind: EngineKind, text: str) -> None:
     assert callable(attribute(text))
 

@@ -62,7 +62,9 @@ KIND = EngineKind(
         tensors=TENSORS,
     ),
     # int8 of a 0.5B model took 15 s on two cores.
-    deploy=DeployPart(images={CPU: "cpu"}, build_rate=15, host="stoker.kinds.openvino.deployment:host_needs"),
+    deploy=DeployPart(
+        images={CPU: "cpu"}, on_request=False, build_rate=15, host="stoker.kinds.openvino.deployment:host_needs"
+    ),
     vendors="stoker.kinds.openvino.deployment:gpu_vendors",
     doctor="stoker.kinds.openvino.doctor:checks",
 )

@@ -52,7 +52,10 @@ KIND = EngineKind(
     ),
     # Published logs of 1 to 35 billion parameters lie between 2 and 30 (convert and build), the slowest 8B at 64.
     deploy=DeployPart(
-        images={NVIDIA: "nvidia"}, build_rate=30, host="stoker.kinds.tensorrt_llm.build.needs:host_needs"
+        images={NVIDIA: "nvidia"},
+        on_request=True,
+        build_rate=30,
+        host="stoker.kinds.tensorrt_llm.build.needs:host_needs",
     ),
     vendors="stoker.kinds.tensorrt_llm.doctor:gpu_vendors",
     doctor="stoker.kinds.tensorrt_llm.doctor:checks",

@@ -56,7 +56,10 @@ KIND = EngineKind(
         tensors=TENSORS,
     ),
     deploy=DeployPart(
-        images={NVIDIA: "nvidia"}, build_rate=20, host="stoker.kinds.tensorrt_llm.build.needs:host_needs"
+        images={NVIDIA: "nvidia"},
+        on_request=True,
+        build_rate=20,
+        host="stoker.kinds.tensorrt_llm.build.needs:host_needs",
     ),
     vendors="stoker.kinds.tensorrt_llm.doctor:gpu_vendors",
     doctor="stoker.kinds.tensorrt_llm.doctor:nothing",

@@ -47,7 +47,9 @@ KIND = EngineKind(
         tensors=TENSORS,
     ),
     # Weights are read, not built.
-    deploy=DeployPart(images={NVIDIA: "torch"}, build_rate=5, host="stoker.kinds.torch.deployment:host_needs"),
+    deploy=DeployPart(
+        images={NVIDIA: "torch"}, on_request=True, build_rate=5, host="stoker.kinds.torch.deployment:host_needs"
+    ),
     vendors="stoker.kinds.torch.vendor:gpu_vendors",
     doctor="stoker.kinds.torch.doctor:checks",
 )

@@ -59,7 +59,9 @@ KIND = EngineKind(
         tensors=TENSORS,
     ),
     # Weights are linked; what takes time is to load them once and to compile.
-    deploy=DeployPart(images={NVIDIA: "vllm"}, build_rate=8, host="stoker.kinds.vllm.build.needs:host_needs"),
+    deploy=DeployPart(
+        images={NVIDIA: "vllm"}, on_request=False, build_rate=8, host="stoker.kinds.vllm.build.needs:host_needs"
+    ),
     vendors="stoker.kinds.vllm.doctor:gpu_vendors",
     doctor="stoker.kinds.vllm.doctor:checks",
 )
