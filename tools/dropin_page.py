@@ -38,6 +38,18 @@ file. `stoker plan` shows which variable a value came from. Those without effect
 with what to use instead. `HF_TOKEN`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HTTPS_PROXY` and `SSL_CERT_FILE` mean what they
 mean there; `NGC_API_KEY` and other keys of NGC are not needed.
 
+| command | here |
+|---|---|
+| `list-model-profiles` (`-m FILE`, `--json`) | the profiles that suit this machine, and why not the others |
+| `download-to-cache` | builds or fetches the engine of the best profile; of those named (`-p`), of all (`--all`) |
+| `download-to-cache --model-uri hf://org/name` | downloads the model alone; `--manifest-file FILE` then names it |
+| `create-model-store --model-repo URI --model-store DIR` | a directory of the model's files, to be served by its path |
+| `create-model-store --profile NAME --model-store DIR` | the engine of that profile, as `stoker export` writes it |
+| `nim-serve`, `nim-run` | `stoker serve` |
+| `nim-serve-ray` | an error: a server runs on one node |
+
+In the images each is a command by its bare name too, as NIM's operator runs them.
+
 | variable | here |
 |---|---|
 """

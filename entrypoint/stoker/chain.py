@@ -97,6 +97,13 @@ def following_plan(plan: Plan, settings: Settings, given_up: Iterable[str]) -> P
     return second if bool(second.chosen.devices) == bool(plan.chosen.devices) else None
 
 
+def plan_of_profile(plan: Plan, profile: str) -> Plan:
+    """What a profile comes to for the same machine and model, where this installation can build it; raises what
+    make_plan_for does, which says why it is nothing here."""
+    asked = Overrides(profile=Sourced(profile, Origin.FLAG, "--profile"))
+    return _planned(plan.machine, plan.model, asked, available_kinds())
+
+
 def _planned(
     machine: Machine,
     model: Model,

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 COMMANDS = (
     *("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest"),
     *("health", "export", "up", "down", "status"),
+    *("list-model-profiles", "download-to-cache", "create-model-store", "nim-serve-ray"),
 )
+# NVIDIA NIM's names of commands that have another one here.
+_ALIASES = {"nim-serve": "serve", "nim-run": "serve", "nim_list_model_profiles": "list-model-profiles"}
 
 _UMASK = 0o027
 _HELP = """\
@@ -33,6 +36,7 @@ commands:
   manifest kubernetes|compose|quadlet|docker MODEL  write its deployment, sized from the plan
   bench MODEL    serve it with each engine kind in turn, and measure them side by side
   health         whether the server on this machine is ready
+  list-model-profiles, download-to-cache, create-model-store  as NVIDIA NIM has them
 
 MODEL is `demo` (built in, the default), a directory, or org/name[@revision] on the Hugging Face Hub.
 `stoker COMMAND --help` lists a command's options; `stoker --version` prints the version.
@@ -83,12 +87,13 @@ def _dispatch(arguments: list[str]) -> int:
         sys.stdout.write(f"stoker {__version__}\n")
         return 0
     command, rest = split_command(arguments)
-    module = importlib.import_module(f"stoker.cli.{command}")
+    module = importlib.import_module(f"stoker.cli.{command.replace('-', '_')}")
     return int(module.run(rest))
 
 
 def split_command(arguments: list[str]) -> tuple[str, list[str]]:
     """An argument that is no command is a model to serve, so `docker run IMAGE MODEL` works."""
-    if arguments[0] in COMMANDS:
-        return arguments[0], arguments[1:]
+    command = _ALIASES.get(arguments[0], arguments[0])
+    if command in COMMANDS:
+        return command, arguments[1:]
     return "serve", arguments

@@ -24,16 +24,23 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, remedy=remedy_for(unknown.split(), see))
 
 
-def command_parser(command: str, description: str, first: tuple[str, tuple[str, ...]] | None = None) -> Parser:
-    """A parser with the flag of every setting that applies to the command.
+def command_parser(
+    command: str,
+    description: str,
+    first: tuple[str, tuple[str, ...]] | None = None,
+    *,
+    like: str = "",
+    without: Sequence[str] = (),
+) -> Parser:
+    """A parser with the flag of every setting that applies to the command, or to the one that it is `like`.
 
-    `first` is a name and its choices: what the command line says before the model.
+    `first` is a name and its choices: what the command line says before the model. `without`: settings left out.
     """
     parser = Parser(prog=f"stoker {command}", description=description, allow_abbrev=False)
     if first is not None:
         parser.add_argument(first[0], choices=first[1], help=", ".join(first[1]), metavar=first[0].upper())
     for setting in SETTINGS:
-        if command in setting.applies_to:
+        if (like or command) in setting.applies_to and setting.name not in without:
             _add(parser, setting)
     return parser
 

@@ -10,6 +10,7 @@ from stoker.resolve.checkpoint import Check, accept_any
 from stoker.resolve.hub import HubModels
 from stoker.resolve.local import DEMO_DIRECTORY, resolve_directory
 from stoker.resolve.model import Model
+from stoker.resolve.model_manifest import named_model
 from stoker.resolve.nemo import archive_in, resolve_archive
 from stoker.resolve.reference import Demo, LocalDirectory, parse_reference
 
@@ -36,6 +37,8 @@ def resolve(
     if isinstance(parsed, Demo):
         return resolve_directory(DEMO_DIRECTORY, reference, "demo", models, progress, weights=weights, check=check)
     if isinstance(parsed, LocalDirectory):
+        if named := named_model(parsed.path):
+            return resolve(named, cache, progress, offline=offline, weights=weights, check=check)
         if archive := archive_in(parsed.path):
             return resolve_archive(archive, reference, models, progress, weights=weights)
         name = Path(os.path.abspath(parsed.path)).name or "model"  # noqa: PTH100 (a link is called what it is called)

@@ -1,0 +1,102 @@
+"""NVIDIA NIM's commands, on the demo model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import stoker.resolve
+from stoker import cli
+from stoker.errors import DamagedModelError
+from stoker.progress import Silent
+from stoker.resolve.model_copy import copy_model
+from stoker.resolve.resolve import resolve
+
+DEMO = Path(stoker.resolve.__file__).parent / "demo"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIM_CACHE_PATH", str(tmp_path / "cache"))
+
+
+def test_profiles_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["list-model-profiles", "demo"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "SYSTEM INFO"
+    runnable = lines[
+        lines.index("- Compatible with system and runnable:") + 1 : lines.index("- Incompatible with system:")
+    ]
+    assert sum("selected" in line for line in runnable) == 1
+    assert all(" [requires >=" in line and "-tp1-pp1)" in line for line in runnable)
+
+
+def test_profiles_as_json_are_those_that_can_be_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["nim_list_model_profiles", "--json", "--tensor-parallel", "1"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["model"] == "demo"
+    by_name = {each["profile"]: each for each in document["profiles"]}
+    selected = [name for name, each in by_name.items() if each.get("selected")]
+    assert len(selected) == 1
+    for name in [name for name, each in by_name.items() if each["compatible"]][:3]:
+        assert cli.run(["plan", "demo", "--profile", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["chosen"]["profile"] == name
+
+
+def test_a_model_is_downloaded_and_named_by_its_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "model-store"
+    manifest = store / "model_manifest.json"
+    command = ["download-to-cache", "--model-uri", f"local://{DEMO}", "--manifest-file", str(manifest)]
+    assert cli.run(command) == 0
+    assert json.loads(manifest.read_text())["model"] == str(DEMO)
+    assert capsys.readouterr().out == f"{DEMO}\n"
+    assert cli.run(["list-model-profiles", "-m", str(manifest), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "demo"
+    assert resolve(str(store), tmp_path, Silent()).directory == DEMO  # NIM_MODEL_NAME=/model-store
+    manifest.write_text("{}")
+    with pytest.raises(DamagedModelError):
+        resolve(str(store), tmp_path, Silent())
+
+
+def test_a_store_is_a_plain_directory_that_can_be_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "model-store"
+    store.mkdir()
+    (store / "config.json").write_text("{ half a")
+    (store / "other").write_text("mine")
+    command = ["create-model-store", "--model-repo", str(DEMO), "--model-store", str(store)]
+    assert cli.run(command) == 0
+    assert cli.run(command) == 0
+    model = resolve(str(store), tmp_path, Silent())
+    assert model.revision == resolve("demo", tmp_path, Silent()).revision
+    assert not any(path.is_symlink() or path.stat().st_nlink > 1 for path in store.iterdir())
+    assert (store / "other").read_text() == "mine"
+    assert cli.run(["plan", str(store), "--json"]) == 0
+
+
+def test_the_caches_own_files_are_not_copied(tmp_path: Path) -> None:
+    kept = tmp_path / "cache" / "models" / "kept"
+    model = resolve("demo", tmp_path, Silent())
+    copy_model(model, kept, tmp_path / "cache")
+    linked = resolve(str(kept), tmp_path, Silent())
+    copy_model(linked, tmp_path / "store", tmp_path / "cache")
+    assert (tmp_path / "store" / "model.safetensors").samefile(kept / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["nim-serve-ray", "--head", "--port", "6379"], "nim-serve-ray --head --port 6379 is not supported"),
+        (["nim-serve-ray", "--head-address", "leader:6379"], "a server runs on one node"),
+        (["download-to-cache", "--lora"], "--lora is not supported"),
+        (["download-to-cache", "--model-uri", "demo", "--all"], "--all and --model-uri contradict each other"),
+        (["download-to-cache", "--model-uri", "ngc://nim/meta/x:1"], "ngc:// is not one of the places"),
+        (["download-to-cache", "--profiles", "nothing"], "unknown profile 'nothing'"),
+        (["create-model-store", "--model-repo", "demo"], "needs --model-store"),
+        (["list-model-profiles", "-m", "/nowhere/model_manifest.json"], "there is no file"),
+    ],
+)
+def test_what_cannot_be_done_is_told(command: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(command) != 0
+    assert said in capsys.readouterr().err
