@@ -15,12 +15,19 @@ _OF_BOTH = {
     "cache": "the images say where, and a volume is mounted there",
     "config": "what it sets is passed on, setting by setting",
 }
+_OF_A_FLEET = {
+    "node-rank": "what starts the servers gives each its own",
+    "leader": "the same",
+    "dynamo": "the images have no ai-dynamo",
+}
 _OF_THIS_MACHINE = "a file of this machine: mount it where the manifest is applied, and name it there"
 
 # Settings of `serve` that are no arguments of a server elsewhere, by command, and why.
 NOT_PASSED_ON: Mapping[str, Mapping[str, str]] = {
     "up": {
         **_OF_BOTH,
+        **_OF_A_FLEET,
+        "nodes": "a container engine starts one machine's servers",
         "host": "the container's port is published there",
         "port": "the container's port is published as this",
         "management-host": "the container's management port is published there",
@@ -28,6 +35,7 @@ NOT_PASSED_ON: Mapping[str, Mapping[str, str]] = {
     },
     "manifest": {
         **_OF_BOTH,
+        **_OF_A_FLEET,
         "host": "the images listen on all addresses of the container",
         "port": "it is the port that a host publishes",
         "api-key": "a manifest holds no secret: it says where the server gets the variable from",

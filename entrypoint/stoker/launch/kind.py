@@ -41,11 +41,13 @@ class LaunchPart:
     child: gives a Child, which stoker.direct starts without Triton.
     tensors: for each purpose that the kind serves, what its Triton model takes and gives. The API refuses what needs a
         tensor that is not among them.
+    keeps_prefixes: engines keep the full blocks of what they computed, for prompts that begin alike.
     """
 
     servable: str
     child: str
     tensors: Mapping[str, Tensors]
+    keeps_prefixes: bool
 
     def open(self, engine: Engine, chosen: Chosen, kv: KvPool, gpus: Sequence[str] = ()) -> Servable:
         """EngineError for an engine that is not whole."""

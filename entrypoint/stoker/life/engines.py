@@ -16,6 +16,7 @@ from stoker.errors import DamagedEngineError, DamagedModelError, EngineError, En
 from stoker.kinds import kind_named
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.life.attempts import Again, Decision, GiveUp, History, NextProfile, Replace, Smaller, next_attempt
+from stoker.life.fleet import Fleet
 from stoker.life.service import capacity_of
 from stoker.plan.render import plan_document
 from stoker.plan.step_down import stepped_down
@@ -50,6 +51,7 @@ class Engines:
         self._url = url
         self._store = Store(settings.cache)
         self._hashes_beside = policy_of(settings).check == "background"
+        self._fleet = Fleet(settings, service)
         self._history = History()
         self._supervisor: Supervisor | None = None
         self._restarting = asyncio.Event()
@@ -65,8 +67,13 @@ class Engines:
             error = await self._serve_engine(plan, engine)
             await self._follow(next_attempt(plan, error, self._history), plan, engine, error)
 
+    async def leave(self) -> None:
+        """Out of the routes of the fleet that this server is a worker of; requests on their way still come."""
+        await self._fleet.leave()
+
     async def stop(self) -> None:
         """Ends the engine that is served, if one is."""
+        await self._fleet.stop()
         if self._supervisor is not None:
             await self._supervisor.stop()
 
@@ -145,7 +152,7 @@ class Engines:
         try:
             await supervisor.start(self._progress)
             frontend = await asyncio.to_thread(self._frontend, engine, plan)
-            self._service.attach(supervisor.client, frontend)
+            self._service.attach(self._fleet.join(supervisor.client, frontend, plan, engine), frontend)
             self._progress.phase("ready")
             self._record(plan, before)
             self._announce(plan)

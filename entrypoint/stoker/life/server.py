@@ -93,6 +93,7 @@ class _Serving:
         told.cancel()
         if task.done():
             return self._failed(task)
+        await self.engines.leave()
         was_ready, phase = self.lifecycle.serving is not None, self.lifecycle.current
         self.progress.phase("draining", f"{self.lifecycle.in_flight} requests in flight" if was_ready else "")
         task.cancel()

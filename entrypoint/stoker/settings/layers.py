@@ -120,9 +120,8 @@ def _from_flags(flags: Mapping[str, str | None]) -> Iterator[tuple[str, Sourced[
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Sourced[Value]]]:
-    for name, text in environment.given(environ).items():
-        variable = BY_NAME[name].variable
-        yield name, Sourced(parse_value(BY_NAME[name], text, variable), Origin.ENVIRONMENT, variable)
+    for name, one in environment.given(environ).items():
+        yield name, Sourced(parse_value(BY_NAME[name], one.text, one.variable), Origin.ENVIRONMENT, one.variable)
 
 
 def _from_nim(layer: NimLayer) -> Iterator[tuple[str, Sourced[Value]]]:

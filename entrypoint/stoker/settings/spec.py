@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stoker.settings.access import ACCESS_SETTINGS
+from stoker.settings.fleet import FLEET_SETTINGS
 from stoker.settings.setting import Setting, Value
 from stoker.settings.stores import STORE_SETTINGS
 
@@ -267,6 +268,7 @@ SETTINGS: tuple[Setting, ...] = (
         default=False,
     ),
     *STORE_SETTINGS,
+    *FLEET_SETTINGS,
 )
 
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}

@@ -222,3 +222,16 @@ def test_importing_settings_is_light():
     code = "import sys, stoker.settings; print([m for m in ('yaml', 'rich', 'numpy') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.stdout == "[]\n", result.stderr
+
+
+def test_a_leader_worker_set_says_which_machine_of_how_many_this_is_unless_the_user_does():
+    group = {"LWS_GROUP_SIZE": "2", "LWS_WORKER_INDEX": "1", "LWS_LEADER_ADDRESS": "group-0.group.default"}
+    settings = load_settings({}, group)
+    assert [settings[name].value for name in ("nodes", "node-rank", "leader")] == [2, 1, "group-0.group.default"]
+    assert settings["nodes"].detail == "LWS_GROUP_SIZE"
+    assert load_settings({}, {**group, "STOKER_NODES": "3"})["nodes"].value == 3
+    assert "LWS_GROUP_SIZE=two" in refusal(environ={"LWS_GROUP_SIZE": "two"})
+
+
+def test_variables_that_name_the_python_of_another_environment_are_known():
+    assert load_settings({}, {"STOKER_DYNAMO_PYTHON": "/opt/dynamo/bin/python"}).warnings == ()

@@ -60,6 +60,7 @@ KIND = EngineKind(
         servable="stoker.kinds.openvino.runtime.engine:servable",
         child="stoker.kinds.openvino.runtime.engine:child",
         tensors=TENSORS,
+        keeps_prefixes=True,
     ),
     # int8 of a 0.5B model took 15 s on two cores.
     deploy=DeployPart(

@@ -49,6 +49,7 @@ KIND = EngineKind(
         servable="stoker.kinds.tensorrt_llm.runtime.compiled:servable",
         child="stoker.kinds.tensorrt_llm.runtime.compiled:child",
         tensors=TENSORS,
+        keeps_prefixes=True,
     ),
     # Published logs of 1 to 35 billion parameters lie between 2 and 30 (convert and build), the slowest 8B at 64.
     deploy=DeployPart(

@@ -54,6 +54,7 @@ KIND = EngineKind(
         servable="stoker.kinds.tensorrt_llm_pytorch.runtime.engine:servable",
         child="stoker.kinds.tensorrt_llm_pytorch.runtime.engine:child",
         tensors=TENSORS,
+        keeps_prefixes=True,
     ),
     deploy=DeployPart(
         images={NVIDIA: "nvidia"},

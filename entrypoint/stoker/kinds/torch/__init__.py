@@ -45,6 +45,7 @@ KIND = EngineKind(
         servable="stoker.kinds.torch.runtime.engine:servable",
         child="stoker.kinds.torch.runtime.engine:child",
         tensors=TENSORS,
+        keeps_prefixes=False,
     ),
     # Weights are read, not built.
     deploy=DeployPart(

@@ -57,6 +57,7 @@ KIND = EngineKind(
         servable="stoker.kinds.vllm.runtime.engine:servable",
         child="stoker.kinds.vllm.runtime.engine:child",
         tensors=TENSORS,
+        keeps_prefixes=True,
     ),
     # Weights are linked; what takes time is to load them once and to compile.
     deploy=DeployPart(

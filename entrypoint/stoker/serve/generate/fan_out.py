@@ -6,26 +6,36 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
-from stoker.launch.generation import EngineClient, Generation, PerfMetrics
+from stoker.launch.generation import Delta, EngineClient, Generation, PerfMetrics
 from stoker.serve.generate.admission import Visit
 from stoker.serve.generate.budget import Budget, within_budget
 from stoker.serve.generate.measurement import EngineRun, Measurement
-from stoker.serve.generate.sequence import Piece
-from stoker.serve.generate.sequence import Sequence as Choice
 
 _T = TypeVar("_T")
+_P = TypeVar("_P", covariant=True)
+
+
+class Choice(Protocol[_P]):
+    """What turns the engine's deltas into pieces of an answer."""
+
+    finish_reason: str | None
+    reused_blocks: int | None
+
+    def feed(self, delta: Delta) -> _P: ...
+
+    def end(self) -> _P: ...
 
 
 async def pieces(
     engine: EngineClient,
     generation: Generation,
-    choice: Choice,
+    choice: Choice[_P],
     visit: Visit,
     measurement: Measurement,
     budget: Budget | None = None,
-) -> AsyncGenerator[Piece, None]:
+) -> AsyncGenerator[_P, None]:
     """The choice as it becomes visible, maybe without text; closing it, or a stop string, cancels the generation."""
     previous = 0.0
     source = engine.generate(generation) if budget is None else within_budget(engine, generation, budget)
@@ -46,7 +56,7 @@ async def pieces(
     yield choice.end()
 
 
-def _tell(perf_metrics: PerfMetrics, asked: float, choice: Choice, measurement: Measurement) -> None:
+def _tell(perf_metrics: PerfMetrics, asked: float, choice: Choice[Any], measurement: Measurement) -> None:
     """The first generation is the one whose prompt is the request's, should there be a second within its budget."""
     measurement.engine_runs.append(EngineRun(asked, perf_metrics))
     if choice.reused_blocks is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
@@ -106,17 +105,9 @@ class Endpoint:
     @contextmanager
     def _measured(self, model: str, prompt_tokens: int, exchange: Exchange) -> Iterator[Measurement]:
         """Counts a request that was understood, as a failure unless the block ends in peace."""
-        metrics, call = self._service.metrics, exchange.call
-        measurement = metrics.begin(model, call.started)
-        measurement.prompt_tokens = prompt_tokens
-        measurement.prepared_seconds = time.perf_counter() - call.started
-        complete = False
-        try:
-            yield measurement
-            complete = True
-        finally:
-            metrics.end(model, measurement, time.perf_counter() - call.started, success=complete)
+        with self._service.metrics.measured(model, prompt_tokens, exchange.call.started) as measurement:
             exchange.record.measurement = measurement
+            yield measurement
 
 
 class Lookup(Endpoint):

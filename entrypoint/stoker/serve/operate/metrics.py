@@ -4,7 +4,9 @@ work; ours begin with `stoker_`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +127,20 @@ class Metrics:
             self._queue.labels(model).observe(measurement.queue_seconds)
             self._prompts.labels(model).observe(measurement.prompt_tokens)
             self._answers.labels(model).observe(measurement.completion_tokens)
+
+    @contextmanager
+    def measured(self, model: str, prompt_tokens: int, started: float) -> Iterator[Measurement]:
+        """Counts a request that was understood, as a failure unless the block ends in peace. `started` is
+        time.perf_counter's."""
+        measurement = self.begin(model, started)
+        measurement.prompt_tokens = prompt_tokens
+        measurement.prepared_seconds = time.perf_counter() - started
+        complete = False
+        try:
+            yield measurement
+            complete = True
+        finally:
+            self.end(model, measurement, time.perf_counter() - started, success=complete)
 
     @property
     def tokens_generated(self) -> int:

@@ -1,0 +1,1 @@
+"""A server as one of a fleet that something else routes requests to."""

@@ -1,0 +1,95 @@
+"""Dynamo's requests as ours, and what its process is told."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from stoker.errors import UsageError
+from stoker.fleet.dynamo import wire
+from stoker.fleet.dynamo.process import PYTHON, environment, interpreter
+from stoker.fleet.dynamo.requests import completion_of
+from stoker.fleet.dynamo.wire import Wire
+from stoker.serve.http.errors import ApiError
+
+REQUEST = {
+    "token_ids": [1, 2, 3],
+    "model": "demo",
+    "sampling_options": {"n": 2, "temperature": 0.5, "top_p": None, "seed": 7, "guided_decoding": {"regex": "a+"}},
+    "stop_conditions": {
+        "max_tokens": 9,
+        "stop": ["\n"],
+        "stop_token_ids_hidden": [2],
+        "stop_token_ids": [3, 2],
+        "ignore_eos": None,
+    },
+    "output_options": {"logprobs": 1, "skip_special_tokens": True},
+}
+
+
+def test_a_request_of_dynamo_is_a_completion_of_its_ids():
+    request = completion_of(REQUEST, "served")
+    assert (request.prompt, request.model, request.n, request.temperature, request.seed) == (
+        [1, 2, 3],
+        "served",
+        2,
+        0.5,
+        7,
+    )
+    assert (request.max_tokens, request.stop_token_ids, request.logprobs) == (9, [2, 3], 1)
+    assert request.guided_regex == "a+"
+    assert request.stop is None, "Dynamo's frontend applies stop strings"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            {
+                "multi_modal_data": {"image_url": []},
+            },
+            "multi_modal_data",
+        ),
+        ({"sampling_options": {"guided_decoding": {"structural_tag": {"x": 1}}}}, "structural_tag"),
+        ({"sampling_options": {"temperature": 99}}, "temperature"),
+        ({"stop_conditions": {"max_tokens": "many"}}, "max_tokens"),
+    ],
+)
+def test_what_the_engine_cannot_follow_is_refused_by_name(change, named):
+    with pytest.raises(ApiError, match=named) as caught:
+        completion_of({**REQUEST, **change}, "served")
+    assert caught.value.status == 400
+
+
+def test_dynamos_process_gets_its_own_variables_and_none_of_our_keys(tmp_path):
+    environ = {"NATS_SERVER": "nats://user:password@host", "DYN_LOG": "info", "STOKER_API_KEY": "sk", "HF_TOKEN": "hf"}
+    given = environment(tmp_path, environ)
+    assert given["NATS_SERVER"] == "nats://user:password@host"
+    assert given["PYTHONPATH"] == str(tmp_path)
+    assert {"STOKER_API_KEY", "HF_TOKEN"}.isdisjoint(given)
+
+
+def test_a_python_without_dynamo_is_said_before_anything_is_done():
+    with pytest.raises(UsageError, match=f"{PYTHON} is /no/python, which cannot be run"):
+        interpreter({PYTHON: "/no/python"})
+    with pytest.raises(UsageError, match="install ai-dynamo"):
+        interpreter({})
+
+
+def test_messages_arrive_whole_and_in_order_and_end_with_the_other_side():
+    async def exchange():
+        ours, theirs = [Wire(*await asyncio.open_connection(sock=end)) for end in socket.socketpair()]
+        ours.send(wire.GENERATE, 1, {"token_ids": list(range(100_000))})
+        ours.send(wire.CANCEL, 1)
+        ours.close()
+        received = [await theirs.receive() for _ in range(3)]
+        theirs.close()
+        await asyncio.sleep(0)
+        return received
+
+    first, second, third = asyncio.run(exchange())
+    assert first is not None
+    assert first[2]["token_ids"] == list(range(100_000))
+    assert (second, third) == ([wire.CANCEL, 1], None)
