@@ -14,6 +14,7 @@ from stoker.deploy.kubernetes import kubernetes_documents
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
 from stoker.kinds import kind_named, kinds_on_request, plan_kinds
+from stoker.origin import Origin, Sourced
 from stoker.plan.planner import make_plan
 from stoker.plan.types import Overrides
 from stoker.probe.description import load_description
@@ -33,6 +34,7 @@ OVERLAYS = {
     "nvidia": ("Qwen/Qwen2.5-7B-Instruct", "qwen2.5-7b", "1xL40S"),
     "nvidia-multi-gpu": ("Qwen/Qwen2.5-72B-Instruct", "qwen2.5-72b", "4xL40S"),
 }
+_A_POD = Sourced(1, Origin.DEFAULT, "a pod is one replica")
 FILES = {
     "ServiceAccount": "service-account",
     "PersistentVolumeClaim": "cache",
@@ -88,7 +90,7 @@ def deployment(model: Model, machine: str) -> Deployment:
     described = load_description(machine)
     described = replace(described, cpu=replace(described.cpu, architecture=""))
     kinds = [kind for kind in plan_kinds() if kind.name not in kinds_on_request()]
-    plan = make_plan(described, model, kinds, Overrides())
+    plan = make_plan(described, model, kinds, Overrides(replicas=_A_POD))
     part = kind_named(plan.chosen.engine).deploy
     return replace(make_deployment(plan, part, size(plan, part, DRAIN), port=8000), name=NAME)
 

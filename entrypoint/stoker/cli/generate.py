@@ -88,7 +88,7 @@ def _runner(settings: Settings) -> Runner:
     progress = listener(resolved_format(settings.log_format))
     cancel = threading.Event()
     before = [signal.signal(number, lambda *_: cancel.set()) for number in (signal.SIGTERM, signal.SIGINT)]
-    planned = make_plan_for(settings, progress)
+    planned = make_plan_for(settings.but("replicas", 1, "stoker generate"), progress)
     _check_gives_text(planned.model)
     plan, engine = obtain_planned(planned, settings, progress, cancel)
     signal.signal(signal.SIGTERM, _interrupted)

@@ -16,7 +16,7 @@ from stoker.deploy.formats import FORMATS, manifest
 from stoker.deploy.given import given_flags
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
-from stoker.errors import StokerError, UsageError
+from stoker.errors import StokerError
 from stoker.kinds import kind_named, kinds_on_request
 from stoker.plan.overrides import overrides_of
 from stoker.plan.render import pinned
@@ -33,9 +33,11 @@ def run(arguments: Sequence[str]) -> int:
     options, settings = parse(_parser(), arguments)
     set_up_logging(resolved_format(settings.log_format), settings.log_level)
     show_warnings(settings)
-    if options.replicas < 1:
-        raise UsageError(f"--replicas {options.replicas} is not at least 1")
-    server = plan_deployment(settings, options.machine, image=options.image, replicas=options.replicas)
+    pods = 1
+    if options.format == "kubernetes":  # there a pod is a replica
+        pods = int(settings["replicas"].value or 1)
+        settings = settings.but("replicas", 1, "a pod is one replica")
+    server = plan_deployment(settings, options.machine, image=options.image, pods=pods)
     sys.stdout.write(manifest(options.format, server))
     return 0
 
@@ -43,20 +45,19 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> Parser:
     parser = command_parser("manifest", _DESCRIPTION, first=("format", tuple(FORMATS)))
     parser.add_argument("--machine", metavar="DESCRIPTION", help="plan for another machine: 8xH100-80GB, a YAML file")
-    parser.add_argument("--replicas", metavar="N", type=int, default=1, help="pods, with one shared cache (default: 1)")
     parser.add_argument(
         "--image", metavar="NAME", default="", help="default: the image that has the plan's engine kind"
     )
     return parser
 
 
-def plan_deployment(settings: Settings, machine: str | None, *, image: str = "", replicas: int = 1) -> Deployment:
+def plan_deployment(settings: Settings, machine: str | None, *, image: str = "", pods: int = 1) -> Deployment:
     """Plans without fetching weights, for this machine or a described one."""
     plan = _plan(settings, load_description(machine) if machine else None, any_kind=bool(image))
     part = kind_named(plan.chosen.engine).deploy
     sizing = size(plan, part, settings.drain_timeout)
-    given = given_flags(settings, "manifest", dict.fromkeys(("goal", *(name for name, _ in pinned(plan)))))
-    return make_deployment(plan, part, sizing, given, image=image, replicas=replicas, port=settings.port)
+    given = given_flags(settings, "manifest", dict.fromkeys(("goal", "replicas", *(name for name, _ in pinned(plan)))))
+    return make_deployment(plan, part, sizing, given, image=image, replicas=pods, port=settings.port)
 
 
 def _plan(settings: Settings, machine: Machine | None, *, any_kind: bool) -> Plan:

@@ -110,7 +110,7 @@ def _mounts(server: Deployment, place: Place) -> dict[str, dict[str, str]]:
 
 def gpu_options(server: Deployment, *, is_podman: bool) -> dict[str, Any]:
     """Docker knows GPUs by their uuid through NVIDIA's runtime, podman by the names of CDI."""
-    chosen = server.plan.chosen.devices
+    chosen = server.plan.all_devices
     if not chosen:
         return {}
     import docker.types

@@ -31,7 +31,8 @@ def make_deployment(
     port: int,
 ) -> Deployment:
     """Everything that the planner decided is spelled out, so that all replicas are alike and stay so. `part` is that of
-    the plan's engine kind, `given` the flags that the user set beyond that."""
+    the plan's engine kind, `given` the flags that the user set beyond that. `replicas`: pods; those of the plan run
+    within each."""
     _refuse_amd(plan)
     reference, directory = container_reference(plan)
     arguments = [reference, *(f"--{name}={value}" for name, value in pinned(plan)), *given]

@@ -16,8 +16,6 @@ from stoker.version import __version__
 
 def manifest(form: str, server: Deployment) -> str:
     """The text of the manifest. UsageError where the format cannot say what is asked."""
-    if server.replicas > 1 and form != "kubernetes":
-        raise UsageError(f"{form} runs one replica on one host", remedy="leave out --replicas, or take kubernetes")
     return FORMATS[form](server)
 
 

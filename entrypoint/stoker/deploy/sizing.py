@@ -24,10 +24,11 @@ def size(plan: Plan, part: DeployPart, drain_seconds: float) -> Sizing:
     shared, needs = _shared_memory(plan), part.host_needs(plan)
     grace = PRE_STOP_SECONDS + int(drain_seconds) + _STOP_SECONDS
     why_grace = f"{PRE_STOP_SECONDS} s to leave the routes, {drain_seconds:g} s to drain, {_STOP_SECONDS} s to end"
-    gpus = Sized(len(plan.chosen.devices), f"tensor x pipeline parallel of the plan's {plan.chosen.profile}")
+    gpus = _gpus(plan)
     if not gpus.value:
         memory = _cpu_memory(plan, needs)
-        cores = Sized(plan.chosen.threads, "one for each thread of the engine: more threads than cores would wait")
+        threads = min(len(plan.replicas) * plan.chosen.threads, plan.machine.cpu.cores)
+        cores = Sized(threads, "one for each thread of the engine: more threads than cores would wait")
     else:
         memory = _gpu_host_memory(plan, needs, shared.value)
         cores = Sized(_CORES + _CORES * gpus.value, "the API, Triton, and a feeding thread and its helper for each GPU")
@@ -36,15 +37,23 @@ def size(plan: Plan, part: DeployPart, drain_seconds: float) -> Sizing:
     return Sizing(gpus, cores, memory, shared, cache, starting, Sized(grace, why_grace), not gpus.value)
 
 
+def _gpus(plan: Plan) -> Sized:
+    count = len(plan.replicas)
+    times = f"{count} replicas of " if count > 1 else ""
+    return Sized(len(plan.all_devices), f"{times}tensor x pipeline parallel of the plan's {plan.chosen.profile}")
+
+
 def _cpu_memory(plan: Plan, needs: HostNeeds) -> Sized:
     """So much that planning within this limit gives this very plan again, with no smaller KV cache."""
-    budget, cache = plan.memory, plan.memory.kv.bytes
-    planned_fraction = budget.limit / plan.machine.host_memory  # the planner leaves the rest free
-    comfortable = int((budget.total - cache + (cache / needs.cache_fraction if cache else 0)) / planned_fraction)
+    budget, cache, count = plan.memory, plan.memory.kv.bytes, len(plan.replicas)
+    planned_fraction = count * budget.limit / plan.machine.host_memory  # the planner leaves the rest free
+    each = budget.total - cache + (cache / needs.cache_fraction if cache else 0)
+    comfortable = int(count * each / planned_fraction)
     serving = min(comfortable, plan.machine.host_memory) + _AT_PROBE
     needed = max(serving, needs.memory)
+    of = f" {count} replicas of" if count > 1 else ""
     why = (
-        f"the plan's {size_text(budget.total)} (weights {size_text(budget.weights)}, KV cache "
+        f"the plan's{of} {size_text(budget.total)} (weights {size_text(budget.weights)}, KV cache "
         f"{size_text(cache)}) and the reserve that the planner leaves free within a limit"
     )
     return Sized(_up(needed, MIB), needs.why_memory if needed > serving else why)
@@ -60,13 +69,15 @@ def _gpu_host_memory(plan: Plan, needs: HostNeeds, shared: int) -> Sized:
 
 
 def _shared_memory(plan: Plan) -> Sized:
-    chosen = plan.chosen
+    chosen, count = plan.chosen, len(plan.replicas)
     tensors = 2 * _TOKEN_BYTES * chosen.max_batch_size * chosen.max_seq_len
     gpus = len(chosen.devices)
     nccl = _NCCL_SHARED * gpus if gpus > 1 else 0
     why = f"Triton's tensors for {chosen.max_batch_size} sequences of {chosen.max_seq_len} tokens"
     why += f", and NCCL's buffers between {gpus} GPUs" if nccl else ""
-    return Sized(_up(_TRITON_SHARED + tensors + nccl, 64 * MIB), f"{why}; Docker's default of 64 MB is too little")
+    why += f", for each of {count} replicas" if count > 1 else ""
+    needed = _up(count * (_TRITON_SHARED + tensors + nccl), 64 * MIB)
+    return Sized(needed, f"{why}; Docker's default of 64 MB is too little")
 
 
 def _cache(plan: Plan, needs: HostNeeds) -> Sized:

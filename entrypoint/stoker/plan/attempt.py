@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from stoker.plan.fit import Fit, Range, fit, largest_or_none, range_of
 from stoker.plan.kind import Candidate, PlanKind, Question, Shape
-from stoker.plan.types import MemoryBudget
+from stoker.plan.types import MemoryBudget, Replica
 from stoker.plan.units import size_text
 
 
@@ -19,12 +19,13 @@ class Attempt:
     candidate: Candidate
     span: Range
     found: Fit | None
+    replicas: tuple[Replica, ...]
 
 
-def attempt(kind: PlanKind, candidate: Candidate, question: Question) -> Attempt:
+def attempt(kind: PlanKind, candidate: Candidate, question: Question, replicas: tuple[Replica, ...]) -> Attempt:
     span = range_of(candidate.limits, question.overrides, question.longest)
     found = fit(candidate.limits, candidate.shrink, span, lambda *shape: _fits(candidate, *shape))
-    return Attempt(kind, candidate, span, found)
+    return Attempt(kind, candidate, span, found, replicas)
 
 
 def shape_of(candidate: Candidate, tokens: int, batch: int, context: int) -> Shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from stoker.plan.types import Overrides
@@ -130,11 +130,12 @@ def _islands(gpus: Sequence[Gpu]) -> tuple[tuple[Gpu, ...], ...]:
     return tuple(sorted(found, key=lambda island: island[0].index))
 
 
-def take(pool: Pool, split: Split) -> tuple[Gpu, ...] | None:
-    """For each pipeline group GPUs of one island: the smallest with enough, in it those with most memory free."""
+def take(pool: Pool, split: Split, without: Set[int] = frozenset()) -> tuple[Gpu, ...] | None:
+    """For each pipeline group GPUs of one island: the smallest with enough, in it those with most memory free.
+    `without`: indices of GPUs that are taken already."""
     taken: list[Gpu] = []
     for _ in range(split.pipeline):
-        group = _group(pool, split.tensor, {gpu.index for gpu in taken})
+        group = _group(pool, split.tensor, {*without, *(gpu.index for gpu in taken)})
         if group is None:
             return None
         taken.extend(group)

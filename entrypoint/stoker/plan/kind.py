@@ -9,7 +9,7 @@ from stoker.errors import StokerError, UnsupportedModelError
 from stoker.plan.devices import Place, Split
 from stoker.plan.fit import Fit, Range, Shrink
 from stoker.plan.profile import Limits, Profile
-from stoker.plan.types import Chosen, MemoryBudget, Overrides, Reason, Rejection
+from stoker.plan.types import Chosen, MemoryBudget, Overrides, Reason, Rejection, Replica
 from stoker.probe.machine import Gpu, Machine
 from stoker.resolve.model import Model
 
@@ -48,7 +48,8 @@ class Shape:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A profile at a place, spread over `devices` (none on a CPU); what is left open is its shape.
+    """A profile at a place, spread over `devices` (none on a CPU); what is left open is its shape. Where there are
+    several replicas on a CPU, `place` is what one of them has.
 
     `budget`: bytes of each device, a pure function of the shape; its total is above its limit where that does not fit.
     `cache_needed`: tokens without which a shape makes no sense. `cache_share`: the part of the memory that the rest
@@ -78,7 +79,7 @@ class Candidate:
 @dataclass(frozen=True)
 class Case:
     """A plan before it is put into words. `before` would have been taken with more memory; `why` no engine that comes
-    before this kind serves, empty where none does."""
+    before this kind serves, empty where none does. `chosen` and `memory` are those of each of the `replicas`."""
 
     question: Question
     candidate: Candidate
@@ -90,6 +91,7 @@ class Case:
     rejected: tuple[Rejection, ...]
     next_profile: str
     why: str
+    replicas: tuple[Replica, ...]
 
 
 @dataclass(frozen=True)

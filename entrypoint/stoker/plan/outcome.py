@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from stoker.plan.attempt import shape_of
+from stoker.plan.attempt import Attempt, shape_of
 from stoker.plan.devices import CPU
 from stoker.plan.fit import Fit
-from stoker.plan.kind import Candidate, Case, PlanKind, Question
+from stoker.plan.kind import Case, PlanKind, Question
 from stoker.plan.overrides import asked, is_asked_for, only_on_the_cpu
 from stoker.plan.purpose import purpose_of
+from stoker.plan.replicas import replica_reasons
 from stoker.plan.sources import source_text, sources_for
 from stoker.plan.turn import MISSING, Refusal, Taken, Turn
 from stoker.plan.types import Chosen, Plan, Reason, Rejection
@@ -23,34 +24,36 @@ def plan_of(
     candidate, found, span = taken.attempt.candidate, taken.attempt.found, taken.attempt.span
     assert found is not None
     shape = shape_of(candidate, found.tokens, found.batch, found.context)
-    chosen = _chosen(taken.attempt.kind, candidate, found, shape.tokens, question)
+    chosen = _chosen(taken.attempt, found, shape.tokens, question)
     memory = candidate.budget(shape)
     own = [kind for kind in kinds if is_asked_for(kind, question.overrides)]
     rejected = _rejected(taken, turn, kinds, question, refused)
     why = refused[0].words if refused else ""
-    case = Case(question, candidate, span, found, chosen, memory, taken.before, rejected, taken.next_profile, why)
+    told = (taken.before, rejected, taken.next_profile, why)
+    case = Case(question, candidate, span, found, chosen, memory, *told, taken.attempt.replicas)
     why_not_gpus, first = _not_from_gpus(turn, own, question, refused)
-    reasons = (*first, *_engine(case), *candidate.reasons(case))
+    reasons = (*first, *_engine(case), *candidate.reasons(case), *replica_reasons(case))
     sources = sources_for(chosen, candidate, found, question)
-    plan = Plan(question.machine, question.model, chosen, memory, rejected, reasons, sources)
+    plan = Plan(question.machine, question.model, chosen, memory, rejected, reasons, sources, replicas=case.replicas)
     return replace(plan, next_profile=taken.next_profile, why_not_gpus=why_not_gpus)
 
 
-def _chosen(kind: PlanKind, candidate: Candidate, found: Fit, tokens: int, question: Question) -> Chosen:
+def _chosen(attempt: Attempt, found: Fit, tokens: int, question: Question) -> Chosen:
+    candidate = attempt.candidate
     return Chosen(
         profile=candidate.profile.name,
-        engine=kind.name,
+        engine=attempt.kind.name,
         purpose=purpose_of(question.model),
         precision=candidate.profile.precision,
         kv_precision=candidate.kv_precision,
         activation_precision=candidate.activation_precision,
         tensor_parallel=candidate.split.tensor,
         pipeline_parallel=candidate.split.pipeline,
-        devices=tuple(gpu.index for gpu in candidate.devices),
+        devices=attempt.replicas[0].devices,
         max_batch_size=found.batch,
         max_num_tokens=tokens,
         max_seq_len=found.context,
-        threads=question.machine.cpu.cores,
+        threads=candidate.place.cpu.cores,
         group_size=candidate.group_size,
     )
 

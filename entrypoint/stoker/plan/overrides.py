@@ -21,9 +21,10 @@ DEFAULT_GOAL = "throughput"
 
 
 def overrides_of(settings: Settings) -> Overrides:
-    """What the planner must respect: only what the user set."""
+    """What the planner must respect: only what the user set, and did not leave to the planner."""
     names = [field.name for field in fields(Overrides)]
-    return Overrides(**{name: settings[name] for name in names if settings.is_given(name)})
+    given = [name for name in names if settings.is_given(name) and settings[name].value is not None]
+    return Overrides(**{name: settings[name] for name in given})
 
 
 def check_overrides(overrides: Overrides, kinds: Sequence[PlanKind], model: Model) -> None:
@@ -118,6 +119,7 @@ def _numbers(overrides: Overrides) -> tuple[tuple[str, Sourced[int] | None], ...
         ("max-num-tokens", overrides.max_num_tokens),
         ("tensor-parallel", overrides.tensor_parallel),
         ("pipeline-parallel", overrides.pipeline_parallel),
+        ("replicas", overrides.replicas),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from stoker.errors import DoesNotFitError, StokerError, UsageError
+from stoker.origin import Sourced
 from stoker.plan.attempt import (
     Attempt,
     largest_batch,
@@ -50,6 +51,17 @@ def limits_refused(tried: Sequence[Attempt], overrides: Overrides) -> DoesNotFit
             f"{best.candidate.profile.name} {short([best])}, {cache} of it for {count_text(tokens)} tokens of KV cache"
         )
     return DoesNotFitError(f"{what} does not fit", why=why, remedy=f"the largest that fits: {' or '.join(ways)}")
+
+
+def replicas_refused(override: Sourced[int], most: int, best: Attempt, place: Place) -> DoesNotFitError:
+    """`best`: with `most` replicas, the largest number that fits."""
+    gpus = best.candidate.split.gpus
+    why = f"each takes {size_text(needed_bytes(best))} of memory at least"
+    if place.pool:
+        each = "1 GPU" if gpus == 1 else f"{gpus} GPUs that work together"
+        why = f"each takes {each}, and {len(place.gpus)} {place.name} are free"
+    what = f"{asked(override, 'replicas')} {override.value} is not available"
+    return DoesNotFitError(what, why=why, remedy=f"the largest that fits: {most}")
 
 
 def _why(one: Attempt) -> str:

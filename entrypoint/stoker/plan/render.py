@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from stoker.plan.types import Chosen, MemoryBudget, Plan
+from stoker.plan.types import Chosen, MemoryBudget, Plan, Replica
 from stoker.plan.units import count_text, size_text
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
@@ -45,7 +45,13 @@ def pinned(plan: Plan) -> tuple[tuple[str, str], ...]:
     """The settings, by name, that leave the planner no choice."""
     several = plan.chosen.tensor_parallel > 1
     names = (*_FLAGS, *_GPU_FLAGS) if plan.chosen.devices or several else _FLAGS
-    return tuple((name.replace("_", "-"), str(getattr(plan.chosen, name))) for name in names)
+    own = tuple((name.replace("_", "-"), str(getattr(plan.chosen, name))) for name in names)
+    return (*own, ("replicas", str(len(plan.replicas)))) if _could_have_more(plan) else own
+
+
+def _could_have_more(plan: Plan) -> bool:
+    places = len(plan.machine.gpus) if plan.chosen.devices else plan.machine.cpu.numa_nodes
+    return places > 1 or len(plan.replicas) > 1
 
 
 def _heading(plan: Plan) -> str:
@@ -60,7 +66,7 @@ def _heading(plan: Plan) -> str:
 
 
 def _gpus(plan: Plan) -> str:
-    used = [gpu for gpu in plan.machine.gpus if gpu.index in plan.chosen.devices]
+    used = [gpu for gpu in plan.machine.gpus if gpu.index in plan.all_devices]
     if not used:
         return ""
     return f"{len(used)} of {len(plan.machine.gpus)} GPUs ({used[0].name}, {size_text(used[0].memory_free)} free); "
@@ -73,6 +79,23 @@ def _chosen_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
         if field.name in ("devices", "group_size") and not value:
             continue
         yield _LABELS.get(field.name, field.name.replace("_", " ")), _value_text(value), f"({sources[field.name]})"
+    if len(plan.replicas) > 1:
+        yield "replicas", "; ".join(map(_replica_text, plan.replicas)), f"({len(plan.replicas)})"
+
+
+def _replica_text(replica: Replica) -> str:
+    return ranges(replica.devices) or ranges(replica.cpus) or "any core"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """`0-3,8`, as the kernel writes it."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
 def _value_text(value: Any) -> str:
@@ -121,6 +144,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "model": _model(plan.model),
         "chosen": _listed(asdict(plan.chosen)),
         "memory": _memory(plan.memory),
+        "replicas": _listed([asdict(replica) for replica in plan.replicas]),
         "rejected": [asdict(rejection) for rejection in plan.rejected],
         "reasons": [reason.text for reason in plan.reasons],
         "sources": dict(plan.sources),

@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from stoker.plan.types import Chosen, MemoryBudget, Rejection
+from stoker.plan.types import Chosen, MemoryBudget, Rejection, Replica
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Architecture, Pooling
 
@@ -30,6 +30,11 @@ def plan_schema() -> dict[str, Any]:
         "model": _model_schema(),
         "chosen": schema_of(Chosen),
         "memory": {"description": "bytes, per device", **memory},
+        "replicas": {
+            "description": "copies of the engine, each as `chosen` and `memory` say, and where each runs",
+            "type": "array",
+            "items": schema_of(Replica),
+        },
         "rejected": {"type": "array", "items": schema_of(Rejection)},
         "reasons": {"type": "array", "items": _TEXT},
         "sources": {

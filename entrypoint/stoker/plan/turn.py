@@ -8,10 +8,12 @@ from functools import partial
 
 from stoker.errors import DoesNotFitError, StokerError
 from stoker.plan.attempt import Attempt, attempt, short
-from stoker.plan.devices import Place, Split, busy, pools, splits, take
+from stoker.plan.devices import Place, Split, busy, pools, splits
+from stoker.plan.fit import largest_that_fits
 from stoker.plan.kind import PlanKind, Question
 from stoker.plan.profile import Profile
-from stoker.plan.refusal import limits_refused, no_split, too_large
+from stoker.plan.refusal import limits_refused, no_split, replicas_refused, too_large
+from stoker.plan.replicas import layouts
 from stoker.plan.selection import UNKNOWN, Judged, judge, nothing_left
 from stoker.plan.types import Overrides, Rejection
 from stoker.plan.units import count_text
@@ -108,6 +110,8 @@ def play(turn: Turn, question: Question) -> Taken | Refusal:
         unknown = all(one.obstacle and one.obstacle.code == UNKNOWN for one in judged)
         return refuse(UNKNOWN if unknown else FACTS, nothing_left(judged, question, place))
     attempts = _attempts(free, turn, question)
+    if not attempts and (replicas := _fewer_replicas(free, turn, question)):
+        return refuse(SIZES, replicas, (Rejection(one.profile.name, replicas.why) for one in free))
     if not attempts:
         error = no_split(free[0].kind, free[0].profile, question, place)
         return refuse(SIZES, error, (Rejection(one.profile.name, error.why) for one in free))
@@ -115,9 +119,28 @@ def play(turn: Turn, question: Question) -> Taken | Refusal:
     if taken is not None:
         return _taken(taken, attempts, ruled_out, question)
     too_short = (Rejection(name, short(own)) for name, own in _by_profile(attempts).items())
+    if replicas := _fewer_replicas(free, turn, question):
+        return refuse(SIZES, replicas, too_short)
     if limits := limits_refused(attempts, question.overrides):
         return refuse(SIZES, limits, too_short)
     return refuse(MEMORY, too_large(attempts, _possible(judged, turn, question), question, place), too_short)
+
+
+def _fewer_replicas(free: Sequence[Judged], turn: Turn, question: Question) -> StokerError | None:
+    """The error for more replicas than there is room for; None where fewer would not do either."""
+    override = question.overrides.replicas
+    if override is None or override.value == 1:
+        return None
+
+    def with_replicas(count: int) -> Attempt | None:
+        overrides = replace(question.overrides, replicas=replace(override, value=count))
+        return _best(_attempts(free, turn, replace(question, overrides=overrides)))
+
+    one = with_replicas(1)
+    if one is None:
+        return None
+    most = largest_that_fits(1, override.value, 1, lambda count: with_replicas(count) is not None)
+    return replicas_refused(override, most, with_replicas(most) or one, turn.place)
 
 
 def _attempts(judged: Iterable[Judged], turn: Turn, question: Question) -> list[Attempt]:
@@ -128,9 +151,9 @@ def _attempts(judged: Iterable[Judged], turn: Turn, question: Question) -> list[
 
 def _attempts_of(kind: PlanKind, profile: Profile, place: Place, question: Question) -> Iterator[Attempt]:
     for split in _splits(kind, profile, place, question):
-        devices = take(place.pool, split) if place.pool else ()
-        if devices is not None:
-            yield attempt(kind, kind.candidate(profile, question, place, split, devices), question)
+        for layout in layouts(place, split, question.overrides):
+            candidate = kind.candidate(profile, question, layout.place, split, layout.devices)
+            yield attempt(kind, candidate, question, layout.replicas)
 
 
 def _splits(kind: PlanKind, profile: Profile, place: Place, question: Question) -> tuple[Split, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ class Overrides:
     max_num_tokens: Sourced[int] | None = None
     tensor_parallel: Sourced[int] | None = None
     pipeline_parallel: Sourced[int] | None = None
+    replicas: Sourced[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,21 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class Replica:
+    """Where one copy of the engine runs: on GPUs, by index, or on CPUs of NUMA nodes, by the kernel's numbers. `cpus`
+    is empty where it may run on all, or where the machine's description does not number them."""
+
+    devices: tuple[int, ...] = ()
+    cpus: tuple[int, ...] = ()
+    nodes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
-    """`sources` says for each field of `chosen` where it came from ("flag --precision", "profile", "planner").
+    """One engine, and how many copies of it serve: `chosen` and `memory` are those of each of the `replicas`, with the
+    devices of the first.
+
+    `sources` says for each field of `chosen` where it came from ("flag --precision", "profile", "planner").
 
     `next_profile`: what to take, once, should the quantised engine of this plan fail to build; empty for none.
     `why_not_gpus`: of a plan for the CPU, why the machine's GPUs do not serve it; empty where there are none.
@@ -137,9 +151,18 @@ class Plan:
     sources: tuple[tuple[str, str], ...]
     next_profile: str = ""
     why_not_gpus: str = ""
+    replicas: tuple[Replica, ...] = (Replica(),)
 
     @property
     def device_uuids(self) -> tuple[str, ...]:
-        """What the chosen devices are called to a CUDA program."""
+        """What the chosen devices, those of the first replica, are called to a CUDA program."""
+        return self.uuids(self.chosen.devices)
+
+    @property
+    def all_devices(self) -> tuple[int, ...]:
+        """Those of all replicas."""
+        return tuple(index for replica in self.replicas for index in replica.devices)
+
+    def uuids(self, devices: Iterable[int]) -> tuple[str, ...]:
         by_index = {gpu.index: gpu.uuid for gpu in self.machine.gpus}
-        return tuple(by_index[index] for index in self.chosen.devices)
+        return tuple(by_index[index] for index in devices)

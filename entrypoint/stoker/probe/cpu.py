@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from stoker.probe.cgroup import Limits, whole_cores
 from stoker.probe.cpu_list import parse_cpu_list
-from stoker.probe.machine import Cpu
+from stoker.probe.machine import Cpu, Node
 
 # x86 flags of /proc/cpuinfo that an extension needs. "avx512" is what oneDNN calls avx512_core.
 _X86_EXTENSIONS: dict[str, tuple[str, ...]] = {
@@ -48,6 +49,7 @@ def probe_cpu(root: Path, affinity: AbstractSet[int], architecture: str, limits:
     info = _cpu_info(root)
     usable = _usable(affinity, limits)
     total, available = _memory(root)
+    nodes = _nodes(root, usable)
     return Cpu(
         architecture=architecture,
         name=_name(info, architecture),
@@ -57,8 +59,9 @@ def probe_cpu(root: Path, affinity: AbstractSet[int], architecture: str, limits:
         memory_limit=_smallest(total, limits.memory),
         memory_available=_smallest(available, limits.memory_free),
         isa=_isa(info),
-        numa_nodes=_numa_nodes(root, usable),
-        physical_cores=_physical_cores(root, usable),
+        numa_nodes=max(1, len(nodes)),
+        physical_cores=len({min(group) for group in _cores_of(root, usable).values()}),
+        nodes=nodes,
     )
 
 
@@ -120,17 +123,33 @@ def _memory(root: Path) -> tuple[int, int]:
     return sizes.get("MemTotal", 0), sizes.get("MemAvailable", sizes.get("MemFree", 0))
 
 
-def _numa_nodes(root: Path, usable: frozenset[int]) -> int:
-    """Nodes with a CPU of ours: memory-only nodes (a GPU's memory on Grace, CXL) do not count."""
-    lists = (root / "sys/devices/system/node").glob("node[0-9]*/cpulist")
-    return max(1, sum(1 for path in lists if _cpus_in(path) & usable))
+def _nodes(root: Path, usable: frozenset[int]) -> tuple[Node, ...]:
+    """Nodes with a CPU of ours: memory-only nodes (a GPU's memory on Grace, CXL) do not count. One of all CPUs where
+    the kernel tells of none."""
+    cores = _cores_of(root, usable)
+
+    def by_core(cpus: frozenset[int]) -> tuple[int, ...]:
+        return tuple(sorted(cpus, key=lambda cpu: (min(cores[cpu]), cpu)))
+
+    found = []
+    for directory in (root / "sys/devices/system/node").glob("node[0-9]*"):
+        if own := _cpus_in(directory / "cpulist") & usable:
+            found.append(Node(int(directory.name.removeprefix("node")), by_core(own), _node_memory(directory)))
+    return tuple(sorted(found, key=lambda node: node.id)) or (Node(0, by_core(usable)),)
 
 
-def _physical_cores(root: Path, usable: frozenset[int]) -> int:
-    """Cores behind our CPUs, hardware threads of one core counted once; each CPU alone where the kernel is silent."""
+def _node_memory(directory: Path) -> int:
+    try:
+        match = re.search(r"MemTotal:\s*(\d+) kB", (directory / "meminfo").read_text())
+    except OSError:
+        return 0
+    return int(match[1]) << 10 if match else 0
+
+
+def _cores_of(root: Path, usable: frozenset[int]) -> dict[int, frozenset[int]]:
+    """For each CPU the hardware threads of its core; itself alone where the kernel is silent."""
     topology = root / "sys/devices/system/cpu"
-    siblings = (_cpus_in(topology / f"cpu{cpu}/topology/thread_siblings_list") | {cpu} for cpu in usable)
-    return len({min(group) for group in siblings})
+    return {cpu: _cpus_in(topology / f"cpu{cpu}/topology/thread_siblings_list") | {cpu} for cpu in usable}
 
 
 def _cpus_in(path: Path) -> frozenset[int]:

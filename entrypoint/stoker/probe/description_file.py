@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from stoker.errors import UsageError
 from stoker.nearest import nearest
-from stoker.probe.machine import Cpu, Gpu, Machine
+from stoker.probe.machine import Cpu, Gpu, Machine, Node
 
-T = TypeVar("T", Machine, Cpu, Gpu)
+T = TypeVar("T", Machine, Cpu, Gpu, Node)
 
 _UNITS = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
@@ -52,6 +52,8 @@ def _value(field: Field[Any], value: Any, where: str, name: str) -> Any:
         return _build(Cpu, value, where, f"{name}.")
     if field.type == "tuple[Gpu, ...]" and isinstance(value, list):
         return tuple(_build(Gpu, item, where, f"{name}[{index}].") for index, item in enumerate(value))
+    if field.type == "tuple[Node, ...]" and isinstance(value, list):
+        return tuple(_build(Node, item, where, f"{name}[{index}].") for index, item in enumerate(value))
     converted = _scalar(str(field.type), value)
     if converted is None and not (value is None and str(field.type).endswith("| None")):
         raise UsageError(f"{where}{name}={value!r}", why=f"not {_EXPECTED[str(field.type)]}")
@@ -68,6 +70,7 @@ _EXPECTED = {
     "tuple[int, ...]": "a list of whole numbers",
     "tuple[int, int]": "a list of two whole numbers",
     "tuple[Gpu, ...]": "a list of GPUs",
+    "tuple[Node, ...]": "a list of NUMA nodes",
 }
 
 
@@ -86,9 +89,9 @@ def _scalar(expected: str, value: Any) -> Any:
 def _tuple(expected: str, value: Any) -> tuple[Any, ...] | None:
     kind = str if expected == "tuple[str, ...]" else int
     fits = isinstance(value, list) and all(isinstance(item, kind) and not isinstance(item, bool) for item in value)
-    if not fits or expected == "tuple[Gpu, ...]" or (expected == "tuple[int, int]" and len(value) != 2):
-        return None
-    return tuple(value)
+    of_mappings = expected in ("tuple[Gpu, ...]", "tuple[Node, ...]")
+    right = fits and not of_mappings and (expected != "tuple[int, int]" or len(value) == 2)
+    return tuple(value) if right else None
 
 
 def _size(value: Any) -> int | None:

@@ -47,6 +47,16 @@ class Gpu:
 
 
 @dataclass(frozen=True)
+class Node:
+    """A NUMA node: those of its `cpus` that this process may use, hardware threads of a core beside each other, and
+    its memory in bytes, 0 where the kernel does not tell."""
+
+    id: int
+    cpus: tuple[int, ...]
+    memory: int = 0
+
+
+@dataclass(frozen=True)
 class Cpu:
     """The processor as this process may use it: after affinity and cgroup limits.
 
@@ -55,7 +65,8 @@ class Cpu:
     `memory_available` what can be taken now without swapping, within that limit.
     `isa` holds the extensions that matter to engines: "avx2", "avx512", "avx512_vnni", "avx512_bf16", "avx_vnni",
     "amx_bf16", "amx_int8", "amx_fp16", "neon", "sve", "asimd_bf16", "asimd_i8mm". `physical_cores` counts the cores
-    behind the usable hardware threads, before the quota; 0 where unknown.
+    behind the usable hardware threads, before the quota; 0 where unknown. `nodes`: the NUMA nodes with usable CPUs;
+    empty of a machine that is only described.
     """
 
     architecture: str
@@ -68,6 +79,7 @@ class Cpu:
     isa: tuple[str, ...]
     numa_nodes: int = 1
     physical_cores: int = 0
+    nodes: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -33,6 +33,10 @@ class Settings:
     def is_given(self, name: str) -> bool:
         """Whether the user set it, rather than the default."""
         return self[name].origin is not Origin.DEFAULT
+
+    def but(self, name: str, value: Value, why: str) -> Settings:
+        """With a value that a command sets by itself."""
+        return replace(self, values={**self.values, canonical(name): Sourced(value, Origin.FLAG, why)})
 
     @property
     def model(self) -> str | None:

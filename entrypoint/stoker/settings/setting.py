@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["text", "path", "whole", "tokens", "seconds", "switch", "bytes", "places"]
+Kind = Literal["text", "path", "whole", "tokens", "seconds", "switch", "bytes", "places", "count"]
 Value = str | int | float | bool | Path | tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting. `type` says how its text is read; `tokens` takes k and m, the powers of 1024, as in `32k`.
+    """One setting. `type` says how its text is read; `tokens` takes k and m, the powers of 1024, as in `32k`, and
+    `count` takes `auto`, which leaves it to Stoker.
 
     `default` None leaves the choice to Stoker or means none; `shown_default` is its text for people. `minimum` and
     `maximum` are inclusive. `applies_to` names the commands that have the flag.

@@ -90,6 +90,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("max-batch-size", "whole", "Most sequences that run at once", metavar="N", minimum=1),
     Setting("max-num-tokens", "tokens", "Most tokens in one step of the engine", metavar="TOKENS", minimum=1),
     Setting("tensor-parallel", "whole", "Devices that share each layer", metavar="N", minimum=1),
+    Setting(
+        "replicas",
+        "count",
+        "Copies of the engine, each on devices of its own; `auto` uses every free GPU, and each NUMA node of a CPU",
+        shown_default="`auto`",
+        metavar="N",
+        applies_to=("serve", "plan", "build", "export", "manifest", "up"),
+        minimum=1,
+    ),
     Setting("pipeline-parallel", "whole", "Groups of devices that hold successive layers", metavar="N", minimum=1),
     Setting(
         "served-model-name",

@@ -19,6 +19,7 @@ _EXPECTED: dict[Kind, str] = {
     "seconds": "a number of seconds",
     "switch": "true or false",
     "bytes": "a number of bytes, like 500g",
+    "count": "a whole number or auto",
 }
 
 
@@ -39,6 +40,10 @@ def _whole(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9][0-9_]*", text):
         raise ValueError(text)
     return int(text)
+
+
+def _count(text: str) -> int | None:
+    return None if text.lower() == "auto" else _whole(text)
 
 
 def _tokens(text: str) -> int:
@@ -90,6 +95,7 @@ _PARSERS: dict[Kind, Callable[[str], Value]] = {
     "switch": _switch,
     "bytes": _bytes,
     "places": _places,
+    "count": _count,
 }
 
 

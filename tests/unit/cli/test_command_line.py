@@ -75,6 +75,9 @@ def test_a_manifest_is_written_for_a_machine_that_is_not_here(capsys: pytest.Cap
     assert cli.run(["manifest", "kubernetes", "demo", "--machine", "cpu:4c-8g", "--replicas", "2"]) == 0
     assert "replicas: 2\n" in capsys.readouterr().out
     assert cli.run(["manifest", "kubernetes", "demo", "--replicas", "0"]) == 64
+    capsys.readouterr()
+    assert cli.run(["manifest", "docker", "demo", "--machine", "cpu:4c-8g", "--replicas", "2"]) == 0
+    assert "--replicas=2" in capsys.readouterr().out
 
 
 def test_a_failure_says_what_why_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,8 @@ def test_the_plans_gpus_are_asked_for_by_what_the_engine_calls_them(is_podman, t
     planned = server("2xH100-80GB", tmp_path)
     options = gpu_options(planned, is_podman=is_podman)
     [request] = options["device_requests"]
-    uuids = [planned.plan.machine.gpus[index].uuid for index in planned.plan.chosen.devices]
+    uuids = [planned.plan.machine.gpus[index].uuid for index in planned.plan.all_devices]
+    assert len(uuids) == 2
     assert request["DeviceIDs"] == [f"nvidia.com/gpu={uuid}" if is_podman else uuid for uuid in uuids]
     assert request["Driver"] == ("cdi" if is_podman else "")
     assert {limit["Name"]: limit["Hard"] for limit in options["ulimits"]} == {"memlock": -1, "stack": 64 << 20}

@@ -119,7 +119,7 @@ def test_the_docker_script_is_one_valid_command(deployment, tmp_path):
     )
     words = answer.stdout.splitlines()
     assert words[0] == "run"
-    assert words[words.index("--gpus") + 1] == "2"
+    assert words[words.index("--gpus") + 1] == "4"
     assert "/models of mine/one:/models/one:ro" in words
     assert words[words.index("stoker:nvidia") + 1 :] == list(server.arguments)
 
@@ -128,7 +128,7 @@ def test_compose_gives_the_devices_and_the_limits(deployment):
     server = deployment("qwen2.5-72b", "4xH100-80GB")
     service = yaml.safe_load(manifest("compose", server))["services"]["stoker"]
     devices = service["deploy"]["resources"]["reservations"]["devices"]
-    assert devices == [{"driver": "nvidia", "count": 2, "capabilities": ["gpu"]}]
+    assert devices == [{"driver": "nvidia", "count": 4, "capabilities": ["gpu"]}]
     memory = server.sizing.memory.value
     assert service["deploy"]["resources"]["limits"]["memory"] in (f"{memory >> 20}m", f"{memory >> 30}g")
     assert service["command"] == list(server.arguments)
@@ -144,15 +144,20 @@ def test_a_quadlet_has_only_keys_that_quadlet_knows(deployment):
     body = text.split("[Container]")[1].split("[Service]")[0]
     lines = [line for line in body.splitlines() if line and not line.startswith("#")]
     assert {line.split("=", 1)[0] for line in lines} <= known
-    assert sum(line.startswith("AddDevice=nvidia.com/gpu=") for line in lines) == 2
+    assert sum(line.startswith("AddDevice=nvidia.com/gpu=") for line in lines) == 4
     execution = next(line for line in lines if line.startswith("Exec=")).removeprefix("Exec=")
     assert shlex.split(execution)[0].startswith("org/qwen2.5-72b@")
 
 
-@pytest.mark.parametrize("form", ["compose", "quadlet", "docker"])
-def test_one_host_has_one_replica(form, deployment):
-    with pytest.raises(UsageError, match="one replica"):
-        manifest(form, deployment(*CASES[0][:2], replicas=2))
+@pytest.mark.parametrize(("form", "gpus"), [("compose", "count: 4"), ("docker", "--gpus 4")])
+def test_one_host_s_container_has_the_gpus_of_all_replicas(form, gpus, deployment):
+    server = deployment("llama-3.1-8b", "4xH100-80GB")
+    assert len(server.plan.replicas) == 4
+    text = manifest(form, server)
+    assert gpus in text
+    assert "--replicas=4" in text
+    one = deployment("llama-3.1-8b", "1xH100-80GB")
+    assert server.sizing.shared_memory.value >= 4 * (one.sizing.shared_memory.value - (64 << 20))
 
 
 def test_a_directory_of_this_host_cannot_go_to_a_cluster(deployment):

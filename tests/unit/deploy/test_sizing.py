@@ -61,9 +61,10 @@ def test_a_gpu_server_has_room_to_build(model, machine, deployment):
     server = deployment(model, machine)
     sizing, plan = server.sizing, server.plan
     half_precision = 2 * plan.model.weights.parameters
-    assert sizing.gpus.value == plan.chosen.tensor_parallel * plan.chosen.pipeline_parallel > 0
+    each = plan.chosen.tensor_parallel * plan.chosen.pipeline_parallel
+    assert sizing.gpus.value == len(plan.replicas) * each > 0
     assert sizing.memory.value >= 2.2 * half_precision + sizing.shared_memory.value
-    assert sizing.cache.value >= plan.model.weights.total_bytes + 2 * plan.memory.weights * sizing.gpus.value
+    assert sizing.cache.value >= plan.model.weights.total_bytes + 2 * plan.memory.weights * each
     assert not sizing.cores_limited
 
 
@@ -103,5 +104,5 @@ def test_a_longer_drain_has_a_longer_grace(deployment):
 def test_several_gpus_get_shared_memory_for_their_exchange(deployment):
     one, four = deployment("qwen2.5-7b", "1xH100-80GB"), deployment("qwen2.5-72b", "4xH100-80GB")
     tokens = [8 * server.plan.chosen.max_batch_size * server.plan.chosen.max_seq_len for server in (one, four)]
-    assert (one.sizing.gpus.value, four.sizing.gpus.value) == (1, 2)
-    assert four.sizing.shared_memory.value - one.sizing.shared_memory.value >= (1 << 30) + tokens[1] - tokens[0]
+    assert (one.sizing.gpus.value, four.sizing.gpus.value) == (1, 4)
+    assert four.sizing.shared_memory.value - one.sizing.shared_memory.value >= (2 << 30) + 2 * tokens[1] - tokens[0]

@@ -320,7 +320,7 @@ def test_the_spelled_out_command_gives_the_same_plan(choose, name, machine, give
 def test_the_text_and_the_document_tell_of_gpus(choose):
     found = choose("llama-3.1-70b", "8xH100")
     text = render_plan(found)
-    assert "2 of 8 GPUs (NVIDIA H100 80GB HBM3, 79.52 GiB free)" in text
+    assert "8 of 8 GPUs (NVIDIA H100 80GB HBM3, 79.52 GiB free)" in text
     assert "Memory of each GPU" in text
     assert "communication" in text
     document = json.loads(json.dumps(plan_document(found)))

@@ -9,7 +9,8 @@ from stoker.plan.render import command_line, plan_document, render_plan
 from stoker.plan.schema import plan_schema, schema_text
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "plan.schema.json"
-KEYS = ["machine", "model", "chosen", "memory", "rejected", "reasons", "sources", "command", "next_profile"]
+KEYS = ["machine", "model", "chosen", "memory", "replicas", "rejected", "reasons", "sources", "command"]
+KEYS += ["next_profile"]
 
 
 def violations(value: Any, schema: dict[str, Any], path: str = "plan") -> list[str]:

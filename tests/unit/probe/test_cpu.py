@@ -6,7 +6,7 @@ import pytest
 
 from stoker.probe.cgroup import Limits
 from stoker.probe.cpu import probe_cpu
-from stoker.probe.machine import Cpu
+from stoker.probe.machine import Cpu, Node
 
 GIB = 1 << 30
 SAPPHIRE_RAPIDS = (
@@ -27,6 +27,7 @@ def test_x86_on_a_bare_host(tree):
             "/proc/cpuinfo": SAPPHIRE_RAPIDS,
             "/proc/meminfo": MEMORY,
             "/sys/devices/system/node/node0/cpulist": "0-3\n",
+            "/sys/devices/system/node/node0/meminfo": "Node 0 MemTotal:       16777216 kB\n",
             "/sys/devices/system/node/node1/cpulist": "4-7\n",
             "/sys/devices/system/node/node2/cpulist": "\n",
         }
@@ -43,7 +44,20 @@ def test_x86_on_a_bare_host(tree):
         isa=("avx2", "avx512", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8"),
         numa_nodes=2,
         physical_cores=4,
+        nodes=(Node(0, (0, 1, 2, 3), 16 * GIB), Node(1, (4, 5, 6, 7))),
     )
+
+
+def test_hardware_threads_of_a_core_are_beside_each_other(tree):
+    cores = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    files = {cores.format(n): f"{n % 2},{n % 2 + 2}\n" for n in range(4)}
+    root = tree({"/sys/devices/system/node/node0/cpulist": "0-3"} | files)
+    cpu = probe_cpu(root, set(range(4)), "x86_64", Limits())
+    assert cpu.nodes == (Node(0, (0, 2, 1, 3)),)
+
+
+def test_a_kernel_without_numa_has_one_node(tree):
+    assert probe_cpu(tree({}), {1, 4}, "x86_64", Limits()).nodes == (Node(0, (1, 4)),)
 
 
 def test_limits_and_affinity_narrow_what_the_host_has(tree):
@@ -97,7 +111,7 @@ def test_an_extension_needs_all_of_its_flags(tree, flags, isa):
 
 def test_a_silent_kernel_is_no_error(tree):
     cpu = probe_cpu(tree({}), {3}, "riscv64", Limits())
-    assert cpu == Cpu("riscv64", "riscv64", 1, None, 0, 0, 0, (), numa_nodes=1, physical_cores=1)
+    assert cpu == Cpu("riscv64", "riscv64", 1, None, 0, 0, 0, (), 1, 1, (Node(0, (3,)),))
 
 
 def test_this_machine_has_what_the_scheduler_gives():

@@ -73,6 +73,7 @@ def test_every_setting_can_be_given_in_every_layer(write):
         "text": "x",
         "bytes": "2",
         "places": "file:///x",
+        "count": "2",
     }
     for setting in SETTINGS:
         text = setting.choices[-1] if setting.choices else sample[setting.type]

@@ -90,7 +90,7 @@ def _cache_type(case: Case, compute: Compute) -> str:
 
 
 def _cores(case: Case) -> str:
-    cores = case.question.machine.cpu.cores
+    cores = case.candidate.place.cpu.cores
     return "1 core" if cores == 1 else f"{cores} cores"
 
 
@@ -108,9 +108,10 @@ def _pool(case: Case) -> str:
 def _limit(case: Case) -> str:
     profile = case.candidate.profile
     assert isinstance(profile, OpenvinoProfile)
+    whose = "this process" if len(case.replicas) == 1 else "each replica"
     return (
         f"memory limit {size_text(case.memory.limit)}: {profile.memory.available_fraction:.0%} "
-        f"of the {size_text(case.candidate.place.cpu_memory)} available to this process"
+        f"of the {size_text(case.candidate.place.cpu_memory)} available to {whose}"
     )
 
 

@@ -26,7 +26,6 @@ def reasons_for(profile: GpuProfile, paged: bool, case: Case) -> tuple[Reason, .
         ("unproven", _unproven(profile, case)),
         ("kind", _kind(profile, case)),
         ("devices", _devices(case, pool)),
-        ("idle", _idle(case, pool)),
         *(("busy", f"GPU {gpu.index} ({gpu.name}) is left out: it {why}") for gpu, why in busy(machine)),
         ("cache_type", _cache(case)),
         ("unpaged", "" if paged else _unpaged(case)),
@@ -85,11 +84,6 @@ def _devices(case: Case, pool: Pool) -> str:
 
 def _sizes_given(overrides: Overrides) -> bool:
     return bool(overrides.tensor_parallel or overrides.pipeline_parallel)
-
-
-def _idle(case: Case, pool: Pool) -> str:
-    idle = len(pool.gpus) - case.candidate.split.gpus
-    return f"{idle} free GPUs stay idle: another Stoker can serve from them" if idle else ""
 
 
 def _cache(case: Case) -> str:

@@ -22,7 +22,6 @@ def reasons_for(catalogue: Catalogue, profile: VllmProfile, case: Case) -> tuple
         ("faster", _faster(catalogue, profile, case, pool)),
         ("next", f"if that fails to build: {case.next_profile}" if case.next_profile else ""),
         ("devices", _devices(case, pool)),
-        ("idle", _idle(case, pool)),
         *(("busy", f"GPU {gpu.index} ({gpu.name}) not used: {why}") for gpu, why in busy(case.question.machine)),
         ("cache_type", _cache_type(case)),
         ("context", context_line(case)),
@@ -67,11 +66,6 @@ def _devices(case: Case, pool: Pool) -> str:
     why = "requested" if given else "the goal is latency" if latency else "fewer do not hold the model comfortably"
     link = "NVLink" if pool.nvlink else "no NVLink"
     return f"tensor parallel {split.tensor}, pipeline parallel {split.pipeline} on GPUs {which} ({link}): {why}"
-
-
-def _idle(case: Case, pool: Pool) -> str:
-    idle = len(pool.gpus) - case.candidate.split.gpus
-    return f"{idle} GPUs unused" if idle > 1 else "1 GPU unused" if idle else ""
 
 
 def _cache_type(case: Case) -> str:
