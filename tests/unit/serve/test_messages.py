@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, get_type_hints
 
@@ -106,6 +107,43 @@ def test_results_of_tools_and_thoughts_reach_the_prompt(with_sdk: Any, says: Any
     assert places == sorted(places)
 
 
+def test_a_system_message_within_the_conversation_stays_in_its_place(ask: Any, engine: Any, prompt_of: Any) -> None:
+    note = [{"type": "text", "text": "The user is a baker.", "cache_control": {"type": "ephemeral"}}]
+    turns = [*ASKED, {"role": "system", "content": note}, {"role": "assistant", "content": "Warm."}, *ASKED]
+    answer = ask("/v1/messages", {**BODY, "messages": turns, "system": "Be brief."})
+    assert answer.status == 200, answer.text
+    prompt = prompt_of(engine)
+    places = [prompt.index(part) for part in ("Be brief.", "Weather?", "The user is a baker.", "Warm.")]
+    assert places == sorted(places)
+
+
+def test_redacted_thoughts_of_another_model_are_passed_over(ask: Any) -> None:
+    said = [{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "Warm."}]
+    assert ask("/v1/messages", {**BODY, "messages": [*ASKED, {"role": "assistant", "content": said}, *ASKED]}).status == 200
+
+
+def test_max_tokens_is_a_limit_that_may_be_more_than_the_context_holds(ask: Any, engine: Any) -> None:
+    answer = ask("/v1/messages", {**BODY, "max_tokens": 32_000})
+    assert answer.status == 200, answer.text
+    asked = engine.asked[-1]
+    assert (answer.json["stop_reason"], asked.max_tokens + len(asked.input_ids)) == ("end_turn", 512)
+
+
+def test_an_answer_that_the_context_ends_says_so(ask: Any, says: Any) -> None:
+    engine = says("word " * 600)
+    answer = ask("/v1/messages", {**BODY, "max_tokens": 32_000}).json
+    assert answer["stop_reason"] == "model_context_window_exceeded"
+    assert answer["usage"]["output_tokens"] == engine.asked[-1].max_tokens
+    assert ask("/v1/messages", {**BODY, "max_tokens": 9}).json["stop_reason"] == "max_tokens"
+
+
+@pytest.mark.parametrize(("length", "words"), [(2000, r"\d+ tokens > 512 maximum"), (1_000_000, ".*512 tokens")])
+def test_a_prompt_that_is_too_long_is_told_in_anthropics_words(ask: Any, length: int, words: str) -> None:
+    answer = ask("/v1/messages", {**BODY, "messages": [{"role": "user", "content": "ab " * length}]})
+    assert answer.status == 400
+    assert re.fullmatch(f"prompt is too long: {words}.*", answer.error["message"]), answer.text
+
+
 def test_thinking_is_a_block_of_its_own(with_sdk: Any, says: Any) -> None:
     says("<think>\nHm, hm.\n</think>\n\nIt is four.", thinking=THINK)
 
@@ -149,7 +187,25 @@ def test_why_it_stopped_is_told(ask: Any, says: Any) -> None:
         ({"messages": []}, "messages"),
         ({"mcp_servers": [{"type": "url"}]}, "mcp_servers"),
         ({"container": "c"}, "container"),
-        ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "image"),
+        ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "'image' is not supported"),
+        ({"messages": [{"role": "user", "content": [{"type": "document", "source": {}}]}]}, "'document'"),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [
+                            {
+                                "type": "tool_result",
+                                "tool_use_id": "a",
+                                "content": [{"type": "text", "text": "b"}, {"type": "image", "source": {}}],
+                            }
+                        ],
+                    }
+                ]
+            },
+            "'image' is not supported",
+        ),
         (
             {"messages": [{"role": "user", "content": [{"type": "tool_use", "id": "a", "name": "b", "input": {}}]}]},
             "user",

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from stoker.serve.http.errors import ApiError
+from stoker.serve.http.errors import ApiError, ContextExceededError
 
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
@@ -40,11 +40,20 @@ class OpenAiErrors:
 
 class AnthropicErrors:
     def body(self, error: ApiError, request_id: str) -> bytes:
-        told = {"type": _ANTHROPIC_TYPES.get(error.status, "api_error"), "message": error.message}
+        told = {"type": _ANTHROPIC_TYPES.get(error.status, "api_error"), "message": _anthropic_message(error)}
         return msgspec.json.encode({"type": "error", "error": told, "request_id": request_id})
 
     def event(self, error: ApiError, request_id: str) -> bytes:
         return b"event: error\ndata: " + self.body(error, request_id) + b"\n\n"
+
+
+def _anthropic_message(error: ApiError) -> str:
+    """Agents know by Anthropic's own words that a conversation must be made shorter, and read the numbers."""
+    if not isinstance(error, ContextExceededError):
+        return error.message
+    if error.tokens is None:
+        return f"prompt is too long: {error.message}"
+    return f"prompt is too long: {error.tokens} tokens > {error.limit} maximum"
 
 
 _OPENAI = OpenAiErrors()

@@ -88,6 +88,15 @@ class ApiError(Exception):
         return [(b"retry-after", b"%d" % (self.retry_after or RETRY_AFTER_SECONDS))]
 
 
+class ContextExceededError(ApiError):
+    """400. `tokens` of the prompt alone, None where they were not counted or are not to blame; `limit` for them."""
+
+    def __init__(self, message: str, param: str, tokens: int | None, limit: int) -> None:
+        super().__init__(400, message, param=param, code="context_length_exceeded")
+        self.tokens = tokens
+        self.limit = limit
+
+
 def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> ApiError:
     return ApiError(400, message, param=param, code=code)
 

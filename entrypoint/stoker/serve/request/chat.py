@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ from stoker.serve.request.guided.thinking import after_thinking
 from stoker.serve.request.guided.wishes import Wish, compiled, wish_of
 from stoker.serve.request.messages import CallForm, has_broken_arguments, template_messages
 from stoker.serve.request.requests import ChatRequest
+from stoker.serve.request.roles import simpler
 from stoker.serve.request.sampling import check_guides, keeps_end, too_long, truncated
 from stoker.serve.request.template_process import TemplateUnavailableError
 from stoker.serve.request.tool_use import ToolUse, tool_use
@@ -193,7 +195,7 @@ async def _render(request: ChatRequest, use: ToolUse | None, frontend: Frontend,
 async def _rendered(
     request: ChatRequest, use: ToolUse | None, template: ChatTemplate, frontend: Frontend, most: int
 ) -> str:
-    """Arguments of calls that are no JSON object are given as they are, else within one, whichever is taken."""
+    """As the request has it; a template that refuses that is given the next that means the same."""
     arguments, tools = _arguments(request, template), None if use is None else use.for_template()
     calls = any(message.tool_calls for message in request.messages)
     form = await asyncio.to_thread(call_form, template) if calls else CallForm()
@@ -203,12 +205,31 @@ async def _rendered(
         raise too_long(frontend.context, "messages", f"are {len(given)} bytes long")
     try:
         prompt = await template.rendered(given)
-    except TemplateRefusedError:
-        if form.text or not has_broken_arguments(request.messages):
-            raise
-        messages = template_messages(request.messages, form, wrapped=True)
-        prompt = await template.rendered(rendering_of(messages, arguments, tools))
+    except TemplateRefusedError as refusal:
+        prompt, messages = await _reordered(_readings(request, messages, form), template, arguments, tools, refusal)
     return _up_to(prompt, messages[-1]) if request.continue_final_message else prompt
+
+
+def _readings(request: ChatRequest, messages: list[dict[str, Any]], form: CallForm) -> Iterator[list[dict[str, Any]]]:
+    """What else the conversation may be for a template that refuses it, the nearest first."""
+    if not form.text and has_broken_arguments(request.messages):
+        messages = template_messages(request.messages, form, wrapped=True)
+        yield messages
+    yield from simpler(messages)
+
+
+async def _reordered(
+    readings: Iterable[list[dict[str, Any]]],
+    template: ChatTemplate,
+    arguments: Mapping[str, Any],
+    tools: list[dict[str, Any]] | None,
+    refusal: TemplateRefusedError,
+) -> tuple[str, list[dict[str, Any]]]:
+    """The prompt of the first that is taken, and its messages; the first refusal, where none is."""
+    for messages in readings:
+        with contextlib.suppress(TemplateRefusedError):
+            return await template.rendered(rendering_of(messages, arguments, tools)), messages
+    raise refusal
 
 
 def _template(request: ChatRequest, frontend: Frontend, *, tools: bool) -> ChatTemplate | TemplateMissingError:

@@ -33,7 +33,8 @@ MAX_CHOICES_IN_ALL = 512
 @dataclass(frozen=True)
 class _Wish:
     """`count`: choices generated for each prompt, of which `keep` are given. `contexts`: the prompts that completions
-    continue in mid-text, empty where an answer begins afresh. `echoes`: said before each prompt's completions."""
+    continue in mid-text, empty where an answer begins afresh. `echoes`: said before each prompt's completions.
+    `capped`: see `completion_length`."""
 
     shape: Shape
     id_prefix: str
@@ -47,6 +48,7 @@ class _Wish:
     thinking: Callable[[], ThinkingTokens] | None = None
     echoes: Sequence[str] | None = None
     budget: Budget | None = None
+    capped: bool = False
 
 
 async def prepare_chat(request: ChatRequest, frontend: Frontend, _: Call) -> Job:
@@ -59,8 +61,11 @@ async def chat_job(
     frontend: Frontend,
     writer: Callable[[Job], Writer] = ChunkWriter,
     id_prefix: str = "chatcmpl-",
+    *,
+    capped: bool = False,
 ) -> Job:
-    """`writer`: of another API whose request this means. Raises ApiError naming the parameter at fault."""
+    """`writer`: of another API whose request this means. `capped`: its answers end where the context does, however
+    long they may be. Raises ApiError naming the parameter at fault."""
     check_model(request.model, frontend)
     if request.top_logprobs and TOP_LOG_PROBS in frontend.context.lacks:
         raise unsupported("top_logprobs", "The engine tells the chosen token's log probability only: top_logprobs 0.")
@@ -71,7 +76,7 @@ async def chat_job(
     count = request.n or 1
     context = said.prompt if request.continue_final_message else ()
     wish = _Wish(CHAT, id_prefix, [said.prompt], [context], count, count, said.guide, renderer, said.parser)
-    job = replace(_job(request, frontend, replace(wish, budget=said.budget, thinking=said.thinking)), writer=writer)
+    job = replace(_job(request, frontend, replace(wish, budget=said.budget, thinking=said.thinking, capped=capped)), writer=writer)
     if said.use is not None and said.use.named:
         for each in job.choices:  # as OpenAI has it: a call that was demanded by name is a plain end
             each.called_reason = "stop"
@@ -115,7 +120,7 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
     request = with_defaults(request, frontend.context.defaults)
     ranked = wish.count > wish.keep
     log_probs = ranked or wish.log_probs is not None
-    wanted = generations(request, identity.id, wish.prompts, frontend.context, wish.count, log_probs, wish.guide)
+    wanted = generations(request, identity.id, wish.prompts, frontend.context, wish.count, log_probs, wish.guide, capped=wish.capped)
     if top := _top_count(request, frontend):
         wanted = [replace(each, top_log_probs=top) for each in wanted]
     options = request.stream_options

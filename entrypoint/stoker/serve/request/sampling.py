@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from stoker.launch.capabilities import GUIDES, TOP_LOG_PROBS
 from stoker.launch.generation import Generation, Guide
-from stoker.serve.http.errors import ApiError, invalid, unsupported
+from stoker.serve.http.errors import ApiError, ContextExceededError, invalid, unsupported
 from stoker.serve.request.requests import ChatRequest, Parameters
 
 # Below this, dividing logits by the temperature leaves only the greatest one, or overflows.
@@ -95,7 +95,8 @@ class Context:
 def too_long(context: Context, source: str, what: str) -> ApiError:
     """`what` the parameter `source` is, where its tokens need not be counted to know that they are too many."""
     text = f"This model's maximum context length is {context.length} tokens. However, your {source} {what}."
-    return invalid(f"{text} Please reduce the length of the {source}.", source, "context_length_exceeded")
+    text = f"{text} Please reduce the length of the {source}."
+    return ContextExceededError(text, source, None, context.length)
 
 
 def wished_length(request: Parameters) -> int | None:
@@ -106,23 +107,28 @@ def wished_length(request: Parameters) -> int | None:
     return newer or request.max_tokens
 
 
-def completion_length(request: Parameters, prompt_tokens: int, context: Context) -> int:
-    """What the request asks for, or all that the context still holds. ApiError in OpenAI's words if it does not fit."""
+def completion_length(request: Parameters, prompt_tokens: int, context: Context, *, capped: bool = False) -> int:
+    """What the request asks for, or all that the context still holds. ApiError in OpenAI's words if it does not fit.
+
+    `capped`: what it asks for is a limit, and may be more than the context holds.
+    """
     wished = wished_length(request)
+    if capped and wished is not None:
+        wished = min(wished, max(context.length - prompt_tokens, 1))
     source, param = ("messages", "messages") if isinstance(request, ChatRequest) else ("prompt", "prompt")
     if context.longest_prompt and prompt_tokens > context.longest_prompt:
         text = f"Prompts may have {context.longest_prompt} tokens here; your {source} resulted in {prompt_tokens}."
-        raise invalid(text, param, "context_length_exceeded")
+        raise ContextExceededError(text, param, prompt_tokens, context.longest_prompt)
     limit = f"This model's maximum context length is {context.length} tokens. However, "
     if prompt_tokens >= context.length:
         text = f"{limit}your {source} resulted in {prompt_tokens} tokens. Please reduce the length of the {source}."
-        raise invalid(text, param, "context_length_exceeded")
+        raise ContextExceededError(text, param, prompt_tokens, context.length)
     if wished is not None and prompt_tokens + wished > context.length:
         text = (
             f"{limit}you requested {prompt_tokens + wished} tokens ({prompt_tokens} in the {source}, {wished} in the "
             f"completion). Please reduce the length of the {source} or completion."
         )
-        raise invalid(text, param, "context_length_exceeded")
+        raise ContextExceededError(text, param, None, context.length)
     length = wished or min(context.length - prompt_tokens, context.defaults.max_new_tokens or context.length)
     if (request.min_tokens or 0) > length:
         raise invalid(f"min_tokens is more than the {length} tokens of the completion.", "min_tokens")
@@ -143,10 +149,12 @@ def generations(
     count: int,
     log_probs: bool,
     guide: Guide | None = None,
+    *,
+    capped: bool = False,
 ) -> list[Generation]:
     """`count` for each prompt, in order, no two with the same seed."""
     _check_lacking(request, context)
-    lengths = [completion_length(request, len(prompt), context) for prompt in prompts]
+    lengths = [completion_length(request, len(prompt), context, capped=capped) for prompt in prompts]
     seed = secrets.randbits(31) if request.seed is None else request.seed
     stops = _stop_ids(request, context)
     bias = embedding_bias(request.logit_bias or {}, context.logits)

@@ -18,8 +18,9 @@ _encode = msgspec.json.Encoder().encode
 class MessagesWriter:
     """The answer consists of blocks, one after the other: each is opened, filled and closed."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, max_tokens: int) -> None:
         self._job = job
+        self._max_tokens = max_tokens
         self._choice = job.choices[0]
         self._begun = False
         self._blocks = 0
@@ -73,7 +74,10 @@ class MessagesWriter:
             return "tool_use"
         if self._choice.stop is not None:
             return "stop_sequence"
-        return "max_tokens" if self._choice.finish_reason == "length" else "end_turn"
+        if self._choice.finish_reason != "length":
+            return "end_turn"
+        capped = self._job.generations[0].max_tokens < self._max_tokens
+        return "model_context_window_exceeded" if capped else "max_tokens"
 
     def _read(self) -> dict[str, Any]:
         """Here, what was read from the cache is not among the input."""

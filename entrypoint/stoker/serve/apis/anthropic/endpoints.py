@@ -16,9 +16,14 @@ from stoker.serve.request.tokenization import check_count
 
 
 async def prepare_message(request: MessagesRequest, frontend: Frontend, _: Call) -> Job:
-    """Raises ApiError naming the parameter at fault."""
+    """`max_tokens` is a limit: an answer that may be longer than the context holds ends with the context. Raises
+    ApiError naming the parameter at fault."""
     check(request)
-    return await chat_job(chat_request(request, frontend), frontend, MessagesWriter, "msg_")
+
+    def writer(job: Job) -> MessagesWriter:
+        return MessagesWriter(job, request.max_tokens)
+
+    return await chat_job(chat_request(request, frontend), frontend, writer, "msg_", capped=True)
 
 
 async def count_tokens(request: CountRequest, frontend: Frontend) -> dict[str, Any]:

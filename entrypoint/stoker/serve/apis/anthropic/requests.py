@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -26,9 +26,29 @@ class ToolUse(Struct, frozen=True, forbid_unknown_fields=True, tag="tool_use"):
     caller: Any = None
 
 
+class Unread(Struct, frozen=True, kw_only=True):
+    """What no model here reads: declared to be refused by its type."""
+
+
+class Image(Unread, frozen=True, tag="image"):
+    pass
+
+
+class Document(Unread, frozen=True, tag="document"):
+    pass
+
+
+class SearchResult(Unread, frozen=True, tag="search_result"):
+    pass
+
+
+class ToolReference(Unread, frozen=True, tag="tool_reference"):
+    pass
+
+
 class ToolResult(Struct, frozen=True, forbid_unknown_fields=True, tag="tool_result"):
     tool_use_id: str
-    content: str | list[Text] | None = None
+    content: str | list[Text | Image | Document | SearchResult | ToolReference] | None = None
     is_error: bool | None = None
     cache_control: Any = None
 
@@ -38,9 +58,20 @@ class Thinking(Struct, frozen=True, forbid_unknown_fields=True, tag="thinking"):
     signature: str = ""
 
 
+class RedactedThinking(Struct, frozen=True, forbid_unknown_fields=True, tag="redacted_thinking"):
+    """Encrypted, and nothing here has the key: passed over."""
+
+    data: str = ""
+
+
+Block: TypeAlias = Text | ToolUse | ToolResult | Thinking | RedactedThinking | Image | Document | SearchResult
+
+
 class Message(Struct, frozen=True, forbid_unknown_fields=True):
-    role: Literal["user", "assistant"]
-    content: str | list[Text | ToolUse | ToolResult | Thinking]
+    """`system` also in the middle of a conversation, as Anthropic's newer models take it."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | list[Block]
 
 
 class Tool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

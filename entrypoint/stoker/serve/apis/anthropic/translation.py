@@ -13,6 +13,7 @@ from stoker.serve.apis.anthropic.requests import (
     MessagesRequest,
     OutputConfig,
     Prompt,
+    RedactedThinking,
     Text,
     Thinking,
     ThinkingWish,
@@ -20,6 +21,7 @@ from stoker.serve.apis.anthropic.requests import (
     ToolChoice,
     ToolResult,
     ToolUse,
+    Unread,
 )
 from stoker.serve.http.errors import invalid, unsupported
 from stoker.serve.operate.frontend import Frontend
@@ -92,15 +94,32 @@ def _message(message: Message, index: int) -> Iterator[dict[str, Any]]:
         yield {"role": "tool", "tool_call_id": result.tool_use_id, "content": _text(result.content)}
     texts = [block for block in message.content if isinstance(block, Text)]
     if texts or not results:
-        yield {"role": "user", "content": _text(texts)}
+        yield {"role": message.role, "content": _text(texts)}
+
+
+_ALLOWED = {"user": (Text, ToolResult), "system": (Text,), "assistant": (Text, ToolUse, Thinking, RedactedThinking)}
 
 
 def _check_blocks(message: Message, where: str) -> None:
-    allowed = (Text, ToolResult) if message.role == "user" else (Text, ToolUse, Thinking)
     for index, block in enumerate(message.content):
-        if not isinstance(block, allowed):
-            kind = type(block).__struct_config__.tag if isinstance(block, msgspec.Struct) else "this"
-            raise invalid(f"A block of type '{kind}' cannot be the {message.role}'s.", f"{where}[{index}].type")
+        at = f"{where}[{index}]"
+        if isinstance(block, ToolResult) and isinstance(block.content, list):
+            _check_read(block.content, f"{at}.content")
+        _check_read([block], where, index)
+        if not isinstance(block, _ALLOWED[message.role]):
+            text = f"A block of type '{_kind(block)}' is not valid in a message of the {message.role}'s."
+            raise invalid(text, f"{at}.type")
+
+
+def _check_read(blocks: Sequence[Any], where: str, first: int = 0) -> None:
+    for index, block in enumerate(blocks, first):
+        if isinstance(block, Unread):
+            text = f"Content of type '{_kind(block)}' is not supported: this model reads text."
+            raise unsupported(f"{where}[{index}].type", text)
+
+
+def _kind(block: Any) -> str:
+    return str(type(block).__struct_config__.tag)
 
 
 def _assistant(blocks: Sequence[Any]) -> dict[str, Any]:
@@ -118,10 +137,10 @@ def _call(block: ToolUse) -> dict[str, Any]:
     return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.input}}
 
 
-def _text(content: str | Sequence[Text] | None) -> str:
+def _text(content: str | Sequence[Any] | None) -> str:
     if content is None or isinstance(content, str):
         return content or ""
-    return "\n".join(block.text for block in content)
+    return "\n".join(block.text for block in content if isinstance(block, Text))
 
 
 def _tool(tool: Tool, where: str) -> dict[str, Any]:
