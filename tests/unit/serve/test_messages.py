@@ -119,7 +119,10 @@ def test_a_system_message_within_the_conversation_stays_in_its_place(ask: Any, e
 
 def test_redacted_thoughts_of_another_model_are_passed_over(ask: Any) -> None:
     said = [{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "Warm."}]
-    assert ask("/v1/messages", {**BODY, "messages": [*ASKED, {"role": "assistant", "content": said}, *ASKED]}).status == 200
+    assert (
+        ask("/v1/messages", {**BODY, "messages": [*ASKED, {"role": "assistant", "content": said}, *ASKED]}).status
+        == 200
+    )
 
 
 def test_max_tokens_is_a_limit_that_may_be_more_than_the_context_holds(ask: Any, engine: Any) -> None:

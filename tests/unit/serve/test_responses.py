@@ -210,13 +210,75 @@ def test_without_a_store_what_needs_one_is_refused(ask: Any) -> None:
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
         ({"tool_choice": {"type": "mcp"}}, "tool_choice"),
-        ({"tools": [{"type": "custom", "name": "x", "format": {"type": "text"}}]}, "tools[0].type"),
+        ({"tools": [{"type": "web_search", "external_web_access": False}]}, "tools[0].type"),
+        ({"tools": [TOOL, {"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice"),
+        ({"tools": [{"type": "custom", "name": "x", "format": {"type": "grammar"}}]}, "tools[0].format"),
+        ({"tools": [{"type": "namespace", "name": "x", "tools": [{"type": "mcp"}]}]}, "tools[0].tools[0].type"),
         ({"input": []}, "input"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(ask: Any, extra: dict[str, Any], param: str) -> None:
     answer = ask(PATH, {"model": "demo", "input": "x", **extra})
     assert (answer.status, answer.error["param"]) == (400, param)
+
+
+def test_a_tool_of_openais_servers_is_passed_over_beside_the_clients_own(ask: Any, engine: Any, prompt_of: Any) -> None:
+    search = {"type": "web_search", "external_web_access": False}
+    answer = ask(PATH, {"model": "demo", "input": "x", "tools": [TOOL, search]})
+    assert answer.status == 200, answer.text
+    assert "tools[1] (web_search)" in answer.headers["warning"]
+    assert "weather" in prompt_of(engine)
+    assert "web_search" not in prompt_of(engine)
+
+
+AGENTS: Any = {"type": "namespace", "name": "agents", "description": "Of agents", "tools": [TOOL]}
+
+
+def test_a_function_within_a_namespace_is_called_by_both_names(with_sdk: Any, says: Any) -> None:
+    says(CALL.replace("weather", "agents__weather"))
+    tools = [AGENTS, TOOL]
+
+    async def use(client: AsyncOpenAI) -> None:
+        whole = await client.responses.create(model="demo", input="Weather?", tools=tools)
+        call: Any = whole.output[-1]
+        assert (call.type, call.name, call.namespace) == ("function_call", "weather", "agents")
+        async with client.responses.stream(model="demo", input="Weather?", tools=tools) as stream:
+            last: Any = (await stream.get_final_response()).output[-1]
+        assert (last.name, last.namespace) == ("weather", "agents")
+        result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny."}
+        said: Any = [{"role": "user", "content": "Weather?"}, call.to_dict(), result]
+        await client.responses.create(model="demo", input=said, tools=tools)
+        choice: Any = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "weather"}]}
+        await client.responses.create(model="demo", input="x", tools=tools, tool_choice=choice)
+
+    with_sdk(use)
+
+
+def test_a_call_within_a_namespace_is_shown_to_the_model_as_it_made_it(ask: Any, engine: Any, prompt_of: Any) -> None:
+    call = {"type": "function_call", "call_id": "c", "name": "weather", "namespace": "agents", "arguments": "{}"}
+    items = [{"role": "user", "content": "x"}, call, {"type": "function_call_output", "call_id": "c", "output": "y"}]
+    assert ask(PATH, {"model": "demo", "input": items, "tools": [AGENTS]}).status == 200
+    assert prompt_of(engine).count("agents__weather") == 2
+
+
+def test_the_input_of_a_custom_tool_is_free_text(with_sdk: Any, says: Any, prompt_of: Any) -> None:
+    engine = says(CALL.replace("weather", "patch").replace('{"city": "Bonn"}', r'{"input": "*** a\n\"b\""}'))
+    tool: Any = {"type": "custom", "name": "patch", "description": "Patches", "format": {"type": "text"}}
+    body: Any = {"model": "demo", "input": "Patch", "tools": [tool]}
+
+    async def use(client: AsyncOpenAI) -> None:
+        call: Any = (await client.responses.create(**body)).output[-1]
+        assert (call.type, call.name, call.input) == ("custom_tool_call", "patch", '*** a\n"b"')
+        told: Any = {event.type: event async for event in await client.responses.create(**body, stream=True)}
+        assert told["response.custom_tool_call_input.done"].input == call.input
+        assert told["response.output_item.done"].item.input == call.input
+        result: Any = {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "Done."}
+        said: Any = [{"role": "user", "content": "Patch"}, call.to_dict(), result]
+        await client.responses.create(model="demo", input=said, tools=[tool])
+        assert "*** a" in prompt_of(engine)
+        assert "Done." in prompt_of(engine)
+
+    with_sdk(use)
 
 
 def test_the_memory_store_holds_no_more_than_it_may() -> None:

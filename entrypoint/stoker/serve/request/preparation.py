@@ -76,7 +76,9 @@ async def chat_job(
     count = request.n or 1
     context = said.prompt if request.continue_final_message else ()
     wish = _Wish(CHAT, id_prefix, [said.prompt], [context], count, count, said.guide, renderer, said.parser)
-    job = replace(_job(request, frontend, replace(wish, budget=said.budget, thinking=said.thinking, capped=capped)), writer=writer)
+    job = replace(
+        _job(request, frontend, replace(wish, budget=said.budget, thinking=said.thinking, capped=capped)), writer=writer
+    )
     if said.use is not None and said.use.named:
         for each in job.choices:  # as OpenAI has it: a call that was demanded by name is a plain end
             each.called_reason = "stop"
@@ -120,7 +122,9 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
     request = with_defaults(request, frontend.context.defaults)
     ranked = wish.count > wish.keep
     log_probs = ranked or wish.log_probs is not None
-    wanted = generations(request, identity.id, wish.prompts, frontend.context, wish.count, log_probs, wish.guide, capped=wish.capped)
+    wanted = generations(
+        request, identity.id, wish.prompts, frontend.context, wish.count, log_probs, wish.guide, capped=wish.capped
+    )
     if top := _top_count(request, frontend):
         wanted = [replace(each, top_log_probs=top) for each in wanted]
     options = request.stream_options

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 from stoker.serve.answer.answers import cached_tokens
 from stoker.serve.answer.events import CallArguments, CallStart, Event, Reasoning, Text, joined
 from stoker.serve.apis.openai_responses.requests import ResponsesRequest
+from stoker.serve.apis.openai_responses.tools import Offered
 from stoker.serve.generate.sequence import Piece
 from stoker.serve.request.job import Job
 
@@ -31,13 +33,25 @@ class _Open:
     def text(self) -> str:
         return "".join(self.pieces)
 
+    @property
+    def custom(self) -> bool:
+        return bool(self.item["type"] == "custom_tool_call")
+
 
 class ResponsesWriter:
-    """`finished` is told the response once it is complete (to be stored)."""
+    """`tools` by the names that the model has for them. `finished` is told the response once it is complete (to be
+    stored)."""
 
-    def __init__(self, job: Job, request: ResponsesRequest, finished: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        request: ResponsesRequest,
+        tools: Mapping[str, Offered],
+        finished: Callable[[dict[str, Any]], None],
+    ) -> None:
         self._job = job
         self._request = request
+        self._tools = tools
         self._choice = job.choices[0]
         self._finished = finished
         self._output: list[dict[str, Any]] = []
@@ -82,7 +96,7 @@ class ResponsesWriter:
             self._fill(event.text)
 
     def _begin(self, event: Event, kind: type) -> None:
-        opened = self._open = _Open(kind, _item(event), len(self._output))
+        opened = self._open = _Open(kind, _item(event, self._tools), len(self._output))
         self._tell("response.output_item.added", output_index=opened.index, item=opened.item)
         if kind is not CallStart:
             part = _part(opened)
@@ -92,6 +106,8 @@ class ResponsesWriter:
         opened = self._open
         assert opened is not None
         opened.pieces.append(text)
+        if opened.custom:  # its input is within JSON, and told when that is complete
+            return
         extra: dict[str, Any] = {"logprobs": []} if opened.kind is Text else {}
         self._tell(f"response.{_NAMES[opened.kind]}.delta", **self._place(opened), delta=text, **extra)
 
@@ -100,17 +116,25 @@ class ResponsesWriter:
         opened, self._open = self._open, None
         if opened is None:
             return
-        place = self._place(opened)
-        whole = {"arguments": opened.text} if opened.kind is CallStart else {"text": opened.text}
-        extra: dict[str, Any] = {"logprobs": []} if opened.kind is Text else {}
-        if opened.kind is CallStart:
-            extra = {"name": opened.item["name"]}
-        self._tell(f"response.{_NAMES[opened.kind]}.done", **place, **whole, **extra)
-        if opened.kind is not CallStart:
-            self._tell("response.content_part.done", **place, part=_part(opened))
+        self._tell_end(opened)
         item = _filled(opened, "incomplete" if cut else "completed")
         self._output.append(item)
         self._tell("response.output_item.done", output_index=opened.index, item=item)
+
+    def _tell_end(self, opened: _Open) -> None:
+        place = self._place(opened)
+        if opened.custom:
+            given = _free_text(opened.text)
+            self._tell("response.custom_tool_call_input.delta", **place, delta=given)
+            self._tell("response.custom_tool_call_input.done", **place, input=given)
+            return
+        name = f"response.{_NAMES[opened.kind]}.done"
+        if opened.kind is CallStart:
+            self._tell(name, **place, arguments=opened.text, name=opened.item["name"])
+            return
+        extra: dict[str, Any] = {"logprobs": []} if opened.kind is Text else {}
+        self._tell(name, **place, text=opened.text, **extra)
+        self._tell("response.content_part.done", **place, part=_part(opened))
 
     @property
     def _cut(self) -> bool:
@@ -174,18 +198,32 @@ class ResponsesWriter:
 _NAMES: dict[type, str] = {Text: "output_text", Reasoning: "reasoning_text", CallStart: "function_call_arguments"}
 
 
-def _item(event: Event) -> dict[str, Any]:
+def _item(event: Event, tools: Mapping[str, Offered]) -> dict[str, Any]:
     if isinstance(event, CallStart):
-        fields = {"call_id": event.id, "name": event.name, "arguments": ""}
-        return {"id": _id("fc"), "type": "function_call", "status": "in_progress", **fields}
+        tool = tools.get(event.name)
+        named = {"call_id": event.id, **(tool.called() if tool else {"name": event.name})}
+        if tool is not None and tool.custom:
+            return {"id": _id("ctc"), "type": "custom_tool_call", "status": "in_progress", **named, "input": ""}
+        return {"id": _id("fc"), "type": "function_call", "status": "in_progress", **named, "arguments": ""}
     if isinstance(event, Reasoning):
         return {"id": _id("rs"), "type": "reasoning", "status": "in_progress", "summary": [], "content": []}
     return {"id": _id("msg"), "type": "message", "status": "in_progress", "role": "assistant", "content": []}
 
 
 def _filled(opened: _Open, status: str) -> dict[str, Any]:
+    if opened.custom:
+        return {**opened.item, "status": status, "input": _free_text(opened.text)}
     content = {"arguments": opened.text} if opened.kind is CallStart else {"content": [_part(opened)]}
     return {**opened.item, "status": status, **content}
+
+
+def _free_text(arguments: str) -> str:
+    """A custom tool's input; what a model wrote otherwise, or was cut short in, as it is."""
+    try:
+        value = json.loads(arguments)["input"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return arguments
+    return value if isinstance(value, str) else arguments
 
 
 def _part(opened: _Open) -> dict[str, Any]:
@@ -204,4 +242,5 @@ def _format(request: ResponsesRequest) -> Any:
 
 
 def _tool(tool: Any) -> dict[str, Any]:
-    return {"strict": None, "parameters": None, **msgspec.to_builtins(tool)}
+    told = {name: value for name, value in msgspec.to_builtins(tool).items() if value is not None}
+    return {"strict": None, "parameters": None, **told}

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from stoker.serve.apis.openai_responses.answers import ResponsesWriter
 from stoker.serve.apis.openai_responses.requests import Item, ResponsesRequest
 from stoker.serve.apis.openai_responses.store import Kept, ResponseStore
+from stoker.serve.apis.openai_responses.tools import offered
 from stoker.serve.apis.openai_responses.translation import chat_request, check, items_of
 from stoker.serve.http.errors import ApiError, unsupported
 from stoker.serve.http.limits import Call, client_of
@@ -31,14 +32,18 @@ class Responses:
         if request.store and self._store is None:
             raise unsupported("store", "Nothing is stored here: start the server with --response-store.")
         earlier = self._earlier(request, call.client)
-        chat = chat_request(request, [msgspec.convert(item, Item) for item in earlier])
+        tools = offered(request.tools or ())
+        chat = chat_request(request, [msgspec.convert(item, Item) for item in earlier], tools)
 
         def finished(response: dict[str, Any]) -> None:
             if request.store and self._store is not None:
                 own = [msgspec.to_builtins(item) for item in items_of(request)]
                 self._store.put(Kept(call.client, response, [*earlier, *own, *response["output"]]))
 
-        return await chat_job(chat, frontend, lambda job: ResponsesWriter(job, request, finished), "resp_")
+        def writer(job: Job) -> ResponsesWriter:
+            return ResponsesWriter(job, request, {tool.name: tool for tool in tools}, finished)
+
+        return await chat_job(chat, frontend, writer, "resp_")
 
     def _earlier(self, request: ResponsesRequest, client: str) -> list[dict[str, Any]]:
         if request.previous_response_id is None:

@@ -13,28 +13,48 @@ Parts = Annotated[list[dict[str, Any]], Meta(max_length=1024)]
 class Item(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Any of the kinds of item; which fields belong to which is checked when it is read."""
 
-    type: Literal["message", "function_call", "function_call_output", "reasoning"] = "message"
+    type: Literal[
+        "message",
+        "function_call",
+        "function_call_output",
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "reasoning",
+    ] = "message"
     id: str | None = None
     status: Status | None = None
     role: Literal["user", "assistant", "system", "developer"] | None = None
     content: str | Parts | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
+    input: str | None = None
     output: str | Parts | None = None
     summary: Parts | None = None
     encrypted_content: str | None = None
     phase: str | None = None
 
 
-class Tool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Of other types than function only the type is looked at, to say that nothing here runs them."""
+class ClientTool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Of other types than function and custom only the type is looked at, to say that nothing here runs them."""
 
     type: str
     name: str = ""
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    format: dict[str, Any] | None = None
+    # change nothing
+    allowed_callers: Any = None
+    defer_loading: Any = None
+    output_schema: Any = None
+
+
+class Tool(ClientTool, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`tools`: those of a namespace."""
+
+    tools: list[ClientTool] | None = None
 
 
 class Format(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -88,6 +108,7 @@ class ResponsesRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     prompt_cache_options: Any = None
     context_management: Any = None
     max_tool_calls: Any = None
+    client_metadata: Any = None
     background: Literal[False] | None = None
     # not supported
     access_programs: Any = None

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from stoker.serve.apis.openai_responses.requests import UNSUPPORTED, Item, ResponsesRequest, Tool
-from stoker.serve.http.errors import ApiError, invalid, unsupported
+from stoker.serve.apis.openai_responses.requests import UNSUPPORTED, Item, ResponsesRequest
+from stoker.serve.apis.openai_responses.tools import Offered, choice, flat_name
+from stoker.serve.http.errors import invalid, unsupported
 from stoker.serve.request.requests import ChatRequest
 
 _TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text", "refusal")
@@ -19,7 +20,6 @@ def check(request: ResponsesRequest) -> None:
     for name in UNSUPPORTED:
         if getattr(request, name) is not None:
             raise unsupported(name)
-    _check_tools(request.tools or ())
     if request.stream_options is not None and not request.stream:
         raise invalid("The 'stream_options' parameter is only allowed when 'stream' is true.", "stream_options")
 
@@ -30,7 +30,7 @@ def items_of(request: ResponsesRequest) -> list[Item]:
     return request.input
 
 
-def chat_request(request: ResponsesRequest, earlier: list[Item]) -> ChatRequest:
+def chat_request(request: ResponsesRequest, earlier: list[Item], tools: Sequence[Offered]) -> ChatRequest:
     """`earlier`: the items before this request's own. ApiError naming the parameter at fault."""
     system = [{"role": "system", "content": request.instructions}] if request.instructions else []
     messages = [*system, *_messages(earlier, "previous_response_id"), *_messages(items_of(request), "input")]
@@ -42,8 +42,8 @@ def chat_request(request: ResponsesRequest, earlier: list[Item]) -> ChatRequest:
         "stream": request.stream,
         "parallel_tool_calls": request.parallel_tool_calls,
         "reasoning_effort": request.reasoning.effort if request.reasoning else None,
-        "tools": [_tool(tool) for tool in request.tools or ()] or None,
-        "tool_choice": _choice(request.tool_choice),
+        "tools": [tool.function() for tool in tools] or None,
+        "tool_choice": choice(request.tool_choice),
         "response_format": _format(request),
     }
     document |= {name: value for name, value in given.items() if value is not None}
@@ -72,9 +72,9 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
 def _message(item: Item, where: str) -> dict[str, Any]:
     if item.type == "reasoning":
         return {"role": "assistant", "content": "", "reasoning_content": _text(item.content, f"{where}.content")}
-    if item.type == "function_call":
+    if item.type in ("function_call", "custom_tool_call"):
         return {"role": "assistant", "content": "", "tool_calls": [_call(item, where)]}
-    if item.type == "function_call_output":
+    if item.type in ("function_call_output", "custom_tool_call_output"):
         _check(item, where, "call_id", "output")
         return {"role": "tool", "tool_call_id": item.call_id, "content": _text(item.output, f"{where}.output")}
     _check(item, where, "role", "content")
@@ -82,8 +82,11 @@ def _message(item: Item, where: str) -> dict[str, Any]:
 
 
 def _call(item: Item, where: str) -> dict[str, Any]:
-    _check(item, where, "call_id", "name", "arguments")
-    return {"id": item.call_id, "type": "function", "function": {"name": item.name, "arguments": item.arguments}}
+    given = "input" if item.type == "custom_tool_call" else "arguments"
+    _check(item, where, "call_id", "name", given)
+    arguments = {"input": item.input} if given == "input" else item.arguments
+    function = {"name": flat_name(item.name or "", item.namespace), "arguments": arguments}
+    return {"id": item.call_id, "type": "function", "function": function}
 
 
 def _check(item: Item, where: str, *names: str) -> None:
@@ -107,34 +110,6 @@ def _part(part: dict[str, Any], where: str) -> str:
     if not isinstance(text, str):
         raise invalid(f"Expected a string for '{where}.text'.", f"{where}.text", "invalid_type")
     return text
-
-
-def _check_tools(tools: Sequence[Tool]) -> None:
-    for index, tool in enumerate(tools):
-        if tool.type != "function":
-            text = f"Nothing here runs tools of type '{tool.type[:40]}': only functions, which the client runs."
-            raise unsupported(f"tools[{index}].type", text)
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    given = {"description": tool.description, "parameters": tool.parameters, "strict": tool.strict}
-    function = {"name": tool.name} | {name: value for name, value in given.items() if value is not None}
-    return {"type": "function", "function": function}
-
-
-def _choice(choice: Any) -> Any:
-    """Here a function is named beside its type, in chat within an object."""
-    if isinstance(choice, dict) and choice.get("type") == "function":
-        if set(choice) != {"type", "name"}:
-            raise _no_choice()
-        return {"type": "function", "function": {"name": choice["name"]}}
-    if choice is None or choice in ("none", "auto", "required"):
-        return choice
-    raise _no_choice()
-
-
-def _no_choice() -> ApiError:
-    return unsupported("tool_choice", "'tool_choice' is none, auto, required or {'type': 'function', 'name': ...}.")
 
 
 def _format(request: ResponsesRequest) -> dict[str, Any] | None:
