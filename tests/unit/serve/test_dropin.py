@@ -226,7 +226,7 @@ def test_claude_codes_fields(ask: Any, engine: Any) -> None:
     assert engine.asked[-1].guide is not None
 
 
-@pytest.mark.parametrize("kind", ["web_search", "custom", "mcp", "local_shell"])
+@pytest.mark.parametrize("kind", ["web_search", "mcp", "local_shell"])
 def test_tools_that_nothing_here_runs_are_told_plainly(ask: Any, kind: str) -> None:
     tools = [{"type": kind, "name": "x", "search_context_size": "low"}]
     refused = ask("/v1/responses", {**BODIES["/v1/responses"], "tools": tools})
