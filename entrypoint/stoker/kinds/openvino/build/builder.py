@@ -14,6 +14,7 @@ import openvino as ov
 from openvino import opset13 as ops
 
 from stoker.errors import DamagedModelError
+from stoker.kinds.openvino.build.adapters import Adapters
 from stoker.kinds.openvino.build.attention import Cache, Step, attend
 from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding
 from stoker.kinds.openvino.build.families import describe
@@ -36,6 +37,7 @@ def build_graph(
     layer_pass: LayerPass | None = None,
     *,
     few_rows: bool = False,
+    adapters: bool = False,
 ) -> ov.Model:
     """The decoder's graph, its constants shared with the checkpoint's memory map where the encoding allows it.
 
@@ -43,14 +45,17 @@ def build_graph(
     long factors. `layer_pass` remakes each layer before the next is built. `few_rows`: for matrix
     products that want more rows than a step has (see `rows`); no dense decoder is changed by it, nor one of experts.
     The graph's rt_info has under "stoker": `attention`, "paged" or, where paged attention cannot express the model's,
-    "dense". What is compiled from the graph without saving it must not outlive it.
+    "dense". With `adapters` it takes some beside the base (adapters.py), and its `targets` say where.
+    What is compiled from the graph without saving it must not outlive it.
     Raises UnsupportedModelError and DamagedModelError.
     """
     decoder = describe(config, max_seq_len)
     weights = Weights(checkpoint, encoding, _root(decoder, checkpoint))
-    model = _Graph(decoder, weights, layer_pass, few_rows=few_rows).model()
+    graph = _Graph(decoder, weights, layer_pass, few_rows=few_rows, adapters=adapters)
+    model = graph.model()
     weights.refuse_leftovers(decoder.ignored)
     model.set_rt_info("dense" if decoder.dense else "paged", ["stoker", "attention"])
+    model.targets = graph.adapters.document() if graph.adapters else []
     model.memory = (checkpoint, encoding)  # shared constants do not keep their memory alive
     return model
 
@@ -87,9 +92,12 @@ class _Graph:
         *,
         stateful: bool = True,
         few_rows: bool = False,
+        adapters: bool = False,
     ) -> None:
         self.decoder, self.weights, self.layer_pass = decoder, weights, layer_pass
         self.input_ids = parameter("input_ids", [-1, -1])
+        self.adapters = Adapters(self.input_ids, decoder) if adapters else None
+        self.weights.adapters = self.adapters
         self.attention_mask = parameter("attention_mask", [-1, -1])
         self.parameters = [self.input_ids, self.attention_mask]
         self.cache = self._cache() if stateful else Cache(None, None, [])
@@ -97,6 +105,8 @@ class _Graph:
         self.rows = self._filled_up() if few_rows and not (decoder.dense or decoder.of_experts) else AsTheyAre()
         self.masks = Masks(self.input_ids, self.attention_mask)
         self.turns: dict[Rope, Rotation] = {}
+        if self.adapters is not None:
+            self.adapters.listen(self.cache, self.position_ids, self.masks.mask(None), self.rows)
 
     def _filled_up(self) -> Rows:
         self.parameters.append(parameter(SAMPLED, [-1]))
@@ -125,7 +135,7 @@ class _Graph:
         """Hidden states and the table that they came from."""
         shape = (self.decoder.vocabulary_size, self.decoder.hidden_size)
         table = self.weights.embedding(f"{self.weights.root}embed_tokens.weight", shape)
-        indices = ops.convert(self.input_ids, "i32")
+        indices = ops.convert(self.adapters.ids if self.adapters else self.input_ids, "i32")
         found = self.rows.filled(ops.gather(table, indices, np.int32(0)))
         return _scaled(found, self.decoder.embedding_scale), table
 

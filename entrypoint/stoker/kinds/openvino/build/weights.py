@@ -3,8 +3,8 @@ left out of a graph unnoticed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -49,19 +49,37 @@ class Recorded:
         return self._checkpoint.names()
 
 
-class Weights:
-    """The constants of one graph. `root` is what the decoder's tensor names begin with."""
+class Adapting(Protocol):
+    """What adapters add to a projection (adapters.py)."""
 
-    def __init__(self, checkpoint: Checkpoint, encoding: Encoding, root: str) -> None:
+    def adapted(self, y: Any, x: Any, outputs: Mapping[str, int], inputs: int) -> Any: ...
+
+
+class Weights:
+    """The constants of one graph. `root` is what the decoder's tensor names begin with; `adapters` change the
+    projections of its layers."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, encoding: Encoding, root: str, adapters: Adapting | None = None
+    ) -> None:
         self.checkpoint = Recorded(checkpoint)
         self.encoding = encoding
         self.root = root
+        self.adapters = adapters
 
     def linear(self, name: str, shape: tuple[int, int], bias: bool = False) -> Linear:
         """A projection from `shape[1]` to `shape[0]` elements."""
         matrix = self.encoding.linear(self.checkpoint, name)
         _check_shape(f"{name}.weight", tuple(matrix.get_shape()), shape)
-        return Linear(matrix, self.vector(f"{name}.bias", shape[0]) if bias else None)
+        biases = self.vector(f"{name}.bias", shape[0]) if bias else None
+        return Linear(matrix, biases, self._adapt({name: shape[0]}, shape[1]))
+
+    def _adapt(self, outputs: Mapping[str, int], inputs: int) -> Adapt | None:
+        """Only in the layers: what embeds, and what ends the graph, has no place for adapters."""
+        adapters = self.adapters
+        if adapters is None or not all(name.startswith(f"{self.root}layers.") for name in outputs):
+            return None
+        return lambda y, x: adapters.adapted(y, x, outputs, inputs)
 
     def linears(self, x: Any, block: str, widths: Mapping[str, int], inputs: int, bias: bool = False) -> list[Any]:
         """What the projections of `block` make of x [..., inputs]; `widths` are their outputs', by name.
@@ -78,7 +96,8 @@ class Weights:
         whole = f"{block}.{'_'.join(widths)}"
         matrix = self.encoding.linear(Stacked(self.checkpoint, whole, parts), whole)
         biases = self._biases(widths, block) if bias else None
-        return split(Linear(matrix, biases)(x), list(widths.values()))
+        adapt = self._adapt(dict(zip(parts, widths.values(), strict=True)), inputs)
+        return split(Linear(matrix, biases, adapt)(x), list(widths.values()))
 
     def _biases(self, widths: Mapping[str, int], block: str) -> Any:
         return ops.constant(np.concatenate([self.values(f"{block}.{n}.bias", width) for n, width in widths.items()]))
@@ -151,16 +170,21 @@ class Weights:
             )
 
 
-class Linear:
-    """y = x W^T + b."""
+Adapt = Callable[[Any, Any], Any]
 
-    def __init__(self, matrix: Any, bias: Any | None) -> None:
+
+class Linear:
+    """y = x W^T + b; `adapt(y, x)` adds what adapters change."""
+
+    def __init__(self, matrix: Any, bias: Any | None, adapt: Adapt | None = None) -> None:
         self.matrix = matrix
         self.bias = bias
+        self.adapt = adapt
 
     def __call__(self, x: Any) -> Any:
         y = ops.matmul(x, self.matrix, False, True)
-        return y if self.bias is None else ops.add(y, self.bias)
+        y = y if self.bias is None else ops.add(y, self.bias)
+        return y if self.adapt is None else self.adapt(y, x)
 
 
 def split(x: Any, widths: Sequence[int]) -> list[Any]:
