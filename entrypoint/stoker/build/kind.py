@@ -44,9 +44,10 @@ class KeyFields:
 
     def choices(self, plan: Plan) -> dict[str, Any]:
         """What the key of this plan's engine depends on. Engines that generate text have been named without their
-        purpose."""
-        named = [name for name in self.built if name != "purpose" or plan.chosen.purpose != TEXT]
-        chosen = {name: getattr(plan.chosen, name) for name in named}
+        purpose, and those that take no adapters without their limits."""
+        usual = {"purpose": TEXT, "max_loras": 0, "max_lora_rank": 0}
+        chosen = {name: getattr(plan.chosen, name) for name in self.built}
+        chosen = {name: value for name, value in chosen.items() if name not in usual or usual[name] != value}
         return {**chosen, **self.derived(plan.model, plan.chosen)}
 
 

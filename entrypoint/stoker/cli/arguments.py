@@ -49,9 +49,14 @@ def parse(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace,
     """The command's own options, and the settings after all layers."""
     options = parser.parse_intermixed_args(list(arguments))
     given = vars(options)
-    flags = {setting.name: given.get(_destination(setting)) for setting in SETTINGS}
+    flags = {setting.name: _joined(given.get(_destination(setting))) for setting in SETTINGS}
     config = flags.get("config")
     return options, load_settings(flags, os.environ, Path(config) if config else None)
+
+
+def _joined(given: str | list[str] | None) -> str | None:
+    """A flag that may be given several times, as one text."""
+    return "\n".join(given) if isinstance(given, list) else given
 
 
 def _add(parser: Parser, setting: Setting) -> None:
@@ -63,6 +68,10 @@ def _add(parser: Parser, setting: Setting) -> None:
     elif setting.type == "switch":
         options = {"action": "store_const", "const": "true", "default": None}
         parser.add_argument(setting.flag, dest=_destination(setting), help=text, **options)  # type: ignore[arg-type]
+    elif setting.type == "named":
+        parser.add_argument(
+            setting.flag, dest=_destination(setting), metavar=setting.metavar, help=text, action="append"
+        )
     else:
         metavar = setting.metavar or "|".join(setting.choices)
         parser.add_argument(setting.flag, dest=_destination(setting), metavar=metavar, help=text)

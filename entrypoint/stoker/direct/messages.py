@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from stoker.errors import StokerError
-from stoker.launch.generation import Generation
+from stoker.launch.generation import Adapter, Generation
 
 
 def line(message: Mapping[str, Any]) -> bytes:
@@ -26,7 +26,10 @@ def add_message(generation: Generation) -> dict[str, Any]:
 
 
 def generation_of(plain: Mapping[str, Any]) -> Generation:
-    return Generation(**{**plain, "end_ids": tuple(plain["end_ids"])})
+    adapter = plain.get("adapter")
+    return Generation(
+        **{**plain, "end_ids": tuple(plain["end_ids"]), "adapter": Adapter(**adapter) if adapter else None}
+    )
 
 
 def error_fields(error: Exception) -> dict[str, str]:

@@ -9,11 +9,13 @@ from stoker.launch import contract
 
 GUIDES = "guide"
 TOP_LOG_PROBS = "top_logprobs"
+ADAPTERS = "adapters"
 
 # Parameters as a request calls them, each with the tensor that it needs.
 _TENSORS: Mapping[str, str] = {
     GUIDES: "guided_decoding_guide",
     TOP_LOG_PROBS: "top_log_probs",
+    ADAPTERS: "lora_task_id",
     "logit_bias": "embedding_bias",
     "min_p": "min_p",
     "min_tokens": "min_tokens",

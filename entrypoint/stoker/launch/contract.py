@@ -57,6 +57,8 @@ INPUTS: tuple[TensorSpec, ...] = (
     *_scalars(UINT64, "lora_task_id"),
     *_scalars(STRING, "guided_decoding_guide_type", "guided_decoding_guide"),
     *_scalars(FP32, "min_p", ours=True),
+    # Where the adapter of lora_task_id lies; of engines that read it themselves.
+    *_scalars(STRING, "lora_directory", ours=True),
     # Which of two texts each token belongs to, 0 or 1; for models that were trained to be told.
     TensorSpec("token_type_ids", INT32, VECTOR, ours=True),
     # How many of the most probable tokens are told beside each; only in frames.
@@ -94,6 +96,7 @@ TEXT_INPUTS = (
     *("return_log_probs", "return_perf_metrics", "stop", "streaming"),
 )
 PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+ADAPTERS = ("lora_task_id", "lora_directory")
 GUIDES = ("guided_decoding_guide_type", "guided_decoding_guide")
 TEXT_OUTPUTS = ("output_ids", "sequence_length", "output_log_probs", "out_of_memory", *TIMES)
 ENCODER_INPUTS = ("input_ids", "input_lengths", "request_output_len", "stop", "streaming", "token_type_ids")

@@ -23,12 +23,23 @@ EBNF_GRAMMAR = "ebnf_grammar"
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter in PEFT's format, beside the model's own weights. `number`, from 1 on, is of these very weights:
+    what is loaded in its place later has another. `directory` holds adapter_config.json and
+    adapter_model.safetensors, which never change."""
+
+    number: int
+    directory: str
+
+
+@dataclass(frozen=True)
 class Generation:
     """One sequence to generate. None leaves a value to the engine's default, which is "no effect".
 
     `end_ids` end the sequence and are the last id given; empty to ignore end-of-sequence. `temperature` 0 is greedy.
     `top_log_probs`: of how many most probable tokens the log probabilities are told too, with `log_probs`.
     `embedding_bias`: f32, added to the logits, one for each.
+    `adapter`: None for the model as it is.
     A model that gives a vector heeds `input_ids` and `token_types` alone (which of two texts each id belongs to).
     """
 
@@ -51,6 +62,7 @@ class Generation:
     perf_metrics: bool = False
     token_types: Sequence[int] = ()
     top_log_probs: int = 0
+    adapter: Adapter | None = None
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,9 @@ def _sampling(generation: Generation) -> Iterator[tuple[str, Any]]:
             yield name, (value,)
     if generation.embedding_bias is not None:
         yield "embedding_bias", generation.embedding_bias
+    if generation.adapter is not None:
+        yield "lora_task_id", (generation.adapter.number,)
+        yield "lora_directory", (generation.adapter.directory,)
     if generation.guide is not None:
         yield "guided_decoding_guide_type", (generation.guide.kind,)
         yield "guided_decoding_guide", (generation.guide.text,)

@@ -8,11 +8,27 @@ from dataclasses import replace
 from stoker.plan.kind import Shape
 from stoker.plan.profile import Limits, Profile
 from stoker.plan.sources import MODEL
-from stoker.plan.types import MemoryBudget
-from stoker.resolve.model import Model
+from stoker.plan.types import MemoryBudget, Overrides
+from stoker.resolve.model import Architecture, Model
 
 WIDTH: Mapping[str, int] = {"f32": 4, "f16": 2, "bf16": 2}
 """Bytes of an element."""
+
+
+def loras_of(overrides: Overrides) -> tuple[int, int]:
+    """How many adapters, and of which rank at most; nothing of an engine that takes none."""
+    count, rank = overrides.max_loras, overrides.max_lora_rank
+    return (count.value, rank.value if rank else 0) if count else (0, 0)
+
+
+def adapter_bytes(architecture: Architecture, overrides: Overrides, width: int) -> int:
+    """As many adapters as there may be, of the largest rank, on every projection of every layer; the experts of a
+    mixture take none. `width`: bytes of an element."""
+    count, rank = loras_of(overrides)
+    hidden, heads = architecture.hidden_size, architecture.heads * architecture.head_size
+    attention = 2 * (hidden + heads) + 2 * (hidden + architecture.kv_heads * architecture.head_size)
+    feed_forward = 0 if architecture.experts else 3 * (hidden + architecture.intermediate_size)
+    return count * rank * architecture.layers * (attention + feed_forward) * width
 
 
 def group_size(profile: Profile, model: Model) -> int:

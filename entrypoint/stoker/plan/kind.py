@@ -112,6 +112,7 @@ class PlanKind:
     `unknown`: the error for a model that the kind has no engine for, None where it has; a pure function of its facts.
     `checkpoint`: how the profiles' `checkpoints` call a quantisation.
     `against`: what of model, place and overrides stands against a profile, besides what every kind has in common.
+    `no_adapters`: why an engine of the profile takes no LoRA adapters beside the model, empty where it does.
     `why_not_split`: why a profile's model cannot be spread so, empty where it can. `spreads_for_latency`: whether more
     GPUs than needed are worth taking for shorter steps.
     `retries_build`: a build that quantises may fail, so that the next profile is named with the plan.
@@ -128,6 +129,7 @@ class PlanKind:
     unknown: Callable[[Model], UnsupportedModelError | None]
     checkpoint: Callable[[Model], str]
     against: Callable[[Profile, Question, Place], Obstacle | None]
+    no_adapters: Callable[[Profile, Question], str]
     why_not_split: Callable[[Profile, Question, Place, Split], str]
     spreads_for_latency: Callable[[Profile, Question, Split], bool]
     candidate: Callable[[Profile, Question, Place, Split, tuple[Gpu, ...]], Candidate]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from stoker.plan.attempt import Attempt, shape_of
 from stoker.plan.devices import CPU
 from stoker.plan.fit import Fit
+from stoker.plan.formulas import loras_of
 from stoker.plan.kind import Case, PlanKind, Question
 from stoker.plan.overrides import asked, is_asked_for, only_on_the_cpu
 from stoker.plan.purpose import purpose_of
@@ -55,6 +56,8 @@ def _chosen(attempt: Attempt, found: Fit, tokens: int, question: Question) -> Ch
         max_seq_len=found.context,
         threads=candidate.place.cpu.cores,
         group_size=candidate.group_size,
+        max_loras=loras_of(question.overrides)[0],
+        max_lora_rank=loras_of(question.overrides)[1],
     )
 
 

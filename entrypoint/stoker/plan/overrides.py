@@ -14,6 +14,7 @@ from stoker.plan.profile import GOALS, Profile
 from stoker.plan.purpose import purpose_of
 from stoker.plan.types import TEXT, Overrides
 from stoker.resolve.model import Model
+from stoker.settings.adapters import DEFAULT_ADAPTERS, DEFAULT_RANK
 from stoker.settings.layers import Settings
 from stoker.settings.spec import KV_PRECISIONS, PRECISIONS
 
@@ -23,8 +24,22 @@ DEFAULT_GOAL = "throughput"
 def overrides_of(settings: Settings) -> Overrides:
     """What the planner must respect: only what the user set, and did not leave to the planner."""
     names = [field.name for field in fields(Overrides)]
-    given = [name for name in names if settings.is_given(name) and settings[name].value is not None]
-    return Overrides(**{name: settings[name] for name in given})
+    said = [name for name in names if settings.is_given(name) and settings[name].value is not None]
+    given = {name: settings[name] for name in said}
+    return Overrides(**{**_adapters(settings), **given})
+
+
+def _adapters(settings: Settings) -> dict[str, Sourced[int]]:
+    """How many adapters there may be, and how large, where they are named but their limits are not."""
+    named = [settings[name] for name in ("lora", "lora-source") if settings.is_given(name)]
+    if not named and not settings.is_given("max-loras"):
+        return {}
+    rank = Sourced(DEFAULT_RANK, Origin.DEFAULT)
+    if not named:
+        return {"max_lora_rank": rank}
+    count = len(settings["lora"].value or ())
+    count = max(count, DEFAULT_ADAPTERS) if settings.is_given("lora-source") else count
+    return {"max_loras": Sourced(count, named[0].origin, named[0].detail), "max_lora_rank": rank}
 
 
 def check_overrides(overrides: Overrides, kinds: Sequence[PlanKind], model: Model) -> None:
@@ -120,6 +135,8 @@ def _numbers(overrides: Overrides) -> tuple[tuple[str, Sourced[int] | None], ...
         ("tensor-parallel", overrides.tensor_parallel),
         ("pipeline-parallel", overrides.pipeline_parallel),
         ("replicas", overrides.replicas),
+        ("max-loras", overrides.max_loras),
+        ("max-lora-rank", overrides.max_lora_rank),
     )
 
 

@@ -76,7 +76,7 @@ def _chosen_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
     sources = dict(plan.sources)
     for field in fields(Chosen):
         value = getattr(plan.chosen, field.name)
-        if field.name in ("devices", "group_size") and not value:
+        if field.name in ("devices", "group_size", "max_loras", "max_lora_rank") and not value:
             continue
         yield _LABELS.get(field.name, field.name.replace("_", " ")), _value_text(value), f"({sources[field.name]})"
     if len(plan.replicas) > 1:
@@ -118,6 +118,9 @@ def _memory_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
             yield "communication", size_text(memory.communication), "NCCL and all-reduce buffers"
     else:
         yield "runtime", size_text(memory.runtime), "API process, Triton, engine, tokenizer"
+    if memory.adapters:
+        count, rank = plan.chosen.max_loras, plan.chosen.max_lora_rank
+        yield "adapters", size_text(memory.adapters), f"up to {count} of rank {rank}"
     if pool.blocks:
         yield "KV cache", size_text(pool.bytes), f"{tokens} tokens of {each} bytes, in {blocks}"
     yield "total", size_text(memory.total), ""

@@ -96,7 +96,16 @@ def _must_be_asked_for(kind: PlanKind, profile: Profile, question: Question) -> 
     return Obstacle("on_request", f"is taken only when asked for ({flag})", UsageError, by_override=True)
 
 
+def _takes_no_adapters(kind: PlanKind, profile: Profile, question: Question) -> Obstacle | None:
+    override = question.overrides.max_loras
+    why = kind.no_adapters(profile, question) if override else ""
+    if not override or not why:
+        return None
+    return Obstacle("adapters", f"takes no LoRA adapters: {why}", UnsupportedModelError, by_override=False)
+
+
 _RULES: tuple[Callable[[PlanKind, Profile, Question], Obstacle | None], ...] = (
+    _takes_no_adapters,
     _asked_for_another,
     _goal_differs,
     _must_be_asked_for,

@@ -24,6 +24,7 @@ def sources_for(chosen: Chosen, candidate: Candidate, found: Fit, question: Ques
         "max_num_tokens": profile if chosen.max_num_tokens == limits.max_num_tokens else PLANNER,
         "max_seq_len": _context(found.context, candidate, question, profile),
         "threads": MACHINE,
+        **dict.fromkeys(("max_loras", "max_lora_rank"), PLANNER),
         **candidate.sources,
     }
     return tuple((field.name, _override(question.overrides, field.name) or own[field.name]) for field in fields(chosen))

@@ -30,6 +30,8 @@ class Overrides:
     tensor_parallel: Sourced[int] | None = None
     pipeline_parallel: Sourced[int] | None = None
     replicas: Sourced[int] | None = None
+    max_loras: Sourced[int] | None = None
+    max_lora_rank: Sourced[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Chosen:
     `engine`: the name of its kind. `purpose`: text, embedding or rerank. `precision` of the weights and `kv_precision`:
     names that stoker.settings.spec lists; none for an engine without a cache.
     `activation_precision`: what the kernels compute in (bf16, f16, f32). `max_num_tokens`: tokens in one engine step.
-    `devices`: GPU indices, empty on a CPU. `threads`: CPU threads the engine may use.
+    `devices`: GPU indices, empty on a CPU. `threads`: CPU threads the engine may use. `max_loras`: LoRA adapters at
+    once, each of `max_lora_rank` at most; 0 for an engine that takes none.
     """
 
     profile: str
@@ -56,6 +59,8 @@ class Chosen:
     max_seq_len: int
     threads: int
     group_size: int = 0
+    max_loras: int = 0
+    max_lora_rank: int = 0
 
 
 def chosen_from(document: Mapping[str, Any]) -> Chosen:
@@ -88,7 +93,7 @@ class KvPool:
 class MemoryBudget:
     """Bytes, per device; `total` <= `limit`.
 
-    `context` (CUDA's) and `communication` (between GPUs) are 0 on a CPU.
+    `context` (CUDA's) and `communication` (between GPUs) are 0 on a CPU. `adapters`: as many as may be loaded at once.
     """
 
     weights: int
@@ -98,10 +103,12 @@ class MemoryBudget:
     limit: int
     context: int = 0
     communication: int = 0
+    adapters: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.activations + self.runtime + self.kv.bytes + self.context + self.communication
+        fixed = self.weights + self.activations + self.runtime + self.context + self.communication
+        return fixed + self.adapters + self.kv.bytes
 
 
 @dataclass(frozen=True)

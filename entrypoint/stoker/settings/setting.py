@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["text", "path", "whole", "tokens", "seconds", "switch", "bytes", "places", "count"]
+Kind = Literal["text", "path", "whole", "tokens", "seconds", "switch", "bytes", "places", "count", "named"]
 Value = str | int | float | bool | Path | tuple[str, ...] | None
 
 

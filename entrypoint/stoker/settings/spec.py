@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stoker.settings.access import ACCESS_SETTINGS
+from stoker.settings.adapters import ADAPTER_SETTINGS
 from stoker.settings.fleet import FLEET_SETTINGS
 from stoker.settings.setting import Setting, Value
 from stoker.settings.stores import STORE_SETTINGS
@@ -276,6 +277,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Use only what the cache holds: no request to the hub or a remote",
         default=False,
     ),
+    *ADAPTER_SETTINGS,
     *STORE_SETTINGS,
     *FLEET_SETTINGS,
 )

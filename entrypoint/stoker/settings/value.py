@@ -13,6 +13,7 @@ from stoker.remote_address import check_address
 from stoker.settings.setting import Kind, Setting, Value
 
 _SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,126}")
 _EXPECTED: dict[Kind, str] = {
     "whole": "a whole number",
     "tokens": "a whole number of tokens, like 4096 or 32k",
@@ -66,6 +67,19 @@ def _places(text: str) -> tuple[str, ...]:
     return places
 
 
+def _named(text: str) -> tuple[str, ...]:
+    """`NAME=VALUE`, several between commas or on lines of their own; UsageError for two of one name."""
+    entries = tuple(entry.strip() for entry in re.split(r"[,\n]+", text) if entry.strip())
+    names = [entry.partition("=")[0].strip() for entry in entries]
+    for entry, name in zip(entries, names, strict=True):
+        if not _NAME.fullmatch(name) or not entry.partition("=")[2].strip():
+            remedy = "write NAME=./directory or NAME=org/name; names are letters, digits and . _ - / :"
+            raise UsageError(f"{entry!r} is not NAME=ADAPTER", remedy=remedy)
+        if names.count(name) > 1:
+            raise UsageError(f"two adapters are named {name}", remedy="give each a name of its own")
+    return entries
+
+
 def _seconds(text: str) -> float:
     value = float(text.removesuffix("s"))
     if not math.isfinite(value):
@@ -96,6 +110,7 @@ _PARSERS: dict[Kind, Callable[[str], Value]] = {
     "bytes": _bytes,
     "places": _places,
     "count": _count,
+    "named": _named,
 }
 
 

@@ -74,6 +74,7 @@ def test_every_setting_can_be_given_in_every_layer(write):
         "bytes": "2",
         "places": "file:///x",
         "count": "2",
+        "named": "a=./b",
     }
     for setting in SETTINGS:
         text = setting.choices[-1] if setting.choices else sample[setting.type]
@@ -142,7 +143,7 @@ def test_values_are_read_as_they_are_written(write):
         ("offline", "maybe", "--offline=maybe: not true or false"),
         ("host", " ", "--host needs a value"),
         ("goal", "lattency", "--goal=lattency: not one of throughput, latency (did you mean latency?)"),
-        ("colour", "red", "unknown setting --colour"),
+        ("zzz", "red", "unknown setting --zzz"),
         ("prot", "1", "unknown setting --prot (did you mean --port?)"),
     ],
 )

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 _ENCODER = Tensors(contract.ENCODER_INPUTS, contract.ENCODER_OUTPUTS)
 TENSORS: Mapping[str, Tensors] = {
     "text": Tensors(
-        (*contract.TEXT_INPUTS, *contract.PENALTIES, *contract.GUIDES, "min_tokens", "min_p"), contract.TEXT_OUTPUTS
+        (
+            *(*contract.TEXT_INPUTS, *contract.PENALTIES, *contract.GUIDES, *contract.ADAPTERS),
+            *("min_tokens", "min_p"),
+        ),
+        contract.TEXT_OUTPUTS,
     ),
     "embedding": _ENCODER,
     "rerank": _ENCODER,
@@ -28,8 +32,10 @@ TENSORS: Mapping[str, Tensors] = {
 
 
 def derived(model: Model, chosen: Chosen) -> Mapping[str, Any]:
-    """The rope settings are the one thing of the graph that depends on how long the context is."""
-    return {"rope": rope_digest(model.config, chosen.max_seq_len)}
+    """The rope settings are the one thing of the graph that depends on how long the context is; and of adapters, that
+    there may be some."""
+    rope = {"rope": rope_digest(model.config, chosen.max_seq_len)}
+    return {**rope, "adapters": True} if chosen.max_loras else rope
 
 
 KIND = EngineKind(
@@ -50,7 +56,7 @@ KIND = EngineKind(
             built=("engine", "purpose", "precision", "group_size", "tensor_parallel", "pipeline_parallel"),
             launched=(
                 *("activation_precision", "devices", "kv_precision", "max_batch_size"),
-                *("max_num_tokens", "max_seq_len", "profile", "threads"),
+                *("max_num_tokens", "max_seq_len", "profile", "threads", "max_loras", "max_lora_rank"),
             ),
             derived=derived,
         ),

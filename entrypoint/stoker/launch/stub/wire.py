@@ -10,7 +10,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from stoker.launch import contract
-from stoker.launch.generation import Generation, Guide, RequestRefusedError
+from stoker.launch.generation import Adapter, Generation, Guide, RequestRefusedError
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
@@ -59,6 +59,7 @@ def read_generation(request: Any) -> Generation:
         guide=_guide(request),
         embedding_bias=_bias(request),
         perf_metrics=bool(_scalar(request, "return_perf_metrics")),
+        adapter=_adapter(request),
         token_types=_vector(request, "token_type_ids")[:length],
     )
 
@@ -73,6 +74,13 @@ def _guide(request: Any) -> Guide | None:
     if (kind is None) != (text is None):
         raise RequestRefusedError("guided_decoding_guide and guided_decoding_guide_type go together")
     return None if kind is None or text is None else Guide(kind, text)
+
+
+def _adapter(request: Any) -> Adapter | None:
+    number, directory = _scalar(request, "lora_task_id"), _text(request, "lora_directory")
+    if bool(number) != bool(directory):
+        raise RequestRefusedError("lora_task_id and lora_directory go together")
+    return Adapter(number, directory) if number and directory else None
 
 
 def _vector(request: Any, name: str) -> Any:

@@ -2,9 +2,9 @@
 y = W x + B (A x).
 
 OpenVINO GenAI applies adapters to a whole pipeline, not to one sequence of it, and its prefix cache takes no account of
-them. So the graph itself knows the adapter of each token. The first id of a prompt is given as id + number * vocabulary,
-which keeps prefixes of different adapters apart in the cache, whose blocks go by their ids. What follows finds the
-number by a small attention layer of its own: only the first token has a key, and its value is the number in bits. It
+them. So the graph itself knows the adapter of each token. The first id of a prompt is given as
+id + number * vocabulary, which keeps prefixes of different adapters apart in the cache, whose blocks go by their ids.
+A small attention layer finds the number again: only the first token has a key, and its value is the number in bits. It
 lies in the paged cache like any other layer's, so that it survives chunks, batches, preemption and cached prefixes.
 
 The matrices of all adapters lie one after another in A [rows, inputs] and B [outputs, rows]; a mask, one for each
@@ -38,9 +38,6 @@ class Target:
     outputs: tuple[int, ...]
     inputs: int
 
-    def document(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 class Adapters:
     """One graph's. `ids` are the plain token ids, without the adapter's number."""
@@ -49,6 +46,7 @@ class Adapters:
         size = np.int64(decoder.vocabulary_size)
         number = ops.divide(input_ids, size)
         self.ids = ops.subtract(input_ids, ops.multiply(number, size))
+        self._vocabulary = decoder.vocabulary_size
         self.targets: list[Target] = []
         self._number = number
         self._head_size = decoder.layers[0].attention.head_size
@@ -105,8 +103,9 @@ class Adapters:
             self._masks[parts] = self._rows.filled(ops.gather(table, self._numbers, np.int32(0)))
         return self._masks[parts]
 
-    def document(self) -> list[dict[str, Any]]:
-        return [target.document() for target in self.targets]
+    def document(self) -> dict[str, Any]:
+        """What the runtime has to know of the graph."""
+        return {"vocabulary": self._vocabulary, "targets": [asdict(target) for target in self.targets]}
 
 
 def _placeholder(kind: str, place: int, shape: tuple[int, int]) -> Any:

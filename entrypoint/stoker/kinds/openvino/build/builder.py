@@ -55,7 +55,8 @@ def build_graph(
     model = graph.model()
     weights.refuse_leftovers(decoder.ignored)
     model.set_rt_info("dense" if decoder.dense else "paged", ["stoker", "attention"])
-    model.targets = graph.adapters.document() if graph.adapters else []
+    if graph.adapters is not None:
+        model.targets = graph.adapters.document()
     model.memory = (checkpoint, encoding)  # shared constants do not keep their memory alive
     return model
 

@@ -24,7 +24,7 @@ from stoker.kinds.openvino.build.int4 import Int4
 from stoker.kinds.openvino.build.int8 import Int8
 from stoker.kinds.openvino.build.plain import NATIVE, PlainEncoding
 from stoker.kinds.openvino.build.prequantized import Prequantized, packing_of
-from stoker.kinds.openvino.build.save import save_graph
+from stoker.kinds.openvino.build.save import save_graph, write_targets
 from stoker.plan.types import Chosen
 from stoker.progress import Progress
 from stoker.resolve.model import Model
@@ -106,6 +106,8 @@ def build(
     progress.phase("building", "writing the engine")
     with stages.timed("save"):
         size = save_graph(graph, directory)
+        if chosen.max_loras:
+            write_targets(graph, directory)
         files = copy_companions(model.directory, directory)
     return {
         "precision": chosen.precision,
@@ -124,7 +126,15 @@ def _graph(
     if model.pooling is not None:
         return build_pooled(model.config, checkpoint, encoding, model.pooling, chosen.max_seq_len)
     few_rows = chosen.precision == "bf16"
-    return build_graph(model.config, checkpoint, encoding, chosen.max_seq_len, layers, few_rows=few_rows)
+    return build_graph(
+        model.config,
+        checkpoint,
+        encoding,
+        chosen.max_seq_len,
+        layers,
+        few_rows=few_rows,
+        adapters=bool(chosen.max_loras),
+    )
 
 
 def encoding_for(model: Model, chosen: Chosen) -> Encoding:

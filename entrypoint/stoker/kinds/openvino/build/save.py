@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import openvino as ov
 from stoker.build.companions import sync
 from stoker.errors import StorageError
 from stoker.kinds.openvino.build.marks import mark_decompression
-from stoker.kinds.openvino.files import GRAPH
+from stoker.kinds.openvino.files import GRAPH, TARGETS
 
 
 def save_graph(graph: ov.Model, directory: Path) -> int:
@@ -19,6 +20,13 @@ def save_graph(graph: ov.Model, directory: Path) -> int:
     for file in files:
         sync(file)
     return sum(file.stat().st_size for file in files)
+
+
+def write_targets(graph: ov.Model, directory: Path) -> None:
+    """Where the graph takes adapters (stoker.kinds.openvino.build.adapters), for the runtime."""
+    path = directory / TARGETS
+    path.write_text(json.dumps(graph.targets))
+    sync(path)
 
 
 def write_graph(graph: ov.Model, directory: Path) -> tuple[Path, Path]:

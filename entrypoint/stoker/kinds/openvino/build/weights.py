@@ -59,9 +59,7 @@ class Weights:
     """The constants of one graph. `root` is what the decoder's tensor names begin with; `adapters` change the
     projections of its layers."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, encoding: Encoding, root: str, adapters: Adapting | None = None
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, encoding: Encoding, root: str, adapters: Adapting | None = None) -> None:
         self.checkpoint = Recorded(checkpoint)
         self.encoding = encoding
         self.root = root

@@ -10,19 +10,19 @@ from stoker.errors import DoesNotFitError, ModelError, UnsupportedModelError
 from stoker.kinds.openvino.build.families import ENCODERS, POOLED, SUPPORTED, check_config
 from stoker.kinds.openvino.plan import memory
 from stoker.kinds.openvino.plan.catalogue import load_catalogue
-from stoker.kinds.openvino.plan.compute import Compute, compute_for
-from stoker.kinds.openvino.plan.profile import CHECKPOINTS, OpenvinoProfile
+from stoker.kinds.openvino.plan.compute import Compute, attention_cannot_be_paged, compute_for
+from stoker.kinds.openvino.plan.profile import CALIBRATED, CHECKPOINTS, OpenvinoProfile
 from stoker.kinds.openvino.plan.reasons import reasons_for
 from stoker.kinds.openvino.plan.rules import NAME
 from stoker.plan.archives import archive_error
 from stoker.plan.devices import CPU, Place, Split
 from stoker.plan.fit import context_last
-from stoker.plan.formulas import group_size, group_size_source
+from stoker.plan.formulas import adapter_bytes, group_size, group_size_source
 from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, Shape
 from stoker.plan.profile import Profile
 from stoker.plan.purpose import pools
 from stoker.plan.sources import MACHINE, PLANNER
-from stoker.plan.types import KvPool, MemoryBudget
+from stoker.plan.types import KvPool, MemoryBudget, Overrides
 from stoker.probe.machine import Cpu, Gpu
 from stoker.resolve.model import Model
 
@@ -42,6 +42,7 @@ def openvino(profiles: Sequence[OpenvinoProfile]) -> PlanKind:
         unknown=unknown,
         checkpoint=checkpoint,
         against=against,
+        no_adapters=no_adapters,
         why_not_split=why_not_split,
         spreads_for_latency=lambda _profile, _question, _split: False,
         candidate=candidate,
@@ -93,6 +94,16 @@ def against(profile: Profile, question: Question, place: Place) -> Obstacle | No
     return found if isinstance(found, Obstacle) else None
 
 
+def no_adapters(profile: Profile, question: Question) -> str:
+    if question.model.pooling is not None:
+        return "it gives no text"
+    if attention_cannot_be_paged(question.model):
+        return "its soft-capped attention cannot be paged"
+    if profile.precision in CALIBRATED and question.model.quantization is None:
+        return f"{profile.precision} moves scales between layers, which adapters would have to follow"
+    return ""
+
+
 def _wrong_processor(reason: str) -> Obstacle:
     return Obstacle("processor", reason, DoesNotFitError, by_override=False)
 
@@ -111,6 +122,7 @@ class Setting:
     model: Model
     cpu: Cpu
     compute: Compute
+    overrides: Overrides
 
     @property
     def group_size(self) -> int:
@@ -121,7 +133,7 @@ def candidate(profile: Profile, question: Question, place: Place, split: Split, 
     assert isinstance(profile, OpenvinoProfile)
     compute = compute_for(profile, place.cpu, question.model, question.overrides)
     assert isinstance(compute, Compute)
-    setting = Setting(profile, question.model, place.cpu, compute)
+    setting = Setting(profile, question.model, place.cpu, compute, question.overrides)
     own = f"profile {profile.name}"
     return Candidate(
         profile=profile,
@@ -159,6 +171,7 @@ def budget(setting: Setting, shape: Shape) -> MemoryBudget:
         activations=memory.activation_bytes(architecture, load, profile.memory),
         runtime=memory.runtime_bytes(architecture, profile.memory),
         kv=KvPool(0, profile.memory.kv_block_tokens, 0),
+        adapters=adapter_bytes(architecture, setting.overrides, memory.ADAPTER_WIDTH),
         limit=int(min(setting.cpu.memory_available, setting.cpu.memory_limit) * profile.memory.available_fraction),
     )
     return fixed if whole else memory.with_cache(fixed, _demand(setting, shape))

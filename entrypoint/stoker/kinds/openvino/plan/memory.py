@@ -14,6 +14,8 @@ from stoker.resolve.model import Architecture, Weights
 
 KV_BLOCK_TOKENS = 32
 
+ADAPTER_WIDTH = 2 * 4  # f32, in the file that the graph is opened with and in the kernels' own form
+
 _U8_CONSTANTS = 2 * 4  # a scale and a zero point, both f32
 _INT8_ROW = 2 + 1  # each output channel: an f16 scale and a u8 zero point
 _SCALE = 2  # f16

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from stoker.plan.profile import Limits, Profile
 
 CHECKPOINTS = ("plain", "awq", "gptq")
+CALIBRATED = ("int4_awq", "int4_gptq", "int8_sq")
 
 
 @dataclass(frozen=True)

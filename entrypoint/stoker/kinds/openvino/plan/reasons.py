@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from stoker.kinds.openvino.plan.compute import Compute
 from stoker.kinds.openvino.plan.memory import kv_bytes_per_token
-from stoker.kinds.openvino.plan.profile import OpenvinoProfile
+from stoker.kinds.openvino.plan.profile import CALIBRATED, OpenvinoProfile
 from stoker.plan.kind import Case
 from stoker.plan.reasons import batch_line, context_line, estimate_line, precision_asked, reasons
 from stoker.plan.types import TEXT, Reason
 from stoker.plan.units import count_text, size_text
-
-_CALIBRATED = ("int4_awq", "int4_gptq", "int8_sq")
 
 
 def reasons_for(compute: Compute, case: Case) -> tuple[Reason, ...]:
@@ -46,7 +44,7 @@ def _precision(case: Case) -> str:
 def _calibration(case: Case) -> str:
     if case.question.model.quantization is not None:
         return "its integers and scales are kept as they are: nothing is calibrated or quantised again"
-    if case.chosen.precision in _CALIBRATED:
+    if case.chosen.precision in CALIBRATED:
         return f"{case.chosen.precision} is calibrated on a small text while it is built"
     return ""
 

@@ -12,6 +12,7 @@ import numpy as np
 import openvino
 import openvino_genai
 
+from stoker.kinds.openvino.runtime.adapters import Adapters
 from stoker.kinds.openvino.runtime.grammars import Grammars, reason, structure
 from stoker.kinds.openvino.runtime.guided import GuidedQueue
 from stoker.kinds.openvino.runtime.partial_blocks import Alone
@@ -57,12 +58,14 @@ class PagedRuntime:
         self._capacity = settings.capacity
         self._alone = Alone(self._begin, settings.kv.block_tokens, settings.kv.blocks)
         self._guided = GuidedQueue(self._alone.add)
+        self._adapters = Adapters(settings, self._admit)
         self._open()
 
     def _open(self) -> None:
         """With guided decoding if the engine's directory has a tokenizer."""
         directory = Path(self._settings.engine_directory)
-        scheduler, properties = _scheduler(self._settings), _properties(self._settings)
+        scheduler = _scheduler(self._settings)
+        properties = {**_properties(self._settings), **self._adapters.properties()}
         open_pipeline = openvino_genai.ContinuousBatchingPipeline
         if not (directory / TOKENIZER_FILE).is_file():
             self._pipeline: Any = open_pipeline(str(directory), scheduler, "CPU", properties)
@@ -78,10 +81,12 @@ class PagedRuntime:
                 f"the prompt of {len(generation.input_ids)} tokens is too long",
                 why=f"prompt and answer together may have {self._capacity}",
             )
-        if generation.guide is None:
-            return self._alone.add(generation)
-        structure(generation.guide)
-        return self._guided.add(generation)
+        if generation.guide is not None:
+            structure(generation.guide)
+        return self._adapters.add(generation)
+
+    def _admit(self, generation: Generation) -> RunningSequence:
+        return self._alone.add(generation) if generation.guide is None else self._guided.add(generation)
 
     def _begin(self, generation: Generation) -> PagedSequence:
         ids = openvino.Tensor(np.asarray(generation.input_ids, np.int64)[None])
@@ -93,19 +98,32 @@ class PagedRuntime:
     def step(self) -> bool:
         self._guided.move()
         self._alone.move()
+        if self._adapters.waiting and not self._pipeline.has_non_finished_requests() and self._adapt():
+            return True
         if self._guided.waiting and not self._pipeline.has_non_finished_requests():
             if self._guided.full:
-                self.close()
+                self._shut()
                 self._open()
             time.sleep(_COMPILING_POLL_SECONDS)
             return False
         self._pipeline.step()
         return True
 
-    def close(self) -> None:
-        """Frees weights and cache, so that the next runtime finds room for its own."""
+    def _adapt(self) -> bool:
+        """Opens the graph with the adapters that wait; whether anything that has waited began."""
+        if self._adapters.choose():
+            self._shut()
+            self._open()
+        return self._adapters.release()
+
+    def _shut(self) -> None:
         self._guided.close()
         self._pipeline = None
+
+    def close(self) -> None:
+        """Frees weights and cache, so that the next runtime finds room for its own."""
+        self._shut()
+        self._adapters.close()
 
 
 def _logits(directory: Path) -> int:

@@ -45,6 +45,7 @@ def tensorrt_llm(catalogue: Catalogue, name: str) -> PlanKind:
         unknown=planner.unknown,
         checkpoint=lambda model: checkpoint_kind(model.quantization),
         against=planner.against,
+        no_adapters=lambda _profile, _question: "this version serves them with other engines",
         why_not_split=planner.why_not_split,
         spreads_for_latency=planner.spreads_for_latency,
         candidate=planner.candidate,

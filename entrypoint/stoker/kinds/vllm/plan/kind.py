@@ -48,6 +48,7 @@ def vllm(catalogue: Catalogue) -> PlanKind:
         unknown=planner.unknown,
         checkpoint=checkpoint_of,
         against=planner.against,
+        no_adapters=lambda _profile, _question: "this version serves them with other engines",
         why_not_split=planner.why_not_split,
         spreads_for_latency=planner.spreads_for_latency,
         candidate=planner.candidate,
