@@ -15,7 +15,7 @@ ADAPTER_SETTINGS: tuple[Setting, ...] = (
         "`NAME=org/name@revision`; several as several flags, or between commas",
         shown_default="none",
         metavar="NAME=ADAPTER",
-        applies_to=("serve", "plan", "build"),
+        applies_to=("serve", "plan"),
     ),
     Setting(
         "lora-source",
@@ -23,7 +23,7 @@ ADAPTER_SETTINGS: tuple[Setting, ...] = (
         "Directory of LoRA adapters, a folder each, that are served under their folders' names; it is watched",
         shown_default="none",
         metavar="DIR",
-        applies_to=("serve", "plan", "build"),
+        applies_to=("serve", "plan"),
     ),
     Setting(
         "lora-refresh",
