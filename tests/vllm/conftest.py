@@ -83,7 +83,8 @@ class Running:
 
 def supervised(loop: Any, directory: Path, **changes: Any) -> Running:
     """No heartbeat, which would make requests of its own."""
-    servable = PythonEngine(settings(directory, **changes), "*.safetensors", TENSORS["text"])
+    own = settings(directory, **changes)
+    servable = PythonEngine(own, "*.safetensors", TENSORS[own.chosen.purpose])
     return Running(loop, Supervisor(servable, Patience(heartbeat=3600, wedged=3600, backoff=0.1)))
 
 

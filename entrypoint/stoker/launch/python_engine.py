@@ -21,9 +21,10 @@ _LINK = "engine"
 
 @dataclass(frozen=True)
 class PythonEngine:
-    """`settings.run_directory` is filled in for each run. `weights` are the files that it reads while it loads, by
-    pattern; `tensors` are those of the contract that the runtime takes and gives; `environment` is added to this
-    process's own for the server; `order` arranges the folders in which the model looks for modules."""
+    """`settings.run_directory` is filled in for each run. `weights` are the files that it reads into the stub's memory
+    while it loads, by pattern; empty where they go elsewhere, so that nobody can see how far they are. `tensors` are
+    those of the contract that the runtime takes and gives; `environment` is added to this process's own for the server;
+    `order` arranges the folders in which the model looks for modules."""
 
     settings: EngineSettings
     weights: str
@@ -40,7 +41,7 @@ class PythonEngine:
 
     @property
     def total_bytes(self) -> int:
-        return engine_bytes(Path(self.settings.engine_directory), self.weights)
+        return engine_bytes(Path(self.settings.engine_directory), self.weights) if self.weights else 0
 
     def command(self, run: RunDirectory) -> Command:
         installation = self.find()
@@ -59,7 +60,7 @@ class PythonEngine:
 
     def loaded_bytes(self, server: TritonServer) -> int:
         stub = server.stub_pid()
-        return 0 if stub is None else resident_bytes(stub)
+        return 0 if stub is None or not self.weights else resident_bytes(stub)
 
 
 def _for_the_stub(settings: EngineSettings, run: Path) -> EngineSettings:

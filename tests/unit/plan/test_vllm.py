@@ -18,9 +18,10 @@ from stoker.kinds.vllm.plan.memory import kv_bytes_per_token
 from stoker.origin import Origin, Sourced
 from stoker.plan.devices import Split
 from stoker.plan.planner import make_plan
+from stoker.plan.render import pinned
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
-from stoker.resolve.model import Model, Quantization
+from stoker.resolve.model import Architecture, Model, Pooling, Quantization, Weights
 
 gpu_table = load("gpu_table", Path(__file__).with_name("gpu_table.py"))
 model_of = gpu_table.model_of
@@ -162,3 +163,38 @@ def test_decoding_is_captured_up_to_the_batch_and_prompts_as_vllm_does() -> None
     assert decode_sizes(256)[-1] == 256
     assert decode_sizes(4096) == prefill_sizes()
     assert len(prefill_sizes()) == 51  # counted in vLLM's log
+
+
+def pooled(model: Model, method: str, longest: int) -> Model:
+    return replace(model, pooling=Pooling(method, True, longest))
+
+
+def bge() -> Model:
+    shape = Architecture("BertModel", "bert", 12, 384, 1536, 12, 12, 32, 30522, 512, tied_embeddings=True)
+    config = {"architectures": ["BertModel"], "max_position_embeddings": 512, "num_hidden_layers": 12}
+    sizes = {"hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 12, "vocab_size": 30522}
+    weights = Weights(33_360_000, {"F32": 133_440_000})
+    return pooled(Model("org/bge", "org/bge", "abc", shape, weights, {**config, **sizes}), "cls", 512)
+
+
+@pytest.mark.parametrize(("machine", "precision"), [("H100", "bf16"), ("L4", "bf16"), ("T4", "f16")])
+def test_an_encoder_has_no_cache_and_reads_a_text_in_one_step(machine: str, precision: str) -> None:
+    found = plan(machine, bge())
+    chosen, memory = found.chosen, found.memory
+    assert (chosen.purpose, chosen.precision, chosen.kv_precision) == ("embedding", precision, "none")
+    assert (chosen.max_seq_len, memory.kv.bytes) == (512, 0)
+    assert chosen.max_num_tokens >= chosen.max_seq_len
+    names = [name.replace("-", "_") for name, _ in pinned(found)]
+    again = plan(machine, bge(), **{name: getattr(chosen, name) for name in names})
+    assert again.chosen == chosen
+
+
+def test_a_decoder_that_embeds_keeps_its_cache() -> None:
+    found = plan("H100", pooled(model_of("qwen3-8b"), "last", 8192))
+    assert (found.chosen.purpose, found.chosen.kv_precision, found.chosen.max_seq_len) == ("embedding", "bf16", 8192)
+    assert found.memory.kv.bytes > 0
+
+
+def test_vectors_are_made_in_16_bits_only() -> None:
+    with pytest.raises(UsageError, match="fp8"):
+        plan("H100", bge(), precision="fp8")

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from stoker.kinds.vllm.graphs import LARGEST
-from stoker.plan.types import Chosen
+from stoker.plan.types import TEXT, Chosen
+from stoker.resolve.model import Pooling
 
 _DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 # Precisions that vLLM makes of 16-bit weights while it loads them. What a checkpoint already is, it finds by itself.
@@ -39,9 +40,19 @@ def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> 
     if chosen.tensor_parallel > 1:
         # The pass that joins all-reduce and normalization crashed in graph capture on some Hopper boards.
         arguments["compilation_config"] = {"pass_config": {"fuse_allreduce_rms": False}}
-    if chosen.purpose != "text":
+    if chosen.purpose != TEXT:
         arguments |= {"runner": "pooling", "enable_prefix_caching": False}
     return arguments
+
+
+def pooler_arguments(pooling: Pooling | None) -> dict[str, Any]:
+    """How a model that generates no text pools, as its files were read at resolve: vLLM would read them its own way.
+    Scores are those before any activation, which the API applies itself."""
+    if pooling is None:
+        return {}
+    if pooling.method == "score":
+        return {"pooler_config": {"use_activation": False}}
+    return {"pooler_config": {"pooling_type": pooling.method.upper(), "use_activation": pooling.normalized}}
 
 
 def environment(chosen: Chosen) -> dict[str, str]:

@@ -16,6 +16,7 @@ from stoker.launch.capabilities import Tensors
 from stoker.launch.kind import LaunchPart
 from stoker.probe.machine import NVIDIA
 
+_ENCODER = Tensors(contract.ENCODER_INPUTS, contract.ENCODER_OUTPUTS)
 TENSORS: Mapping[str, Tensors] = {
     "text": Tensors(
         (
@@ -25,7 +26,9 @@ TENSORS: Mapping[str, Tensors] = {
             *("min_tokens", "min_p", "embedding_bias", "top_log_probs"),
         ),
         (*contract.TEXT_OUTPUTS, contract.REUSED_BLOCKS),
-    )
+    ),
+    "embedding": _ENCODER,
+    "rerank": _ENCODER,
 }
 
 KIND = EngineKind(

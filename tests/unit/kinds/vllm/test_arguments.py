@@ -74,7 +74,7 @@ def test_a_request_survives_the_way_to_the_host() -> None:
         top_log_probs=3,
         log_probs=True,
     )
-    wish = msgspec.convert(msgspec.msgpack.decode(msgspec.msgpack.encode(wish_of(generation))), Wish)
+    wish = msgspec.convert(msgspec.msgpack.decode(msgspec.msgpack.encode(wish_of(generation, "text"))), Wish)
     assert (wish.max_tokens, wish.end_ids, wish.min_tokens, wish.seed) == (7, (3, 4), 2, 2**64 - 1)
     assert wish.guide == ("regex", "é+")
     assert wish.biases == {1: -1.0}

@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from array import array
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from stoker.build.child import Lines, run_worker
 from stoker.build.companions import copy_companions, link_file
 from stoker.build.jobs import Job
 from stoker.errors import BuildError, EngineError, EngineMemoryError, OutOfMemoryError
-from stoker.kinds.vllm.arguments import engine_arguments, environment
+from stoker.kinds.vllm.arguments import engine_arguments, environment, pooler_arguments
 from stoker.kinds.vllm.plan.memory import kv_bytes_per_token
 from stoker.kinds.vllm.runtime import link
 from stoker.kinds.vllm.runtime.process import (
@@ -33,10 +34,12 @@ from stoker.kinds.vllm.runtime.process import (
     interpreter,
     prepare,
 )
+from stoker.kinds.vllm.runtime.requests import TASKS
 from stoker.kinds.vllm.runtime.wishes import Wish
 from stoker.launch import frames
 from stoker.launch.frames import read_frame
 from stoker.plan.devices import Split
+from stoker.plan.types import TEXT
 from stoker.resolve.checkpoint import INDEX
 
 _HOST = "host"
@@ -57,9 +60,10 @@ def build_job(job: Job, lines: Lines) -> dict[str, Any]:
     lines.phase("building", "linking the checkpoint")
     linked = link_checkpoint(job, directory)
     quantized = job.model.config.get("quantization_config") is not None
-    Launch({}, quantized=quantized).write(directory / SETTINGS)
+    pooler = pooler_arguments(job.model.pooling)
+    Launch(pooler, quantized=quantized).write(directory / SETTINGS)
     lines.phase("building", "starting vLLM once, so that it compiles")
-    facts = compile_once(job, directory, quantized)
+    facts = compile_once(job, directory, quantized, pooler)
     return {"seconds": round(time.monotonic() - started, 3), "linked": linked, "vllm": facts}
 
 
@@ -76,16 +80,16 @@ def link_checkpoint(job: Job, directory: Path) -> list[str]:
     return names
 
 
-def compile_once(job: Job, directory: Path, quantized: bool) -> dict[str, Any]:
+def compile_once(job: Job, directory: Path, quantized: bool, pooler: Mapping[str, Any]) -> dict[str, Any]:
     """Leaves the caches in the engine's directory."""
     folder = directory / _HOST
-    arguments = engine_arguments(job.chosen, least_kv_bytes(job), quantized)
+    arguments = {**engine_arguments(job.chosen, least_kv_bytes(job), quantized), **pooler}
     prepare(folder, directory / CHECKPOINT, None, Launch(arguments, environment(job.chosen)))
     bytecode = bytecode_environment(directory / BYTECODE, write=True)
     host = HostProcess(folder, interpreter(), bytecode, job.site.gpus)
     try:
         connection, facts = host.connect()
-        for number, wish in enumerate(_TRIALS):
+        for number, wish in enumerate(trials(job.chosen.purpose)):
             try_out(connection, number, wish)
         connection.close()
     except EngineMemoryError as error:
@@ -97,6 +101,10 @@ def compile_once(job: Job, directory: Path, quantized: bool) -> dict[str, Any]:
     keep_caches(folder / CACHE, directory / CACHE)
     shutil.rmtree(folder)
     return facts
+
+
+def trials(purpose: str) -> tuple[Wish, ...]:
+    return _TRIALS if purpose == TEXT else (Wish(task=TASKS[purpose]),)
 
 
 def least_kv_bytes(job: Job) -> int:

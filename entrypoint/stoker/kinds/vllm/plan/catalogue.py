@@ -24,6 +24,7 @@ from stoker.plan.validate import (
 )
 
 KIND = "vllm"
+NO_CACHE = "none"  # as the cache of an encoder, which reads a text at once, is called
 FILE = "vllm/vllm.yaml"
 PRECISIONS = (
     *("bf16", "f16", "fp8", "fp8_block", "int8_wo", "int8_sq"),
@@ -143,8 +144,10 @@ def load_vllm(directory: Path | None = None) -> Catalogue:
 
 def _profile(precision: str, goal: str, entry: Mapping[str, Any]) -> VllmProfile:
     own = {**entry, "capability": capability_of(entry["capability"])}
-    kv = (*((precision,) if precision in ("bf16", "f16") else ("bf16", "f16")), "fp8")
-    return VllmProfile(f"{KIND}-{precision}-{goal}", KIND, (TEXT,), precision, goal, kv_precisions=kv, **own)
+    half = precision in ("bf16", "f16")
+    kv = (*((precision, NO_CACHE) if half else ("bf16", "f16")), "fp8")
+    purposes = PURPOSES if half else (TEXT,)  # what a precision costs vectors was not measured
+    return VllmProfile(f"{KIND}-{precision}-{goal}", KIND, purposes, precision, goal, kv_precisions=kv, **own)
 
 
 def _goal(fields: Mapping[str, int]) -> Goal:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from stoker.errors import DoesNotFitError, UnsupportedModelError, UsageError
-from stoker.kinds.vllm.plan.catalogue import KIND, Catalogue, Goal, VllmProfile, load_vllm
+from stoker.kinds.vllm.plan.catalogue import KIND, NO_CACHE, Catalogue, Goal, VllmProfile, load_vllm
 from stoker.kinds.vllm.plan.checkpoint import checkpoint_of
 from stoker.kinds.vllm.plan.memory import budget, weight_bytes
 from stoker.kinds.vllm.plan.reasons import reasons_for
@@ -19,7 +19,7 @@ from stoker.plan.profile import Profile
 from stoker.plan.purpose import purpose_of
 from stoker.plan.selection import CACHE
 from stoker.plan.sources import MODEL
-from stoker.plan.types import MemoryBudget
+from stoker.plan.types import RERANK, MemoryBudget
 from stoker.probe.machine import NVIDIA, Gpu
 from stoker.resolve.model import Architecture, Model
 from stoker.resolve.weights import checkpoint_dtype
@@ -88,7 +88,9 @@ class _Planner:
             return None
         assert place.pool is not None
         offered = [_activation(profile, question.model, place.pool.capability)]
-        if place.pool.capability >= self.catalogue.kv_fp8_capability:
+        if _has_no_cache(question.model):
+            offered = [NO_CACHE]
+        elif place.pool.capability >= self.catalogue.kv_fp8_capability:
             offered.append("fp8")
         if override.value in offered:
             return None
@@ -119,7 +121,7 @@ class _Planner:
         limit, constants = self._limit(devices), self.catalogue.constants
 
         def needed(shape: Shape) -> int:
-            if kv_precision == "none":
+            if kv_precision == NO_CACHE:
                 return 0
             return cache_needed(limits, shape)
 
@@ -139,7 +141,7 @@ class _Planner:
             budget=budget_of,
             cache_needed=needed,
             cache_share=1.0,
-            whole_prompts=kv_precision == "none",
+            whole_prompts=kv_precision == NO_CACHE,
             unproven="",
             sources={
                 "precision": MODEL if model.quantization else own,
@@ -179,10 +181,15 @@ def _dtype(model: Model, capability: tuple[int, int]) -> str:
 
 
 def _cache_type(question: Question, dtype: str) -> str:
-    if question.model.architecture.name in _ENCODERS or purpose_of(question.model) == "rerank":
-        return "none"
+    if _has_no_cache(question.model):
+        return NO_CACHE
     override = question.overrides.kv_precision
     return override.value if override else dtype
+
+
+def _has_no_cache(model: Model) -> bool:
+    """Encoders read a text at once."""
+    return model.architecture.name in _ENCODERS or purpose_of(model) == RERANK
 
 
 def _undivided(architecture: Architecture, profile: VllmProfile, split: Split) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stoker.kinds.vllm.graphs import decode_sizes, prefill_sizes
-from stoker.kinds.vllm.plan.catalogue import Constants, VllmProfile
+from stoker.kinds.vllm.plan.catalogue import NO_CACHE, Constants, VllmProfile
 from stoker.plan.devices import Split
 from stoker.plan.formulas import WIDTH, with_pool
 from stoker.plan.kind import Shape
@@ -33,7 +33,7 @@ def latent_width(model: Model) -> int:
 def kv_bytes_per_token(model: Model, kv_precision: str, split: Split) -> int:
     """Keys and values of the GPU's heads in its layers, heads repeated where there are fewer than GPUs; latent
     attention keeps one vector per layer, whole on every GPU. 0 for an engine without a cache."""
-    if kv_precision == "none":
+    if kv_precision == NO_CACHE:
         return 0
     architecture = model.architecture
     heads = -(-architecture.kv_heads // split.tensor)

@@ -60,6 +60,7 @@ class HostRuntime:
     def __init__(self, settings: EngineSettings) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vllm-", dir=settings.run_directory or None)
         self._host, self._link = open_host(settings, Path(self._folder.name) / "host")
+        self._purpose = settings.chosen.purpose
         self._serial = 0
         self._sequences: dict[int, HostSequence] = {}
 
@@ -67,7 +68,8 @@ class HostRuntime:
         self._serial += 1
         sequence = self._sequences[self._serial] = HostSequence(self, self._serial)
         ids = array("i", generation.input_ids).tobytes()
-        self._link.send(link.ADD, _CHANNEL, self._serial, ids, msgspec.to_builtins(wish_of(generation)))
+        wish = msgspec.to_builtins(wish_of(generation, self._purpose))
+        self._link.send(link.ADD, _CHANNEL, self._serial, ids, wish)
         return sequence
 
     def cancel(self, handle: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from stoker.kinds.vllm.kind import TENSORS
-from stoker.kinds.vllm.runtime.process import CHECKPOINT, LIBRARY_PATH
+from stoker.kinds.vllm.runtime.process import LIBRARY_PATH
 from stoker.launch.kind import Child
 from stoker.launch.python_engine import PythonEngine
 from stoker.launch.settings import settings_for
@@ -20,7 +20,7 @@ def servable(engine: Engine, chosen: Chosen, kv: KvPool, gpus: tuple[str, ...]) 
     """`gpus`: UUIDs of the plan's devices, empty for a CPU."""
     return PythonEngine(
         settings_for(RELAY, engine, chosen, kv),
-        f"{CHECKPOINT}/*.safetensors",
+        "",  # they go to the GPU, in a process of vLLM's
         TENSORS[chosen.purpose],
         environment=_environment(gpus),
     )

@@ -61,6 +61,7 @@ class Relay:
         self._observe = observe
         self._beat = beat
         self._kv_tokens = settings.kv.tokens
+        self._purpose = settings.chosen.purpose
         self._host, self._link = open_host(settings, Path(settings.run_directory) / "vllm")
         self._lock = threading.Lock()
         self._channels: dict[int, Sender] = {}
@@ -94,7 +95,9 @@ class Relay:
 
     def _add(self, channel: int, handle: int, generation: Generation) -> None:
         ids = array("i", generation.input_ids)
-        self._link.send(link.ADD, channel, handle, ids.tobytes(), msgspec.to_builtins(wish_of(generation)))
+        self._link.send(
+            link.ADD, channel, handle, ids.tobytes(), msgspec.to_builtins(wish_of(generation, self._purpose))
+        )
 
     def refuse_in(self, channel: int, handle: int, message: str) -> None:
         writer = FrameWriter()

@@ -6,10 +6,16 @@ from typing import Any
 
 from stoker.kinds.vllm.runtime.wishes import Wish
 from stoker.launch.generation import Generation
+from stoker.plan.types import EMBEDDING, RERANK, TEXT
+
+# vLLM's pooling tasks, by what an engine is for. A reranker's score is that of a classifier with one class.
+TASKS = {TEXT: "", EMBEDDING: "embed", RERANK: "classify"}
 
 
-def wish_of(generation: Generation) -> Wish:
+def wish_of(generation: Generation, purpose: str) -> Wish:
     """Without its ids."""
+    if purpose != TEXT:
+        return Wish(task=TASKS[purpose], token_types=bytes(map(int, generation.token_types)))
     guide, bias = generation.guide, generation.embedding_bias
     return Wish(
         max_tokens=generation.max_tokens,
@@ -28,7 +34,6 @@ def wish_of(generation: Generation) -> Wish:
         guide=None if guide is None else (guide.kind, guide.text),
         bias=b"" if bias is None else bias.tobytes(),
         perf_metrics=generation.perf_metrics,
-        token_types=bytes(map(int, generation.token_types)),
     )
 
 

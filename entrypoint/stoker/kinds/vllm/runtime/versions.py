@@ -130,7 +130,12 @@ def engine_args(settings: dict[str, Any]) -> Any:
     unknown = sorted(set(settings) - known)
     if unknown:
         raise SettingError(f"this vLLM has no setting {', '.join(unknown)}")
-    return EngineArgs(**{name: value for name, value in _ALWAYS.items() if name in known} | settings)
+    given: dict[str, Any] = {name: value for name, value in _ALWAYS.items() if name in known} | settings
+    if "pooler_config" in given:
+        from vllm.config import PoolerConfig
+
+        given["pooler_config"] = PoolerConfig(**given["pooler_config"])
+    return EngineArgs(**given)
 
 
 def _params(wish: Wish) -> Any:
