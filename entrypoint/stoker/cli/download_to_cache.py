@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     names = ("-p", "--profiles", "--profile")
     parser.add_argument(*names, nargs="+", metavar="NAME", dest="profiles", help="whose engines to build or fetch")
     parser.add_argument("--all", action="store_true", help="the engines of all profiles that this machine can serve")
-    parser.add_argument("--lora", action="store_true", help="not supported")
+    parser.add_argument("--lora", action="store_true", help="not supported", dest="download_lora")
     parser.add_argument("--model-uri", metavar="URI", help="download this model's files, as hf://org/name, and no more")
     parser.add_argument("--manifest-file", metavar="FILE", type=Path, help="write which model was downloaded")
     options, settings = parse(parser, arguments)
@@ -43,8 +43,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.lora:
-        raise UsageError("--lora is not supported", why="adapters are not served yet", remedy="merge it into its model")
+    if options.download_lora:
+        raise UsageError(
+            "--lora is not supported", why="an adapter is fetched when it is served", remedy="leave it out"
+        )
     of_engines = [flag for flag, given in (("--all", options.all), ("--profiles", options.profiles)) if given]
     if options.model_uri and of_engines:
         raise UsageError(
