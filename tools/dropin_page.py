@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stoker.serve.apis.anthropic.requests import UNSUPPORTED as ANTHROPIC
+from stoker.serve.apis.ollama import requests as ollama
 from stoker.serve.apis.openai_responses.requests import UNSUPPORTED as RESPONSES
 from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 from stoker.settings.foreign import NOT_NEEDED, VLLM
@@ -53,6 +54,21 @@ In the images each is a command by its bare name too, as NIM's operator runs the
 | variable | here |
 |---|---|
 """
+_OLLAMA = """
+## Ollama
+
+`/api/chat`, `/api/generate`, `/api/embed`, `/api/embeddings`, `/api/tags`, `/api/show`, `/api/ps` and `/api/version`
+are [served](api.md#ollama). Where a request says nothing, the model's own sampling defaults hold, not Ollama's.
+
+| option | here |
+|---|---|
+"""
+_MEANT = {
+    "num_predict": "`max_tokens`, as a limit; -1, -2 and 0 set none",
+    "repeat_penalty": "`repetition_penalty`, over the whole text",
+    "repeat_last_n": "0 turns `repeat_penalty` off; others get a `Warning`: the whole text counts",
+    "seed": "`seed`; -1 is random",
+}
 _OTHERS = """
 ## Anthropic's and OpenAI's other APIs
 
@@ -63,7 +79,9 @@ _OURS = "served"
 
 
 def document() -> str:
-    return "".join([_HEAD, *_flags(), _FIELDS, *_fields(), _NIM, *_variables(), _OTHERS, *_others()])
+    return "".join(
+        [_HEAD, *_flags(), _FIELDS, *_fields(), _NIM, *_variables(), _OLLAMA, *_options(), _OTHERS, *_others()]
+    )
 
 
 def _flags() -> Iterator[str]:
@@ -95,6 +113,22 @@ def _variables() -> Iterator[str]:
     for name, other in sorted(idle, key=lambda pair: pair[0]):
         same = f" (no warning for {', '.join(f'`{value}`' for value in other.same)})" if other.same else ""
         yield f"| `{name}` | no effect: {other.instead}{same} |\n"
+
+
+def _options() -> Iterator[str]:
+    for name in sorted(ollama.Options.__struct_fields__):
+        yield f"| `{name}` | {_option(name)} |\n"
+
+
+def _option(name: str) -> str:
+    if name in ollama.SETTLED:
+        return "accepted, changes nothing: the server settles it when it starts"
+    if name not in ollama.NO_EFFECT:
+        return _MEANT.get(name, f"`{name}`")
+    harmless = ollama.NO_EFFECT[name]
+    if harmless is None:
+        return "accepted, changes nothing"
+    return f"only null, {', '.join(f'`{value:g}`' for value in harmless)}: else 400"
 
 
 def _others() -> Iterator[str]:

@@ -28,17 +28,13 @@ from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Serving
 from stoker.serve.operate.service import Service
 from stoker.serve.request.decoding import read
-from stoker.serve.request.job import Job, Prepare
+from stoker.serve.request.job import EVENT_STREAM, Job, Prepare
 from stoker.serve.request.lanes import CLIENT
 from stoker.serve.request.purpose import TEXT, check_purpose
 
 logger = logging.getLogger(__name__)
 
-_EVENT_STREAM = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+_UNBUFFERED = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 
 @dataclass(frozen=True)
@@ -139,6 +135,7 @@ class Inference(Endpoint):
             job = replace(job, generations=[replace(each, perf_metrics=True) for each in job.generations])
         tokens = [len(each.input_ids) + each.max_tokens for each in job.generations]
         with self._measured(job.identity.model, job.prompt_tokens, exchange) as measurement:
+            job = replace(job, measurement=measurement)
             try:
                 with self._service.admission.enter(call.client, tokens, call.left) as visit:
                     await _generate(serving, job, visit, measurement, exchange.reply)
@@ -160,6 +157,7 @@ async def _generate(serving: Serving, job: Job, visit: Visit, measurement: Measu
 
 async def _stream(job: Job, events: AsyncGenerator[tuple[int, Piece], None], reply: _Reply) -> None:
     writer = job.writer(job)
+    reply.media_type = job.media_type
     async with outbox(reply.stream) as box:
         async for index, piece in events:
             rendered = writer.render(index, piece)
@@ -185,11 +183,12 @@ class _Reply:
         self._errors = errors
         self._request_id = request_id
         self._begun = False
+        self.media_type = EVENT_STREAM
 
     async def stream(self, body: bytes) -> None:
         if not self._begun:
             self._begun = True
-            headers = [*_EVENT_STREAM, *self._warnings()]
+            headers = [(b"content-type", self.media_type), *_UNBUFFERED, *self._warnings()]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 

@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from stoker.serve.apis.anthropic.endpoints import count_tokens, prepare_message
 from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
+from stoker.serve.apis.ollama import endpoints as ollama
 from stoker.serve.apis.openai_responses.endpoints import Responses, add_kept
 from stoker.serve.apis.openai_responses.requests import ResponsesRequest
 from stoker.serve.apis.pooled.embeddings import prepare_embeddings
@@ -41,6 +42,7 @@ from stoker.version import __version__
 INFERENCE_PATHS = (
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"),
     *("/v1/embeddings", "/v1/rerank", "/rerank", "/v1/ranking"),
+    *ollama.INFERENCE_PATHS,
 )
 OTHER_PATHS = (
     "/",
@@ -63,6 +65,7 @@ OTHER_PATHS = (
     "/health",
     "/ping",
     "/load",
+    *ollama.OTHER_PATHS,
 )
 _CORS_SECONDS = 600
 
@@ -70,6 +73,7 @@ _CORS_SECONDS = 600
 def create_app(service: Service) -> App:
     app = _application()
     _add_inference(app, service)
+    ollama.add_ollama(app, service)
     add_health(app, service.lifecycle)
     _add_models(app, service.lifecycle)
     add_description(app, service)

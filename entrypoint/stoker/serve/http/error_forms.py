@@ -56,9 +56,22 @@ def _anthropic_message(error: ApiError) -> str:
     return f"prompt is too long: {error.tokens} tokens > {error.limit} maximum"
 
 
+class OllamaErrors:
+    """A line of a stream is a document like any other."""
+
+    def body(self, error: ApiError, _: str) -> bytes:
+        return msgspec.json.encode({"error": error.message})
+
+    def event(self, error: ApiError, request_id: str) -> bytes:
+        return self.body(error, request_id) + b"\n"
+
+
 _OPENAI = OpenAiErrors()
+_OLLAMA = OllamaErrors()
 _ANTHROPIC = AnthropicErrors()
 
 
 def error_form(path: str) -> ErrorForm:
+    if path.startswith("/api/"):
+        return _OLLAMA
     return _ANTHROPIC if path.startswith("/v1/messages") else _OPENAI

@@ -9,6 +9,7 @@ import msgspec
 from fastapi import FastAPI
 
 from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
+from stoker.serve.apis.ollama import requests as ollama
 from stoker.serve.apis.openai_responses.requests import ResponsesRequest
 from stoker.serve.apis.pooled.requests import EmbeddingRequest, RankingRequest, RerankRequest
 from stoker.serve.request.requests import ChatRequest, CompletionRequest
@@ -43,6 +44,7 @@ _ANTHROPIC_ERROR = {
         "request_id": {"type": "string"},
     },
 }
+_OLLAMA_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 _EVERYWHERE = {
     401: "An API key is needed",
     405: "Not this method",
@@ -71,8 +73,13 @@ _BODIES: dict[str, tuple[type, str]] = {
     "/v1/messages/count_tokens": (CountRequest, "How many tokens a conversation has"),
     "/tokenize": (TokenizeRequest, "The tokens of a text or a conversation"),
     "/detokenize": (DetokenizeRequest, "The text of tokens"),
+    "/api/chat": (ollama.ChatRequest, "Answer a conversation, in Ollama's form"),
+    "/api/generate": (ollama.GenerateRequest, "Answer or continue a text, in Ollama's form"),
+    "/api/embed": (ollama.EmbedRequest, "The vectors of texts, in Ollama's form"),
+    "/api/embeddings": (ollama.EmbeddingsRequest, "The vector of a text, in Ollama's older form"),
+    "/api/show": (ollama.ShowRequest, "What the model is, in Ollama's form"),
 }
-_ANTHROPIC = "/v1/messages"
+_FORMS = {"/v1/messages": "AnthropicError", "/api/": "OllamaError"}
 _METHODS = ("get", "post", "delete")
 
 
@@ -92,31 +99,32 @@ def describe(app: FastAPI) -> None:
 def _complete(document: dict[str, Any]) -> None:
     types = [request for request, _ in _BODIES.values()]
     references, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    document["components"]["schemas"] = {"Error": _ERROR, "AnthropicError": _ANTHROPIC_ERROR, **schemas}
+    document["components"]["schemas"] = {"Error": _ERROR, "AnthropicError": _ANTHROPIC_ERROR}
+    document["components"]["schemas"] |= {"OllamaError": _OLLAMA_ERROR, **schemas}
     for (path, (_, summary)), reference in zip(_BODIES.items(), references, strict=True):
-        document["paths"].setdefault(path, {})["post"] = _operation(summary, reference)
+        document["paths"].setdefault(path, {})["post"] = _operation(path, summary, reference)
     for path, methods in document["paths"].items():
         for method in _METHODS:
             if method in methods:
                 _document_refusals(methods[method]["responses"], path)
 
 
-def _operation(summary: str, reference: dict[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"application/json": {}, "text/event-stream": {}}
+def _operation(path: str, summary: str, reference: dict[str, Any]) -> dict[str, Any]:
+    stream = "application/x-ndjson" if path.startswith("/api/") else "text/event-stream"
+    answer: dict[str, Any] = {"application/json": {}, stream: {}}
     refusals = {str(status): {"description": text} for status, text in (_WITH_BODY | _GENERATING).items()}
     return {
         "summary": summary,
         "tags": ["inference"],
         "requestBody": {"required": True, "content": {"application/json": {"schema": reference}}},
-        "responses": {"200": {"description": "The answer, whole or as server-sent events", "content": answer}}
-        | refusals,
+        "responses": {"200": {"description": "The answer, whole or as a stream", "content": answer}} | refusals,
     }
 
 
 def _document_refusals(responses: dict[str, Any], path: str) -> None:
     """FastAPI's own 422 never comes: no parameter of ours is validated by it."""
     responses.pop("422", None)
-    name = "AnthropicError" if path.startswith(_ANTHROPIC) else "Error"
+    name = next((form for prefix, form in _FORMS.items() if path.startswith(prefix)), "Error")
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
     for status, text in _EVERYWHERE.items():
         responses.setdefault(str(status), {"description": text})

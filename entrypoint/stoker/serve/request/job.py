@@ -10,9 +10,12 @@ from stoker.launch.generation import Generation
 from stoker.serve.answer.chunks import Identity, Shape
 from stoker.serve.answer.log_probs import RenderLogProbs
 from stoker.serve.generate.budget import Budget
+from stoker.serve.generate.measurement import Measurement
 from stoker.serve.generate.sequence import Piece, Sequence
 from stoker.serve.http.limits import Call
 from stoker.serve.operate.frontend import Frontend
+
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
 
 class Writer(Protocol):
@@ -31,7 +34,8 @@ class Job:
 
     With `best` (of how many for each prompt, how many), the likeliest are given. `echoes[i]` comes before choice i.
     `with_usage`: at the end of a stream; `usage_always`: with each of its pieces too. `block_tokens`: of a block of the
-    KV cache. `prompts`: how many there are, each with as many choices.
+    KV cache. `prompts`: how many there are, each with as many choices. `media_type`: of a stream. `measurement`: of the
+    request, once it is being answered.
     """
 
     shape: Shape
@@ -49,6 +53,8 @@ class Job:
     budget: Budget | None = None
     block_tokens: int = 1
     prompts: int = 1
+    media_type: bytes = EVENT_STREAM
+    measurement: Measurement | None = None
 
 
 # Of the request, its model, and what is known beside its body.

@@ -87,6 +87,12 @@ async def chat_job(
 
 async def prepare_completion(request: CompletionRequest, frontend: Frontend, _: Call) -> Job:
     """Raises ApiError naming the parameter at fault."""
+    return await completion_job(request, frontend)
+
+
+async def completion_job(request: CompletionRequest, frontend: Frontend, *, capped: bool = False) -> Job:
+    """`capped`: its answers end where the context does, however long they may be. Raises ApiError naming the parameter
+    at fault."""
     request = complete(request)
     check_model(request.model, frontend)
     _check_completion(request, frontend)
@@ -99,7 +105,7 @@ async def prepare_completion(request: CompletionRequest, frontend: Frontend, _: 
     renderer = None
     if request.logprobs is not None:
         renderer = CompletionLogProbs(frontend.tokenizer.token_bytes, top=request.logprobs > 0)
-    wish = _Wish(COMPLETION, "cmpl-", prompts, prompts, count, keep, guide, renderer)
+    wish = _Wish(COMPLETION, "cmpl-", prompts, prompts, count, keep, guide, renderer, capped=capped)
     return _job(request, frontend, replace(wish, echoes=echoes(request, prompts, frontend.tokenizer)))
 
 

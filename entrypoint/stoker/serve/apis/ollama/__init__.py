@@ -1,0 +1,1 @@
+"""Ollama's API: its requests become those of the core, its answers are JSON lines."""
