@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from stoker.pinning import ANYWHERE, Pinning
 from stoker.private_files import keep_private
 from stoker.processes import die_with_parent
 
@@ -22,22 +23,25 @@ _ROOT = str(Path(__file__).parents[1])
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as shells report it
 
 
-def tethered(command: Sequence[str], death: signal.Signals, *traits: str) -> list[str]:
+def tethered(command: Sequence[str], death: signal.Signals, *traits: str, pinning: Pinning = ANYWHERE) -> list[str]:
     """The command line that runs `command` and sends it `death` when this process ends, however that happens.
 
     OWN_GROUP: it leads a process group of its own. PRIVATE: the files that it makes are its user's alone
-    (private_files.py). Call it in the thread that starts the process, which must outlive it (prctl(2)).
+    (private_files.py). `pinning`: where it runs. Call it in the thread that starts the process, which must outlive it
+    (prctl(2)).
     """
     start = f"import sys; sys.path.insert(0, {_ROOT!r}); from stoker.tethered import main; main()"
-    return [sys.executable, "-I", "-S", "-c", start, str(os.getpid()), str(int(death)), ",".join(traits), *command]
+    how = [str(os.getpid()), str(int(death)), ",".join(traits), str(pinning)]
+    return [sys.executable, "-I", "-S", "-c", start, *how, *command]
 
 
 def main() -> None:
-    parent, death, traits, *command = sys.argv[1:]
+    parent, death, traits, pinning, *command = sys.argv[1:]
     if OWN_GROUP in traits.split(","):
         os.setpgid(0, 0)
     if PRIVATE in traits.split(","):
         keep_private()
+    Pinning.of(pinning).apply()
     die_with_parent(int(parent), signal.Signals(int(death)))
     _become(command)
 

@@ -22,10 +22,19 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _state(row: Row) -> str:
+    """With each replica that is not like the server as a whole."""
+    if len(row.replicas) < 2 or row.state != "ready":
+        return row.state
+    others = [f"{number} {state}" for number, state in enumerate(row.replicas) if state != "ready"]
+    ready = f"ready, {len(row.replicas) - len(others)} of {len(row.replicas)} replicas"
+    return f"{ready} ({', '.join(others)})" if others else ready
+
+
 def _table(found: list[Row]) -> str:
     if not found:
         return "nothing is up; `stoker up MODEL` serves one\n"
-    cells = [(row.model, row.state, row.url, row.container, row.image) for row in found]
+    cells = [(row.model, _state(row), row.url, row.container, row.image) for row in found]
     widths = [max(len(row[column]) for row in cells) for column in range(5)]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in cells)
     return "".join(f"{line.rstrip()}\n" for line in lines)

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """`state`: the container's, or the server's phase while it runs."""
+    """`state`: the container's, or the server's phase while it runs. `replicas`: the state of each."""
 
     model: str
     container: str
     state: str
     url: str
     image: str
+    replicas: tuple[str, ...] = ()
 
 
 def ours(connection: Connection, model: str = "") -> Sequence[Container]:
@@ -40,12 +41,13 @@ def rows(connection: Connection, model: str = "") -> list[Row]:
 
 def _row(container: Container) -> Row:
     url = container.labels.get(URL_LABEL, "")
-    state = str(container.status)
+    state, replicas = str(container.status), ()
     if state == "running":
         report = startup_report(container.labels.get(WATCH_LABEL, url))
         state = _phase(report) if report else "not answering"
+        replicas = tuple(report.get("replicas", ())) if report else ()
     image = str(container.attrs["Config"]["Image"])
-    return Row(container.labels[LABEL], str(container.name), state, url, image)
+    return Row(container.labels[LABEL], str(container.name), state, url, image, replicas)
 
 
 def _phase(report: dict[str, Any]) -> str:
@@ -53,7 +55,7 @@ def _phase(report: dict[str, Any]) -> str:
     return str(report["phase"]) + (f" {percent:g}%" if percent is not None else "")
 
 
-def row_document(row: Row) -> dict[str, str]:
+def row_document(row: Row) -> dict[str, Any]:
     return asdict(row)
 
 

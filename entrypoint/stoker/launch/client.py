@@ -35,7 +35,7 @@ from stoker.launch.generation import (
 )
 from stoker.launch.messages import died, encode_request, encode_stop, error_of, perf_metrics
 from stoker.launch.metrics import fetch_metrics, parse_state
-from stoker.launch.suspects import Suspects
+from stoker.launch.suspects import Suspects, Verdicts
 
 _CHANNEL = (
     ("grpc.max_receive_message_length", -1),
@@ -116,11 +116,11 @@ class TritonClient:
     `last_token` is when a token last came, in time.monotonic seconds. All of it belongs to one event loop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, verdicts: Verdicts | None = None) -> None:
         self._link: _Link | None = None
         self._reason = "it has not been started yet"
         self.last_token = 0.0
-        self.suspects = Suspects()
+        self.suspects = Suspects(verdicts)
         self._serial = itertools.count()
         self._ending: set[asyncio.Task[None]] = set()
 

@@ -103,6 +103,38 @@ class EngineState:
     kv_block_tokens: int
 
 
+@dataclass(frozen=True)
+class ReplicaState:
+    """What is told of one copy of an engine. `engine`: its gauges, None while it does not answer. `requests`: sequences
+    that it was given so far, of which it has `sequences` now. `tokens_waiting`: of prompts that it has not begun to
+    answer; `tokens_read` and `tokens_held`: of all prompts so far, those that it had to read, and those that it was
+    expected to have in its cache."""
+
+    replica: int
+    state: str
+    restarts: int = 0
+    requests: int = 0
+    sequences: int = 0
+    tokens_waiting: int = 0
+    tokens_read: int = 0
+    tokens_held: int = 0
+    engine: EngineState | None = None
+
+
+def joint_gauges(replicas: Sequence[ReplicaState]) -> EngineState | None:
+    """Of all that answer, as if they were one engine; None where none does."""
+    states = [one.engine for one in replicas if one.engine is not None]
+    if not states:
+        return None
+    return EngineState(
+        running=sum(state.running for state in states),
+        waiting=sum(state.waiting for state in states),
+        kv_blocks_used=sum(state.kv_blocks_used for state in states),
+        kv_blocks_total=sum(state.kv_blocks_total for state in states),
+        kv_block_tokens=states[0].kv_block_tokens,
+    )
+
+
 class EngineDiedError(StokerError):
     """The engine went away under a request; it is being restarted."""
 

@@ -24,6 +24,7 @@ from stoker.launch import shared_memory
 from stoker.launch.installation import Installation, server_environment
 from stoker.launch.kind import alone
 from stoker.launch.settings import STUB_PID_FILE
+from stoker.pinning import ANYWHERE, Pinning
 from stoker.processes import process_lives, session_members
 from stoker.tethered import PRIVATE, tethered
 
@@ -58,6 +59,7 @@ class Command:
     exit_seconds: int = 5
     launcher: Callable[[list[str]], list[str]] = alone
     environment: Mapping[str, str] = field(default_factory=dict)
+    pinning: Pinning = ANYWHERE
 
     def relative(self, path: Path) -> str:
         """As seen from the run directory: Triton starts its Python stub by way of a shell, for which a run directory
@@ -154,7 +156,7 @@ async def start_server(command: Command) -> TritonServer:
     """
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     process = await asyncio.create_subprocess_exec(
-        *tethered(command.launcher(server_arguments(command)), signal.SIGKILL, PRIVATE),
+        *tethered(command.launcher(server_arguments(command)), signal.SIGKILL, PRIVATE, pinning=command.pinning),
         env={**server_environment(command.installation), **command.environment},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

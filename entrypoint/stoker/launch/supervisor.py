@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from stoker.launch.life_signs import LifeSigns
 from stoker.launch.run_directory import RunDirectory, make_run_directory, remove_stale_run_directories
 from stoker.launch.servable import Servable
 from stoker.launch.server import TritonServer, start_server
+from stoker.launch.suspects import Verdicts
 from stoker.launch.warm_up import unlikely_prompt, warm_up, warm_up_rounds
+from stoker.pinning import ANYWHERE, Pinning
 from stoker.processes import process_lives
 from stoker.progress import Progress, Silent
 
@@ -53,7 +55,8 @@ class Patience:
 
 class Supervisor:
     """`on_state` hears every change of `state` (one of STATES). `blame` is asked at each death of a ready engine
-    which request ended it, in a few words; empty where none is known to have."""
+    which request ended it, in a few words; empty where none is known to have. `verdicts`: what replicas know of
+    requests that end engines. `pinning`: where the server and what it starts run."""
 
     def __init__(
         self,
@@ -61,14 +64,17 @@ class Supervisor:
         patience: Patience | None = None,
         on_state: Callable[[str], None] | None = None,
         blame: Callable[[], str] | None = None,
+        verdicts: Verdicts | None = None,
+        pinning: Pinning | None = None,
     ) -> None:
-        self.client = TritonClient()
+        self.client = TritonClient(verdicts)
         self.state = "starting"
         self.restarts = 0
         self._engine = engine
         self._patience = patience or Patience()
         self._on_state = on_state
         self._blame = blame or self.client.suspects.blame
+        self._pinning = pinning or ANYWHERE
         self._server: TritonServer | None = None
         self._run: RunDirectory | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -111,6 +117,16 @@ class Supervisor:
             raise
         self._watcher = asyncio.create_task(self._supervise())
 
+    async def revive(self) -> None:
+        """`start`, once more, after it was given up."""
+        self.deaths = ()
+        try:
+            await self.start()
+        except BaseException:
+            self._set_state("failed")
+            raise
+        self.restarts += 1
+
     async def wait_failed(self) -> StokerError:
         """Returns why, once the engine has been given up."""
         assert self._failed is not None, "start() comes first"
@@ -148,7 +164,7 @@ class Supervisor:
         """A started server with its model loaded."""
         self._kills = out_of_memory_kills()
         self._run = make_run_directory()
-        self._server = await start_server(self._engine.command(self._run))
+        self._server = await start_server(replace(self._engine.command(self._run), pinning=self._pinning))
         self.client.attach(self._server.address, self._server.metrics_socket)
         await self._unless_dead(self._loaded(progress))
 

@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from stoker.launch.generation import EngineDiedError, Generation, RequestRefusedError
 
@@ -18,14 +19,22 @@ _REMEMBERED = 4096
 _RECENT_SECONDS = 15.0
 
 
-class Suspects:
-    """All of it belongs to one event loop."""
+@dataclass
+class Verdicts:
+    """What is known of grammars, by their digests: those that a text was finished under, and those that are refused.
+    Replicas of one engine share it."""
 
-    def __init__(self) -> None:
+    finished: dict[str, None] = field(default_factory=dict)
+    guilty: set[str] = field(default_factory=set)
+
+
+class Suspects:
+    """Those of one engine process. All of it belongs to one event loop."""
+
+    def __init__(self, verdicts: Verdicts | None = None) -> None:
         self._running: Counter[str] = Counter()
         self._died: dict[str, float] = {}
-        self._finished: dict[str, None] = {}
-        self._guilty: set[str] = set()
+        self._verdicts = verdicts or Verdicts()
 
     @contextlib.contextmanager
     def watch(self, generation: Generation) -> Iterator[None]:
@@ -34,7 +43,7 @@ class Suspects:
             yield
             return
         grammar = hashlib.sha256(generation.guide.text.encode()).hexdigest()[:12]
-        if grammar in self._guilty:
+        if grammar in self._verdicts.guilty:
             raise RequestRefusedError("the text's form is refused", why="the engine died while it followed it")
         self._running[grammar] += 1
         try:
@@ -49,18 +58,18 @@ class Suspects:
                 del self._running[grammar]
 
     def _remember(self, grammar: str) -> None:
-        self._finished.pop(grammar, None)
-        self._finished[grammar] = None
-        if len(self._finished) > _REMEMBERED:
-            del self._finished[next(iter(self._finished))]
+        self._verdicts.finished.pop(grammar, None)
+        self._verdicts.finished[grammar] = None
+        if len(self._verdicts.finished) > _REMEMBERED:
+            del self._verdicts.finished[next(iter(self._verdicts.finished))]
 
     def blame(self) -> str:
         """At a death: what caused it, in a few words; empty where that is not known."""
         now = time.monotonic()
         died = {grammar for grammar, moment in self._died.items() if now - moment < _RECENT_SECONDS}
         self._died.clear()
-        new = (died | set(self._running)) - set(self._finished)
+        new = (died | set(self._running)) - set(self._verdicts.finished)
         if len(new) != 1:
             return ""
-        self._guilty |= new
+        self._verdicts.guilty |= new
         return f"a request with a grammar of its own ({new.pop()}), which is refused from now on"

@@ -14,14 +14,19 @@ from typing import NoReturn, TypeVar
 from stoker.chain import following_plan, make_plan_for, obtain_planned, timing
 from stoker.errors import DamagedEngineError, DamagedModelError, EngineError, EngineMemoryError, StokerError
 from stoker.kinds import kind_named
+from stoker.launch.replicas import Replicas
+from stoker.launch.routing import Router
 from stoker.launch.supervisor import Patience, Supervisor
+from stoker.launch.suspects import Verdicts
 from stoker.life.attempts import Again, Decision, GiveUp, History, NextProfile, Replace, Smaller, next_attempt
 from stoker.life.fleet import Fleet
 from stoker.life.service import capacity_of
+from stoker.pinning import Pinning
 from stoker.plan.render import plan_document
 from stoker.plan.step_down import stepped_down
 from stoker.plan.types import Plan
 from stoker.progress import Progress, Tee
+from stoker.serve.generate.admission import Capacity
 from stoker.serve.operate.frontend import Frontend, load_frontend
 from stoker.serve.operate.service import Service
 from stoker.serve.request.chat_template import template_fault
@@ -35,6 +40,7 @@ from stoker.store.timings import Timings
 
 _LOG = logging.getLogger("stoker")
 _T = TypeVar("_T")
+_TWO = 2  # capacities of a single replica: of none, and of one
 
 
 class Engines:
@@ -53,7 +59,8 @@ class Engines:
         self._hashes_beside = policy_of(settings).check == "background"
         self._fleet = Fleet(settings, service)
         self._history = History()
-        self._supervisor: Supervisor | None = None
+        self._replicas: Replicas | None = None
+        self._capacities: list[Capacity] = []
         self._restarting = asyncio.Event()
         self.prepared = threading.Event()
         self.prepared.set()
@@ -74,8 +81,8 @@ class Engines:
     async def stop(self) -> None:
         """Ends the engine that is served, if one is."""
         await self._fleet.stop()
-        if self._supervisor is not None:
-            await self._supervisor.stop()
+        if self._replicas is not None:
+            await self._replicas.stop()
 
     async def _follow(self, decision: Decision, plan: Plan, engine: Engine, error: StokerError) -> None:
         """Does what was decided, so that the next round starts from it; raises the error that ends the server."""
@@ -122,18 +129,18 @@ class Engines:
 
     async def _serve_engine(self, plan: Plan, engine: Engine) -> StokerError:
         """Returns why it ended; damage counts before whatever followed from it."""
-        self._supervisor = self._supervisor_for(plan, engine)
+        self._replicas = self._replicas_for(plan, engine)
         try:
-            return await self._until_failed(self._supervisor, plan, engine)
+            return await self._until_failed(self._replicas, plan, engine)
         except EngineMemoryError as error:  # the kernel has told the cause, and reading everything takes a while
             return error
         except (EngineError, DamagedModelError) as error:
             fault = await _in_thread(lambda: damage_of(engine))
             return _damaged(engine, fault) if fault else error
         finally:
-            self._history = replace(self._history, deaths=self._supervisor.deaths)
+            self._history = replace(self._history, deaths=self._replicas.deaths)
 
-    def _supervisor_for(self, plan: Plan, engine: Engine) -> Supervisor:
+    def _replicas_for(self, plan: Plan, engine: Engine) -> Replicas:
         silence = self._settings.engine_timeout
         patience = Patience(
             wedged=silence,
@@ -141,24 +148,33 @@ class Engines:
             heartbeat=min(5.0, silence / 4),
             deaths=self._settings.restart_limit,
         )
-        launch = kind_named(plan.chosen.engine).launch
-        servable = launch.open(engine, plan.chosen, plan.memory.kv, plan.device_uuids)
-        return Supervisor(servable, patience, self._heard)
+        kv, count = plan.memory.kv, len(plan.replicas)
+        launch, verdicts = kind_named(plan.chosen.engine).launch, Verdicts()
 
-    async def _until_failed(self, supervisor: Supervisor, plan: Plan, engine: Engine) -> StokerError:
+        def supervisor(number: int, on_state: Callable[[str], None]) -> Supervisor:
+            place = plan.replicas[number]
+            chosen = replace(plan.chosen, devices=place.devices)
+            servable = launch.open(engine, chosen, kv, plan.uuids(place.devices))
+            pinning = Pinning(place.cpus, place.nodes[0] if len(place.nodes) == 1 else None)
+            return Supervisor(servable, patience, on_state, verdicts=verdicts, pinning=pinning)
+
+        self._capacities = [capacity_of(plan, ready) for ready in range(count + 1)]
+        return Replicas(count, supervisor, Router(count, kv.blocks, kv.block_tokens), patience, self._heard)
+
+    async def _until_failed(self, replicas: Replicas, plan: Plan, engine: Engine) -> StokerError:
         """Returns the damage that is found; raises why the engine did not start, or ended for good."""
         before = self._lifecycle.phase_seconds()
         damage = asyncio.ensure_future(self._damage(engine))
         try:
-            await supervisor.start(self._progress)
+            await replicas.start(self._progress)
             frontend = await asyncio.to_thread(self._frontend, engine, plan)
-            self._service.attach(self._fleet.join(supervisor.client, frontend, plan, engine), frontend)
+            self._service.attach(self._fleet.join(replicas, frontend, plan, engine), frontend, replicas.members)
             self._progress.phase("ready")
             self._record(plan, before)
             self._announce(plan)
             if not self._hashes_beside:  # that it serves is all there will be to go by
                 self._found_whole()
-            failed = asyncio.ensure_future(supervisor.wait_failed())
+            failed = asyncio.ensure_future(replicas.wait_failed())
             await asyncio.wait([damage, failed], return_when=asyncio.FIRST_COMPLETED)
             if damage.done():
                 failed.cancel()
@@ -181,14 +197,28 @@ class Engines:
     def _found_whole(self) -> None:
         self._history = replace(self._history, replaced=0)
 
-    def _heard(self, state: str) -> None:
-        """The engine's states, once it serves: those of a restart are told like those of a start."""
-        before = self._lifecycle.current
-        self._lifecycle.engine_state(state)
+    def _heard(self, number: int, state: str, joint: str) -> None:
+        """A replica's states, once the engine serves, and what all are together: a restart of the last one that served
+        is told like a start."""
+        assert self._replicas is not None
+        before, restarts = self._lifecycle.current, self._lifecycle.restarts
+        self._lifecycle.replicas = self._replicas.states
+        self._lifecycle.engine_state(joint)
         if self._lifecycle.current != before:
             self._told.phase(self._lifecycle.current, self._lifecycle.detail)
         if state == "restarting":
             self._restarting.set()
+            if self._lifecycle.restarts == restarts:  # others serve on
+                self._lifecycle.restarts += 1
+        if len(self._capacities) > _TWO and self._lifecycle.serving is not None:
+            self._follow_capacity(number, state)
+
+    def _follow_capacity(self, number: int, state: str) -> None:
+        """As many requests at once as the replicas that are left have room for."""
+        ready = self._lifecycle.replicas.count("ready")
+        if ready:
+            self._service.admission.resize(self._capacities[ready])
+        _LOG.info("replica %d is %s; %d of %d serve", number, state, ready, len(self._capacities) - 1)
 
     def _record(self, plan: Plan, before: Mapping[str, float]) -> None:
         """What its phases took, for the estimates of later starts; `before`: what they had taken in earlier rounds."""

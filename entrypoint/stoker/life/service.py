@@ -83,8 +83,9 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     return reloading_context(TlsFiles(certificate, key or certificate, client_ca))
 
 
-def capacity_of(plan: Plan) -> Capacity:
-    """A few sequences more than the batch, so that a place that comes free is taken in the engine's next step."""
-    batch = plan.chosen.max_batch_size
+def capacity_of(plan: Plan, replicas: int | None = None) -> Capacity:
+    """Of all replicas, or of so many. A few sequences more than the batch, so that a place that comes free is taken in
+    the engine's next step."""
+    batch, kv, count = plan.chosen.max_batch_size, plan.memory.kv, len(plan.replicas) if replicas is None else replicas
     extra = max(1, batch // 8)
-    return Capacity(batch + extra, plan.memory.kv.blocks, plan.memory.kv.block_tokens, extra)
+    return Capacity(count * (batch + extra), count * kv.blocks, kv.block_tokens, count * extra, kv.blocks)

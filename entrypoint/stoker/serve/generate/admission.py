@@ -32,21 +32,24 @@ _SEEN_SECONDS = 600.0
 @dataclass(frozen=True)
 class Capacity:
     """What the engine runs at once; 0 where it sets no limit. `extra`: of `sequences`, those beyond a step's batch,
-    which wait in the engine for a place that comes free."""
+    which wait in the engine for a place that comes free. `largest`: blocks that one sequence may have, where they are
+    divided among replicas; 0 for all."""
 
     sequences: int = 0
     blocks: int = 0
     block_tokens: int = 1
     extra: int = 0
+    largest: int = 0
 
     @property
     def tokens(self) -> int:
-        return self.blocks * self.block_tokens
+        """Of the longest sequence."""
+        return (self.largest or self.blocks) * self.block_tokens
 
     def blocks_for(self, tokens: int) -> int:
         """At most all there are: what needs more runs alone, and ends where the cache does."""
         needed = -(-tokens // self.block_tokens)
-        return min(needed, self.blocks) if self.blocks else needed
+        return min(needed, self.largest or self.blocks) if self.blocks else needed
 
     def without_reserve(self) -> Capacity:
         """What clients with sequences in the engine may fill."""

@@ -31,6 +31,8 @@ class Lifecycle:
 
     Phases and `attach`, `detach`, `resume`, `fail` may be called from any thread; everything about requests in flight
     belongs to the event loop. Once `drain` has been called no phase but `failed` opens any more.
+
+    `replicas`: the state of each copy of the engine, as its supervisor calls it.
     """
 
     def __init__(self) -> None:
@@ -49,6 +51,7 @@ class Lifecycle:
         self._aborted: asyncio.Future[None] | None = None
         self._closing: asyncio.Future[None] | None = None
         self.restarts = 0
+        self.replicas: tuple[str, ...] = ()
 
     # Progress
 
@@ -213,6 +216,7 @@ class Lifecycle:
                 "phase": self._phase,
                 "detail": self._detail,
                 "ready": self.ready,
+                "replicas": list(self.replicas),
                 "percent": round(min(100.0, 100.0 * done / total), 1) if known else None,
                 "progress": {"done": done, "total": total, "unit": self._unit} if known else None,
                 "eta_seconds": _seconds_left(spent, done, total, self._expected.get(self._phase)),

@@ -5,7 +5,7 @@ work; ours begin with `stoker_`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from stoker.launch.generation import EngineState
+from stoker.launch.generation import EngineState, ReplicaState
 from stoker.progress import PHASES
 from stoker.serve.generate.admission import Admission
 from stoker.serve.generate.measurement import Measurement
@@ -61,6 +61,8 @@ class Metrics:
         self.instruments: list[Instrument] = []
         ProcessCollector(registry=self.registry)
         self.registry.register(_LifecycleCollector(lifecycle, admission))
+        self.replicas: tuple[ReplicaState, ...] = ()
+        self.registry.register(_ReplicaCollector(self))
         self._http = self._counter("stoker_http_requests", "Requests by endpoint and HTTP status", "endpoint", "status")
         self._ignored = self._counter(
             "stoker_ignored_fields",
@@ -197,6 +199,53 @@ class _LifecycleCollector(Collector):
             self._admission.reserved_blocks,
         )
         yield CounterMetricFamily("stoker_engine_restarts", "How often the engine went away", lifecycle.restarts)
+
+
+class _ReplicaCollector(Collector):
+    """Each replica of the engine as it was when it was last asked."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        replicas = self._metrics.replicas
+        for name, help_, value in _REPLICA_GAUGES:
+            gauge = GaugeMetricFamily(name, help_, labels=["replica"])
+            for one in replicas:
+                gauge.add_metric([str(one.replica)], value(one))
+            yield gauge
+        for name, help_, value in _REPLICA_COUNTERS:
+            counter = CounterMetricFamily(name, help_, labels=["replica"])
+            for one in replicas:
+                counter.add_metric([str(one.replica)], value(one))
+            yield counter
+
+
+_Value = Callable[[ReplicaState], float]
+_REPLICA_GAUGES: tuple[tuple[str, str, _Value], ...] = (
+    ("stoker_replica_ready", "1 for a replica that takes requests", lambda one: one.state == "ready"),
+    ("stoker_replica_sequences", "Sequences that the replica has", lambda one: one.sequences),
+    (
+        "stoker_replica_tokens_waiting",
+        "Tokens of prompts that the replica has not begun to answer",
+        lambda one: one.tokens_waiting,
+    ),
+    (
+        "stoker_replica_kv_blocks_used",
+        "KV blocks in use by the replica's running sequences",
+        lambda one: one.engine.kv_blocks_used if one.engine else 0,
+    ),
+)
+_REPLICA_COUNTERS: tuple[tuple[str, str, _Value], ...] = (
+    ("stoker_replica_restarts", "How often the replica was restarted", lambda one: one.restarts),
+    ("stoker_replica_requests", "Sequences that the replica was given", lambda one: one.requests),
+    ("stoker_replica_tokens_read", "Tokens of prompts that the replica had to read", lambda one: one.tokens_read),
+    (
+        "stoker_replica_tokens_held",
+        "Tokens of prompts that the replica was expected to have in its cache",
+        lambda one: one.tokens_held,
+    ),
+)
 
 
 def _labelled(name: str, help_: str, label: str, values: dict[str, Any]) -> Metric:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
 
 from stoker.errors import StokerError
-from stoker.launch.generation import EngineState
+from stoker.launch.generation import EngineState, joint_gauges
 from stoker.serve.http.errors import ApiError
 from stoker.serve.http.replies import json_response
 from stoker.serve.operate.lifecycle import Lifecycle
@@ -81,7 +81,20 @@ def add_description(app: FastAPI, service: Service) -> None:
     @app.get("/v1/status", tags=["observation"])
     async def status() -> Response:
         """What the server is doing now: sequences, KV blocks, tokens so far."""
-        return json_response(_status(service, await engine_state(service)))
+        state = await engine_state(service)
+        return json_response({**_status(service, state), "replicas": _replicas(service)})
+
+
+def _replicas(service: Service) -> list[dict[str, Any]]:
+    """Each as it was when it was last asked, and where it runs."""
+    places = (service.plan or {}).get("replicas", ())
+    found = []
+    for state, place in zip(service.metrics.replicas, places, strict=False):
+        gauges = state.engine
+        document = {name: value for name, value in vars(state).items() if name != "engine"}
+        blocks = {"kv_blocks_used": gauges.kv_blocks_used, "kv_blocks": gauges.kv_blocks_total} if gauges else {}
+        found.append({**document, **dict.fromkeys(("kv_blocks_used", "kv_blocks"), 0), **blocks, **place})
+    return found
 
 
 def _status(service: Service, state: EngineState | None) -> dict[str, Any]:
@@ -105,10 +118,17 @@ def _status(service: Service, state: EngineState | None) -> dict[str, Any]:
 async def engine_state(service: Service) -> EngineState | None:
     """Brings the engine's gauges up to date; leaves them as they are where it does not answer."""
     serving = service.lifecycle.serving
-    if serving is None or not service.lifecycle.ready:
+    if serving is None:
+        return None
+    if service.members is not None:
+        service.metrics.replicas = tuple(await service.members())
+    if not service.lifecycle.ready:
         return None
     with suppress(asyncio.TimeoutError, StokerError):
-        state = await asyncio.wait_for(serving.engine.state(), _STATE_PATIENCE_SECONDS)
-        service.metrics.engine(serving.frontend.names[0], state, serving.frontend.max_batch_size)
+        state = joint_gauges(service.metrics.replicas)
+        if service.members is None:
+            state = await asyncio.wait_for(serving.engine.state(), _STATE_PATIENCE_SECONDS)
+        if state is not None:
+            service.metrics.engine(serving.frontend.names[0], state, serving.frontend.max_batch_size)
         return state
     return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stoker.launch.generation import EngineClient
+from stoker.launch.generation import EngineClient, ReplicaState
 from stoker.serve.apis.openai_responses.store import ResponseStore
 from stoker.serve.generate.admission import Admission
 from stoker.serve.http.keys import Keys
@@ -36,10 +37,14 @@ class Exposure:
     log_prompts: bool = False
 
 
+Members = Callable[[], Awaitable[Sequence[ReplicaState]]]
+
+
 @dataclass
 class Service:
     """`plan` is the document that `stoker plan --json` prints, once there is a plan. `responses`: where those of
-    /v1/responses are kept. `reject_unknown`: fields that nobody knows are refused, and not passed over."""
+    /v1/responses are kept. `reject_unknown`: fields that nobody knows are refused, and not passed over. `members`: asks
+    each replica of the engine how it is."""
 
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     limits: Limits = field(default_factory=Limits)
@@ -48,6 +53,7 @@ class Service:
     responses: ResponseStore | None = None
     tracer: Tracer | None = None
     reject_unknown: bool = False
+    members: Members | None = None
     uploads: Uploads = field(init=False)
     metrics: Metrics = field(init=False)
     admission: Admission = field(init=False)
@@ -57,7 +63,8 @@ class Service:
         self.admission = Admission(self.limits.queue, lambda: len(self.exposure.keys) > 1)
         self.metrics = Metrics(self.lifecycle, self.admission)
 
-    def attach(self, engine: EngineClient, frontend: Frontend) -> None:
+    def attach(self, engine: EngineClient, frontend: Frontend, members: Members | None = None) -> None:
         """The engine is warm: from here on requests are taken, as many at once as it has room for."""
+        self.members = members
         self.admission.resize(frontend.capacity)
         self.lifecycle.attach(engine, frontend)

@@ -97,9 +97,24 @@ function showStatus(status) {
   const used = status.kv_blocks ? status.kv_blocks_used / status.kv_blocks : 0;
   element("kv").textContent = `${(100 * used).toFixed(0)}%`;
   element("kv-meter").value = used;
+  showReplicas(status.replicas ?? []);
   rates.push(rate);
   if (rates.length > HISTORY) rates.shift();
   drawHistory();
+}
+
+/** One line for each replica, where there are several. */
+function showReplicas(replicas) {
+  element("replicas-part").hidden = replicas.length < 2;
+  const lines = replicas.map((one) => {
+    const line = document.createElement("tr");
+    const place = one.devices.length ? `GPU ${one.devices.join(", ")}` : `CPU ${one.cpus.join(", ")}`;
+    const used = one.kv_blocks ? `${((100 * one.kv_blocks_used) / one.kv_blocks).toFixed(0)}%` : "";
+    const cells = [one.replica, one.state, place, one.sequences, one.tokens_waiting, used, one.restarts];
+    line.append(...cells.map((cell) => make("td", cell)));
+    return line;
+  });
+  element("replicas").replaceChildren(...lines);
 }
 
 /** Tokens a second since the status before. */
