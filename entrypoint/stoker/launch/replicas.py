@@ -199,7 +199,9 @@ class Replicas:
             raise died("no replica of it takes requests")
         now = time.monotonic()
         whole = {number: each.load for number, each in ready.items() if each.failing_until < now}
-        return self._router.choose(generation.input_ids, whole or {number: each.load for number, each in ready.items()})
+        loads = whole or {number: each.load for number, each in ready.items()}
+        adapter = generation.adapter.number if generation.adapter else 0
+        return self._router.choose(generation.input_ids, loads, adapter)
 
     @staticmethod
     def _count(member: _Member, prompt: int, route: Route) -> None:

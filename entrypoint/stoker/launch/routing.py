@@ -56,13 +56,14 @@ class Prefixes:
         self._seen.clear()
 
 
-def block_hashes(prompt: Sequence[int], block_tokens: int) -> list[int]:
-    """Of each whole block together with all before it. The last token is never in the cache: it gives the answer."""
+def block_hashes(prompt: Sequence[int], block_tokens: int, adapter: int = 0) -> list[int]:
+    """Of each whole block together with all before it, by the adapter that reads them. The last token is never in the
+    cache: it gives the answer."""
     if block_tokens < 1:
         return []
     count = min((len(prompt) - 1) // block_tokens, HASHED_BLOCKS)
     ids, size = array("q", prompt[: max(count, 0) * block_tokens]).tobytes(), block_tokens * array("q").itemsize
-    found, last = [], 0
+    found, last = [], adapter
     for start in range(0, len(ids), size):
         last = hash((last, ids[start : start + size]))
         found.append(last)
@@ -79,9 +80,10 @@ class Router:
         self._slack = slack
         self._turn = 0
 
-    def choose(self, prompt: Sequence[int], loads: Mapping[int, Load]) -> Route:
-        """`loads`: of the replicas that take requests, at least one; the chosen one is taken to read the prompt."""
-        hashes = block_hashes(prompt, self._block_tokens)
+    def choose(self, prompt: Sequence[int], loads: Mapping[int, Load], adapter: int = 0) -> Route:
+        """`loads`: of the replicas that take requests, at least one; the chosen one is taken to read the prompt.
+        `adapter`: the number of the one that is to answer, 0 for the model as it is."""
+        hashes = block_hashes(prompt, self._block_tokens, adapter)
         least = min(load.sequences for load in loads.values())
         near = {each: load for each, load in loads.items() if load.sequences <= least + self._slack}
         own = {each: len(prompt) - self._prefixes[each].held(hashes) * self._block_tokens for each in near}

@@ -92,6 +92,11 @@ def test_a_block_is_known_by_all_before_it():
     assert not set(block_hashes(ids, BLOCK)) & set(block_hashes(other, BLOCK))
 
 
+def test_what_an_adapter_made_is_of_no_use_to_another():
+    ids = prompt(1, 64)
+    assert not set(block_hashes(ids, BLOCK)) & set(block_hashes(ids, BLOCK, adapter=1))
+
+
 def test_the_last_token_is_read_in_any_case():
     assert len(block_hashes(prompt(1, 32), BLOCK)) == 1
     assert len(block_hashes(prompt(1, 33), BLOCK)) == 2
