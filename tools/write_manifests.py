@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from stoker.deploy.commented_yaml import Document, because, render
+from stoker.deploy.commented_yaml import Document, because, noted, render
 from stoker.deploy.deployment import make_deployment
+from stoker.deploy.images import push_hint
 from stoker.deploy.kubernetes import kubernetes_documents
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
@@ -102,7 +103,9 @@ def server_patch(server: Deployment) -> Document:
     pod = spec["template"]["spec"]
     container = {
         **_because_of_the_plan(),
-        **_only(pod["containers"][0], "name", "image", "args", "resources", "startupProbe"),
+        **_only(pod["containers"][0], "name"),
+        **noted(push_hint(server.image)),
+        **_only(pod["containers"][0], "image", "args", "resources", "startupProbe"),
     }
     merged = {**_only(pod, "tolerations", "affinity"), "containers": [container], "volumes": [pod["volumes"][1]]}
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,6 +15,7 @@ from stoker.cli.warnings import show_warnings
 from stoker.deploy.deployment import make_deployment
 from stoker.deploy.formats import FORMATS, manifest
 from stoker.deploy.given import given_flags
+from stoker.deploy.images import push_hint
 from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
 from stoker.errors import StokerError
@@ -26,6 +28,7 @@ from stoker.probe.machine import Machine
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
 
+_LOG = logging.getLogger("stoker")
 _DESCRIPTION = "Write the deployment of MODEL, sized from its plan, with the reasons as comments."
 
 
@@ -37,7 +40,9 @@ def run(arguments: Sequence[str]) -> int:
     if options.format == "kubernetes":  # there a pod is a replica
         pods = int(settings["replicas"].value or 1)
         settings = settings.but("replicas", 1, "a pod is one replica")
-    server = plan_deployment(settings, options.machine, image=options.image, pods=pods)
+    server = plan_deployment(settings, options.machine, pods=pods)
+    if hint := push_hint(server.image):
+        _LOG.warning("%s", hint)
     sys.stdout.write(manifest(options.format, server))
     return 0
 
@@ -45,14 +50,12 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> Parser:
     parser = command_parser("manifest", _DESCRIPTION, first=("format", tuple(FORMATS)))
     parser.add_argument("--machine", metavar="DESCRIPTION", help="plan for another machine: 8xH100-80GB, a YAML file")
-    parser.add_argument(
-        "--image", metavar="NAME", default="", help="default: the image that has the plan's engine kind"
-    )
     return parser
 
 
-def plan_deployment(settings: Settings, machine: str | None, *, image: str = "", pods: int = 1) -> Deployment:
+def plan_deployment(settings: Settings, machine: str | None, *, pods: int = 1) -> Deployment:
     """Plans without fetching weights, for this machine or a described one."""
+    image = str(settings["image"].value or "")
     plan = _plan(settings, load_description(machine) if machine else None, any_kind=bool(image))
     part = kind_named(plan.chosen.engine).deploy
     sizing = size(plan, part, settings.drain_timeout)

@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     place, files = _place(settings, options.volume, options.network), handed(settings)
     connection = connect()
     progress = listener(log_format)
-    server = plan_deployment(settings, None, image=options.image)
+    server = plan_deployment(settings, None)
     find_or_pull(connection, server.image, progress)
     keys = {"STOKER_API_KEY": str(settings["api-key"].value)} if settings.is_given("api-key") else {}
     arguments = given_flags(settings, "up", files.values)
@@ -61,7 +61,6 @@ def _place(settings: Settings, volume: str, network: str) -> Place:
 
 def _parser() -> Parser:
     parser = command_parser("up", _DESCRIPTION)
-    parser.add_argument("--image", metavar="NAME", default="", help="default: the image of the plan's engine kind")
     parser.add_argument("--volume", metavar="NAME", default="stoker", help="volume or directory of the cache")
     parser.add_argument("--network", metavar="NAME", default="", help="network of the container: host, or its name")
     return parser

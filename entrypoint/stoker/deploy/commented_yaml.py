@@ -26,6 +26,11 @@ def because(text: str) -> dict[Any, Any]:
     return {Note(text): None}
 
 
+def noted(text: str) -> dict[Any, Any]:
+    """The same, where there may be nothing to say."""
+    return because(text) if text else {}
+
+
 def render(documents: Iterable[Document]) -> str:
     return "---\n".join("".join(f"{line}\n" for line in _mapping(document)) for document in documents)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.deploy.commented_yaml import Document, because
+from stoker.deploy.commented_yaml import Document, because, noted
+from stoker.deploy.images import push_hint
 from stoker.deploy.quantity import docker_size
 from stoker.deploy.types import CACHE, MEMLOCK, PORT, STACK, Deployment, Sizing
 
@@ -23,6 +24,7 @@ def _service(server: Deployment) -> Document:
     if server.directory:
         mounts.append(f"{server.directory}:{server.arguments[0]}:ro")
     return {
+        **noted(push_hint(server.image)),
         "image": server.image,
         **because("The plan, spelled out; `stoker plan` explains each value."),
         "command": list(server.arguments),

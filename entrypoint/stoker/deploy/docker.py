@@ -6,13 +6,15 @@ import shlex
 from collections.abc import Iterator
 
 from stoker.deploy.commented_yaml import comment
+from stoker.deploy.images import push_hint
 from stoker.deploy.quantity import docker_size
 from stoker.deploy.types import CACHE, MEMLOCK, PORT, STACK, Deployment, Sizing
 
 
 def docker_script(server: Deployment) -> str:
     """A shell script: comments, then one command."""
-    lines = ["#!/bin/sh", *(line for text in _reasons(server.sizing) for line in comment(text))]
+    reasons = [*_reasons(server.sizing), push_hint(server.image)]
+    lines = ["#!/bin/sh", *(line for text in reasons if text for line in comment(text))]
     head = f"docker run --detach --name {shlex.quote(server.name)}"
     parts = [head, *_options(server), shlex.quote(server.image), shlex.join(server.arguments)]
     return "\n".join([*lines, " \\\n  ".join(parts), ""])

@@ -50,7 +50,8 @@ NOT_PASSED_ON: Mapping[str, Mapping[str, str]] = {
 
 def given_flags(settings: Settings, command: str, instead: Mapping[str, str | None] = {}) -> tuple[str, ...]:
     """For the settings that `command` passes on; with other values, or none, where `instead` says so."""
-    names = [one.name for one in SETTINGS if command in one.applies_to and one.name not in NOT_PASSED_ON[command]]
+    of_both = [one.name for one in SETTINGS if {command, "serve"} <= set(one.applies_to)]
+    names = [name for name in of_both if name not in NOT_PASSED_ON[command]]
     values = [(name, instead.get(name, settings[name].value)) for name in names if settings.is_given(name)]
     flags = tuple(
         f"--{name}" if value is True else f"--{name}={_text(value)}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.deploy.commented_yaml import Document, because
+from stoker.deploy.commented_yaml import Document, because, noted
+from stoker.deploy.images import push_hint
 from stoker.deploy.placement import placement
 from stoker.deploy.quantity import kubernetes_size
 from stoker.deploy.sizing import PRE_STOP_SECONDS
@@ -47,6 +48,7 @@ def _security() -> Document:
 def _container(server: Deployment) -> Document:
     return {
         "name": "stoker",
+        **noted(push_hint(server.image)),
         "image": server.image,
         **_arguments(server),
         **_environment(server),

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from stoker.deploy.commented_yaml import comment
+from stoker.deploy.images import push_hint
 from stoker.deploy.quantity import docker_size
 from stoker.deploy.types import CACHE, MEMLOCK, PORT, STACK, Deployment, Sizing
 
@@ -33,6 +34,7 @@ def _container(server: Deployment) -> Iterator[str]:
     sizing = server.sizing
     yield "[Container]"
     yield f"ContainerName={server.name}"
+    yield from comment(push_hint(server.image))
     yield f"Image={_full_name(server.image)}"
     yield from comment("The plan, spelled out; `stoker plan` explains each value.")
     yield f"Exec={_escaped(shlex.join(server.arguments))}"

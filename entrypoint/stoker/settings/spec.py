@@ -171,6 +171,14 @@ SETTINGS: tuple[Setting, ...] = (
         applies_to=("serve", "manifest", "up"),
         minimum=1,
     ),
+    Setting(
+        "image",
+        "text",
+        "The image that is deployed, as your registry has it",
+        shown_default="the image of the plan's engine kind, under the name that `images/build` gives it",
+        metavar="NAME",
+        applies_to=("manifest", "up"),
+    ),
     *ACCESS_SETTINGS,
     Setting(
         "unknown-fields",

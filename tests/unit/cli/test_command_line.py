@@ -80,6 +80,21 @@ def test_a_manifest_is_written_for_a_machine_that_is_not_here(capsys: pytest.Cap
     assert "--replicas=2" in capsys.readouterr().out
 
 
+def test_the_image_is_a_setting_and_a_local_one_is_warned_of(capsys, monkeypatch):
+    command = ["manifest", "compose", "demo", "--machine", "cpu:4c-8g"]
+    assert cli.run(command) == 0
+    answer = capsys.readouterr()
+    assert "image: stoker:cpu\n" in answer.out
+    assert "docker push REGISTRY/stoker:cpu" in answer.err
+    monkeypatch.setenv("STOKER_IMAGE", "registry.example/stoker:cpu")
+    assert cli.run(command) == 0
+    answer = capsys.readouterr()
+    assert "image: registry.example/stoker:cpu\n" in answer.out
+    assert "push" not in answer.out + answer.err
+    assert cli.run([*command, "--image", "ghcr.io/me/stoker"]) == 0
+    assert "image: ghcr.io/me/stoker\n" in capsys.readouterr().out
+
+
 def test_a_failure_says_what_why_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "termination-log"
     log.touch()

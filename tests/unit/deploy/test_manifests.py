@@ -10,6 +10,7 @@ import yaml
 from stoker.deploy.commented_yaml import Note, plain, render
 from stoker.deploy.deployment import resource_name
 from stoker.deploy.formats import FORMATS, manifest
+from stoker.deploy.images import is_local, push_hint
 from stoker.deploy.kubernetes import kubernetes_documents
 from stoker.errors import UsageError
 
@@ -158,6 +159,33 @@ def test_one_host_s_container_has_the_gpus_of_all_replicas(form, gpus, deploymen
     assert "--replicas=4" in text
     one = deployment("llama-3.1-8b", "1xH100-80GB")
     assert server.sizing.shared_memory.value >= 4 * (one.sizing.shared_memory.value - (64 << 20))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_image_that_no_registry_has_is_never_written_without_a_word(form, deployment):
+    local = manifest(form, deployment(*CASES[0][:2]))
+    words = " ".join(line.strip().removeprefix("# ") for line in local.splitlines())
+    assert "docker push REGISTRY/stoker:cpu" in words
+    assert "STOKER_IMAGE=REGISTRY/stoker:cpu" in words
+    own = manifest(form, deployment(*CASES[0][:2], image="registry.example/team/stoker:cpu"))
+    assert "registry.example/team/stoker:cpu" in own
+    assert "docker push" not in own
+
+
+@pytest.mark.parametrize(
+    ("image", "local"),
+    [
+        ("stoker:cpu", True),
+        ("localhost/stoker:cpu", True),
+        ("stoker", True),
+        ("team/stoker:cpu", False),
+        ("registry.example:5000/stoker", False),
+        ("ghcr.io/team/stoker@sha256:0", False),
+    ],
+)
+def test_names_of_registries_are_known(image, local):
+    assert is_local(image) is local
+    assert bool(push_hint(image)) is local
 
 
 def test_a_directory_of_this_host_cannot_go_to_a_cluster(deployment):
