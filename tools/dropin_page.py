@@ -47,7 +47,7 @@ mean there; `NGC_API_KEY` and other keys of NGC are not needed.
 | `create-model-store --model-repo URI --model-store DIR` | a directory of the model's files, to be served by its path |
 | `create-model-store --profile NAME --model-store DIR` | the engine of that profile, as `stoker export` writes it |
 | `nim-serve`, `nim-run` | `stoker serve` |
-| `nim-serve-ray` | an error: a server runs on one node |
+| `nim-serve-ray --head`, `nim-serve-ray --head-address HOST:PORT` | `stoker serve` as node 0, or with `--leader HOST` |
 
 In the images each is a command by its bare name too, as NIM's operator runs them.
 

@@ -14,8 +14,7 @@ OFF = ("0", "false", "no", "off")
 ON = ("1", "true", "yes", "on")
 _MEMORY = "the plan decides how much memory is used; see `stoker plan`; --max-seq-len and --max-batch-size bound it"
 _ENGINE = "the plan decides how the engine runs; --engine names its kind"
-_LORA = "adapters are not served yet: merge one into its model, and serve that"
-_NODES = "a server runs on one node; run one on each, behind a load balancer"
+_NODES = "--nodes and --node-rank say it; node 0 is the leader"
 _SPECULATION = "nothing is speculated yet; leave it out"
 _SOURCES = "models come from the Hugging Face Hub (HF_ENDPOINT names a mirror) or from a directory"
 _PORTS = "the engine is reached over private Unix sockets; leave it out"
@@ -49,6 +48,12 @@ VARIABLES: Mapping[str, Taken | Idle] = {
         reading.profile,
     ),
     "NIM_TAGS_SELECTOR": Taken("the same, from its tags", reading.tags),
+    "NIM_NUM_COMPUTE_NODES": to("nodes"),
+    "NIM_NODE_RANK": to("node-rank"),
+    "NIM_PEFT_SOURCE": to("lora-source"),
+    "NIM_PEFT_REFRESH_INTERVAL": to("lora-refresh"),
+    "NIM_MAX_GPU_LORAS": to("max-loras"),
+    "NIM_MAX_LORA_RANK": to("max-lora-rank"),
     "NIM_DISABLE_MODEL_DOWNLOAD": Taken("`--offline`", reading.offline),
     "NIM_TOOL_CALL_PARSER": Taken("`--tool-parser`", reading.tool_parser),
     "NIM_LOG_LEVEL": Taken("`--log-level`", reading.log_level),
@@ -84,18 +89,9 @@ VARIABLES: Mapping[str, Taken | Idle] = {
     "NIM_PASSTHROUGH_ARGS": Idle("give Stoker's own flags; `stoker serve --help` lists them"),
     "NIM_ENABLE_CHUNKED_PREFILL": Idle("the engine does that by itself", ON),
     "NIM_STREAM_INTERVAL": Idle("answers are streamed as they come"),
-    "NIM_NUM_COMPUTE_NODES": Idle(_NODES, ("1",)),
-    "NIM_MULTI_NODE": Idle(_NODES, OFF),
-    "NIM_LEADER_ROLE": Idle(_NODES),
-    "NIM_NODE_RANK": Idle(_NODES, ("0",)),
-    "NIM_MPI_ALLOW_RUN_AS_ROOT": Idle(_NODES, (*OFF, *ON)),
-    **dict.fromkeys(
-        (
-            *("NIM_PEFT_SOURCE", "NIM_PEFT_REFRESH_INTERVAL", "NIM_PEFT_API_TIMEOUT_SECS"),
-            *("NIM_MAX_GPU_LORAS", "NIM_MAX_CPU_LORAS", "NIM_MAX_LORA_RANK"),
-        ),
-        Idle(_LORA),
-    ),
+    **dict.fromkeys(("NIM_MULTI_NODE", "NIM_LEADER_ROLE", "NIM_MPI_ALLOW_RUN_AS_ROOT"), Idle(_NODES, (*OFF, *ON))),
+    "NIM_MAX_CPU_LORAS": Idle("all adapters are in the engine's memory: NIM_MAX_GPU_LORAS, or --max-loras"),
+    "NIM_PEFT_API_TIMEOUT_SECS": Idle("there is nothing to set; leave it out"),
     "NIM_SPECDEC_ENABLE": Idle(_SPECULATION, OFF),
     **dict.fromkeys(("NIM_SPECDEC_ARGS", "NIM_DRAFT_MODEL_PATH"), Idle(_SPECULATION)),
     "NIM_REPOSITORY_OVERRIDE": Idle(_SOURCES),

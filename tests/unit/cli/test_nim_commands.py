@@ -87,8 +87,9 @@ def test_the_caches_own_files_are_not_copied(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["nim-serve-ray", "--head", "--port", "6379"], "nim-serve-ray --head --port 6379 is not supported"),
-        (["nim-serve-ray", "--head-address", "leader:6379"], "a server runs on one node"),
+        (["nim-serve-ray", "--head", "--port", "6379"], "does not know how many nodes there are"),
+        (["nim-serve-ray", "--head-address", "leader:6379"], "does not know how many nodes there are"),
+        (["nim-serve-ray"], "needs --head or --head-address"),
         (["download-to-cache", "--lora"], "--lora is not supported"),
         (["download-to-cache", "--model-uri", "demo", "--all"], "--all and --model-uri contradict each other"),
         (["download-to-cache", "--model-uri", "ngc://nim/meta/x:1"], "ngc:// is not one of the places"),
@@ -100,3 +101,22 @@ def test_the_caches_own_files_are_not_copied(tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_told(command: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(command) != 0
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "given"),
+    [
+        (["--head", "--port", "6379", "demo"], {"LWS_GROUP_SIZE": "2"}, ["--node-rank", "0", "demo"]),
+        (["--head-address", "ns-0.ns:6379"], {"NIM_NUM_COMPUTE_NODES": "2"}, ["--leader", "ns-0.ns"]),
+        (["--head-address", "[fd00::1]:6379"], {"STOKER_NODES": "2"}, ["--leader", "fd00::1"]),
+    ],
+)
+def test_rays_arguments_become_those_of_a_server_on_several_nodes(
+    arguments: list[str], environ: dict[str, str], given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    asked: list[list[str]] = []
+    monkeypatch.setattr("stoker.cli.serve.run", lambda rest: asked.append(list(rest)) or 0)
+    assert cli.run(["nim-serve-ray", *arguments]) == 0
+    assert asked == [given]
