@@ -100,9 +100,17 @@ def assemble_backends(installation: Installation, directory: Path) -> Path:
     for source in {*installation.backend.iterdir(), installation.stub}:
         if source.name == _LIBRARY and without_tmp:
             _copy_without_tmp(source, target / source.name)
+        elif source == installation.stub and not os.access(source, os.X_OK):
+            _copy_executable(source, target / source.name)
         elif source.is_file():
             (target / source.name).symlink_to(source)
     return directory
+
+
+def _copy_executable(stub: Path, target: Path) -> None:
+    """Triton would make the installation's own executable: for its owner alone, and only if that is who runs it."""
+    shutil.copyfile(stub, target)
+    target.chmod(0o700)
 
 
 def _copy_without_tmp(library: Path, target: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -52,3 +53,15 @@ def test_the_server_asks_for_huge_pages_unless_the_user_said_otherwise(monkeypat
     assert server_environment(found)["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
     assert server_environment(found)["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=0"
+
+
+def test_a_stub_that_may_not_be_executed_is_copied_and_the_installations_own_stays_as_it_is(tmp_path):
+    (tmp_path / "installed").mkdir()
+    stub = tmp_path / "installed" / "triton_python_backend_stub"
+    stub.write_bytes(b"a program")
+    stub.chmod(0o644)
+    found = replace(find_installation(), stub=stub)
+    own = assemble_backends(found, tmp_path / "backends") / "python" / stub.name
+    assert not own.is_symlink()
+    assert (own.read_bytes(), own.stat().st_mode & 0o777) == (b"a program", 0o700)
+    assert stub.stat().st_mode & 0o777 == 0o644
