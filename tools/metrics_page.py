@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from prometheus_client.core import Metric
 
+from stoker.launch.generation import ReplicaState
 from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.serve.operate.metrics import Instrument, Metrics
 
@@ -49,6 +50,7 @@ Buckets:
 def document() -> str:
     """Generated from the registry itself, so that it cannot say anything else."""
     metrics = Metrics(Lifecycle())
+    metrics.replicas = (ReplicaState(0, "ready"),)
     return _HEAD + "".join(sorted(_rows(metrics))) + _TAIL + "".join(_bucket_lines(metrics.instruments))
 
 

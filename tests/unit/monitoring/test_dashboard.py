@@ -3,6 +3,7 @@
 import pytest
 from tests.dashboard import DASHBOARD, alert_queries, panel_queries, selectors
 
+from stoker.launch.generation import ReplicaState
 from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.serve.operate.metrics import Metrics
 
@@ -10,6 +11,7 @@ from stoker.serve.operate.metrics import Metrics
 def exported() -> dict[str, set[str]]:
     """Every name that a scrape may show, with its labels; samples of histograms under their own names."""
     metrics = Metrics(Lifecycle())
+    metrics.replicas = (ReplicaState(0, "ready"),)
     names = {sample.name: set(sample.labels) for family in metrics.registry.collect() for sample in family.samples}
     for instrument in metrics.instruments:
         for suffix in ("_bucket", "_sum", "_count", "_total", ""):

@@ -42,6 +42,7 @@ class Frontend:
     `tool_template`: the one for requests with tools, of a model that has one of its own for them. `other_templates`:
     those that are used where a request names them.
 
+    `max_batch_size`: of all replicas together.
     `vocabulary_size`: rows of the embedding. Of the tokenizer's ids, the model knows only those below it.
     `pooling`: of a model that gives vectors of so many `dimensions`, or scores, and no text.
     `shown`: the control tokens that mark calls and thinking, which are text to those who look for them.
@@ -124,7 +125,7 @@ def load_frontend(
         ),
         fingerprint="fp_" + hashlib.sha256(manifest.key.encode()).hexdigest()[:10],
         vocabulary_size=rows,
-        max_batch_size=int(manifest.chosen.get("max_batch_size", 0)),
+        max_batch_size=(capacity.sequences - capacity.extra) or int(manifest.chosen.get("max_batch_size", 0)),
         limits=limits,
         capacity=capacity,
         build_seconds=_build_seconds(manifest.build.get("seconds")),
