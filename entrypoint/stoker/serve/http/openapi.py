@@ -73,7 +73,7 @@ _BODIES: dict[str, tuple[type, str]] = {
     "/v1/messages/count_tokens": (CountRequest, "How many tokens a conversation has"),
     "/tokenize": (TokenizeRequest, "The tokens of a text or a conversation"),
     "/detokenize": (DetokenizeRequest, "The text of tokens"),
-    "/api/chat": (ollama.ChatRequest, "Answer a conversation, in Ollama's form"),
+    "/api/chat": (ollama.OllamaChatRequest, "Answer a conversation, in Ollama's form"),
     "/api/generate": (ollama.GenerateRequest, "Answer or continue a text, in Ollama's form"),
     "/api/embed": (ollama.EmbedRequest, "The vectors of texts, in Ollama's form"),
     "/api/embeddings": (ollama.EmbeddingsRequest, "The vector of a text, in Ollama's older form"),

@@ -16,10 +16,10 @@ from stoker.serve.apis.ollama.embeddings import prepare_embed, prepare_embedding
 from stoker.serve.apis.ollama.names import served_name
 from stoker.serve.apis.ollama.requests import (
     Asking,
-    ChatRequest,
     EmbeddingsRequest,
     EmbedRequest,
     GenerateRequest,
+    OllamaChatRequest,
     ShowRequest,
 )
 from stoker.serve.apis.ollama.translation import chat_request, generate_request
@@ -45,7 +45,7 @@ def add_ollama(app: FastAPI, service: Service) -> None:
         return show(request, frontend, service)
 
     endpoints = {
-        "/api/chat": Asked(ChatRequest, prepare_chat, service),
+        "/api/chat": Asked(OllamaChatRequest, prepare_chat, service),
         "/api/generate": Asked(GenerateRequest, prepare_generate, service),
         "/api/embed": Encoding(EmbedRequest, prepare_embed, service, VECTORS),
         "/api/embeddings": Encoding(EmbeddingsRequest, prepare_embeddings, service, VECTORS),
@@ -82,19 +82,19 @@ class Asked(Inference):
             return
         served_name(request.model, exchange.serving.frontend)
         reason = "unload" if request.keep_alive in (0, "0", "0s", "0m") else "load"
-        part = chat_part("") if isinstance(request, ChatRequest) else generate_part("")
+        part = chat_part("") if isinstance(request, OllamaChatRequest) else generate_part("")
         head = {"model": request.model, "created_at": timestamp(exchange.serving.frontend.created)}
         await exchange.reply.whole(200, msgspec.json.encode({**head, **part, "done": True, "done_reason": reason}))
 
 
 def _has_prompt(request: Asking) -> bool:
-    if isinstance(request, ChatRequest):
+    if isinstance(request, OllamaChatRequest):
         return bool(request.messages)
     assert isinstance(request, GenerateRequest)
     return bool(request.prompt or request.suffix or request.images)
 
 
-async def prepare_chat(request: ChatRequest, frontend: Frontend, _: Call) -> Job:
+async def prepare_chat(request: OllamaChatRequest, frontend: Frontend, _: Call) -> Job:
     """Raises ApiError naming the parameter at fault."""
     meant = chat_request(request, served_name(request.model, frontend), frontend)
     return await _job(meant, partial(LinesWriter, chat_part, request.model), frontend)

@@ -115,7 +115,7 @@ class Asking(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     shift: Any = None
 
 
-class ChatRequest(Asking, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class OllamaChatRequest(Asking, frozen=True, forbid_unknown_fields=True, kw_only=True):
     messages: list[Message] | None = None
     tools: list[Tool] | None = None
 

@@ -7,7 +7,15 @@ from typing import Any
 
 import msgspec
 
-from stoker.serve.apis.ollama.requests import NO_EFFECT, Asking, ChatRequest, GenerateRequest, Message, Options, Tool
+from stoker.serve.apis.ollama.requests import (
+    NO_EFFECT,
+    Asking,
+    GenerateRequest,
+    Message,
+    OllamaChatRequest,
+    Options,
+    Tool,
+)
 from stoker.serve.http.errors import invalid, unsupported
 from stoker.serve.http.ignored import ignore_wish
 from stoker.serve.operate.frontend import Frontend
@@ -18,7 +26,7 @@ _OPTIONS = ("temperature", "top_k", "top_p", "min_p", "presence_penalty", "frequ
 _ANY_OBJECT = {"type": "object"}
 
 
-def chat_request(request: ChatRequest, model: str, frontend: Frontend) -> core.ChatRequest:
+def chat_request(request: OllamaChatRequest, model: str, frontend: Frontend) -> core.ChatRequest:
     """ApiError naming the parameter at fault. `model`: the name as it is served."""
     document = _shared(request, model) | {"messages": list(_messages(request.messages or []))}
     if request.tools:
