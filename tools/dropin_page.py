@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stoker.kinds import text_kinds
+from stoker.plan.types import TEXT
 from stoker.serve.apis.anthropic.requests import UNSUPPORTED as ANTHROPIC
 from stoker.serve.apis.ollama import requests as ollama
 from stoker.serve.apis.openai_responses.requests import UNSUPPORTED as RESPONSES
@@ -100,7 +102,8 @@ def _what(name: str) -> str:
     if name in HARMLESS:
         return "accepted, changes nothing"
     if name not in NO_EFFECT:
-        return _OURS
+        lacking = [kind.name for kind in text_kinds() if name in kind.launch.capabilities(TEXT).lacks]
+        return f"{_OURS}, but not by {', '.join(f'`{kind}`' for kind in lacking)}" if lacking else _OURS
     taken = ", ".join(f"`{value}`" for value in NO_EFFECT[name])
     return f"only null{f', {taken}' if taken else ''}: else 400"
 

@@ -180,3 +180,34 @@ def test_the_most_probable_tokens_are_told_beside_each(loop, served, harness):
         assert top[0] == (token, value), "greedy"
         assert [each for _, each in top] == sorted((each for _, each in top), reverse=True)
     assert len(deltas) == 6
+
+
+def test_a_prompt_is_scored(loop, served, harness):
+    """Twice the same: what the prefix cache holds is scored all the same."""
+
+    async def run():
+        asked = Generation("s", PROMPT * 8, 2, log_probs=True, top_log_probs=3, prompt_log_probs=2)
+        return [await harness.collect(served.client, asked) for _ in range(2)]
+
+    first, again = ([delta.prompt for delta in deltas if delta.prompt is not None] for deltas in loop.run(run()))
+    [scores], [same] = first, again
+    assert (len(scores), scores.width) == (len(PROMPT * 8) - 1, 3)
+    assert list(scores.ids[:: scores.width]) == list(PROMPT * 8)[1:]
+    for place, rank in enumerate(scores.ranks):
+        (best, most), (_, less) = scores.top(place, 2)
+        assert scores.own(place) <= most <= 0
+        assert (rank == 1) == (best == (PROMPT * 8)[place + 1])
+        assert less <= most
+    assert list(same.log_probs) == pytest.approx(list(scores.log_probs), abs=1e-3)
+
+
+def test_a_prompt_may_be_scored_and_nothing_generated(loop, served, harness):
+    async def run():
+        scored = await harness.collect(served.client, Generation("s", PROMPT, 0, log_probs=True, prompt_log_probs=0))
+        short = await harness.collect(served.client, Generation("o", PROMPT[:1], 1, log_probs=True, prompt_log_probs=0))
+        return scored, short
+
+    scored, short = loop.run(run())
+    assert [id_ for delta in scored for id_ in delta.ids] == []
+    assert sum(len(delta.prompt) for delta in scored if delta.prompt is not None) == len(PROMPT) - 1
+    assert sum(len(delta.ids) for delta in short) == 1

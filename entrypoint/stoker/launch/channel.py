@@ -21,7 +21,7 @@ import grpc
 
 from stoker.launch import frames
 from stoker.launch.frames import Extras, Frame, read_frame
-from stoker.launch.generation import Delta, EngineDiedError, Generation, RequestRefusedError, Top
+from stoker.launch.generation import Delta, EngineDiedError, Generation, RequestRefusedError, Scores, Top
 from stoker.launch.messages import Address, died, encode_open, encode_request, encode_stop, error_of, perf_metrics
 
 RENEW_AFTER = 8 << 20  # bytes, of frames and what Triton keeps with each
@@ -226,10 +226,11 @@ def _give(inbox: _Inbox, delta: Delta, told: Extras | None) -> None:
         embedding = told.get("embedding")
         vector = None if embedding is None else memoryview(embedding).cast("f")
         top = top_of(told["top"]) if "top" in told else None
-        delta = Delta(delta.ids, delta.log_probs, perf_metrics(moments) if moments else None, vector, top)
-    if delta.ids or delta.embedding is not None:
-        inbox.given = True
-    if delta.ids or delta.embedding is not None or delta.perf_metrics is not None:
+        prompt = scores_of(told["prompt"]) if "prompt" in told else None
+        delta = Delta(delta.ids, delta.log_probs, perf_metrics(moments) if moments else None, vector, top, prompt)
+    given = bool(delta.ids) or delta.embedding is not None or delta.prompt is not None
+    inbox.given = inbox.given or given
+    if given or delta.perf_metrics is not None:
         inbox.put(delta)
 
 
@@ -238,6 +239,12 @@ def top_of(packed: list[Any]) -> list[Top]:
     k, ids, log_probs = packed[0], memoryview(packed[1]).cast("i"), memoryview(packed[2]).cast("f")
     pairs = list(zip(ids, log_probs, strict=True))
     return [pairs[begin : begin + k] for begin in range(0, len(pairs), k)]
+
+
+def scores_of(packed: list[Any]) -> Scores:
+    """Of a frame's extras. Nothing is taken apart before it is rendered."""
+    width, ids, log_probs, ranks = packed
+    return Scores(width, memoryview(ids).cast("i"), memoryview(log_probs).cast("f"), memoryview(ranks).cast("i"))
 
 
 def _ending(reason: int, given: bool, told: Extras) -> Exception | None:

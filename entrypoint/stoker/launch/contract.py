@@ -63,6 +63,9 @@ INPUTS: tuple[TensorSpec, ...] = (
     TensorSpec("token_type_ids", INT32, VECTOR, ours=True),
     # How many of the most probable tokens are told beside each; only in frames.
     *_scalars(INT32, "top_log_probs", ours=True),
+    # The same for the prompt's tokens, each beside its own log probability; only in frames. request_output_len may then
+    # be 0: the prompt is scored, and nothing generated.
+    *_scalars(INT32, "prompt_log_probs", ours=True),
     # The multiplexed stream (frames.py): a request with a channel alone opens it. One with a handle too has no response
     # of its own: its tokens go to that channel. With `stop` it ends the sequence of that handle.
     *_scalars(UINT64, "channel", ours=True),

@@ -33,7 +33,8 @@ RUNNING, STOP, LENGTH, OUT_OF_MEMORY, FAILED, REFUSED, CANCELLED = range(7)
 #   told: numbers by the names of their output tensors
 #   embedding: f32 bytes, of a model whose output is no text
 #   top: [k, i32 ids, f32 log probabilities], k for each of the frame's tokens of this sequence, most probable first
-#   prompt: the same for the prompt's tokens from the second on, 1 + k for each, the token's own first
+#   prompt: [width, i32 ids, f32 log probabilities, i32 ranks] of the prompt's tokens from the second on, `width` ids
+#       and log probabilities for each, the token's own first, and its rank
 Extras = dict[str, Any]
 
 _HEADER = struct.Struct("<IIII")
@@ -85,6 +86,13 @@ class FrameWriter:
         parts.append(extras)
         self._clear()
         return b"".join(parts)
+
+
+def packed_top(top: Sequence[Sequence[tuple[int, float]]]) -> list[Any]:
+    """The extras' `top`; as many pairs for each token."""
+    pairs = [pair for each in top for pair in each]
+    ids, log_probs = array("i", (id_ for id_, _ in pairs)), array("f", (value for _, value in pairs))
+    return [len(top[0]), ids.tobytes(), log_probs.tobytes()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ class Generation:
 
     `end_ids` end the sequence and are the last id given; empty to ignore end-of-sequence. `temperature` 0 is greedy.
     `top_log_probs`: of how many most probable tokens the log probabilities are told too, with `log_probs`.
+    `prompt_log_probs`: of how many beside each token of the prompt; None for no scores of the prompt. `max_tokens` may
+    be 0 with it.
     `embedding_bias`: f32, added to the logits, one for each.
     `adapter`: None for the model as it is.
     A model that gives a vector heeds `input_ids` and `token_types` alone (which of two texts each id belongs to).
@@ -63,6 +65,7 @@ class Generation:
     token_types: Sequence[int] = ()
     top_log_probs: int = 0
     adapter: Adapter | None = None
+    prompt_log_probs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,40 @@ Top = Sequence[tuple[int, float]]  # the most probable tokens in one's place, an
 
 
 @dataclass(frozen=True)
+class Scores:
+    """Log probabilities of a prompt's tokens from the second on. For each token `width` entries of `ids` and
+    `log_probs`, its own and then the most probable ones, and one of `ranks`: 1 for the most probable of all."""
+
+    width: int
+    ids: Sequence[int]
+    log_probs: Sequence[float]
+    ranks: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.ranks)
+
+    def top(self, place: int, count: int) -> Top:
+        """Of one token, the `count` most probable in its place."""
+        begin = place * self.width + 1
+        end = min(begin + count, (place + 1) * self.width)
+        return list(zip(self.ids[begin:end], self.log_probs[begin:end], strict=True))
+
+    def own(self, place: int) -> float:
+        return self.log_probs[place * self.width]
+
+
+@dataclass(frozen=True)
 class Delta:
     """The ids that one engine step (or a few, under load) added, or none with `perf_metrics`, which come last, when
     asked for; `log_probs` and `top` run parallel to `ids` when asked for. Of a model that gives no text there is
-    one, without ids: the `embedding`."""
+    one, without ids: the `embedding`. `prompt` comes before any id, or with the first."""
 
     ids: Sequence[int]
     log_probs: Sequence[float] | None = None
     perf_metrics: PerfMetrics | None = None
     embedding: Sequence[float] | None = None
     top: Sequence[Top] | None = None
+    prompt: Scores | None = None
 
 
 @dataclass(frozen=True)

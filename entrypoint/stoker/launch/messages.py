@@ -99,6 +99,7 @@ def _sampling(generation: Generation) -> Iterator[tuple[str, Any]]:
         "repetition_penalty": generation.repetition_penalty,
         "return_log_probs": generation.log_probs or None,
         "top_log_probs": generation.top_log_probs or None,
+        "prompt_log_probs": generation.prompt_log_probs,
         "return_perf_metrics": generation.perf_metrics or None,
     }
     for name, value in scalars.items():

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from stoker.launch.generation import Delta, EngineState, Generation, PerfMetrics
+from stoker.launch.generation import Delta, EngineState, Generation, PerfMetrics, Scores
 
 
 @dataclass
@@ -19,13 +19,17 @@ class ScriptedEngine:
     cancelled: list[str] = field(default_factory=list)
     running: int = 0
     perf_metrics: PerfMetrics | None = None
+    scores: Callable[[Generation], Scores] | None = None
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
         self.asked.append(generation)
         self.running += 1
         left = generation.max_tokens
         finished = False
+        prompt = self.scores(generation) if self.scores and generation.prompt_log_probs is not None else None
         try:
+            if prompt is not None:
+                yield Delta((), prompt=prompt)
             for step, ids in enumerate(self.script(generation)):
                 await self._wait(step)
                 ids = ids[:left]

@@ -42,7 +42,7 @@ def test_the_prompt_is_said_again(ask: Any, frontend: Any) -> None:
     plain = ask("/v1/completions", PLAIN).json["choices"][0]["text"]
     assert ask("/v1/completions", {**PLAIN, "echo": True}).json["choices"][0]["text"] == PLAIN["prompt"] + plain
     events = ask("/v1/completions", {**PLAIN, "echo": True, "stream": True}).events
-    assert events[0]["choices"][0]["text"] == PLAIN["prompt"]
+    assert events[0]["choices"][0]["text"].startswith(PLAIN["prompt"])
     assert "".join(event["choices"][0]["text"] for event in events) == PLAIN["prompt"] + plain
     ids = frontend.tokenizer.encode_now("a cat", add_special_tokens=False)
     several = ask("/v1/completions", {**PLAIN, "prompt": [ids, "and"], "echo": True, "n": 2} | {"prompt": [ids, ids]})

@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from stoker.launch import frames
 from stoker.launch.frames import FrameWriter
+from stoker.launch.generation import Scores
 from stoker.launch.stub.runtime import Output
 from stoker.launch.stub.wire import (
     FINAL,
@@ -143,6 +144,10 @@ class Port:
         extras: frames.Extras = {"told": told} if told else {}
         if output.embedding is not None:
             extras["embedding"] = array("f", output.embedding).tobytes()
+        if output.top:
+            extras["top"] = frames.packed_top(output.top)
+        if output.prompt is not None:
+            extras["prompt"] = packed_scores(output.prompt)
         self.channel.writer.add(self.handle, ids, log_probs, _reason(output), extras)
 
     def fail(self, message: str, refused: bool = False) -> None:
@@ -155,6 +160,12 @@ class Port:
 
     def is_cancelled(self) -> bool:
         return self.channel.is_cancelled()
+
+
+def packed_scores(scores: Scores) -> list[Any]:
+    """The extras' `prompt`."""
+    ids, log_probs, ranks = array("i", scores.ids), array("f", scores.log_probs), array("i", scores.ranks)
+    return [scores.width, ids.tobytes(), log_probs.tobytes(), ranks.tobytes()]
 
 
 def _reason(output: Output) -> int:

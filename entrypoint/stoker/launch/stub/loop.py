@@ -13,11 +13,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from stoker.launch import contract
-from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.generation import Generation, RequestRefusedError, Scores, Top
 from stoker.launch.stub.destinations import ASK_EVERY, Channel, Destination, Own, Port
 from stoker.launch.stub.pacing import AskingBudget, Pacer
 from stoker.launch.stub.runtime import Output, RunningSequence, Runtime
@@ -32,7 +32,7 @@ CANNOT_REOPEN = 71  # the stub's exit code when a broken engine could not be ope
 
 @dataclass
 class Ticket:
-    """One sequence from its arrival to its end. `ids` and `log_probs` wait to be sent; `asked` is when it was
+    """One sequence from its arrival to its end. `ids` and what belongs to them wait to be sent; `asked` is when it was
     last asked whether it has been cancelled. `moments`: of its arrival, its admission and its first token, in
     nanoseconds of time.monotonic."""
 
@@ -44,6 +44,8 @@ class Ticket:
     asked: float = 0.0
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
+    top: list[Top] = field(default_factory=list)
+    prompt: Scores | None = None
     moments: list[int] = field(default_factory=lambda: [time.monotonic_ns()])
 
     @property
@@ -68,11 +70,16 @@ class Ticket:
             self.destination.hurry()
         self.ids += output.ids
         self.log_probs += output.log_probs
+        self.top += output.top
+        self.prompt = output.prompt or self.prompt
         self.produced += len(output.ids)
 
     def flush(self, output: Output) -> None:
         log_probs = self.log_probs if self.generation.log_probs else None
         told = self._told(output.reused_blocks) if output.ended and self.generation.perf_metrics else None
+        if self.top or self.prompt is not None:
+            output = replace(output, top=self.top, prompt=self.prompt)
+            self.top, self.prompt = [], None
         self.destination.give(self.ids, log_probs, output, told)
         self.ids, self.log_probs = [], []
 

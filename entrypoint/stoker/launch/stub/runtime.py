@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from stoker.attributes import attribute
-from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.generation import Generation, RequestRefusedError, Scores, Top
 from stoker.launch.settings import EngineSettings
 
 
@@ -17,7 +17,8 @@ from stoker.launch.settings import EngineSettings
 class Output:
     """What a sequence gained since it was last read. `out_of_memory`: it ended early, its KV cache did not fit.
     `refused`: why the engine will not go on with it; it has ended then. `reused_blocks`: of its prompt, in the cache
-    before it came, where the engine tells. `embedding`: all that a model gives whose output is no text."""
+    before it came, where the engine tells. `embedding`: all that a model gives whose output is no text. `top` runs
+    parallel to `ids`, and `prompt` comes once, where they were asked for."""
 
     ids: Sequence[int]
     log_probs: Sequence[float]
@@ -26,6 +27,8 @@ class Output:
     refused: str = ""
     reused_blocks: int | None = None
     embedding: Sequence[float] | None = None
+    top: Sequence[Top] = ()
+    prompt: Scores | None = None
 
     @property
     def over(self) -> bool:

@@ -40,10 +40,11 @@ def read_generation(request: Any) -> Generation:
     ids = pb_utils.get_input_tensor_by_name(request, "input_ids").as_numpy().reshape(-1)
     if not 0 < length <= ids.size:
         raise RequestRefusedError(f"input_lengths is {length}", why=f"input_ids has {ids.size} ids")
+    scored = _scalar(request, "prompt_log_probs")
     return Generation(
         request_id=request.request_id(),
         input_ids=ids[:length],
-        max_tokens=int(_required(request, "request_output_len")),
+        max_tokens=int(_required(request, "request_output_len", least=1 if scored is None else 0)),
         end_ids=_end_ids(request),
         min_tokens=int(_scalar(request, "min_tokens") or 0),
         temperature=float(_scalar(request, "temperature") or 0.0),
@@ -56,6 +57,7 @@ def read_generation(request: Any) -> Generation:
         repetition_penalty=_scalar(request, "repetition_penalty"),
         log_probs=bool(_scalar(request, "return_log_probs")),
         top_log_probs=int(_scalar(request, "top_log_probs") or 0),
+        prompt_log_probs=scored,
         guide=_guide(request),
         embedding_bias=_bias(request),
         perf_metrics=bool(_scalar(request, "return_perf_metrics")),
@@ -98,10 +100,10 @@ def _scalar(request: Any, name: str) -> Any:
     return None if tensor is None else tensor.as_numpy().flat[0].item()
 
 
-def _required(request: Any, name: str) -> Any:
+def _required(request: Any, name: str, least: int = 1) -> Any:
     value = _scalar(request, name)
-    if value is None or value < 1:
-        raise RequestRefusedError(f"{name} must be at least 1", why=f"it is {value}")
+    if value is None or value < least:
+        raise RequestRefusedError(f"{name} must be at least {least}", why=f"it is {value}")
     return value
 
 

@@ -18,7 +18,7 @@ class ChunkWriter:
     def __init__(self, job: Job) -> None:
         self._job = job
         about = (job.shape, job.identity, job.choices)
-        self._chunks = Chunks(*about, with_usage=job.with_usage, log_probs=job.log_probs, echoes=job.echoes)
+        self._chunks = Chunks(*about, with_usage=job.with_usage, log_probs=job.log_probs)
         self.render = self._with_usage if job.usage_always else self._chunks.render
 
     def _with_usage(self, index: int, piece: Piece) -> bytes:
@@ -44,7 +44,16 @@ def whole(job: Job, said: list[Piece]) -> bytes:
         "choices": [_choice(job, index, said[index], place) for place, index in enumerate(_given(job))],
         "usage": usage(job),
     }
+    if job.shape is CHAT:
+        answer |= _scores(job, 0)
     return msgspec.json.encode(answer)
+
+
+def _scores(job: Job, index: int) -> dict[str, Any]:
+    """vLLM's field: in chat of the answer, else of each choice."""
+    if job.scores is None:
+        return {}
+    return {"prompt_logprobs": job.scores(job.generations[index].input_ids, job.choices[index].scores)}
 
 
 def usage(job: Job) -> dict[str, Any]:
@@ -94,5 +103,4 @@ def _choice(job: Job, index: int, piece: Piece, place: int) -> dict[str, Any]:
     ending = {"logprobs": log_probs, "finish_reason": choice.reason(piece)}
     if said is not None:
         return {"index": place, "message": said, **ending}
-    echo = job.echoes[index] if job.echoes else ""
-    return {"index": place, "text": echo + piece.text, **ending}
+    return {"index": place, "text": piece.text, **ending, **_scores(job, index)}

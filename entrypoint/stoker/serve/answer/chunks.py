@@ -59,8 +59,7 @@ COMPLETION = Shape(
 
 
 class Chunks:
-    """`log_probs` renders a piece's log probabilities; None when they were not asked for. `echoes`: what
-    each choice begins with."""
+    """`log_probs` renders a piece's log probabilities; None when they were not asked for."""
 
     def __init__(
         self,
@@ -70,7 +69,6 @@ class Chunks:
         *,
         with_usage: bool,
         log_probs: RenderLogProbs | None = None,
-        echoes: list[str] | None = None,
     ) -> None:
         self._shape = shape
         self._choices = choices
@@ -80,10 +78,7 @@ class Chunks:
         self._heads = [self._head + b'"choices":[{"index":%d,' % index for index in range(len(choices))]
         self._before = [head + shape.before_text for head in self._heads]
         self._after = shape.after_text + b',"logprobs":null,"finish_reason":null' + self._tail
-        self._openings = [shape.opening] * len(choices)
-        if echoes is not None:
-            self._openings = [shape.before_text + _encode(text) + shape.after_text for text in echoes]
-        self._opened = [not opening for opening in self._openings]
+        self._opened = [not shape.opening] * len(choices)
 
     def render(self, index: int, piece: Piece) -> bytes:
         """The events for one piece of a choice: its role before the first, its finish reason after the last."""
@@ -103,7 +98,7 @@ class Chunks:
 
     def _open(self, index: int) -> bytes:
         self._opened[index] = True
-        return self._event(index, self._openings[index])
+        return self._event(index, self._shape.opening)
 
     def _render_events(self, index: int, piece: Piece) -> bytes:
         """The log probabilities that are due go with the first event."""

@@ -49,7 +49,8 @@ async def within_budget(engine: EngineClient, generation: Generation, budget: Bu
         said += closing
         left -= len(closing)
     if left > 0:
-        second = replace(generation, input_ids=[*generation.input_ids, *said], max_tokens=left, min_tokens=0)
+        ids = [*generation.input_ids, *said]
+        second = replace(generation, input_ids=ids, max_tokens=left, min_tokens=0, prompt_log_probs=None)
         async with aclosing(engine.generate(second)) as deltas:
             async for delta in deltas:
                 yield delta

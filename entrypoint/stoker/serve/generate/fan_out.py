@@ -37,6 +37,9 @@ async def pieces(
     budget: Budget | None = None,
 ) -> AsyncGenerator[_P, None]:
     """The choice as it becomes visible, maybe without text; closing it, or a stop string, cancels the generation."""
+    if not generation.max_tokens and generation.prompt_log_probs is None:  # nothing to ask an engine for
+        yield choice.end()
+        return
     previous = 0.0
     source = engine.generate(generation) if budget is None else within_budget(engine, generation, budget)
     async with visit.turn(len(generation.input_ids) + generation.max_tokens):

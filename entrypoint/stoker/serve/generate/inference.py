@@ -35,6 +35,7 @@ from stoker.serve.request.purpose import TEXT, check_purpose
 logger = logging.getLogger(__name__)
 
 _UNBUFFERED = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+_MANY_SCORES = 2048  # to write them takes some milliseconds
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,12 @@ async def _collect(job: Job, events: AsyncGenerator[tuple[int, Piece], None], re
     said: list[list[Piece]] = [[] for _ in job.choices]
     async for index, piece in events:
         said[index].append(piece)
-    await reply.whole(200, job.writer(job).whole(list(map(Piece.joined, said))))
+    many = job.scored > _MANY_SCORES
+    await reply.whole(200, await asyncio.to_thread(_written, job, said) if many else _written(job, said))
+
+
+def _written(job: Job, said: list[list[Piece]]) -> bytes:
+    return job.writer(job).whole(list(map(Piece.joined, said)))
 
 
 class _Reply:

@@ -7,22 +7,46 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stoker.launch.generation import Delta, Generation, Top
+from stoker.launch.generation import Delta, Generation, Scores, Top
 from stoker.serve.answer.events import CallStart, Event, Parser, Text
 from stoker.serve.answer.parsers.reasoning import ThinkingTokens
 from stoker.serve.generate.detokenizing import Detokenizer
 from stoker.serve.generate.stops import StopMatcher
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TokenLogProb:
-    """`offset` is where the token begins in the choice's text, in characters. `top`: the most probable tokens in its
-    place, where they were asked for."""
+    """`value` is None of a prompt's first token, which nothing precedes. `offset` is where the token begins in the
+    choice's text, in characters. `top`: the most probable tokens in its place, where they were asked for."""
 
     token_id: int
-    value: float
+    value: float | None
     offset: int
     top: Top = ()
+
+
+@dataclass(frozen=True)
+class Echo:
+    """What a completion's text begins with: the prompt's. Where its log probabilities are told, `ids` are the prompt's
+    and `offsets` where each begins in the text; `top` of the likeliest tokens are told beside each."""
+
+    text: str
+    ids: Many[int] = ()
+    offsets: Many[int] = ()
+    top: int = 0
+
+    @property
+    def scored(self) -> bool:
+        """Whether the engine has something to tell of it."""
+        return len(self.ids) > 1
+
+    def entries(self, scores: Scores | None) -> list[TokenLogProb]:
+        found = [TokenLogProb(self.ids[0], None, self.offsets[0])] if self.ids else []
+        later = zip(self.ids[1:], self.offsets[1:], range(0 if scores is None else len(scores)), strict=False)
+        for id_, offset, place in later:
+            assert scores is not None
+            found.append(TokenLogProb(id_, scores.own(place), offset, scores.top(place, self.top)))
+        return found
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
@@ -49,17 +73,20 @@ class Sequence:
     `log_prob` is the sum over its tokens, where they are told; so is `reused_blocks`, of its prompt in the KV cache.
     With a parser, the text is made into events by `events`; `called` once there is a call among them.
     `finish_reason` and the counts are those of the ids so far, which pieces that are still to be written lag behind.
+    `scores` are its prompt's, once they have come. With `tell_end`, the end token's log probability is told too.
     """
 
     __slots__ = (
         "_decoded",
         "_detokenizer",
+        "_echo",
         "_end_ids",
         "_matcher",
         "_min_tokens",
         "_one_by_one",
         "_parser",
         "_pending",
+        "_tell_end",
         "_thinking",
         "_visible",
         "called",
@@ -67,6 +94,7 @@ class Sequence:
         "finish_reason",
         "log_prob",
         "reused_blocks",
+        "scores",
         "tokens",
     )
 
@@ -79,7 +107,12 @@ class Sequence:
         thinking: ThinkingTokens | None = None,
         *,
         keep_stop: bool = False,
+        echo: Echo | None = None,
+        tell_end: bool = False,
     ) -> None:
+        self.scores: Scores | None = None
+        self._echo = echo
+        self._tell_end = tell_end
         self.called = False
         self.called_reason = "tool_calls"
         self._parser = parser
@@ -99,11 +132,24 @@ class Sequence:
 
     def feed(self, delta: Delta) -> Piece:
         """What these ids make visible."""
-        return self._piece(self._advance(delta))
+        if delta.prompt is not None:
+            self.scores = delta.prompt
+        echoed = self._begin() if self._echo is not None and (self.scores or not self._echo.scored) else ""
+        return self._piece(echoed + self._advance(delta))
 
     def end(self) -> Piece:
         """The rest, when no more ids come."""
-        return self._piece(self._finish("length"))
+        return self._piece(self._begin() + self._finish("length"))
+
+    def _begin(self) -> str:
+        """The echo, which no stop string ends."""
+        echo, self._echo = self._echo, None
+        if echo is None:
+            return ""
+        self._pending += echo.entries(self.scores)
+        self._decoded += len(echo.text)
+        self._visible += len(echo.text)
+        return echo.text
 
     def _piece(self, text: str) -> Piece:
         return Piece(text, self.finish_reason, self._take_log_probs() if self._pending else (), self.tokens)
@@ -122,7 +168,15 @@ class Sequence:
         if ended and self.finish_reason is None:
             self.tokens += 1
             text += self._finish("stop")
+            if self._tell_end and delta.log_probs is not None:
+                self._note(ids[-1], delta, len(ids) - 1)
         return text
+
+    def _note(self, token_id: int, delta: Delta, index: int) -> float:
+        assert delta.log_probs is not None
+        value, top = delta.log_probs[index], delta.top[index] if delta.top else ()
+        self._pending.append(TokenLogProb(token_id, value, self._decoded, top))
+        return value
 
     def reason(self, piece: Piece) -> str | None:
         """The finish reason that the API gives with a piece whose events are known."""
@@ -158,9 +212,7 @@ class Sequence:
         for index, token_id in enumerate(ids):
             self.tokens += 1
             if delta.log_probs is not None:
-                value, top = delta.log_probs[index], delta.top[index] if delta.top else ()
-                self._pending.append(TokenLogProb(token_id, value, self._decoded, top))
-                self.log_prob += value
+                self.log_prob += self._note(token_id, delta, index)
             pieces.append(self._see(self._detokenizer.feed((token_id,))))
             if self.finish_reason is not None:
                 break

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from stoker.launch.capabilities import GUIDES, TOP_LOG_PROBS
+from stoker.launch.capabilities import GUIDES, PROMPT_LOG_PROBS, TOP_LOG_PROBS
 from stoker.serve.apis.pooled.requests import EmbeddingRequest, RankingRequest, RerankRequest, Truncating
 from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 
@@ -19,8 +19,12 @@ PARTLY = {
     "suffix": "where the model's tokenizer has marks for a gap",
     "tools": "functions, where the model's chat template shows them; `strict` with `tool_choice` auto: see api.md",
     "best_of": "not with `stream`",
-    "echo": "not with `logprobs`",
+    "echo": "with `logprobs` only where the engine tells the log probabilities of prompts",
+    "max_tokens": "0 in plain completions only",
+    "prompt_logprobs": "not with `stream`",
 }
+# Parameters of which only a part needs what an engine may lack.
+_NEEDED_IN_PART = {TOP_LOG_PROBS: TOP_LOG_PROBS, "echo": PROMPT_LOG_PROBS}
 POOLED: Mapping[str, type[Truncating]] = {
     "`/v1/embeddings`": EmbeddingRequest,
     "`/v1/rerank`": RerankRequest,
@@ -48,8 +52,8 @@ class Column:
 def support(parameter: str, lacks: Set[str]) -> str:
     """One of the four words, for an engine that `lacks` these. A value of a parameter that is not supported is refused
     by name, never ignored."""
-    if parameter == TOP_LOG_PROBS:
-        return PART if parameter in lacks else YES
+    if parameter in _NEEDED_IN_PART:
+        return PART if _NEEDED_IN_PART[parameter] in lacks else YES
     if parameter in lacks or (parameter in _GUIDED and GUIDES in lacks):
         return NO
     if parameter in HARMLESS:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from stoker.launch.generation import Generation
 from stoker.serve.answer.chunks import Identity, Shape
-from stoker.serve.answer.log_probs import RenderLogProbs
+from stoker.serve.answer.log_probs import RenderLogProbs, RenderScores
 from stoker.serve.generate.budget import Budget
 from stoker.serve.generate.measurement import Measurement
 from stoker.serve.generate.sequence import Piece, Sequence
@@ -32,7 +32,8 @@ class Writer(Protocol):
 class Job:
     """`generations[i]` becomes choice i of the answer; `writer` makes what writes it.
 
-    With `best` (of how many for each prompt, how many), the likeliest are given. `echoes[i]` comes before choice i.
+    With `best` (of how many for each prompt, how many), the likeliest are given. `scores` renders the log probabilities
+    of a choice's prompt, where vLLM's field for them was asked for; `scored`: how many there are to render in all.
     `with_usage`: at the end of a stream; `usage_always`: with each of its pieces too. `block_tokens`: of a block of the
     KV cache. `prompts`: how many there are, each with as many choices. `media_type`: of a stream. `measurement`: of the
     request, once it is being answered.
@@ -49,7 +50,8 @@ class Job:
     log_probs: RenderLogProbs | None
     writer: Callable[[Job], Writer]
     best: tuple[int, int] | None = None
-    echoes: list[str] | None = None
+    scores: RenderScores | None = None
+    scored: int = 0
     budget: Budget | None = None
     block_tokens: int = 1
     prompts: int = 1

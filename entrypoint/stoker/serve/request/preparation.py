@@ -7,15 +7,16 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from stoker.launch.capabilities import TOP_LOG_PROBS
+from stoker.launch.capabilities import PROMPT_LOG_PROBS, TOP_LOG_PROBS
 from stoker.launch.generation import Generation, Guide
 from stoker.serve.answer.answers import ChunkWriter
 from stoker.serve.answer.chunks import CHAT, COMPLETION, Identity, Shape
 from stoker.serve.answer.events import Parser
-from stoker.serve.answer.log_probs import ChatLogProbs, CompletionLogProbs, RenderLogProbs
+from stoker.serve.answer.log_probs import ChatLogProbs, CompletionLogProbs, PromptLogProbs, RenderLogProbs
 from stoker.serve.answer.parsers.reasoning import ThinkingTokens
 from stoker.serve.generate.budget import Budget
 from stoker.serve.generate.detokenizing import Detokenizer
+from stoker.serve.generate.sequence import Echo
 from stoker.serve.generate.sequence import Sequence as Choice
 from stoker.serve.http.errors import ApiError, invalid, unsupported
 from stoker.serve.http.limits import Call
@@ -28,13 +29,14 @@ from stoker.serve.request.requests import ChatRequest, CompletionRequest, Parame
 from stoker.serve.request.sampling import generations, stop_strings, with_defaults
 
 MAX_CHOICES_IN_ALL = 512
+MAX_SCORES = 1 << 18  # log probabilities of prompts' tokens in one answer, some ten megabytes
 
 
 @dataclass(frozen=True)
 class _Wish:
     """`count`: choices generated for each prompt, of which `keep` are given. `contexts`: the prompts that completions
     continue in mid-text, empty where an answer begins afresh. `echoes`: said before each prompt's completions.
-    `capped`: see `completion_length`."""
+    `capped`: see `completion_length`. `tell_end`: the end token's log probability too."""
 
     shape: Shape
     id_prefix: str
@@ -46,7 +48,8 @@ class _Wish:
     log_probs: RenderLogProbs | None = None
     parser: Callable[[], Parser] | None = None
     thinking: Callable[[], ThinkingTokens] | None = None
-    echoes: Sequence[str] | None = None
+    echoes: Sequence[Echo] | None = None
+    tell_end: bool = False
     budget: Budget | None = None
     capped: bool = False
 
@@ -105,15 +108,18 @@ async def completion_job(request: CompletionRequest, frontend: Frontend, *, capp
     renderer = None
     if request.logprobs is not None:
         renderer = CompletionLogProbs(frontend.tokenizer.token_bytes, top=request.logprobs > 0)
-    wish = _Wish(COMPLETION, "cmpl-", prompts, prompts, count, keep, guide, renderer, capped=capped)
-    return _job(request, frontend, replace(wish, echoes=echoes(request, prompts, frontend.tokenizer)))
+    wish = _Wish(COMPLETION, "cmpl-", prompts, prompts, count, keep, guide, renderer, tell_end=True, capped=capped)
+    return _job(request, frontend, replace(wish, echoes=await echoes(request, prompts, frontend.tokenizer)))
 
 
 def _check_completion(request: CompletionRequest, frontend: Frontend) -> None:
     if (request.logprobs or 0) > 1 and TOP_LOG_PROBS in frontend.context.lacks:
         raise unsupported("logprobs", "The engine tells the chosen token's log probability only: logprobs 0 or 1.")
     if request.echo and request.logprobs is not None:
-        raise unsupported("echo", "The engine tells no log probabilities of the prompt; leave 'logprobs' out.")
+        if PROMPT_LOG_PROBS in frontend.context.lacks:
+            raise unsupported("echo", "The engine tells no log probabilities of the prompt; leave 'logprobs' out.")
+        if request.suffix:
+            raise invalid("The log probabilities of a prompt with 'suffix' cannot be told.", "suffix")
     if request.best_of is not None and request.best_of < (request.n or 1):
         raise invalid("'best_of' is less than 'n'.", "best_of")
     if request.best_of is not None and request.best_of > (request.n or 1) and request.stream:
@@ -133,6 +139,9 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
     )
     if top := _top_count(request, frontend):
         wanted = [replace(each, top_log_probs=top) for each in wanted]
+    scored = _scored(request)
+    if scored is not None:
+        wanted = [replace(each, prompt_log_probs=scored) for each in wanted]
     options = request.stream_options
     return Job(
         shape=wish.shape,
@@ -145,7 +154,8 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
         usage_always=bool(options and options.include_usage and options.continuous_usage_stats),
         log_probs=wish.log_probs,
         best=(wish.count, wish.keep) if ranked else None,
-        echoes=[text for text in wish.echoes for _ in range(wish.count)] if wish.echoes else None,
+        scores=_score_renderer(request, frontend),
+        scored=_score_count(wanted, where),
         budget=wish.budget,
         block_tokens=frontend.capacity.block_tokens,
         prompts=len(wish.prompts),
@@ -162,6 +172,29 @@ def _top_count(request: Parameters, frontend: Frontend) -> int:
     return (request.logprobs or 0) if isinstance(request, CompletionRequest) else 0
 
 
+def _scored(request: Parameters) -> int | None:
+    """How many of the likeliest tokens are to be told beside each of the prompt; None for nothing of it."""
+    echoed = isinstance(request, CompletionRequest) and bool(request.echo)
+    wished = (request.prompt_logprobs, request.logprobs if echoed and isinstance(request, CompletionRequest) else None)
+    return max((each for each in wished if each is not None), default=None)
+
+
+def _score_count(wanted: Sequence[Generation], where: str) -> int:
+    """How many log probabilities of prompts are to be told. ApiError for too many."""
+    entries = sum(
+        len(each.input_ids) * (each.prompt_log_probs + 1) for each in wanted if each.prompt_log_probs is not None
+    )
+    if entries > MAX_SCORES:
+        text = f"At most {MAX_SCORES} log probabilities of prompts' tokens are told in one answer, not {entries}."
+        raise invalid(f"{text} Ask for fewer prompts, or fewer of the likeliest tokens.", where)
+    return entries
+
+
+def _score_renderer(request: Parameters, frontend: Frontend) -> PromptLogProbs | None:
+    top = request.prompt_logprobs
+    return None if top is None else PromptLogProbs(frontend.tokenizer.token_bytes, top)
+
+
 def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Sequence[Generation]) -> list[Choice]:
     stops = stop_strings(request)
     shown: Mapping[int, str] | None = frontend.shown if wish.parser or wish.guide else None  # text to a grammar
@@ -175,6 +208,8 @@ def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Seque
             wish.parser() if wish.parser else None,
             wish.thinking() if wish.thinking else None,
             keep_stop=bool(request.include_stop_str_in_output),
+            echo=wish.echoes[index // wish.count] if wish.echoes else None,
+            tell_end=wish.tell_end,
         )
         for index, generation in enumerate(wanted)
     ]

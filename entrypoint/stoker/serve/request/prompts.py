@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from array import array
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from stoker.serve.generate.detokenizing import Detokenizer
+from stoker.serve.generate.sequence import Echo
 from stoker.serve.http.errors import invalid, unsupported
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.requests import CompletionRequest
@@ -18,6 +23,8 @@ _GAPS = (
     ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
     ("▁<PRE>", "▁<SUF>", "▁<MID>"),
 )
+
+_MANY_TOKENS = 512  # to find where they begin takes some milliseconds
 
 
 def prompt_count(prompt: str | list[Any]) -> int:
@@ -115,12 +122,33 @@ def unembedded(ids: Sequence[int], frontend: Frontend) -> str:
     return f"The model has no embedding for the tokenizer's token {text!r} (id {first}): ids are 0 to {size - 1}."
 
 
-def echoes(request: CompletionRequest, prompts: list[list[int]], tokenizer: Tokenizer) -> list[str] | None:
+async def echoes(request: CompletionRequest, prompts: list[list[int]], tokenizer: Tokenizer) -> list[Echo] | None:
     """What is said again of each prompt before its completion; None where nothing is."""
     if not request.echo:
         return None
-    given = request.prompt
-    if isinstance(given, str):
-        return [given]
-    texts = [given] if isinstance(given[0], int) else given
-    return [text if isinstance(text, str) else tokenizer.decode(ids) for text, ids in zip(texts, prompts, strict=True)]
+    many = sum(map(len, prompts)) > _MANY_TOKENS and request.logprobs is not None
+    work = partial(_echoes, request, prompts, tokenizer)
+    return await asyncio.to_thread(work) if many else work()
+
+
+def _echoes(request: CompletionRequest, prompts: list[list[int]], tokenizer: Tokenizer) -> list[Echo]:
+    given: Any = request.prompt
+    texts = [given] if isinstance(given, str) or isinstance(given[0], int) else given
+    return [_echo(text, ids, request, tokenizer) for text, ids in zip(texts, prompts, strict=True)]
+
+
+def _echo(given: Any, ids: list[int], request: CompletionRequest, tokenizer: Tokenizer) -> Echo:
+    """The text as it was given, unless a part of its tokens was cut off."""
+    whole = isinstance(given, str) and request.truncate_prompt_tokens is None
+    text: str = given if whole else tokenizer.decode(ids)
+    return Echo(text) if request.logprobs is None else Echo(text, ids, _offsets(ids, text, tokenizer), request.logprobs)
+
+
+def _offsets(ids: list[int], text: str, tokenizer: Tokenizer) -> array[int]:
+    """Where each token begins; a tokenizer that changes texts may be off, but not beyond the end."""
+    detokenizer = Detokenizer(tokenizer)
+    offsets, at = array("q"), 0
+    for id_ in ids:
+        offsets.append(min(at, len(text)))
+        at += len(detokenizer.feed((id_,)))
+    return offsets

@@ -15,6 +15,7 @@ from stoker.serve.http.errors import invalid, unsupported
 
 MAX_CHOICES = 128
 MAX_STOPS = 16
+MOST_LIKELIEST = 20  # of the most probable tokens beside one
 
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Length = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -100,11 +101,11 @@ class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
     prompt_cache_retention: str | None = None
     nvext: NvExt | None = None
     structured_outputs: StructuredOutputs | None = None
-    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)] | None] | None = None
+    prompt_logprobs: Annotated[int, Meta(ge=0, le=MOST_LIKELIEST)] | None = None
     # not supported
     length_penalty: float | None = None
     use_beam_search: bool | None = None
-    prompt_logprobs: Any = None
     bad_words: Any = None
     allowed_token_ids: Any = None
     logits_processors: Any = None
@@ -217,7 +218,7 @@ class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=T
     messages: Annotated[list[Message], Meta(min_length=1)]
     max_completion_tokens: _Length | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MOST_LIKELIEST)] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     response_format: ResponseFormat | None = None
     tools: list[FunctionTool] | None = None
@@ -250,7 +251,8 @@ class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 class CompletionRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=True):
     prompt: str | Annotated[list[str | int | list[int]], Meta(min_length=1)]
-    logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
+    max_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    logprobs: Annotated[int, Meta(ge=0, le=MOST_LIKELIEST)] | None = None
     echo: bool | None = None
     suffix: str | None = None
     best_of: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
@@ -280,7 +282,6 @@ NO_EFFECT: dict[str, tuple[Any, ...]] = {
     "media_io_kwargs": ({},),
     "length_penalty": (1,),
     "use_beam_search": (False,),
-    "prompt_logprobs": (),
     "prompt_embeds": (),
     "bad_words": ([],),
     "allowed_token_ids": (),
@@ -300,7 +301,14 @@ _Request = TypeVar("_Request", ChatRequest, CompletionRequest)
 def complete(request: _Request) -> _Request:
     """With what `nvext` says. Raises ApiError, 400, naming a parameter that is not supported."""
     _refuse_unsupported(request)
-    return _with_one_budget(_with_extensions(request))
+    return _without_null_biases(_with_one_budget(_with_extensions(request)))
+
+
+def _without_null_biases(request: _Request) -> _Request:
+    if not request.logit_bias:
+        return request
+    biases = {name: bias for name, bias in request.logit_bias.items() if bias is not None}
+    return msgspec.structs.replace(request, logit_bias=biases)
 
 
 def _with_one_budget(request: _Request) -> _Request:
@@ -331,5 +339,7 @@ def _refuse_unsupported(request: Parameters) -> None:
         value = getattr(request, name, None)
         if value is not None and value not in harmless:
             raise unsupported(name)
+    if request.prompt_logprobs is not None and request.stream:
+        raise invalid("'prompt_logprobs' cannot be streamed; 'echo' with 'logprobs' can.", "prompt_logprobs")
     if request.stream_options is not None and not request.stream:
         raise invalid("The 'stream_options' parameter is only allowed when 'stream' is true.", "stream_options")

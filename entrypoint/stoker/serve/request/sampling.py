@@ -32,6 +32,7 @@ _NO_EFFECT = {
     "frequency_penalty": 0,
     "repetition_penalty": 1,
     "logit_bias": {},
+    "prompt_logprobs": None,
     "min_p": 0,
 }
 
@@ -104,7 +105,7 @@ def wished_length(request: Parameters) -> int | None:
     newer = request.max_completion_tokens if isinstance(request, ChatRequest) else None
     if newer is not None and request.max_tokens not in (None, newer):
         raise invalid("max_tokens and max_completion_tokens contradict each other.", "max_tokens")
-    return newer or request.max_tokens
+    return request.max_tokens if newer is None else newer
 
 
 def completion_length(request: Parameters, prompt_tokens: int, context: Context, *, capped: bool = False) -> int:
@@ -129,7 +130,8 @@ def completion_length(request: Parameters, prompt_tokens: int, context: Context,
             f"completion). Please reduce the length of the {source} or completion."
         )
         raise ContextExceededError(text, param, None, context.length)
-    length = wished or min(context.length - prompt_tokens, context.defaults.max_new_tokens or context.length)
+    room = min(context.length - prompt_tokens, context.defaults.max_new_tokens or context.length)
+    length = room if wished is None else wished
     if (request.min_tokens or 0) > length:
         raise invalid(f"min_tokens is more than the {length} tokens of the completion.", "min_tokens")
     return length
@@ -236,7 +238,7 @@ def _one_token(request: Parameters) -> bool:
     return request.top_p is not None and request.top_p <= _ONE_TOKEN_TOP_P
 
 
-def embedding_bias(biases: Mapping[str, float], logits: int) -> array[float] | None:
+def embedding_bias(biases: Mapping[str, float | None], logits: int) -> array[float] | None:
     """What is added to each logit, f32; None for nothing. ApiError for what is no id of a token."""
     if not biases:
         return None
@@ -245,7 +247,7 @@ def embedding_bias(biases: Mapping[str, float], logits: int) -> array[float] | N
         if not (written.isascii() and written.isdigit() and len(written) < 10 and int(written) < logits):
             text = f"The keys of 'logit_bias' are ids of tokens, 0 to {logits - 1}, not '{written[:40]}'."
             raise invalid(text, "logit_bias")
-        added[int(written)] = bias
+        added[int(written)] = bias or 0.0
     return added
 
 

@@ -43,6 +43,7 @@ class Constants:
     per_attention: int
     per_hidden: int
     sampler_bytes: int
+    scorer_bytes: int
     graph_bytes: int
     cuda_context: int
     communication: int

@@ -61,7 +61,14 @@ def _stored(elements: int, profile: VllmProfile, inputs: int) -> int:
 
 
 def activation_bytes(architecture: Architecture, shape: Shape, constants: Constants, split: Split) -> int:
-    """The peak of the largest step: one layer's buffers for its tokens, and logits with what sampling makes of them."""
+    """The peak of the largest step; of one that scores a prompt, once its layers' buffers are free again, that is the
+    logits of all of its tokens."""
+    scoring = shape.tokens * architecture.vocabulary_size * constants.scorer_bytes
+    return max(step_bytes(architecture, shape, constants, split), scoring)
+
+
+def step_bytes(architecture: Architecture, shape: Shape, constants: Constants, split: Split) -> int:
+    """One layer's buffers for the step's tokens, and logits with what sampling makes of them."""
     experts = architecture.experts_per_token * architecture.expert_intermediate_size
     width = max(experts, architecture.intermediate_size)
     heads = -(-architecture.heads // split.tensor) + 2 * -(-architecture.kv_heads // split.tensor)

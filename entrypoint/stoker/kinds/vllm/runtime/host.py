@@ -163,11 +163,11 @@ class Host:
 
     def _write(self, sequence: Sequence, output: Any) -> None:
         reason = versions.reason_of(output)
-        ids = output.new_token_ids
+        ids = output.new_token_ids if sequence.wish.max_tokens else ()
         log_probs, extras = None, None
         if not sequence.first or reason:
             extras = self._extras(sequence, output, reason)
-        if output.new_logprobs is not None:
+        if ids and output.new_logprobs is not None:
             log_probs, top = versions.log_probs_of(output)
             if top:
                 extras = {**(extras or {}), "top": top}

@@ -31,6 +31,7 @@ def wish_of(generation: Generation, purpose: str) -> Wish:
         repetition_penalty=_plain(generation.repetition_penalty),
         log_probs=generation.log_probs,
         top_log_probs=generation.top_log_probs or None,
+        prompt_log_probs=_plain(generation.prompt_log_probs),
         guide=None if guide is None else (guide.kind, guide.text),
         bias=b"" if bias is None else bias.tobytes(),
         perf_metrics=generation.perf_metrics,

@@ -159,7 +159,7 @@ def _params(wish: Wish) -> Any:
         "structured_outputs": _structured(wish.guide),
     }
     return SamplingParams(
-        max_tokens=wish.max_tokens,
+        max_tokens=max(wish.max_tokens, 1),  # vLLM always generates; the host drops what nobody asked for
         min_tokens=wish.min_tokens,
         temperature=wish.temperature,
         stop_token_ids=list(wish.end_ids),
@@ -231,12 +231,12 @@ def log_probs_of(output: Any) -> tuple[list[float], list[Any] | None]:
 
 
 def prompt_log_probs_of(output: Any) -> list[Any] | None:
-    """Of the prompt's tokens from the second on: [k, ids, log probabilities], the token's own first of 1 + k."""
+    """Of the prompt's tokens from the second on: [width, ids, log probabilities, ranks] (stoker.launch.frames)."""
     tensors = output.new_prompt_logprobs_tensors
     if tensors is None:
         return None
-    ids, values = tensors[:2]
-    return [ids.shape[1] - 1, ids.int().numpy().tobytes(), values.float().numpy().tobytes()]
+    ids, values, ranks = (each.numpy() for each in (tensors[0].int(), tensors[1].float(), tensors[2].int()))
+    return [ids.shape[1], ids.tobytes(), values.tobytes(), ranks.tobytes()]
 
 
 def embedding_of(output: Any) -> bytes | None:
