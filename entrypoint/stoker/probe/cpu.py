@@ -48,7 +48,7 @@ def probe_cpu(root: Path, affinity: AbstractSet[int], architecture: str, limits:
     """`affinity` holds the CPUs that the scheduler may use, `architecture` is uname's machine."""
     info = _cpu_info(root)
     usable = _usable(affinity, limits)
-    total, available = _memory(root)
+    total, available = host_memory(root)
     nodes = _nodes(root, usable)
     return Cpu(
         architecture=architecture,
@@ -112,7 +112,7 @@ def _name(info: dict[str, str], architecture: str) -> str:
     return architecture
 
 
-def _memory(root: Path) -> tuple[int, int]:
+def host_memory(root: Path) -> tuple[int, int]:
     """MemTotal and MemAvailable in bytes; 0 where the kernel does not tell."""
     try:
         lines = (root / "proc/meminfo").read_text(errors="replace").splitlines()

@@ -177,8 +177,8 @@ def test_log_probabilities_choices_seeds_and_stops(client) -> None:
 @pytest.mark.parametrize(
     ("extra", "param"),
     [
-        ({"top_logprobs": 3, "logprobs": True}, "top_logprobs"),
-        ({"logit_bias": {"5": 10}}, "logit_bias"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
+        ({"logit_bias": {"1000000": 10}}, "logit_bias"),
         ({"functions": [{"name": "f"}]}, "functions"),
         ({"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}, "modalities"),
         ({"response_format": _schema({"not": {}})}, "response_format.json_schema.schema"),

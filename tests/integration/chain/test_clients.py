@@ -89,7 +89,7 @@ def test_log_probs_of_the_chosen_tokens_come_with_them(client) -> None:
 
 @pytest.mark.parametrize(
     ("parameter", "value"),
-    [("temperature", 9.0), ("logit_bias", {"5": 1}), ("top_p", 1.5), ("n", 0)],
+    [("temperature", 9.0), ("logit_bias", {"5": 101}), ("top_p", 1.5), ("n", 0)],
 )
 def test_what_cannot_be_done_is_a_400_that_names_the_parameter(client, parameter: str, value: object) -> None:
     with pytest.raises(openai.BadRequestError) as refused:

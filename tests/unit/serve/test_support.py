@@ -155,7 +155,7 @@ def test_the_table_has_every_parameter_and_every_refusal() -> None:
     assert {name for name in NO_EFFECT if support(name, LACKS["openvino"]) == NO} <= set(NO_EFFECT)
     assert cells("response_format", NO) == {"torch"}
     assert cells("min_p", NO) == {"tensorrt_llm"}
-    assert cells("logit_bias", NO) == {"openvino", "torch"}
+    assert cells("logit_bias", NO) == {"torch"}
     assert support("min_tokens", LACKS["torch"]) == NO
 
 

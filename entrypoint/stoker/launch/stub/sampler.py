@@ -19,7 +19,7 @@ _RANGES = {
 
 
 class Sampler:
-    """One sequence's sampler: penalties, then temperature, top-k, top-p and min-p, in this order.
+    """One sequence's sampler: the bias, penalties, then temperature, top-k, top-p and min-p, in this order.
 
     The repetition penalty looks at the prompt and what was generated, the other two only at what was generated.
     """
@@ -30,6 +30,8 @@ class Sampler:
         self._seen: set[int] = {int(token) for token in generation.input_ids}
         self._counts: dict[int, int] = {}
         self._random = np.random.default_rng(generation.seed)
+        bias = generation.embedding_bias
+        self._bias = None if bias is None else np.asarray(bias, np.float32)
 
     def draw(self, logits: Logits) -> tuple[int, float]:
         """The next token of logits [vocabulary], and if asked for the log probability that the model gives it."""
@@ -50,6 +52,8 @@ class Sampler:
 
     def _penalised(self, logits: Logits) -> Logits:
         wish, logits = self._wish, np.array(logits, np.float32)
+        if self._bias is not None:
+            logits[: self._bias.size] += self._bias[: logits.size]
         if wish.repetition_penalty not in (None, 1.0):
             seen = np.fromiter(self._seen, np.int64)
             values = logits[seen]
@@ -92,5 +96,6 @@ def truncated(probabilities: Logits, top_k: int | None, top_p: float | None, min
 
 
 def log_softmax(logits: Logits) -> Logits:
-    shifted = logits - logits.max()
-    return np.asarray(shifted - np.log(np.exp(shifted).sum()), np.float32)
+    """Of the last axis."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)), np.float32)

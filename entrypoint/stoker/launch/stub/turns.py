@@ -7,20 +7,24 @@ hold: the eldest sequences that fit run, the younger wait and compute their toke
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.generation import Generation, RequestRefusedError, Top
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output
 from stoker.launch.stub.sampler import Logits, Sampler
+from stoker.launch.stub.scoring import Scorer, likeliest
 
 
 class Session(Protocol):
     """One sequence's state in the engine, used for one sequence after another."""
 
-    def infer(self, ids: Sequence[int], done: int) -> Logits:
-        """Appends `ids` to the `done` tokens that the state holds: the last one's logits, f32 [vocabulary]."""
+    def infer(self, ids: Sequence[int], done: int, *, every: bool = False) -> Logits:
+        """Appends `ids` to the `done` tokens that the state holds: the last one's logits, f32 [vocabulary], or those of
+        `every` one, [ids, vocabulary], until it is used again."""
         ...
 
     def reset(self) -> None:
@@ -29,16 +33,20 @@ class Session(Protocol):
 
 
 class TurnSequence:
-    """`done` counts the tokens that are in the state; those of `tokens` past it are still to be run."""
+    """`done` counts the tokens that are in the state; those of `tokens` past it are still to be run. `session` is None
+    of one that waits for a state. `ran`: in which step it was run last."""
 
-    def __init__(self, generation: Generation, session: Session) -> None:
+    def __init__(self, generation: Generation) -> None:
         self.tokens = [int(token) for token in generation.input_ids]
         self.done = 0
         self.cancelled = False
         self.output = Output((), ())
-        self.session = session
+        self.session: Session | None = None
+        self.ran = 0
         self._generation = generation
         self._sampler = Sampler(generation)
+        scored = generation.prompt_log_probs
+        self._scorer = None if scored is None else Scorer(self.tokens, scored)
         self._produced = 0
 
     @property
@@ -53,38 +61,56 @@ class TurnSequence:
     def cancel(self) -> None:
         self.cancelled = True
 
-    def park(self) -> None:
-        """Gives the state up for the time being; its tokens will be run again."""
-        if self.done:
-            self.session.reset()
-            self.done = 0
+    def park(self) -> Session | None:
+        """Gives the state up, emptied, for the time being; its tokens will be run again."""
+        session, self.session, self.done = self.session, None, 0
+        if session is not None:
+            session.reset()
+        return session
 
     def give_up(self) -> None:
         """For lack of memory."""
-        self.output = Output(self.output.ids, self.output.log_probs, ended=True, out_of_memory=True)
+        self.output = replace(self.output, ended=True, out_of_memory=True)
 
     def run(self, budget: int) -> int:
         """One inference over at most `budget` tokens; returns how many. The last of a prompt gives a token."""
+        assert self.session is not None
         ids = self.tokens[self.done : self.done + budget]
-        logits = self.session.infer(ids, self.done)
+        every = self._scorer is not None and not self._scorer.over
+        logits = self.session.infer(ids, self.done, every=every)
+        if every and self._scorer is not None:
+            self._scorer.take(logits, self.done)
+            logits = logits[-1]
         self.done += len(ids)
         if self.done == len(self.tokens):
-            self._take(*self._sampler.draw(logits))
+            self._go_on(logits)
         return len(ids)
 
-    def _take(self, token: int, log_prob: float) -> None:
-        wish = self._generation
+    def _go_on(self, logits: Logits) -> None:
+        """With the next token of logits [vocabulary], and before the first one with the prompt's scores."""
+        wish, first = self._generation, self._produced == 0
+        prompt = self._scorer.scores() if self._scorer is not None and first else None
+        if not wish.max_tokens:
+            self.output = Output((), (), ended=True, prompt=prompt)
+            return
+        token, log_prob = self._sampler.draw(logits)
+        top: list[Top] = [likeliest(logits, wish.top_log_probs)] if wish.top_log_probs else []
         self.tokens.append(token)
         self._produced += 1
         ended = token in wish.end_ids or self._produced >= wish.max_tokens
-        self.output = Output((token,), (log_prob,), ended=ended)
+        self.output = Output((token,), (log_prob,), ended=ended, top=top, prompt=prompt)
 
 
 class TurnsRuntime:
-    """`open_session` gives an empty state; an idle one is used again before another is opened."""
+    """`open_session` gives an empty state; an idle one is used again before another is opened. `at_once`: of how many
+    sequences there are states."""
 
-    def __init__(self, settings: EngineSettings, open_session: Callable[[], Session]) -> None:
+    def __init__(
+        self, settings: EngineSettings, open_session: Callable[[], Session], at_once: int = sys.maxsize
+    ) -> None:
         self._settings = settings
+        self._at_once = at_once
+        self._steps = 0
         self._capacity = settings.kv.tokens
         self._open_session = open_session
         self._running: list[TurnSequence] = []
@@ -95,35 +121,46 @@ class TurnsRuntime:
             raise RequestRefusedError(f"the prompt of {len(generation.input_ids)} tokens is too long")
         if generation.guide is not None:
             raise RequestRefusedError("this model's engine has no guided decoding", why="its attention is not paged")
-        sequence = TurnSequence(generation, self._idle.pop() if self._idle else self._open_session())
+        sequence = TurnSequence(generation)
         self._running.append(sequence)
         return sequence
 
-    def step(self) -> None:
-        """One token for each sequence past its prompt; the others share what is left of the step's tokens."""
+    def step(self, most: int | None = None) -> None:
+        """One token for each sequence past its prompt; the others share what is left of the step's tokens. `most`: of
+        so many, those that have waited longest."""
         self._release()
+        self._steps += 1
         budget = self._settings.chosen.max_num_tokens
-        for sequence in sorted(self._fitting(), key=lambda each: len(each.tokens) - each.done):
+        chosen = sorted(self._fitting(), key=lambda each: each.ran)[:most]
+        for sequence in sorted(chosen, key=lambda each: len(each.tokens) - each.done):
             if budget > 0:
+                sequence.ran = self._steps
                 budget -= sequence.run(budget)
         self._release()
 
     def _fitting(self) -> list[TurnSequence]:
-        """The eldest, as many as the states have room for. One that does not fit alone is given up."""
+        """The eldest, as many as there are states, and the states have room for. One that does not fit alone is given
+        up."""
         totals = itertools.accumulate(len(each.tokens) for each in self._running)
-        count = sum(total <= self._capacity for total in totals)
+        count = min(sum(total <= self._capacity for total in totals), self._at_once)
         for sequence in self._running[count:]:
-            sequence.park()
+            self._keep(sequence.park())
         if count == 0 and self._running:
             self._running[0].give_up()
+        for sequence in self._running[:count]:
+            if sequence.session is None:
+                sequence.session = self._idle.pop() if self._idle else self._open_session()
         return self._running[:count]
+
+    def _keep(self, session: Session | None) -> None:
+        if session is not None:
+            self._idle.append(session)
 
     def _release(self) -> None:
         """States of sequences that are over are emptied at once, to be used again."""
         for sequence in [each for each in self._running if each.finished]:
             self._running.remove(sequence)
-            sequence.session.reset()
-            self._idle.append(sequence.session)
+            self._keep(sequence.park())
 
     def close(self) -> None:
         self._running.clear()

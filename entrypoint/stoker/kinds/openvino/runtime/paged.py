@@ -13,6 +13,7 @@ import openvino
 import openvino_genai
 
 from stoker.kinds.openvino.runtime.adapters import Adapters
+from stoker.kinds.openvino.runtime.beside import Beside, needs_logits
 from stoker.kinds.openvino.runtime.grammars import Grammars, reason, structure
 from stoker.kinds.openvino.runtime.guided import GuidedQueue
 from stoker.kinds.openvino.runtime.partial_blocks import Alone
@@ -32,8 +33,11 @@ _UNSEEDED_BITS = 32  # the sampler's Mersenne twister takes 32 bits
 
 
 class PagedSequence:
-    def __init__(self, handle: Any) -> None:
+    """`top`: whether the chosen token, which is the likeliest, is to be told as that too."""
+
+    def __init__(self, handle: Any, *, top: bool = False) -> None:
         self._handle = handle
+        self._top = top
 
     def read(self) -> Output:
         """Never blocks: `read()` of the handle waits on an empty queue with the interpreter's lock held."""
@@ -45,7 +49,8 @@ class PagedSequence:
                 ids += output.generated_ids
                 log_probs += output.generated_log_probs
         status = handle.get_status()
-        return Output(ids, log_probs, ended=status != _RUNNING, out_of_memory=status == _IGNORED)
+        top = [[pair] for pair in zip(ids, log_probs, strict=True)] if self._top else ()
+        return Output(ids, log_probs, ended=status != _RUNNING, out_of_memory=status == _IGNORED, top=top)
 
     def cancel(self) -> None:
         self._handle.cancel()
@@ -59,6 +64,7 @@ class PagedRuntime:
         self._alone = Alone(self._begin, settings.kv.block_tokens, settings.kv.blocks)
         self._guided = GuidedQueue(self._alone.add)
         self._adapters = Adapters(settings, self._admit)
+        self._beside = Beside(settings)
         self._open()
 
     def _open(self) -> None:
@@ -81,6 +87,8 @@ class PagedRuntime:
                 f"the prompt of {len(generation.input_ids)} tokens is too long",
                 why=f"prompt and answer together may have {self._capacity}",
             )
+        if needs_logits(generation):
+            return self._beside.add(generation)
         if generation.guide is not None:
             structure(generation.guide)
         return self._adapters.add(generation)
@@ -91,22 +99,26 @@ class PagedRuntime:
     def _begin(self, generation: Generation) -> PagedSequence:
         ids = openvino.Tensor(np.asarray(generation.input_ids, np.int64)[None])
         try:
-            return PagedSequence(self._pipeline.add_request(next(self._numbers), ids, sampling_of(generation)))
+            handle = self._pipeline.add_request(next(self._numbers), ids, sampling_of(generation))
         except (RuntimeError, TypeError, ValueError) as error:
             raise RequestRefusedError("the engine refused the request", why=reason(error)) from error
+        return PagedSequence(handle, top=generation.top_log_probs > 0)
 
     def step(self) -> bool:
         self._guided.move()
         self._alone.move()
-        if self._adapters.waiting and not self._pipeline.has_non_finished_requests() and self._adapt():
+        others, busy = self._pipeline.has_non_finished_requests(), self._beside.busy
+        self._beside.step(others=others)
+        if self._adapters.waiting and not others and self._adapt():
             return True
-        if self._guided.waiting and not self._pipeline.has_non_finished_requests():
+        if self._guided.waiting and not others and not busy:
             if self._guided.full:
                 self._shut()
                 self._open()
             time.sleep(_COMPILING_POLL_SECONDS)
             return False
-        self._pipeline.step()
+        if others or not busy:
+            self._pipeline.step()
         return True
 
     def _adapt(self) -> bool:
@@ -123,6 +135,7 @@ class PagedRuntime:
     def close(self) -> None:
         """Frees weights and cache, so that the next runtime finds room for its own."""
         self._shut()
+        self._beside.close()
         self._adapters.close()
 
 

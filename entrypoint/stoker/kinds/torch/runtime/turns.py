@@ -23,7 +23,7 @@ class CacheSession:
         self._name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
         self._cache: Any = None
 
-    def infer(self, ids: Sequence[int], done: int) -> Logits:
+    def infer(self, ids: Sequence[int], done: int, *, every: bool = False) -> Logits:
         device = self._model.device
         inputs = {
             "input_ids": torch.tensor([ids], device=device),
@@ -31,9 +31,10 @@ class CacheSession:
             self._name: self._cache,
         }
         with torch.inference_mode():
-            output = self._model(**inputs, use_cache=True, **self._wanted)
+            output = self._model(**inputs, use_cache=True, **({} if every else self._wanted))
         self._cache = output.cache if "cache" in output else output.past_key_values
-        return np.asarray(output.logits[0, -1].float().cpu().numpy(), np.float32)
+        logits = output.logits[0] if every else output.logits[0, -1]
+        return np.asarray(logits.float().cpu().numpy(), np.float32)
 
     def reset(self) -> None:
         self._cache = None
