@@ -30,7 +30,7 @@ def test_names_are_unique_and_the_required_ones_are_tensorrt_llms():
     required = {spec.name for spec in contract.INPUTS if not spec.optional}
     assert required == {"input_ids", "input_lengths", "request_output_len"}
     assert {spec.name for spec in contract.INPUTS if spec.ours} == {
-        *("min_p", "lora_directory", "token_type_ids", "top_log_probs", "channel", "handle")
+        *("min_p", "lora_directory", "token_type_ids", "top_log_probs", "prompt_log_probs", "channel", "handle")
     }
 
 

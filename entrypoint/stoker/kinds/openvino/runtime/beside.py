@@ -101,8 +101,8 @@ class Beside:
         """RequestRefusedError for what cannot be done here either, or not for lack of memory."""
         for what, given in (("a form of the text", generation.guide), ("an adapter", generation.adapter)):
             if given is not None:
-                why = "what needs logits runs beside the engine that has them"
-                raise RequestRefusedError(f"{what} cannot be had with {_asked(generation)}", why=why)
+                why = "requests that need logits run beside the engine"
+                raise RequestRefusedError(f"{what} is not available with {_asked(generation)}", why=why)
         if self._runtime is None and self._loading is None:
             self._check_room()
             self._loading = self._thread.submit(self._load)
