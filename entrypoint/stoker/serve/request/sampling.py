@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from stoker.launch.capabilities import GUIDES, TOP_LOG_PROBS
+from stoker.launch.capabilities import GUIDES
 from stoker.launch.generation import Generation, Guide
 from stoker.serve.http.errors import ApiError, ContextExceededError, invalid, unsupported
 from stoker.serve.request.requests import ChatRequest, Parameters
@@ -260,7 +260,7 @@ def check_guides(param: str, context: Context) -> None:
 
 def _check_lacking(request: Parameters, context: Context) -> None:
     """ApiError for a parameter that would change something, and that this engine would have to pass over."""
-    for name in sorted(context.lacks - {GUIDES, TOP_LOG_PROBS}):
+    for name in sorted(context.lacks & _NO_EFFECT.keys()):
         value = getattr(request, name)
         if value is not None and value != _NO_EFFECT[name]:
             raise unsupported(name, f"The engine that serves this model has no {name}; leave it out.")
