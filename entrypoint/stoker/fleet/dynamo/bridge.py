@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 from stoker.errors import StokerError
@@ -30,6 +31,7 @@ _LOG = logging.getLogger("stoker.dynamo")
 _CLIENT = "dynamo"
 _LOOK_EVERY, _TELL_EVERY = 0.1, 0.5
 _LEAVE_SECONDS = 5.0
+_END_SECONDS = 2.0
 _ON_THE_WAY_SECONDS = 0.5  # a router that has not heard of it yet may still send a request
 _BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
 
@@ -37,8 +39,9 @@ _BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
 class DynamoBridge:
     """One engine's. All of it belongs to the server's event loop."""
 
-    def __init__(self, service: Service, facts: Facts) -> None:
+    def __init__(self, service: Service, facts: Facts, model: Path) -> None:
         self._service = service
+        self._model = model
         self._facts = facts
         self._account = PrefixAccount(facts.blocks, facts.block_tokens, self._changed) if facts.reuses else None
         self._process: DynamoProcess | None = None
@@ -46,6 +49,7 @@ class DynamoBridge:
         self._work: asyncio.Task[None] | None = None
         self._leaving = False
         self._left = asyncio.Event()
+        self._ended = asyncio.Event()
         self._joined = False
 
     def observe(self, engine: EngineClient) -> EngineClient:
@@ -67,8 +71,12 @@ class DynamoBridge:
             await asyncio.sleep(_ON_THE_WAY_SECONDS)
 
     async def stop(self) -> None:
-        """Ends its requests and its process."""
+        """Ends its requests and its process. What has been answered is handed on first."""
         self._leaving = True
+        if self._process is not None and not self._answers:
+            self._send(wire.END)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), _END_SECONDS)
         tasks = [*self._answers.values(), *([self._work] if self._work else [])]
         for task in tasks:
             task.cancel()
@@ -90,7 +98,7 @@ class DynamoBridge:
 
     async def _run(self) -> None:
         """One process, from its start to its end."""
-        process = self._process = await start_process()
+        process = self._process = await start_process(self._model)
         process.wire.send(wire.START, self._facts.document())
         if self._account is not None:
             self._account.clear()
@@ -129,6 +137,8 @@ class DynamoBridge:
         elif kind == wire.LEFT:
             self._joined = False
             self._left.set()
+        elif kind == wire.ENDED:
+            self._ended.set()
 
     async def _tell(self) -> None:
         """How full the engine is, and whether it takes requests: one that is being restarted is out of the routes."""

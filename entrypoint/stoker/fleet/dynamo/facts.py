@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
+from stoker.fleet.dynamo.process import MODEL
 from stoker.serve.answer.parsers.families import FAMILIES, Family
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.chat_template import ChatTemplate
@@ -25,9 +25,9 @@ _PLANES = {"discovery_backend": "DYN_DISCOVERY_BACKEND", "request_plane": "DYN_R
 
 @dataclass(frozen=True)
 class Facts:
-    """`directory` has the model's tokenizer, template and configuration. `blocks` of the KV cache have `block_tokens`
-    tokens each; `reuses`: the engine keeps them for prompts that begin alike. `planes`: settings of Dynamo's Worker
-    that the environment names."""
+    """`directory` has the model's tokenizer, template and configuration, as Dynamo's process sees it. `blocks` of the
+    KV cache have `block_tokens` tokens each; `reuses`: the engine keeps them for prompts that begin alike. `planes`:
+    settings of Dynamo's Worker that the environment names."""
 
     namespace: str
     name: str
@@ -51,7 +51,6 @@ class Facts:
 def facts_of(
     namespace: str,
     frontend: Frontend,
-    directory: Path,
     step_tokens: int,
     *,
     reuses: bool,
@@ -62,7 +61,7 @@ def facts_of(
     return Facts(
         namespace=namespace,
         name=frontend.names[0],
-        directory=str(directory),
+        directory=MODEL,
         context=frontend.context.length,
         blocks=capacity.blocks,
         block_tokens=capacity.block_tokens,

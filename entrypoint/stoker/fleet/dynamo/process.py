@@ -19,6 +19,9 @@ from stoker.fleet.dynamo.wire import Wire
 
 PYTHON = "STOKER_DYNAMO_PYTHON"
 WORKER = "stoker.fleet.dynamo.worker"
+MODEL = "model"
+"""What the model's folder is called to Dynamo, relative to its process: frontends take only workers of one model card
+for the same model, and the folder's name is part of it, which on each machine may be another."""
 # What Dynamo is told by its own variables: where etcd and NATS are, with what, and how it logs.
 _PASSED_ON = ("DYN_", "ETCD_", "NATS_", "OTEL_", "POD_", "KUBERNETES_")
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME")
@@ -45,6 +48,8 @@ def environment(sources: Path, environ: Mapping[str, str] = os.environ) -> dict[
     kept = {name: value for name, value in child_environment().items() if name not in _NOT_INHERITED}
     dynamo = {name: value for name, value in environ.items() if name.startswith(_PASSED_ON)}
     return {
+        "DYN_LOG": "warn",
+        "DYN_SYSTEM_PORT": "0",  # any: frontends fetch the tokenizer and template from there
         "DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS": "0",  # Stoker itself leaves first, and then drains
         **kept,
         **dynamo,
@@ -81,16 +86,18 @@ class DynamoProcess:
         self._sources.cleanup()
 
 
-async def start_process() -> DynamoProcess:
-    """UsageError where no Python has ai-dynamo."""
+async def start_process(model: Path) -> DynamoProcess:
+    """`model` is a folder with a tokenizer, template and configuration. UsageError where no Python has ai-dynamo."""
     python = interpreter()
     sources = tempfile.TemporaryDirectory(prefix="stoker-dynamo-")
     _link_sources(Path(sources.name))
+    (Path(sources.name) / MODEL).symlink_to(model.absolute())
     ours, theirs = socket.socketpair()
     try:
         process = await asyncio.create_subprocess_exec(
             *(python, "-m", WORKER, str(theirs.fileno())),
             pass_fds=(theirs.fileno(),),
+            cwd=sources.name,
             start_new_session=True,  # Ctrl-C is for Stoker, which drains before this process ends
             env=environment(Path(sources.name)),
         )

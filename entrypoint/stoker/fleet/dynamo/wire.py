@@ -9,11 +9,13 @@ To Dynamo's process:
     [LOAD, used blocks, all blocks, share of prompt blocks found in the cache or null]
     [LEAVE]                        take no more requests
     [JOIN]                         take requests again
+    [END]                          every answer has been sent: say so once each has been handed on
 From it:
     [JOINED, number of the instance]
     [LEFT]
     [GENERATE, number, request]    request: Dynamo's PreprocessedRequest
     [CANCEL, number]
+    [ENDED]
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from typing import Any
 
 import msgspec
 
-START, CHUNK, FAILED, STORED, REMOVED, LOAD, LEAVE, JOIN = range(1, 9)
-JOINED, LEFT, GENERATE, CANCEL = range(17, 21)
+START, CHUNK, FAILED, STORED, REMOVED, LOAD, LEAVE, JOIN, END = range(1, 10)
+JOINED, LEFT, GENERATE, CANCEL, ENDED = range(17, 22)
 
 INVALID, BUSY, GONE, BROKEN = "invalid", "busy", "gone", "broken"
 

@@ -45,6 +45,7 @@ class StokerEngine(LLMEngine):  # type: ignore[misc]
         self._endpoint: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: asyncio.Queue[int] = asyncio.Queue()
+        self._ending = False
 
     @classmethod
     async def from_args(cls, argv: list[str] | None = None) -> tuple[StokerEngine, WorkerConfig]:
@@ -80,6 +81,11 @@ class StokerEngine(LLMEngine):  # type: ignore[misc]
             del self._answers[number]
             if not ended:
                 self._wire.send(wire.CANCEL, number)
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        if self._ending and not self._answers:
+            self._wire.send(wire.ENDED)
 
     async def kv_event_sources(self) -> list[PushSource]:
         return [PushSource(on_ready=self._take_publisher)] if self._facts["reuses"] else []
@@ -135,6 +141,9 @@ class StokerEngine(LLMEngine):  # type: ignore[misc]
             self._load.publish(0, ComponentSnapshot(used, blocks, used / blocks if blocks else 0.0, 0, hits))
         elif kind in (wire.LEAVE, wire.JOIN):
             self._orders.put_nowait(kind)
+        elif kind == wire.END:
+            self._ending = True
+            self._tell_end()
 
     def _publish(self, message: list[Any]) -> None:
         if self._kv is None:
