@@ -17,7 +17,7 @@ from stoker.serve.http.errors import ApiError
 REQUEST = {
     "token_ids": [1, 2, 3],
     "model": "demo",
-    "sampling_options": {"n": 2, "temperature": 0.5, "top_p": None, "seed": 7, "guided_decoding": {"regex": "a+"}},
+    "sampling_options": {"n": 1, "temperature": 0.5, "top_p": None, "seed": 7, "guided_decoding": {"regex": "a+"}},
     "stop_conditions": {
         "max_tokens": 9,
         "stop": ["\n"],
@@ -54,6 +54,7 @@ def test_a_request_of_dynamo_is_a_completion_of_its_ids():
         ),
         ({"sampling_options": {"guided_decoding": {"structural_tag": {"x": 1}}}}, "structural_tag"),
         ({"sampling_options": {"temperature": 99}}, "temperature"),
+        ({"sampling_options": {"n": 2}}, "'n' must be 1"),
         ({"stop_conditions": {"max_tokens": "many"}}, "max_tokens"),
     ],
 )

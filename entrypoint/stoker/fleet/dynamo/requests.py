@@ -11,7 +11,7 @@ from stoker.serve.http.errors import invalid, unsupported
 from stoker.serve.request.requests import CompletionRequest
 
 _SAMPLING = (
-    *("n", "temperature", "top_p", "top_k", "min_p", "seed"),
+    *("temperature", "top_p", "top_k", "min_p", "seed"),
     *("presence_penalty", "frequency_penalty", "repetition_penalty", "length_penalty", "use_beam_search"),
     *("logit_bias", "best_of"),
 )
@@ -27,6 +27,8 @@ def completion_of(request: Mapping[str, Any], model: str) -> CompletionRequest:
             raise unsupported(name)
     sampling, stopping = _part(request, "sampling_options"), _part(request, "stop_conditions")
     output = _part(request, "output_options")
+    if sampling.get("n", 1) != 1:
+        raise unsupported("n", "'n' must be 1: Dynamo's frontend ends all choices with the first that ends.")
     body = {
         **{name: sampling[name] for name in _SAMPLING if name in sampling},
         **{name: stopping[name] for name in _STOPPING if name in stopping},

@@ -73,7 +73,7 @@ class StokerEngine(LLMEngine):  # type: ignore[misc]
         stopped = asyncio.ensure_future(context.async_killed_or_stopped())
         ended = False
         try:
-            async for chunk in _chunks(answers, stopped, choices_of(request)):
+            async for chunk in _chunks(answers, stopped):
                 yield chunk
             ended = not stopped.done()
         finally:
@@ -160,15 +160,11 @@ class StokerEngine(LLMEngine):  # type: ignore[misc]
             task.cancel()
 
 
-def choices_of(request: Any) -> int:
-    return int((request.get("sampling_options") or {}).get("n") or 1)
-
-
 async def _chunks(
-    answers: asyncio.Queue[list[Any]], stopped: asyncio.Future[Any], choices: int
+    answers: asyncio.Queue[list[Any]], stopped: asyncio.Future[Any]
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """As Dynamo wants them, until every choice has ended or the request was cancelled."""
-    while choices:
+    """As Dynamo wants them, until the answer has ended or the request was cancelled."""
+    while True:
         waiting = asyncio.ensure_future(answers.get())
         await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
@@ -178,8 +174,9 @@ async def _chunks(
         if message[0] == wire.FAILED:
             raise _ERRORS.get(message[2], Disconnected)(message[3])
         chunk = chunk_of(message)
-        choices -= "finish_reason" in chunk
         yield chunk
+        if "finish_reason" in chunk:
+            return
 
 
 def chunk_of(message: list[Any]) -> dict[str, Any]:
