@@ -45,6 +45,15 @@ ARCHITECTURE = {
     "attention_dropout": 0.0,
     "initializer_range": 0.02,
 }
+# The draft: the same tokenizer and context, an eighth of the weights. It guesses what the model will say next.
+DRAFT = ARCHITECTURE | {
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
+SIZES = {"model": ARCHITECTURE, "draft": DRAFT}
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,8 @@ class Options:
 
     out: Path
     start: Path | None
+    tokenizer: Path | None
+    size: str
     mix: str
     seed: int
     steps: int
@@ -190,10 +201,10 @@ def train(model: LlamaForCausalLM, stream: torch.Tensor, options: Options, token
         if step % 20 == 0:
             print(f"step {step} progress {progress:.3f} loss {loss.item():.3f} seconds {seconds:.0f}", flush=True)
         if step and step % options.checkpoint_every == 0:
-            save(model, tokenizer, options.out)
+            save(model, tokenizer, options.out, options.size)
 
 
-def save(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
+def save(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path, size: str) -> None:
     """The model directory, but for its chat template and its card, which are files of their own."""
     out.mkdir(parents=True, exist_ok=True)
     weights = {name: value.bfloat16().contiguous() for name, value in model.state_dict().items()}
@@ -208,7 +219,7 @@ def save(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
     }
     # Written by hand, in the spelling that every version of every reader knows.
     head = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16", "use_cache": True}
-    write_json(out / "config.json", head | ARCHITECTURE | ids)
+    write_json(out / "config.json", head | SIZES[size] | ids)
     write_json(out / "generation_config.json", ids | {"do_sample": True, "temperature": 0.7, "top_p": 0.95})
     write_json(out / "tokenizer_config.json", tokenizer_config())
     (out / "chat_template.jinja").write_text((HERE / "chat_template.jinja").read_text())
@@ -236,6 +247,8 @@ def parse() -> Options:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the model directory to write")
     parser.add_argument("--start", type=Path, help="go on from this model directory instead of from nothing")
+    parser.add_argument("--tokenizer", type=Path, help="a model directory whose tokenizer to keep")
+    parser.add_argument("--size", choices=list(SIZES), default="model", help="which of the two to train from nothing")
     parser.add_argument("--mix", choices=list(MIXES), default="broad", help="what the text consists of")
     parser.add_argument("--seed", type=int, default=1, help=f"of text and weights, not {HELD_OUT_SEED}")
     parser.add_argument("--steps", type=int, default=2000, help="of 4096 tokens each, at most")
@@ -248,7 +261,9 @@ def parse() -> Options:
 def begin(options: Options) -> tuple[LlamaForCausalLM, Tokenizer]:
     """A new model and tokenizer, or those to go on from."""
     if options.start is None:
-        return LlamaForCausalLM(LlamaConfig(**ARCHITECTURE)), train_tokenizer()
+        known = options.tokenizer
+        tokenizer = Tokenizer.from_file(str(known / "tokenizer.json")) if known else train_tokenizer()
+        return LlamaForCausalLM(LlamaConfig(**SIZES[options.size])), tokenizer
     model = LlamaForCausalLM.from_pretrained(options.start, dtype=torch.float32)
     return model, Tokenizer.from_file(str(options.start / "tokenizer.json"))
 
@@ -265,7 +280,7 @@ def main() -> None:
     stream = encode(tokenizer, documents(options.seed, wanted * 8, skip, options.mix), wanted)
     print(f"{model.num_parameters()} parameters, {len(stream)} tokens", flush=True)
     train(model, stream, options, tokenizer)
-    save(model, tokenizer, options.out)
+    save(model, tokenizer, options.out, options.size)
     model.load_state_dict({name: value.bfloat16().float() for name, value in model.state_dict().items()})
     for mix, texts in held_out.items():
         ids = encode(tokenizer, iter(texts), HELD_OUT_CHARACTERS)
