@@ -16,12 +16,13 @@ from stoker.build.jobs import Site
 from stoker.build.kind import weights_bytes
 from stoker.build.space import check_space
 from stoker.build.worker import BuildCancelledError, run_build
-from stoker.errors import BuildError, OutOfMemoryError, StokerError, StoppedError
+from stoker.errors import BuildError, OutOfMemoryError, StokerError, StoppedError, UsageError
 from stoker.kinds import available_kinds, kind_named, kinds, plan_kinds
 from stoker.kinds.known import check_known, check_model
 from stoker.origin import Origin, Sourced
 from stoker.plan.overrides import overrides_of
 from stoker.plan.planner import make_plan
+from stoker.plan.speculation import DRAFT, check_draft, parse_speculation
 from stoker.plan.types import Overrides, Plan, Reason
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
@@ -30,6 +31,7 @@ from stoker.resolve.checkpoint import accept_any
 from stoker.resolve.document import model_as_json
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
+from stoker.resolve.vocabularies import check_same_tokenizer
 from stoker.settings.layers import Settings
 from stoker.store.engine import SCHEMA, Engine, Manifest
 from stoker.store.exported import admit, directory_of, engine_model, engine_overrides, finished_engine
@@ -67,12 +69,14 @@ def make_plan_for(
     model = resolve_model(settings, progress, weights=weights, buildable=buildable)
     progress.phase("planning")
     if finished := finished_engine(model.directory):
+        _check_finished(settings)
         portable = kind_named(finished.manifest.kind).build.portable
         overrides = engine_overrides(finished, overrides_of(settings), portable)
         return _planned(here, model, overrides, frozenset({finished.manifest.kind}))
     without = given_up or {}
     available = available_kinds() if buildable else None
-    plan = _planned(here, model, overrides_of(settings), available, without, without_kinds)
+    draft = resolve_draft(model, settings, progress, weights=weights)
+    plan = _planned(here, model, overrides_of(settings), available, without, without_kinds, draft)
     return replace(plan, reasons=(*(Reason("given_up", why) for why in without.values()), *plan.reasons))
 
 
@@ -91,7 +95,9 @@ def following_plan(plan: Plan, settings: Settings, given_up: Iterable[str]) -> P
     if finished_engine(plan.model.directory):
         return None
     try:
-        second = _planned(plan.machine, plan.model, overrides_of(settings), available_kinds(), given_up)
+        second = _planned(
+            plan.machine, plan.model, overrides_of(settings), available_kinds(), given_up, draft=plan.draft
+        )
     except StokerError:
         return None
     return second if bool(second.chosen.devices) == bool(plan.chosen.devices) else None
@@ -111,6 +117,7 @@ def _planned(
     available: Set[str] | None,
     without: Iterable[str] = (),
     without_kinds: Set[str] = frozenset(),
+    draft: Model | None = None,
 ) -> Plan:
     """By the profiles of this installation, but for some, and but for those of some kinds."""
     gone = frozenset(without)
@@ -119,7 +126,7 @@ def _planned(
         for kind in plan_kinds()
         if kind.name not in without_kinds
     ]
-    return make_plan(machine, model, kept, overrides, available)
+    return make_plan(machine, model, kept, overrides, available, draft)
 
 
 def resolve_model(settings: Settings, progress: Progress, *, weights: bool = True, buildable: bool = True) -> Model:
@@ -133,6 +140,29 @@ def resolve_model(settings: Settings, progress: Progress, *, weights: bool = Tru
         if buildable:
             check_model(model)
     return replace(model, served_name=next(iter(settings.served_model_names), model.served_name))
+
+
+def resolve_draft(model: Model, settings: Settings, progress: Progress, *, weights: bool = True) -> Model | None:
+    """The model that guesses tokens for `model`, where the settings name one. Raises UsageError where it has another
+    tokenizer."""
+    speculation = parse_speculation(settings["speculative"].value)
+    if not speculation.reference:
+        return None
+    draft = resolve(speculation.reference, settings.cache, progress, offline=settings.offline, weights=weights)
+    check_draft(model, draft, speculation.method)
+    if speculation.method == DRAFT and weights:
+        check_same_tokenizer(model, draft)
+    return draft
+
+
+def _check_finished(settings: Settings) -> None:
+    speculation = parse_speculation(settings["speculative"].value)
+    if speculation.reference:
+        raise UsageError(
+            f"--speculative {speculation.method}={speculation.reference} is not available",
+            why="the engine was built without it",
+            remedy="name the model that the engine was built from",
+        )
 
 
 def obtain_planned(
@@ -153,7 +183,8 @@ def obtain_planned(
 
 def _next_plan(plan: Plan, settings: Settings, error: BuildError) -> Plan:
     override = Sourced(plan.next_profile, Origin.DEFAULT, "the failed build's plan")
-    second = _planned(plan.machine, plan.model, replace(overrides_of(settings), profile=override), available_kinds())
+    overrides = replace(overrides_of(settings), profile=override)
+    second = _planned(plan.machine, plan.model, overrides, available_kinds(), draft=plan.draft)
     why = f"{plan.chosen.profile} failed to build, so {plan.next_profile} is built instead: {error}"
     return replace(second, reasons=(Reason("next_profile", why), *second.reasons))
 
@@ -193,7 +224,7 @@ def obtain_engine(
         check_space(part, plan, workspace)
         began = time.monotonic()
         site = Site(plan.device_uuids, part.parallel_ranks(plan), str(cache / "logs" / key))
-        record = run_build(part, plan.model, plan.chosen, workspace, shared, calibration, stop, site)
+        record = run_build(part, plan.model, plan.chosen, workspace, shared, calibration, stop, site, plan.draft)
         if stop.is_set():
             raise StoppedError("stopped while building", remedy="nothing half-built was kept")
         Timings(cache).record([timing(plan, "building", time.monotonic() - began)])

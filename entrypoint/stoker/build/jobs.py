@@ -24,13 +24,15 @@ class Site:
 
 @dataclass(frozen=True)
 class Job:
-    """Build `model` as `chosen` into `directory`. `calibration` is the user's text, empty for the package's."""
+    """Build `model` as `chosen` into `directory`. `calibration` is the user's text, empty for the package's. `draft`:
+    the model that guesses tokens for it, which becomes part of the engine."""
 
     model: Model
     chosen: Chosen
     directory: str
     calibration: str = ""
     site: Site = Site()
+    draft: Model | None = None
 
 
 def as_json(job: Job) -> dict[str, Any]:
@@ -47,4 +49,5 @@ def job_from(document: Mapping[str, Any]) -> Job:
         document["directory"],
         document["calibration"],
         site,
+        model_from(document["draft"]) if document.get("draft") else None,
     )

@@ -43,9 +43,8 @@ class KeyFields:
             raise ValueError(f"key fields: {', '.join(wrong)} must be in exactly one of `built` and `launched`")
 
     def choices(self, plan: Plan) -> dict[str, Any]:
-        """What the key of this plan's engine depends on. Engines that generate text have been named without their
-        purpose, and those that take no adapters without their limits."""
-        usual = {"purpose": TEXT, "max_loras": 0, "max_lora_rank": 0}
+        """What the key of this plan's engine depends on. What most engines do without is left out of theirs."""
+        usual = {"purpose": TEXT, "max_loras": 0, "max_lora_rank": 0, "speculative": "off", "draft": ""}
         chosen = {name: getattr(plan.chosen, name) for name in self.built}
         chosen = {name: value for name, value in chosen.items() if name not in usual or usual[name] != value}
         return {**chosen, **self.derived(plan.model, plan.chosen)}

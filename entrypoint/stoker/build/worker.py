@@ -45,6 +45,7 @@ def run_build(
     calibration: Path | None = None,
     cancel: threading.Event | None = None,
     site: Site | None = None,
+    draft: Model | None = None,
 ) -> dict[str, Any]:
     """Builds into `directory` in a worker process of the kind and returns its record.
 
@@ -52,7 +53,7 @@ def run_build(
     BuildCancelledError once `cancel` is set; the worker's whole session is gone by then.
     """
     text = str(calibration.resolve()) if calibration else ""
-    job = Job(model, chosen, str(directory), text, site or Site())
+    job = Job(model, chosen, str(directory), text, site or Site(), draft)
     part.package_folders()
     with _worker(part.worker) as process:
         _send(process, job)

@@ -9,6 +9,7 @@ from stoker.errors import StokerError, UnsupportedModelError
 from stoker.plan.devices import Place, Split
 from stoker.plan.fit import Fit, Range, Shrink
 from stoker.plan.profile import Limits, Profile
+from stoker.plan.speculation import NOTHING, Speculates, Speculation
 from stoker.plan.types import Chosen, MemoryBudget, Overrides, Reason, Rejection, Replica
 from stoker.probe.machine import Gpu, Machine
 from stoker.resolve.model import Model
@@ -16,13 +17,16 @@ from stoker.resolve.model import Model
 
 @dataclass(frozen=True)
 class Question:
-    """What every kind is asked. `goal` is the override's, or the default; `longest` the context the model allows."""
+    """What every kind is asked. `goal` is the override's, or the default; `longest` the context the model allows.
+    `draft`: the model that guesses tokens, where one does."""
 
     machine: Machine
     model: Model
     overrides: Overrides
     goal: str
     longest: int
+    speculation: Speculation = NOTHING
+    draft: Model | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ class PlanKind:
     `why_not_split`: why a profile's model cannot be spread so, empty where it can. `spreads_for_latency`: whether more
     GPUs than needed are worth taking for shorter steps.
     `retries_build`: a build that quantises may fail, so that the next profile is named with the plan.
+    `speculates`: what it has of speculative decoding.
     """
 
     name: str
@@ -134,6 +139,7 @@ class PlanKind:
     spreads_for_latency: Callable[[Profile, Question, Split], bool]
     candidate: Callable[[Profile, Question, Place, Split, tuple[Gpu, ...]], Candidate]
     retries_build: bool
+    speculates: Speculates
 
     @property
     def purposes(self) -> frozenset[str]:

@@ -14,6 +14,7 @@ from stoker.plan.overrides import asked, is_asked_for, only_on_the_cpu
 from stoker.plan.purpose import purpose_of
 from stoker.plan.replicas import replica_reasons
 from stoker.plan.sources import source_text, sources_for
+from stoker.plan.speculation import WITH_MODEL, identity, method_of
 from stoker.plan.turn import MISSING, Refusal, Taken, Turn
 from stoker.plan.types import Chosen, Plan, Reason, Rejection
 
@@ -36,11 +37,12 @@ def plan_of(
     reasons = (*first, *_engine(case), *candidate.reasons(case), *replica_reasons(case))
     sources = sources_for(chosen, candidate, found, question)
     plan = Plan(question.machine, question.model, chosen, memory, rejected, reasons, sources, replicas=case.replicas)
+    plan = replace(plan, draft=question.draft if chosen.draft else None)
     return replace(plan, next_profile=taken.next_profile, why_not_gpus=why_not_gpus)
 
 
 def _chosen(attempt: Attempt, found: Fit, tokens: int, question: Question) -> Chosen:
-    candidate = attempt.candidate
+    candidate, method = attempt.candidate, method_of(attempt.kind, question)
     return Chosen(
         profile=candidate.profile.name,
         engine=attempt.kind.name,
@@ -58,6 +60,8 @@ def _chosen(attempt: Attempt, found: Fit, tokens: int, question: Question) -> Ch
         group_size=candidate.group_size,
         max_loras=loras_of(question.overrides)[0],
         max_lora_rank=loras_of(question.overrides)[1],
+        speculative=method,
+        draft=identity(question.draft) if question.draft and method in WITH_MODEL else "",
     )
 
 

@@ -13,6 +13,7 @@ from stoker.plan.overrides import asked, check_overrides, goal_of, is_asked_for,
 from stoker.plan.purpose import purpose_of
 from stoker.plan.refused import final_error
 from stoker.plan.selection import UNKNOWN
+from stoker.plan.speculation import NOTHING, Speculation, check_draft, parse_speculation
 from stoker.plan.turn import (
     ELSEWHERE,
     FACTS,
@@ -39,18 +40,23 @@ def make_plan(
     kinds: Sequence[PlanKind],
     overrides: Overrides,
     buildable: Set[str] | None = None,
+    draft: Model | None = None,
 ) -> Plan:
     """The first candidate, by place and kind, that fits comfortably; failing that the first that fits at all.
 
     GPUs come before the CPU, and kinds of last choice after the others. `buildable` are the names of the kinds that
-    this installation can build; None plans as if all could. Raises UsageError for overrides that make no sense or
+    this installation can build; None plans as if all could. `draft`: the model that the override for speculative
+    decoding names. Raises UsageError for overrides that make no sense or
     contradict each other, UnsupportedModelError for a model that no kind knows, and DoesNotFitError, naming the largest
     value that would do, for overrides or a model that this machine cannot hold.
     """
     check_overrides(overrides, kinds, model)
     longest = longest_context(model)
     _check_context(overrides, longest, model)
-    question = Question(machine, model, overrides, goal_of(overrides, kinds), longest)
+    speculation = speculation_of(overrides)
+    if draft is not None:
+        check_draft(model, draft, speculation.method)
+    question = Question(machine, model, overrides, goal_of(overrides, kinds), longest, speculation, draft)
     serving = sorted((kind for kind in kinds if purpose_of(model) in kind.purposes), key=lambda kind: kind.order)
     own = [kind for kind in serving if is_asked_for(kind, overrides)]
     refused = all_busy(own, machine, buildable)
@@ -63,23 +69,20 @@ def make_plan(
     error = final_error(refused, own, serving, question, buildable)
     if overrides.engine is None:
         raise error
-    raise _engine_refused(error, machine, model, kinds, overrides, buildable)
+    raise _engine_refused(error, kinds, question, buildable)
 
 
 def _engine_refused(
-    error: StokerError,
-    machine: Machine,
-    model: Model,
-    kinds: Sequence[PlanKind],
-    overrides: Overrides,
-    buildable: Set[str] | None,
+    error: StokerError, kinds: Sequence[PlanKind], question: Question, buildable: Set[str] | None
 ) -> StokerError:
     """With what would serve instead of the kind that the user asks for."""
+    model, overrides = question.model, question.overrides
     assert overrides.engine is not None
     what = f"{asked(overrides.engine, 'engine')} {overrides.engine.value} is not available for {model.served_name}"
     why = f"{error.what}: {error.why}" if error.why else error.what
     try:
-        chosen = make_plan(machine, model, kinds, replace(overrides, engine=None), buildable).chosen
+        others = replace(overrides, engine=None)
+        chosen = make_plan(question.machine, model, kinds, others, buildable, question.draft).chosen
     except StokerError:
         return type(error)(what, why=why, remedy=error.remedy)
     other = f"{chosen.engine} would serve it, with the profile {chosen.profile}"
@@ -94,6 +97,11 @@ def longest_context(model: Model) -> int:
     if model.pooling is not None:
         return model.pooling.max_length
     return rope.longest_context(model.config, model.architecture.max_position_embeddings)
+
+
+def speculation_of(overrides: Overrides) -> Speculation:
+    """UsageError for a text that is none."""
+    return parse_speculation(overrides.speculative.value) if overrides.speculative else NOTHING
 
 
 def _check_context(overrides: Overrides, longest: int, model: Model) -> None:

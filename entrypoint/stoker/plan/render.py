@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from stoker.plan.speculation import OFF
 from stoker.plan.types import Chosen, MemoryBudget, Plan, Replica
 from stoker.plan.units import count_text, size_text
 from stoker.probe.machine import Machine
@@ -46,7 +47,13 @@ def pinned(plan: Plan) -> tuple[tuple[str, str], ...]:
     several = plan.chosen.tensor_parallel > 1
     names = (*_FLAGS, *_GPU_FLAGS) if plan.chosen.devices or several else _FLAGS
     own = tuple((name.replace("_", "-"), str(getattr(plan.chosen, name))) for name in names)
+    if plan.chosen.speculative != OFF:
+        own = (*own, ("speculative", _speculative_text(plan)))
     return (*own, ("replicas", str(len(plan.replicas)))) if _could_have_more(plan) else own
+
+
+def _speculative_text(plan: Plan) -> str:
+    return f"{plan.chosen.speculative}={plan.draft.reference}" if plan.draft else plan.chosen.speculative
 
 
 def _could_have_more(plan: Plan) -> bool:

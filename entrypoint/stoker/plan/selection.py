@@ -11,9 +11,11 @@ from stoker.plan.kind import Obstacle, PlanKind, Question
 from stoker.plan.overrides import asked
 from stoker.plan.profile import ON_REQUEST, Profile
 from stoker.plan.purpose import purpose_of
+from stoker.plan.speculation import why_not
 
-UNKNOWN, CACHE = "unknown", "cache"
-"""Codes of obstacles: the kind has no engine for the model, and none with the cache type that the user set."""
+UNKNOWN, CACHE, SPECULATIVE = "unknown", "cache", "speculative"
+"""Codes of obstacles: the kind has no engine for the model, none with the cache type that the user set, and none that
+guesses tokens as the user wants it."""
 
 
 @dataclass(frozen=True)
@@ -104,22 +106,32 @@ def _takes_no_adapters(kind: PlanKind, profile: Profile, question: Question) -> 
     return Obstacle("adapters", f"takes no LoRA adapters: {why}", UnsupportedModelError, by_override=False)
 
 
+def _does_not_speculate(kind: PlanKind, _: Profile, question: Question) -> Obstacle | None:
+    reason = why_not(kind, question)
+    return Obstacle(SPECULATIVE, reason, UsageError, by_override=True) if reason else None
+
+
 _RULES: tuple[Callable[[PlanKind, Profile, Question], Obstacle | None], ...] = (
     _takes_no_adapters,
     _asked_for_another,
     _goal_differs,
     _must_be_asked_for,
+    _does_not_speculate,
 )
 
 
 def nothing_left(judged: Sequence[Judged], question: Question, place: Place) -> StokerError:
     """The error of what stands against the profiles that the overrides point at."""
-    cache = question.overrides.kv_precision
+    cache, speculative = question.overrides.kv_precision, question.overrides.speculative
     for obstacle in (one.obstacle for one in judged):
         if cache and obstacle and obstacle.code == CACHE:
             what = f"{asked(cache, 'kv-precision')} {cache.value} cannot be had"
             what = _not_from(question, place) if place.pool else what
             return obstacle.error(what, why=obstacle.reason, remedy=obstacle.remedy)
+    for obstacle in (one.obstacle for one in judged):
+        if speculative and obstacle and obstacle.code == SPECULATIVE:
+            what = f"{asked(speculative, 'speculative')} {speculative.value} is not available"
+            return obstacle.error(what, why=obstacle.reason, remedy="leave it out")
     wanted = [one for one in judged if not one.possible and _wanted(one, question)]
     wanted.sort(key=lambda one: (_is_unknown(one), one.kind.checkpoint(question.model) not in one.profile.checkpoints))
     if not wanted:

@@ -20,6 +20,7 @@ def sources_for(chosen: Chosen, candidate: Candidate, found: Fit, question: Ques
         **dict.fromkeys(("profile", "tensor_parallel", "pipeline_parallel", "devices"), PLANNER),
         "engine": profile,
         "purpose": MODEL,
+        **dict.fromkeys(("speculative", "draft"), _speculative(question)),
         "max_batch_size": profile if found.batch == limits.max_batch_size else PLANNER,
         "max_num_tokens": profile if chosen.max_num_tokens == limits.max_num_tokens else PLANNER,
         "max_seq_len": _context(found.context, candidate, question, profile),
@@ -28,6 +29,11 @@ def sources_for(chosen: Chosen, candidate: Candidate, found: Fit, question: Ques
         **candidate.sources,
     }
     return tuple((field.name, _override(question.overrides, field.name) or own[field.name]) for field in fields(chosen))
+
+
+def _speculative(question: Question) -> str:
+    override = question.overrides.speculative
+    return source_text(override) if override else PLANNER
 
 
 def _context(context: int, candidate: Candidate, question: Question, profile: str) -> str:

@@ -172,7 +172,7 @@ def _splits(kind: PlanKind, profile: Profile, place: Place, question: Question) 
 def _possible(judged: Iterable[Judged], turn: Turn, question: Question) -> list[Attempt]:
     """Whatever the cache's type that the user set: it is the precision that is weighed here."""
     limits = Overrides(max_seq_len=question.overrides.max_seq_len, max_batch_size=question.overrides.max_batch_size)
-    freer = Question(question.machine, question.model, limits, question.goal, question.longest)
+    freer = replace(question, overrides=limits)
     own = (one for one in judged if one.possible and one.profile.goal == question.goal)
     return _attempts(own, turn, freer)
 

@@ -32,6 +32,7 @@ class Overrides:
     replicas: Sourced[int] | None = None
     max_loras: Sourced[int] | None = None
     max_lora_rank: Sourced[int] | None = None
+    speculative: Sourced[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Chosen:
     names that stoker.settings.spec lists; none for an engine without a cache.
     `activation_precision`: what the kernels compute in (bf16, f16, f32). `max_num_tokens`: tokens in one engine step.
     `devices`: GPU indices, empty on a CPU. `threads`: CPU threads the engine may use. `max_loras`: LoRA adapters at
-    once, each of `max_lora_rank` at most; 0 for an engine that takes none.
+    once, each of `max_lora_rank` at most; 0 for an engine that takes none. `speculative`: how tokens are guessed before
+    the model checks them, one of stoker.plan.speculation's methods; `draft`: which model guesses, empty where none does.
     """
 
     profile: str
@@ -61,6 +63,8 @@ class Chosen:
     group_size: int = 0
     max_loras: int = 0
     max_lora_rank: int = 0
+    speculative: str = "off"
+    draft: str = ""
 
 
 def chosen_from(document: Mapping[str, Any]) -> Chosen:
@@ -147,6 +151,7 @@ class Plan:
 
     `next_profile`: what to take, once, should the quantised engine of this plan fail to build; empty for none.
     `why_not_gpus`: of a plan for the CPU, why the machine's GPUs do not serve it; empty where there are none.
+    `draft`: the model that guesses tokens, where one does.
     """
 
     machine: Machine
@@ -159,6 +164,7 @@ class Plan:
     next_profile: str = ""
     why_not_gpus: str = ""
     replicas: tuple[Replica, ...] = (Replica(),)
+    draft: Model | None = None
 
     @property
     def device_uuids(self) -> tuple[str, ...]:

@@ -100,6 +100,14 @@ SETTINGS: tuple[Setting, ...] = (
         applies_to=("serve", "plan", "build", "export", "manifest", "up"),
         minimum=1,
     ),
+    Setting(
+        "speculative",
+        "text",
+        "How tokens are guessed before the model checks them: `off`, `lookup` (in the prompt), `draft=MODEL`, "
+        "`eagle3=MODEL`, `mtp` (the model's own heads), or `auto`, which is off unless measurements speak for it",
+        default="off",
+        metavar="METHOD",
+    ),
     Setting("pipeline-parallel", "whole", "Groups of devices that hold successive layers", metavar="N", minimum=1),
     Setting(
         "served-model-name",

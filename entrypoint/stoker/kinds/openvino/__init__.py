@@ -53,10 +53,10 @@ KIND = EngineKind(
         disk="stoker.build.kind:engine_alone",
         ranks_at_once="stoker.build.kind:one_rank",
         key=KeyFields(
-            built=("engine", "purpose", "precision", "group_size", "tensor_parallel", "pipeline_parallel"),
+            built=("engine", "purpose", "precision", "group_size", "tensor_parallel", "pipeline_parallel", "draft"),
             launched=(
                 *("activation_precision", "devices", "kv_precision", "max_batch_size"),
-                *("max_num_tokens", "max_seq_len", "profile", "threads", "max_loras", "max_lora_rank"),
+                *("max_num_tokens", "max_seq_len", "profile", "threads", "max_loras", "max_lora_rank", "speculative"),
             ),
             derived=derived,
         ),

@@ -46,7 +46,7 @@ KIND = EngineKind(
                 *("tensor_parallel", "pipeline_parallel", "max_batch_size", "max_num_tokens", "max_seq_len"),
                 *("max_loras", "max_lora_rank"),
             ),
-            launched=("devices", "profile", "threads"),
+            launched=("devices", "profile", "threads", "speculative", "draft"),
             derived=form_in_key,
         ),
         portable=False,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from stoker.kinds.vllm.graphs import LARGEST
+from stoker.kinds.vllm.speculation import speculative_arguments
 from stoker.plan.types import TEXT, Chosen
 from stoker.resolve.model import Pooling
 
@@ -40,6 +41,7 @@ def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> 
     if chosen.tensor_parallel > 1:
         # The pass that joins all-reduce and normalization crashed in graph capture on some Hopper boards.
         arguments["compilation_config"] = {"pass_config": {"fuse_allreduce_rms": False}}
+    arguments |= speculative_arguments(chosen)
     if chosen.purpose != TEXT:
         arguments |= {"runner": "pooling", "enable_prefix_caching": False}
     return arguments

@@ -50,7 +50,7 @@ KIND = EngineKind(
             built=(
                 *("engine", "purpose", "precision", "kv_precision", "activation_precision", "group_size"),
                 *("tensor_parallel", "pipeline_parallel", "max_batch_size", "max_num_tokens", "max_seq_len"),
-                *("max_loras", "max_lora_rank"),
+                *("max_loras", "max_lora_rank", "speculative", "draft"),
             ),
             launched=("devices", "profile", "threads"),
             derived=nothing_more,

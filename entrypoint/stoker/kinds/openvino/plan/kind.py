@@ -14,6 +14,8 @@ from stoker.kinds.openvino.plan.compute import Compute, attention_cannot_be_page
 from stoker.kinds.openvino.plan.profile import CALIBRATED, CHECKPOINTS, OpenvinoProfile
 from stoker.kinds.openvino.plan.reasons import reasons_for
 from stoker.kinds.openvino.plan.rules import NAME
+from stoker.kinds.openvino.speculation import most_rows
+from stoker.kinds.openvino.speculation import why_not as why_no_speculation
 from stoker.plan.archives import archive_error
 from stoker.plan.devices import CPU, Place, Split
 from stoker.plan.fit import context_last
@@ -22,6 +24,7 @@ from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, S
 from stoker.plan.profile import Profile
 from stoker.plan.purpose import pools
 from stoker.plan.sources import MACHINE, PLANNER
+from stoker.plan.speculation import AUTO, OFF, Speculates
 from stoker.plan.types import KvPool, MemoryBudget, Overrides
 from stoker.probe.machine import Cpu, Gpu
 from stoker.resolve.model import Model
@@ -47,6 +50,7 @@ def openvino(profiles: Sequence[OpenvinoProfile]) -> PlanKind:
         spreads_for_latency=lambda _profile, _question, _split: False,
         candidate=candidate,
         retries_build=False,
+        speculates=Speculates(why_not, lambda _goal: OFF),
     )
 
 
@@ -114,15 +118,24 @@ def why_not_split(_profile: Profile, _question: Question, _place: Place, split: 
     return f"it spreads a model over {split.gpus} GPUs, and this version's engines run on the CPU as one process"
 
 
+def why_not(method: str, question: Question) -> str:
+    model = question.model
+    if question.overrides.max_loras:
+        return "OpenVINO's engines take either LoRA adapters or guesses"
+    return why_no_speculation(method, dense=attention_cannot_be_paged(model), pooling=pools(model))
+
+
 @dataclass(frozen=True)
 class Setting:
-    """A profile on one machine for one model."""
+    """A profile on one machine for one model, and what guesses its tokens."""
 
     profile: OpenvinoProfile
     model: Model
     cpu: Cpu
     compute: Compute
     overrides: Overrides
+    method: str = OFF
+    draft: Model | None = None
 
     @property
     def group_size(self) -> int:
@@ -133,7 +146,9 @@ def candidate(profile: Profile, question: Question, place: Place, split: Split, 
     assert isinstance(profile, OpenvinoProfile)
     compute = compute_for(profile, place.cpu, question.model, question.overrides)
     assert isinstance(compute, Compute)
-    setting = Setting(profile, question.model, place.cpu, compute, question.overrides)
+    method = question.speculation.method
+    method = OFF if method == AUTO else method
+    setting = Setting(profile, question.model, place.cpu, compute, question.overrides, method, question.draft)
     own = f"profile {profile.name}"
     return Candidate(
         profile=profile,
@@ -163,7 +178,7 @@ def candidate(profile: Profile, question: Question, place: Place, split: Split, 
 def budget(setting: Setting, shape: Shape) -> MemoryBudget:
     profile, architecture, compute = setting.profile, setting.model.architecture, setting.compute
     whole = pools(setting.model)  # a text is encoded whole, however long
-    step = max(shape.tokens, shape.context) if whole else shape.tokens
+    step = max(shape.tokens, shape.context if whole else most_rows(setting.method, shape.batch))
     precision, cores = compute.activation_precision, setting.cpu.cores
     load = memory.Load(shape.batch, step, shape.context, cores, precision, compute.dense)
     fixed = MemoryBudget(
@@ -174,6 +189,10 @@ def budget(setting: Setting, shape: Shape) -> MemoryBudget:
         adapters=adapter_bytes(architecture, setting.overrides, memory.ADAPTER_WIDTH),
         limit=int(min(setting.cpu.memory_available, setting.cpu.memory_limit) * profile.memory.available_fraction),
     )
+    if setting.draft is not None:
+        fixed = memory.with_draft(fixed, setting.draft, profile, load)
+    if setting.method != OFF:
+        fixed = memory.with_guesses(fixed, architecture, most_rows(setting.method, shape.batch) - shape.batch)
     return fixed if whole else memory.with_cache(fixed, _demand(setting, shape))
 
 
@@ -186,5 +205,7 @@ def _demand(setting: Setting, shape: Shape) -> memory.CacheDemand:
         return memory.CacheDemand(tokens, tokens, per_token, constants.kv_block_tokens, constants.kv_fraction)
     least = max(context, batch * min(context, limits.min_tokens_per_sequence.at(cores)))
     wanted = max(context, batch * min(context, limits.tokens_per_sequence.at(cores)))
-    per_token = memory.kv_bytes_per_token(architecture, compute.kv_precision)
+    per_token = memory.kv_bytes_per_token(architecture, compute.kv_precision, by_token=setting.method != OFF)
+    if setting.draft is not None:
+        per_token += memory.kv_bytes_per_token(setting.draft.architecture, compute.kv_precision, by_token=True)
     return memory.CacheDemand(least, wanted, per_token, constants.kv_block_tokens, constants.kv_fraction)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from stoker.kinds.openvino.plan.profile import MemoryConstants
+from stoker.kinds.openvino.plan.profile import MemoryConstants, OpenvinoProfile
+from stoker.kinds.openvino.speculation import draft_precision
 from stoker.plan.formulas import WIDTH
 from stoker.plan.types import KvPool, MemoryBudget
-from stoker.resolve.model import Architecture, Weights
+from stoker.resolve.model import Architecture, Model, Weights
 
 KV_BLOCK_TOKENS = 32
 
@@ -23,20 +24,23 @@ _DENSE_COPIES = 3  # a state is rebuilt beside its former self when a step appen
 _DENSE_SCORES = 32  # elements for each score: scores, capped scores and probabilities of a few layers, fragmentation
 _DENSE_ROWS = 256  # smaller steps reallocate more often and save nothing
 _DENSE_LOGITS = 10  # bytes for each token of a step and vocabulary entry: the graph computes all of them
+_GUESS_LOGITS = 3 * 4  # bytes: f32, once from the graph, twice while a token is chosen
 _GROWTH = 2  # buffers that grow with the context: the old one lives while the new one is made
 
 
-def kv_bytes_per_token(architecture: Architecture, kv_precision: str) -> int:
+def kv_bytes_per_token(architecture: Architecture, kv_precision: str, *, by_token: bool = False) -> int:
     """One token's keys and values in all layers, as OpenVINO's paged attention stores them in blocks of 32 tokens.
 
     Plain types: 2 x KV heads x head size x width. u8: keys are quantised by channel, a block of them being followed by
     an f32 scale and zero point for each element, so (32 + 8) / 32 bytes an element; values by token, so head size + 8.
+    `by_token`: keys too, as engines do that guess tokens, so that a wrong guess leaves nothing in a block's scale.
     Confirmed against PipelineMetrics.kv_cache_size_in_bytes in tests/integration/plan. Sliding windows save nothing:
     the paged cache keeps every token of a sequence until it ends.
     """
     heads, size = architecture.kv_heads, architecture.head_size
     if kv_precision == "u8":
-        keys = -(-size * (KV_BLOCK_TOKENS + _U8_CONSTANTS) // KV_BLOCK_TOKENS)
+        by_channel = -(-size * (KV_BLOCK_TOKENS + _U8_CONSTANTS) // KV_BLOCK_TOKENS)
+        keys = size + _U8_CONSTANTS if by_token else by_channel
         return architecture.layers * heads * (keys + size + _U8_CONSTANTS)
     return architecture.layers * 2 * heads * size * WIDTH[kv_precision]
 
@@ -140,6 +144,24 @@ def _dense_scores(architecture: Architecture, load: Load) -> int:
 
 def runtime_bytes(architecture: Architecture, constants: MemoryConstants) -> int:
     return constants.runtime_bytes + constants.runtime_bytes_per_vocabulary_entry * architecture.vocabulary_size
+
+
+def with_draft(fixed: MemoryBudget, draft: Model, profile: OpenvinoProfile, load: Load) -> MemoryBudget:
+    """Adds the weights and buffers of a model that guesses tokens; its cache is part of each token's."""
+    architecture, constants = draft.architecture, profile.memory
+    weights = weight_bytes(architecture, draft.weights, draft_precision(profile.precision))
+    vocabulary = constants.runtime_bytes_per_vocabulary_entry * architecture.vocabulary_size
+    return replace(
+        fixed,
+        weights=fixed.weights + weights,
+        activations=fixed.activations + activation_bytes(architecture, load, constants),
+        runtime=fixed.runtime + vocabulary,
+    )
+
+
+def with_guesses(fixed: MemoryBudget, architecture: Architecture, rows: int) -> MemoryBudget:
+    """Adds the logits of so many guessed tokens, and the copies that sampling makes of them."""
+    return replace(fixed, activations=fixed.activations + _GUESS_LOGITS * rows * architecture.vocabulary_size)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from stoker.kinds.openvino.plan.compute import Compute
 from stoker.kinds.openvino.plan.memory import kv_bytes_per_token
 from stoker.kinds.openvino.plan.profile import CALIBRATED, OpenvinoProfile
+from stoker.kinds.openvino.speculation import FEW_STREAMS, FEWEST_GUESSES, GUESSES
 from stoker.plan.kind import Case
 from stoker.plan.reasons import batch_line, context_line, estimate_line, precision_asked, reasons
+from stoker.plan.speculation import AUTO, OFF
 from stoker.plan.types import TEXT, Reason
 from stoker.plan.units import count_text, size_text
 
@@ -21,6 +23,7 @@ def reasons_for(compute: Compute, case: Case) -> tuple[Reason, ...]:
         ("cache_type", _cache_type(case, compute)),
         ("context", context_line(case)),
         ("batch", batch_line(case, f"the profile's, for {_cores(case)}")),
+        ("speculative", _speculative(case)),
         ("pool", _pool(case)),
         ("limit", _limit(case)),
         ("window", "" if compute.dense else _window(case)),
@@ -80,11 +83,27 @@ def _cache_type(case: Case, compute: Compute) -> str:
             f"{case.chosen.kv_precision} cache at full length, so fewer run at once"
         )
     architecture = case.question.model.architecture
-    own = kv_bytes_per_token(architecture, case.chosen.kv_precision)
+    own = case.memory.kv.bytes_per_token
     line = f"{case.chosen.kv_precision} KV cache: {count_text(own)} bytes a token"
     if case.chosen.kv_precision == "u8":
         line += f", against {count_text(kv_bytes_per_token(architecture, 'f16'))} in 16 bits"
     return line
+
+
+def _speculative(case: Case) -> str:
+    """What it costs, and when it pays."""
+    question, method = case.question, case.chosen.speculative
+    if question.speculation.method == AUTO:
+        return "speculative decoding off: no measurement shows a gain for this engine and goal"
+    if method == OFF:
+        return ""
+    who = f"{question.draft.served_name} guesses" if question.draft else "guesses are looked up in the text:"
+    few = f"up to {FEW_STREAMS} sequences" if FEW_STREAMS > 1 else "1 sequence"
+    return (
+        f"speculative decoding ({method}): {who} {GUESSES} tokens per step for {few} at a time and {FEWEST_GUESSES}, "
+        "the fewest possible, for each beyond them, where guesses stop paying; "
+        "no prefix cache, which would keep wrong guesses"
+    )
 
 
 def _cores(case: Case) -> str:

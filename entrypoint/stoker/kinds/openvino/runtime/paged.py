@@ -15,14 +15,17 @@ import openvino_genai
 from stoker.kinds.openvino.runtime.adapters import Adapters
 from stoker.kinds.openvino.runtime.beside import Beside, needs_logits
 from stoker.kinds.openvino.runtime.grammars import Grammars, reason, structure
-from stoker.kinds.openvino.runtime.guided import GuidedQueue
+from stoker.kinds.openvino.runtime.guessing import check_goes_with, goes_beside, guessing, let_guess
+from stoker.kinds.openvino.runtime.guided import Begin, GuidedQueue
 from stoker.kinds.openvino.runtime.partial_blocks import Alone
 from stoker.kinds.openvino.runtime.properties import compile_properties
 from stoker.kinds.openvino.runtime.vocabulary import FILE as TOKENIZER_FILE
 from stoker.kinds.openvino.runtime.vocabulary import genai_tokenizer
+from stoker.kinds.openvino.speculation import most_rows
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output, RunningSequence
+from stoker.plan.speculation import DRAFT, OFF
 from stoker.resolve.facts import with_defaults
 from stoker.resolve.json_files import read_json
 
@@ -38,6 +41,7 @@ class PagedSequence:
     def __init__(self, handle: Any, *, top: bool = False) -> None:
         self._handle = handle
         self._top = top
+        self.over = False
 
     def read(self) -> Output:
         """Never blocks: `read()` of the handle waits on an empty queue with the interpreter's lock held."""
@@ -50,10 +54,12 @@ class PagedSequence:
                 log_probs += output.generated_log_probs
         status = handle.get_status()
         top = [[pair] for pair in zip(ids, log_probs, strict=True)] if self._top else ()
-        return Output(ids, log_probs, ended=status != _RUNNING, out_of_memory=status == _IGNORED, top=top)
+        self.over = status != _RUNNING
+        return Output(ids, log_probs, ended=self.over, out_of_memory=status == _IGNORED, top=top)
 
     def cancel(self) -> None:
         self._handle.cancel()
+        self.over = True
 
 
 class PagedRuntime:
@@ -61,8 +67,11 @@ class PagedRuntime:
         self._numbers = itertools.count()
         self._settings = settings
         self._capacity = settings.capacity
+        self._method = settings.chosen.speculative
+        self._running: list[PagedSequence] = []
         self._alone = Alone(self._begin, settings.kv.block_tokens, settings.kv.blocks)
-        self._guided = GuidedQueue(self._alone.add)
+        self._start: Begin = self._alone.add if self._method == OFF else self._begin  # without a prefix cache at once
+        self._guided = GuidedQueue(self._start)
         self._adapters = Adapters(settings, self._admit)
         self._beside = Beside(settings)
         self._open()
@@ -73,13 +82,14 @@ class PagedRuntime:
         scheduler = _scheduler(self._settings)
         properties = {**_properties(self._settings), **self._adapters.properties()}
         open_pipeline = openvino_genai.ContinuousBatchingPipeline
-        if not (directory / TOKENIZER_FILE).is_file():
-            self._pipeline: Any = open_pipeline(str(directory), scheduler, "CPU", properties)
-            return
-        logits = self._settings.vocabulary_size or _logits(directory)
-        tokenizer = genai_tokenizer(directory, logits)
-        self._guided.use(Grammars(tokenizer, logits))
-        self._pipeline = open_pipeline(str(directory), tokenizer, scheduler, "CPU", **properties)
+        with guessing(self._settings, scheduler) as guess:
+            if not (directory / TOKENIZER_FILE).is_file():
+                self._pipeline: Any = open_pipeline(str(directory), scheduler, "CPU", {**properties, **guess})
+                return
+            logits = self._settings.vocabulary_size or _logits(directory)
+            tokenizer = genai_tokenizer(directory, logits, compared=self._method == DRAFT)
+            self._guided.use(Grammars(tokenizer, logits))
+            self._pipeline = open_pipeline(str(directory), tokenizer, scheduler, "CPU", **properties, **guess)
 
     def add(self, generation: Generation) -> RunningSequence:
         if len(generation.input_ids) >= self._capacity:
@@ -87,22 +97,29 @@ class PagedRuntime:
                 f"the prompt of {len(generation.input_ids)} tokens is too long",
                 why=f"prompt and answer together may have {self._capacity}",
             )
-        if needs_logits(generation):
+        if needs_logits(generation) or goes_beside(self._method, generation):
             return self._beside.add(generation)
+        check_goes_with(self._method, generation)
         if generation.guide is not None:
             structure(generation.guide)
         return self._adapters.add(generation)
 
     def _admit(self, generation: Generation) -> RunningSequence:
-        return self._alone.add(generation) if generation.guide is None else self._guided.add(generation)
+        return self._start(generation) if generation.guide is None else self._guided.add(generation)
 
     def _begin(self, generation: Generation) -> PagedSequence:
         ids = openvino.Tensor(np.asarray(generation.input_ids, np.int64)[None])
+        self._running = [each for each in self._running if not each.over]
+        config = sampling_of(generation)
+        if self._method != OFF:
+            let_guess(config, self._method, len(self._running) + 1)
         try:
-            handle = self._pipeline.add_request(next(self._numbers), ids, sampling_of(generation))
+            handle = self._pipeline.add_request(next(self._numbers), ids, config)
         except (RuntimeError, TypeError, ValueError) as error:
             raise RequestRefusedError("the engine refused the request", why=reason(error)) from error
-        return PagedSequence(handle, top=generation.top_log_probs > 0)
+        sequence = PagedSequence(handle, top=generation.top_log_probs > 0)
+        self._running.append(sequence)
+        return sequence
 
     def step(self) -> bool:
         self._guided.move()
@@ -149,9 +166,12 @@ def _scheduler(settings: EngineSettings) -> Any:
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.num_kv_blocks = settings.kv.blocks
     scheduler.max_num_seqs = settings.chosen.max_batch_size
-    scheduler.max_num_batched_tokens = settings.chosen.max_num_tokens
+    # Sequences that a step has no room for wait until others end, so that all guesses must fit into one.
+    rows = most_rows(settings.chosen.speculative, settings.chosen.max_batch_size)
+    scheduler.max_num_batched_tokens = max(settings.chosen.max_num_tokens, rows)
     scheduler.dynamic_split_fuse = True
-    scheduler.enable_prefix_caching = True
+    # Blocks stay known by the hash of guesses that turned out wrong.
+    scheduler.enable_prefix_caching = settings.chosen.speculative == OFF
     return scheduler
 
 

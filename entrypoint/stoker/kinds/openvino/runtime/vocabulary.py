@@ -23,17 +23,20 @@ from tokenizers import Tokenizer
 from stoker.vocabulary import MARKS, Vocabulary
 
 FILE = "tokenizer.json"
-_GRAPH = "openvino_detokenizer.xml"  # GenAI looks for this name
+_GRAPH, _ENCODER = "openvino_detokenizer.xml", "openvino_tokenizer.xml"  # GenAI looks for these names
 
 
-def genai_tokenizer(directory: Path, logits: int) -> Any:
+def genai_tokenizer(directory: Path, logits: int, *, compared: bool = False) -> Any:
     """An openvino_genai.Tokenizer that knows the vocabulary of the model in `directory`; `logits` is how many ids the
-    model gives probabilities for, which may be more or fewer than the tokenizer has; 0 if unknown."""
+    model gives probabilities for, which may be more or fewer than the tokenizer has; 0 if unknown. `compared`: GenAI
+    compares it with a draft's."""
     pieces = vocabulary_bytes(Tokenizer.from_file(str(directory / FILE)), logits)
     factory = NodeFactory()
     factory.add_extension(_extension())
     with tempfile.TemporaryDirectory() as folder:
         openvino.serialize(_detokenizer(factory, pieces), str(Path(folder, _GRAPH)))
+        if compared:
+            write_encoder(Path(folder))
         return openvino_genai.Tokenizer(folder)
 
 
@@ -70,3 +73,16 @@ def _packed(pieces: Sequence[bytes]) -> tuple[Any, Any, Any]:
     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int32)
     begins = np.concatenate([[0], ends[:-1]]).astype(np.int32)
     return ops.constant(begins), ops.constant(ends), ops.constant(np.frombuffer(b"".join(pieces), np.uint8))
+
+
+def write_encoder(folder: Path) -> None:
+    """A tokenizer that makes any text one token, for GenAI to compare those of both models by; ids are compared where
+    the draft is resolved."""
+    texts = ops.parameter([-1], openvino.Type.string)
+    shape = ops.concat([ops.shape_of(texts, "i64"), ops.constant(np.array([1], np.int64))], 0)
+    outputs = []
+    for name, value in (("input_ids", 0), ("attention_mask", 1)):
+        output = ops.broadcast(ops.constant(np.int64(value)), shape)
+        output.output(0).set_names({name})
+        outputs.append(ops.result(output))
+    openvino.save_model(openvino.Model(outputs, [texts], "encoder"), folder / _ENCODER, compress_to_fp16=False)

@@ -19,6 +19,7 @@ from stoker.plan.formulas import cache_needed, group_size, group_size_source
 from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, Shape
 from stoker.plan.profile import Profile
 from stoker.plan.sources import MODEL
+from stoker.plan.speculation import never
 from stoker.plan.types import MemoryBudget
 from stoker.probe.machine import NVIDIA, Gpu
 from stoker.resolve.model import Model
@@ -50,6 +51,7 @@ def tensorrt_llm(catalogue: Catalogue, name: str) -> PlanKind:
         spreads_for_latency=planner.spreads_for_latency,
         candidate=planner.candidate,
         retries_build=True,
+        speculates=never("Stoker builds its engines without it"),
     )
 
 

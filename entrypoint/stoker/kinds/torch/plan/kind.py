@@ -17,6 +17,7 @@ from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question
 from stoker.plan.profile import Profile
 from stoker.plan.selection import CACHE
 from stoker.plan.sources import MACHINE, MODEL
+from stoker.plan.speculation import never
 from stoker.probe.machine import AMD, NVIDIA, Gpu
 from stoker.resolve.model import Architecture, Model
 
@@ -39,6 +40,7 @@ def torch(catalogue: TorchCatalogue) -> PlanKind:
         spreads_for_latency=lambda _profile, _question, _split: False,
         candidate=partial(candidate, catalogue),
         retries_build=False,
+        speculates=never("Stoker's PyTorch engine guesses no tokens"),
     )
 
 

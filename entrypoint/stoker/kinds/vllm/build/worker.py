@@ -27,6 +27,7 @@ from stoker.kinds.vllm.runtime.process import (
     BYTECODE,
     CACHE,
     CHECKPOINT,
+    DRAFT,
     SETTINGS,
     HostProcess,
     Launch,
@@ -39,8 +40,10 @@ from stoker.kinds.vllm.runtime.wishes import Wish
 from stoker.launch import frames
 from stoker.launch.frames import read_frame
 from stoker.plan.devices import Split
-from stoker.plan.types import TEXT
+from stoker.plan.speculation import OFF
+from stoker.plan.types import TEXT, Chosen
 from stoker.resolve.checkpoint import INDEX
+from stoker.resolve.model import Model
 
 _HOST = "host"
 _SPARE_TOKENS = 1024  # of KV cache, beyond one sequence of the full length
@@ -58,7 +61,9 @@ def build_job(job: Job, lines: Lines) -> dict[str, Any]:
     started = time.monotonic()
     directory = Path(job.directory)
     lines.phase("building", "linking the checkpoint")
-    linked = link_checkpoint(job, directory)
+    linked = link_checkpoint(job.model, directory, CHECKPOINT)
+    if job.draft is not None:
+        linked += link_checkpoint(job.draft, directory, DRAFT)
     quantized = job.model.config.get("quantization_config") is not None
     pooler = pooler_arguments(job.model.pooling)
     Launch(pooler, quantized=quantized).write(directory / SETTINGS)
@@ -67,14 +72,15 @@ def build_job(job: Job, lines: Lines) -> dict[str, Any]:
     return {"seconds": round(time.monotonic() - started, 3), "linked": linked, "vllm": facts}
 
 
-def link_checkpoint(job: Job, directory: Path) -> list[str]:
+def link_checkpoint(model: Model, directory: Path, folder: str) -> list[str]:
     """Into a folder of its own, as vLLM wants one; the API process finds tokenizer and templates in the engine's."""
-    source, checkpoint = job.model.directory, directory / CHECKPOINT
+    source, checkpoint = model.directory, directory / folder
     assert source is not None
     checkpoint.mkdir()
-    copy_companions(source, directory)
+    if folder == CHECKPOINT:
+        copy_companions(source, directory)
     copy_companions(source, checkpoint)
-    names = [name for name in (*job.model.weights.files, INDEX) if (source / name).exists()]
+    names = [name for name in (*model.weights.files, INDEX) if (source / name).exists()]
     for name in names:
         link_file(source / name, checkpoint / name)
     return names
@@ -89,7 +95,7 @@ def compile_once(job: Job, directory: Path, quantized: bool, pooler: Mapping[str
     host = HostProcess(folder, interpreter(), bytecode, job.site.gpus)
     try:
         connection, facts = host.connect()
-        for number, wish in enumerate(trials(job.chosen.purpose)):
+        for number, wish in enumerate(trials(job.chosen)):
             try_out(connection, number, wish)
         connection.close()
     except EngineMemoryError as error:
@@ -103,15 +109,19 @@ def compile_once(job: Job, directory: Path, quantized: bool, pooler: Mapping[str
     return facts
 
 
-def trials(purpose: str) -> tuple[Wish, ...]:
-    return _TRIALS if purpose == TEXT else (Wish(task=TASKS[purpose]),)
+def trials(chosen: Chosen) -> list[Wish]:
+    """Beside guesses vLLM knows no min_p."""
+    if chosen.purpose != TEXT:
+        return [Wish(task=TASKS[chosen.purpose])]
+    return [wish if chosen.speculative == OFF else msgspec.structs.replace(wish, min_p=None) for wish in _TRIALS]
 
 
 def least_kv_bytes(job: Job) -> int:
     """Enough for one sequence of the full length: how large the cache is matters to no compiled artifact."""
     tokens = job.chosen.max_seq_len + _SPARE_TOKENS
     split = Split(job.chosen.tensor_parallel, job.chosen.pipeline_parallel)
-    return tokens * kv_bytes_per_token(job.model, job.chosen.kv_precision, split)
+    models = (job.model, job.draft) if job.draft else (job.model,)
+    return tokens * sum(kv_bytes_per_token(each, job.chosen.kv_precision, split) for each in models)
 
 
 def try_out(connection: link.Link, number: int, wish: Wish) -> None:

@@ -8,17 +8,19 @@ from functools import cache, partial
 from stoker.errors import DoesNotFitError, UnsupportedModelError, UsageError
 from stoker.kinds.vllm.plan.catalogue import KIND, NO_CACHE, Catalogue, Goal, VllmProfile, load_vllm
 from stoker.kinds.vllm.plan.checkpoint import checkpoint_of
-from stoker.kinds.vllm.plan.memory import budget, weight_bytes
+from stoker.kinds.vllm.plan.memory import budget, weight_bytes, with_draft
 from stoker.kinds.vllm.plan.reasons import reasons_for
+from stoker.kinds.vllm.speculation import why_not
 from stoker.plan.archives import archive_error
 from stoker.plan.devices import Place, Split
 from stoker.plan.fit import together
 from stoker.plan.formulas import cache_needed, group_size, group_size_source
 from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, Shape
 from stoker.plan.profile import Profile
-from stoker.plan.purpose import purpose_of
+from stoker.plan.purpose import pools, purpose_of
 from stoker.plan.selection import CACHE
 from stoker.plan.sources import MODEL
+from stoker.plan.speculation import OFF, Speculates
 from stoker.plan.types import RERANK, MemoryBudget
 from stoker.probe.machine import NVIDIA, Gpu
 from stoker.resolve.model import Architecture, Model
@@ -53,6 +55,7 @@ def vllm(catalogue: Catalogue) -> PlanKind:
         spreads_for_latency=planner.spreads_for_latency,
         candidate=planner.candidate,
         retries_build=True,
+        speculates=Speculates(_why_not, lambda _goal: OFF),
     )
 
 
@@ -126,7 +129,8 @@ class _Planner:
             return cache_needed(limits, shape)
 
         def budget_of(shape: Shape) -> MemoryBudget:
-            return budget(model, profile, kv_precision, shape, split, limit, constants)
+            own = budget(model, profile, kv_precision, shape, split, limit, constants)
+            return with_draft(own, question.draft, kv_precision, split) if question.draft else own
 
         return Candidate(
             profile=profile,
@@ -157,6 +161,10 @@ class _Planner:
         constants = self.catalogue.constants
         share = constants.unified_fraction if devices[0].unified_memory else constants.available_fraction
         return int(min(gpu.memory_free for gpu in devices) * share)
+
+
+def _why_not(method: str, question: Question) -> str:
+    return why_not(method, question.model.config, pooling=pools(question.model))
 
 
 def _too_old(what: str, least: tuple[int, int], place: Place) -> str:

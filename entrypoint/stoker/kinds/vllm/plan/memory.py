@@ -6,6 +6,7 @@ Everything is bytes on the GPU that holds most, unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from stoker.kinds.vllm.graphs import decode_sizes, prefill_sizes
 from stoker.kinds.vllm.plan.catalogue import NO_CACHE, Constants, VllmProfile
@@ -101,3 +102,11 @@ def budget(
         communication=constants.communication if split.gpus > 1 else 0,
     )
     return with_pool(fixed, 1.0) if per_token else fixed
+
+
+def with_draft(own: MemoryBudget, draft: Model, kv_precision: str, split: Split) -> MemoryBudget:
+    """With the weights of the model that guesses tokens, whole on each GPU, and its part of each token's cache, which
+    takes what is left."""
+    per_token = own.kv.bytes_per_token + kv_bytes_per_token(draft, kv_precision, Split(1, split.pipeline))
+    weights = own.weights + draft.source_bytes
+    return with_pool(replace(own, weights=weights, kv=KvPool(0, own.kv.block_tokens, per_token)), 1.0)

@@ -6,9 +6,11 @@ from stoker.kinds.vllm.graphs import LARGEST, decode_sizes
 from stoker.kinds.vllm.plan.catalogue import Catalogue, VllmProfile
 from stoker.kinds.vllm.plan.checkpoint import checkpoint_of
 from stoker.kinds.vllm.plan.memory import kv_bytes_per_token
+from stoker.kinds.vllm.speculation import FEW_STREAMS, GUESSES
 from stoker.plan.devices import Pool, Split, busy
 from stoker.plan.kind import Case
 from stoker.plan.reasons import batch_line, context_line, estimate_line, precision_asked, reasons
+from stoker.plan.speculation import AUTO, OFF
 from stoker.plan.types import Reason
 from stoker.plan.units import count_text, size_text
 
@@ -27,6 +29,7 @@ def reasons_for(catalogue: Catalogue, profile: VllmProfile, case: Case) -> tuple
         ("context", context_line(case)),
         ("batch", batch_line(case, "profile default")),
         ("graphs", _graphs(case)),
+        ("speculative", _speculative(case)),
         ("pool", _pool(case)),
         ("estimate", estimate_line(case)),
     )
@@ -80,6 +83,20 @@ def _cache_type(case: Case) -> str:
 def _graphs(case: Case) -> str:
     sizes = decode_sizes(case.chosen.max_batch_size)
     return f"CUDA graphs: {len(sizes)} batch sizes up to {sizes[-1]} for decoding, prompts up to {LARGEST} tokens"
+
+
+def _speculative(case: Case) -> str:
+    """When it pays."""
+    question, method = case.question, case.chosen.speculative
+    if question.speculation.method == AUTO:
+        return "speculative decoding off: no measurement shows a gain for this engine and goal"
+    if method == OFF:
+        return ""
+    who = f"{question.draft.served_name} guesses" if question.draft else "guesses of"
+    return (
+        f"speculative decoding ({method}): {who} {GUESSES[method]} tokens per step for up to {FEW_STREAMS} sequences "
+        "at a time, none where more run, since they stop paying"
+    )
 
 
 def _pool(case: Case) -> str:

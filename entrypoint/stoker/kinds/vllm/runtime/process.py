@@ -33,6 +33,7 @@ CHECKPOINT = "checkpoint"  # in the engine's directory
 SETTINGS, CACHE = "vllm.json", "cache"  # there, and in the host's folder
 BYTECODE = "bytecode"  # in the engine's directory, where vLLM's packages have none
 MODEL, SOCKET = "model", "engine.sock"  # in the host's folder
+DRAFT = "draft"  # in both: the model that guesses tokens, if any
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "GLIBC_TUNABLES", "LD_LIBRARY_PATH")
 _CONNECT_EVERY = 0.05
 
@@ -81,6 +82,8 @@ def prepare(folder: Path, checkpoint: Path, cache: Path | None, launch: Launch) 
     """Fills an empty folder for one host. `cache`: what an earlier one left in its folder's CACHE."""
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / MODEL).symlink_to(checkpoint.absolute())
+    if (draft := checkpoint.parent / DRAFT).exists():
+        (folder / DRAFT).symlink_to(draft.absolute())
     if cache is not None and cache.exists():
         shutil.copytree(cache, folder / CACHE)
     link_source(folder / "python")

@@ -62,6 +62,7 @@ class Engine:
         """`settings`: vLLM's EngineArgs by name. Whatever vLLM raises if the engine cannot be opened."""
         from vllm.v1.engine.llm_engine import LLMEngine
 
+        self._guesses = bool(settings.get("speculative_config"))
         self._whole = LLMEngine.from_engine_args(engine_args(settings), enable_multiprocessing=True)
         self._core = self._whole.engine_core
         self._tasks = self._whole.get_supported_tasks()
@@ -92,6 +93,8 @@ class Engine:
         `sending` is held while vLLM's socket is used, but not while the request is validated, which takes its time."""
         from vllm.inputs.engine import tokens_input
 
+        if self._guesses:
+            _check_beside_guesses(wish)
         salt = {"cache_salt": wish.cache_salt} if wish.cache_salt else {}
         prompt = tokens_input(list(ids), **salt)
         request = self._whole.input_processor.process_inputs(request_id, prompt, _params(wish), self._tasks)
@@ -135,7 +138,24 @@ def engine_args(settings: dict[str, Any]) -> Any:
         from vllm.config import PoolerConfig
 
         given["pooler_config"] = PoolerConfig(**given["pooler_config"])
+    if "speculative_config" in given:
+        given["speculative_config"] = _speculative(given["speculative_config"])
     return EngineArgs(**given)
+
+
+def _speculative(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without the schedule by batch size in versions that have none: they guess however many run."""
+    from vllm.config.speculative import SpeculativeConfig
+
+    known = {field.name for field in fields(SpeculativeConfig)}
+    return {name: value for name, value in settings.items() if name in known}
+
+
+def _check_beside_guesses(wish: Wish) -> None:
+    """ValueError for what vLLM passes over, with no more than a warning when it starts."""
+    for name, given in (("min_p", wish.min_p), ("logit_bias", wish.biases)):
+        if given:
+            raise ValueError(f"{name} is not available: vLLM does not support it together with speculative decoding")
 
 
 def _params(wish: Wish) -> Any:

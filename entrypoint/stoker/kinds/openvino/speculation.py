@@ -1,0 +1,52 @@
+"""Speculative decoding by OpenVINO GenAI: what it has, and how many tokens are guessed. Imports no OpenVINO.
+
+Each step of a sequence computes the guesses too, so that a step of many sequences takes longer than their guesses save.
+GenAI takes no request without guesses in a pipeline that has them; one guess is the fewest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stoker.plan.formulas import WIDTH
+from stoker.plan.speculation import DRAFT, EAGLE3, LOOKUP, OFF
+from stoker.plan.types import Chosen
+
+DRAFT_FOLDER = "draft"  # in the engine's directory
+METHODS = (LOOKUP, DRAFT)
+GUESSES = 4  # tokens per step and sequence while few run
+FEWEST_GUESSES = 1
+FEW_STREAMS = 2  # sequences that run at once up to which guesses are worth their time
+NGRAM = 3  # tokens of the text's end that are looked for in it, at most
+
+
+def guesses(running: int) -> int:
+    """For a sequence that begins while so many run, itself included."""
+    return GUESSES if running <= FEW_STREAMS else FEWEST_GUESSES
+
+
+def most_rows(method: str, batch: int) -> int:
+    """Tokens that one step of the whole batch computes at most."""
+    few = min(batch, FEW_STREAMS)
+    return batch if method == OFF else few * (GUESSES + 1) + (batch - few) * (FEWEST_GUESSES + 1)
+
+
+def draft_precision(precision: str) -> str:
+    """Of the model that guesses: as the other's, but never calibrated."""
+    return precision if precision in WIDTH else "int8"
+
+
+def as_draft(chosen: Chosen) -> Chosen:
+    """How the model that guesses is built."""
+    return replace(chosen, precision=draft_precision(chosen.precision), group_size=0, speculative=OFF, draft="")
+
+
+def why_not(method: str, *, dense: bool, pooling: bool) -> str:
+    """Empty where the method is there."""
+    if pooling:
+        return "the model generates no text"
+    if dense:
+        return "this model's soft-capped attention cannot be paged, and GenAI guesses only in its paged pipeline"
+    if method == EAGLE3:
+        return "Stoker builds no EAGLE-3 heads for OpenVINO; draft=MODEL takes a small model instead"
+    return "" if method in METHODS else f"OpenVINO GenAI has no {method}; it has {' and '.join(METHODS)}"
