@@ -44,7 +44,7 @@ class Chosen:
     `activation_precision`: what the kernels compute in (bf16, f16, f32). `max_num_tokens`: tokens in one engine step.
     `devices`: GPU indices, empty on a CPU. `threads`: CPU threads the engine may use. `max_loras`: LoRA adapters at
     once, each of `max_lora_rank` at most; 0 for an engine that takes none. `speculative`: how tokens are guessed before
-    the model checks them, one of stoker.plan.speculation's methods; `draft`: which model guesses, empty where none does.
+    the model checks them, one of stoker.plan.speculation's methods; `draft`: which model guesses, empty for none.
     """
 
     profile: str

@@ -31,6 +31,7 @@ from stoker.resolve.model import Model
 from stoker.resolve.nemo import refuse_foreign
 
 DEMO_DIRECTORY = Path(__file__).parent / "demo"
+DEMO_DRAFT_DIRECTORY = Path(__file__).parent / "demo_draft"
 
 
 def resolve_directory(

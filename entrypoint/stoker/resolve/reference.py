@@ -20,7 +20,9 @@ _LOCAL_PREFIXES = ("/", "./", "../", "~")
 
 @dataclass(frozen=True)
 class Demo:
-    """The small model inside the package."""
+    """The small model inside the package, or the `draft` that guesses its tokens."""
+
+    draft: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ def parse_reference(text: str) -> Reference:
         raise UsageError("no model was named", remedy=FORMS)
     if name == "demo":
         return Demo()
+    if name == "demo-draft":
+        return Demo(draft=True)
     if name.startswith("hf://"):
         return _hub_repository(name.removeprefix("hf://"), text)
     if name in (".", "..") or name.startswith(_LOCAL_PREFIXES) or Path(name).exists():
