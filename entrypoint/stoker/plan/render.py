@@ -83,7 +83,9 @@ def _chosen_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
     sources = dict(plan.sources)
     for field in fields(Chosen):
         value = getattr(plan.chosen, field.name)
-        if field.name in ("devices", "group_size", "max_loras", "max_lora_rank") and not value:
+        if field.name in ("devices", "group_size", "max_loras", "max_lora_rank", "draft") and not value:
+            continue
+        if field.name == "speculative" and value == OFF:
             continue
         yield _LABELS.get(field.name, field.name.replace("_", " ")), _value_text(value), f"({sources[field.name]})"
     if len(plan.replicas) > 1:
