@@ -67,7 +67,8 @@ def _row(family: Metric, labels: Sequence[str]) -> str:
 
 
 def _sampled_labels(family: Metric) -> list[str]:
-    return sorted({label for sample in family.samples for label in sample.labels})
+    own = {label for sample in family.samples for label in sample.labels}
+    return sorted(own | set(getattr(family, "_labelnames", ())))
 
 
 def _bucket_lines(instruments: Sequence[Instrument]) -> list[str]:

@@ -9,14 +9,12 @@ from stoker.launch import contract
 
 GUIDES = "guide"
 TOP_LOG_PROBS = "top_logprobs"
-ADAPTERS = "adapters"
 PROMPT_LOG_PROBS = "prompt_logprobs"
 
 # Parameters as a request calls them, each with the tensor that it needs.
 _TENSORS: Mapping[str, str] = {
     GUIDES: "guided_decoding_guide",
     TOP_LOG_PROBS: "top_log_probs",
-    ADAPTERS: "lora_task_id",
     PROMPT_LOG_PROBS: "prompt_log_probs",
     "logit_bias": "embedding_bias",
     "min_p": "min_p",

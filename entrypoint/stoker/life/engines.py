@@ -18,6 +18,7 @@ from stoker.launch.replicas import Replicas
 from stoker.launch.routing import Router
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.launch.suspects import Verdicts
+from stoker.life.adapters import AdapterLoader
 from stoker.life.attempts import Again, Decision, GiveUp, History, NextProfile, Replace, Smaller, next_attempt
 from stoker.life.fleet import Fleet
 from stoker.life.service import capacity_of
@@ -58,6 +59,7 @@ class Engines:
         self._store = Store(settings.cache)
         self._hashes_beside = policy_of(settings).check == "background"
         self._fleet = Fleet(settings, service)
+        self._adapters = AdapterLoader(settings, service, self._progress)
         self._history = History()
         self._replicas: Replicas | None = None
         self._capacities: list[Capacity] = []
@@ -80,6 +82,7 @@ class Engines:
 
     async def stop(self) -> None:
         """Ends the engine that is served, if one is."""
+        await self._adapters.stop()
         await self._fleet.stop()
         if self._replicas is not None:
             await self._replicas.stop()
@@ -168,6 +171,7 @@ class Engines:
         try:
             await replicas.start(self._progress)
             frontend = await asyncio.to_thread(self._frontend, engine, plan)
+            await self._adapters.begin(replicas, plan)
             self._service.attach(self._fleet.join(replicas, frontend, plan, engine), frontend, replicas.members)
             self._progress.phase("ready")
             self._record(plan, before)
@@ -277,6 +281,7 @@ class Engines:
             tool_parser=str(self._settings["tool-parser"].value),
             reasoning_parser=str(self._settings["reasoning-parser"].value),
             model_defaults=self._settings["sampling-defaults"].value == "model",
+            adapters=self._service.adapters,
         )
 
     def _announce(self, plan: Plan) -> None:

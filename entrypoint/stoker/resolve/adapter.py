@@ -19,7 +19,7 @@ from stoker.progress import Progress
 from stoker.resolve.checkpoint import TOKENIZER
 from stoker.resolve.json_files import read_json
 from stoker.resolve.links import check_links
-from stoker.resolve.lora import CONFIG, MAX_BYTES, WEIGHTS, LoraConfig, part_of, read_lora_config
+from stoker.resolve.lora import CONFIG, MAX_BYTES, WEIGHTS, LoraConfig, in_layer, part_of, read_lora_config
 from stoker.resolve.reference import Demo, HubRepository, LocalDirectory, parse_reference
 from stoker.resolve.safetensors_header import Header, Tensor, read_header
 
@@ -47,8 +47,8 @@ class ResolvedAdapter:
 @dataclass(frozen=True)
 class Fitting:
     """What an adapter has to fit: the model that is served, and the limits of its engine. `shapes`: [outputs, inputs]
-    of the model's matrices by module, None for those that are stored in another form; empty where nothing is known of
-    them. `tokens`: ids that the model's tokenizer knows."""
+    of the model's matrices by module, from its layer on, None for those that are stored in another form; empty where
+    nothing is known of them. `tokens`: those that the model's tokenizer knows."""
 
     model: str
     max_rank: int
@@ -149,10 +149,11 @@ def _check_rank(module: str, parts: Mapping[str, Tensor], config: LoraConfig, re
 def _check_base(found: Mapping[str, tuple[int, int]], config: LoraConfig, reference: str, fitting: Fitting) -> None:
     made_for = f"it was made for {config.base}" if config.base else "its base is another model"
     for module, (inputs, outputs) in found.items() if fitting.shapes else ():
-        if module not in fitting.shapes:
+        name = in_layer(module)
+        if name not in fitting.shapes:
             why = f"{fitting.model} has no module {module[:200]}; {made_for}"
-        elif fitting.shapes[module] not in (None, (outputs, inputs)):
-            own = fitting.shapes[module]
+        elif fitting.shapes[name] not in (None, (outputs, inputs)):
+            own = fitting.shapes[name]
             why = f"{module[:200]} is {list(own or ())} in {fitting.model}, and the adapter is for {[outputs, inputs]}"
             why += f"; {made_for}"
         else:

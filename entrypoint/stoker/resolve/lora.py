@@ -63,7 +63,7 @@ class LoraConfig:
 
     @property
     def largest_rank(self) -> int:
-        return max(self.rank, *self.ranks.values())
+        return max([self.rank, *self.ranks.values()])
 
 
 def _of_pattern(patterns: Mapping[str, float], module: str, usual: float) -> float:
@@ -115,6 +115,14 @@ def _patterns(config: Mapping[str, Any], key: str, place: str, kind: Any) -> dic
         if not _PLAIN_PATTERN.fullmatch(pattern):
             raise UnsupportedModelError(f"{place}: {key} has the pattern {pattern[:80]!r}", why="only names are read")
     return dict(found)
+
+
+_LAYERS = "layers."
+
+
+def in_layer(module: str) -> str:
+    """A module's name from its layer on: what is before that differs with the class that a model was loaded with."""
+    return module[module.rindex(_LAYERS) :] if _LAYERS in module else module
 
 
 @dataclass(frozen=True)

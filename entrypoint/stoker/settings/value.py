@@ -67,7 +67,7 @@ def _places(text: str) -> tuple[str, ...]:
     return places
 
 
-def _named(text: str) -> tuple[str, ...]:
+def named(text: str) -> tuple[str, ...]:
     """`NAME=VALUE`, several between commas or on lines of their own; UsageError for two of one name."""
     entries = tuple(entry.strip() for entry in re.split(r"[,\n]+", text) if entry.strip())
     names = [entry.partition("=")[0].strip() for entry in entries]
@@ -110,7 +110,7 @@ _PARSERS: dict[Kind, Callable[[str], Value]] = {
     "bytes": _bytes,
     "places": _places,
     "count": _count,
-    "named": _named,
+    "named": named,
 }
 
 

@@ -27,6 +27,7 @@ from stoker.serve.http.openapi import describe
 from stoker.serve.http.paths import HeadOfGet, PlainPaths
 from stoker.serve.http.peers import Forwarded
 from stoker.serve.http.replies import json_response, on_api_error, on_fault, on_http_exception
+from stoker.serve.operate.adapter_endpoints import add_adapters
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.serve.operate.nim import add_nim
@@ -105,10 +106,11 @@ def _add_inference(app: FastAPI, service: Service) -> None:
 
 
 def create_management_app(service: Service) -> App:
-    """Health and metrics, for a port that only operators reach: no key is asked for."""
+    """Health, metrics and adapters, for a port that only operators reach: no key is asked for."""
     app = _application(documented=False)
     add_health(app, service.lifecycle)
     add_metrics(app, service)
+    add_adapters(app, service)
     return _enveloped(_browsers_checked(HeadOfGet(cast(App, app)), service, keys=False), service)
 
 
@@ -171,21 +173,30 @@ def _enveloped(app: App, service: Service) -> App:
 def _add_models(app: FastAPI, lifecycle: Lifecycle) -> None:
     @app.get("/v1/models", tags=["models"])
     async def models() -> Response:
-        """The served model under each of its names; empty until it is ready."""
+        """The served model under each of its names, and its adapters; empty until it is ready."""
         serving = lifecycle.serving
-        cards = [_card(name, serving.frontend) for name in serving.frontend.names] if serving else []
-        return json_response({"object": "list", "data": cards})
+        cards = _cards(serving.frontend) if serving else {}
+        return json_response({"object": "list", "data": list(cards.values())})
 
     @app.get("/v1/models/{name:path}", tags=["models"], responses={404: {"description": "No such model"}})
     async def model(name: str) -> Response:
         """One model."""
         serving = lifecycle.serving
-        names = serving.frontend.names if serving else ()
-        if serving is None or name not in names:
-            served = ", ".join(names) or "none yet"
+        cards = _cards(serving.frontend) if serving else {}
+        if name not in cards:
+            served = ", ".join(cards) or "none yet"
             text = f"The model '{name[:200]}' does not exist; served here: {served}."
             raise ApiError(404, text, param="model", code="model_not_found")
-        return json_response(_card(name, serving.frontend))
+        return json_response(cards[name])
+
+
+def _cards(frontend: Frontend) -> dict[str, dict[str, Any]]:
+    """The model under each of its names, and the adapters, whose parent it is."""
+    cards = {name: _card(name, frontend) for name in frontend.names}
+    for each in frontend.adapters:
+        own = {"created": each.created, "root": each.root, "parent": frontend.names[0]}
+        cards[each.name] = {**_card(each.name, frontend), **own}
+    return cards
 
 
 def _card(name: str, frontend: Frontend) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from stoker.serve.answer.parsers.families import Family
 from stoker.serve.answer.parsers.reasoning import Thinking
 from stoker.serve.generate.admission import Capacity
 from stoker.serve.http.limits import Limits
+from stoker.serve.operate.adapters import Adapters
 from stoker.serve.request.chat_template import (
     DEFAULT,
     TOOL_USE,
@@ -45,6 +46,7 @@ class Frontend:
     `max_batch_size`: of all replicas together.
     `vocabulary_size`: rows of the embedding. Of the tokenizer's ids, the model knows only those below it.
     `pooling`: of a model that gives vectors of so many `dimensions`, or scores, and no text.
+    `adapters` are served beside the model, under names of their own.
     `shown`: the control tokens that mark calls and thinking, which are text to those who look for them.
     """
 
@@ -65,6 +67,7 @@ class Frontend:
     build_seconds: float | None = None
     pooling: Pooling | None = None
     dimensions: int = 0
+    adapters: Adapters = field(default_factory=Adapters)
     created: int = field(default_factory=lambda: int(time.time()))
 
     def template_for(self, *, tools: bool) -> ChatTemplate | TemplateMissingError:
@@ -87,6 +90,7 @@ def load_frontend(
     tool_parser: str = AUTO,
     reasoning_parser: str = AUTO,
     model_defaults: bool = True,
+    adapters: Adapters | None = None,
 ) -> Frontend:
     """Reads the engine's directory; blocks for up to a second. DamagedModelError when a file is missing or broken,
     UsageError for a parser that does not fit the model.
@@ -130,6 +134,7 @@ def load_frontend(
         capacity=capacity,
         build_seconds=_build_seconds(manifest.build.get("seconds")),
         pooling=Pooling(**manifest.model["pooling"]) if manifest.model.get("pooling") else None,
+        adapters=Adapters() if adapters is None else adapters,
         dimensions=int(manifest.model.get("architecture", {}).get("hidden_size", 0)),
     )
 

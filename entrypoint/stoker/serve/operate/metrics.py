@@ -198,6 +198,7 @@ class _LifecycleCollector(Collector):
             "KV blocks that sequences let in may come to need",
             self._admission.reserved_blocks,
         )
+        yield _adapters(lifecycle)
         yield CounterMetricFamily("stoker_engine_restarts", "How often the engine went away", lifecycle.restarts)
 
 
@@ -246,6 +247,16 @@ _REPLICA_COUNTERS: tuple[tuple[str, str, _Value], ...] = (
         lambda one: one.tokens_held,
     ),
 )
+
+
+def _adapters(lifecycle: Lifecycle) -> Metric:
+    """Their requests are those of the model_name that they are served under."""
+    labels = ["adapter", "revision", "rank"]
+    family = GaugeMetricFamily("stoker_adapter_info", "1 for each LoRA adapter that is served", labels=labels)
+    serving = lifecycle.serving
+    for each in serving.frontend.adapters if serving else ():
+        family.add_metric([each.name, each.facts.revision, str(each.facts.rank)], 1)
+    return family
 
 
 def _labelled(name: str, help_: str, label: str, values: dict[str, Any]) -> Metric:

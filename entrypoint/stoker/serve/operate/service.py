@@ -13,6 +13,7 @@ from stoker.serve.http.keys import Keys
 from stoker.serve.http.limits import Limits
 from stoker.serve.http.peers import Network
 from stoker.serve.http.uploads import ROOM_BYTES, Uploads
+from stoker.serve.operate.adapters import Adapters
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.serve.operate.metrics import Metrics
@@ -43,8 +44,8 @@ Members = Callable[[], Awaitable[Sequence[ReplicaState]]]
 @dataclass
 class Service:
     """`plan` is the document that `stoker plan --json` prints, once there is a plan. `responses`: where those of
-    /v1/responses are kept. `reject_unknown`: fields that nobody knows are refused, and not passed over. `members`: asks
-    each replica of the engine how it is."""
+    /v1/responses are kept. `reject_unknown`: fields that nobody knows are refused, and not passed over.
+    `members`: asks each replica of the engine how it is. `adapters`: those that are served beside the model."""
 
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     limits: Limits = field(default_factory=Limits)
@@ -54,6 +55,7 @@ class Service:
     tracer: Tracer | None = None
     reject_unknown: bool = False
     members: Members | None = None
+    adapters: Adapters = field(default_factory=Adapters)
     uploads: Uploads = field(init=False)
     metrics: Metrics = field(init=False)
     admission: Admission = field(init=False)

@@ -137,6 +137,8 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
     wanted = generations(
         request, identity.id, wish.prompts, frontend.context, wish.count, log_probs, wish.guide, capped=wish.capped
     )
+    if adapter := frontend.adapters.get(request.model):
+        wanted = [replace(each, adapter=adapter.adapter) for each in wanted]
     if top := _top_count(request, frontend):
         wanted = [replace(each, top_log_probs=top) for each in wanted]
     scored = _scored(request)
@@ -217,7 +219,7 @@ def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Seque
 
 def check_model(model: str, frontend: Frontend) -> None:
     """ApiError, 404, for a name that is not served."""
-    if model not in frontend.names:
-        served = ", ".join(frontend.names)
+    if model not in frontend.names and model not in frontend.adapters:
+        served = ", ".join([*frontend.names, *(each.name for each in frontend.adapters)][:50])
         text = f"The model '{model[:200]}' does not exist; served here: {served}."
         raise ApiError(404, text, param="model", code="model_not_found")

@@ -16,10 +16,9 @@ from stoker.kinds.openvino.build.checkpoint import read_shard
 from stoker.kinds.openvino.files import constant_name
 from stoker.launch.generation import RequestRefusedError
 from stoker.resolve.json_files import read_json
-from stoker.resolve.lora import CONFIG, PREFIX, WEIGHTS, part_of, read_lora_config
+from stoker.resolve.lora import CONFIG, PREFIX, WEIGHTS, in_layer, part_of, read_lora_config
 
 Floats = npt.NDArray[np.float32]
-_LAYERS = "layers."
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,9 @@ class GraphTargets:
         return GraphTargets(document["vocabulary"], tuple(targets))
 
     def modules(self) -> dict[str, tuple[int, int]]:
-        """Inputs and outputs by module, from its layer on: what is before that differs with the class that a model was
-        loaded with."""
+        """Inputs and outputs by module, from its layer on."""
         return {
-            _in_layer(module): (target.inputs, size)
+            in_layer(module): (target.inputs, size)
             for target in self.targets
             for module, size in zip(target.modules, target.outputs, strict=True)
         }
@@ -62,10 +60,6 @@ class Matrices:
 
     rank: int
     pairs: Mapping[str, tuple[Floats, Floats]]
-
-
-def _in_layer(module: str) -> str:
-    return module[module.rindex(_LAYERS) :] if _LAYERS in module else module
 
 
 def read_adapter(directory: Path, targets: GraphTargets) -> Matrices:
@@ -84,12 +78,12 @@ def read_adapter(directory: Path, targets: GraphTargets) -> Matrices:
     for module, (inner, outer) in pairs.items():
         _check(module, (inner.shape[1], outer.shape[0]), known)
     return Matrices(
-        max(inner.shape[0] for inner, _ in pairs.values()), {_in_layer(m): pair for m, pair in pairs.items()}
+        max(inner.shape[0] for inner, _ in pairs.values()), {in_layer(m): pair for m, pair in pairs.items()}
     )
 
 
 def _check(module: str, sizes: tuple[int, int], known: Mapping[str, tuple[int, int]]) -> None:
-    own = known.get(_in_layer(module))
+    own = known.get(in_layer(module))
     if own is None:
         others = ", ".join(sorted({name.rpartition(".")[2] for name in known}))
         raise RequestRefusedError(f"the engine takes no adapter for {module[:200]}", why=f"only for {others} in layers")
@@ -158,7 +152,7 @@ def _pair(target: Target, adapters: Mapping[int, Matrices]) -> tuple[Floats, Flo
     for each in adapters.values():
         column = 0
         for module, size in zip(target.modules, target.outputs, strict=True):
-            if pair := each.pairs.get(_in_layer(module)):
+            if pair := each.pairs.get(in_layer(module)):
                 own = slice(row, row + len(pair[0]))
                 inner[own], outer[column : column + size, own] = pair
             row, column = row + each.rank, column + size

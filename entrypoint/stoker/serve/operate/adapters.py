@@ -1,0 +1,79 @@
+"""LoRA adapters that are served beside the model: each is a model of its own to the API, chosen by its name."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stoker.errors import StokerError
+from stoker.launch.generation import Adapter
+from stoker.resolve.adapter import ResolvedAdapter
+
+
+class AdapterError(StokerError):
+    """An adapter that is not served, or cannot be."""
+
+    code = "adapter"
+
+
+@dataclass(frozen=True)
+class Served:
+    """`adapter` is what the engine is told."""
+
+    name: str
+    adapter: Adapter
+    facts: ResolvedAdapter
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def root(self) -> str:
+        """Where it comes from, for clients: of a directory of this machine no more than the name."""
+        reference = self.facts.reference
+        return self.name if reference.startswith(("/", ".", "~")) else reference
+
+
+class Loader(Protocol):
+    """What loads and unloads adapters while the server runs. Raises a StokerError."""
+
+    async def load(self, name: str, path: str, *, replace: bool) -> Served: ...
+
+    def unload(self, name: str) -> Served: ...
+
+
+class Adapters:
+    """By name. `most`: how many there may be, 0 for an engine that takes none. `loader` is None until an engine is
+    planned. All of it belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self.loader: Loader | None = None
+        self._served: dict[str, Served] = {}
+        self._numbers = itertools.count(1)
+
+    def __len__(self) -> int:
+        return len(self._served)
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(tuple(self._served.values()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._served
+
+    def get(self, name: str) -> Served | None:
+        return self._served.get(name)
+
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    def put(self, served: Served) -> None:
+        self._served[served.name] = served
+
+    def remove(self, name: str) -> Served:
+        """Requests under way go on; AdapterError where nothing has that name."""
+        if name not in self._served:
+            named = ", ".join(self._served) or "none"
+            raise AdapterError(f"there is no adapter {name[:200]!r}", why=f"loaded: {named}")
+        return self._served.pop(name)
