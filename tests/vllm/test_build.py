@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
-from tests.vllm.conftest import direct_settings
+from tests.loading import load
+from tests.vllm.conftest import INTEGRATION, direct_settings
 from tests.vllm.test_goldens import generated
 
 from stoker.kinds.vllm.runtime.alone import HostRuntime
 from stoker.kinds.vllm.runtime.process import CACHE, CHECKPOINT, SETTINGS
+from stoker.progress import Silent
+from stoker.store.engine import SCHEMA, Manifest
+from stoker.store.policy import StorePolicy
+from stoker.store.remotes.fetch import fetch_from_remotes, push
+from stoker.store.store import Store
+
+remotes = load("store_remotes", INTEGRATION / "store" / "conftest.py")
+registry, credentials, log_in = remotes.registry, remotes.credentials, remotes.log_in
 
 COMPILED = ("*.so", "*.cpp", "*.py")
 
@@ -25,10 +36,12 @@ def test_an_engine_is_a_checkpoint_and_what_was_compiled_for_it(built: Path) -> 
     assert all(path.is_file() for path in built.rglob("*") if not path.is_dir())
 
 
-def test_an_engine_that_was_pulled_elsewhere_starts_without_compiling(built: Path, tmp_path: Path) -> None:
-    """Other folder, other times of files: as a registry's client leaves it."""
-    pulled = tmp_path / "another place" / "engine"
-    shutil.copytree(built, pulled, copy_function=shutil.copyfile)
+def test_an_engine_from_a_registry_starts_without_compiling(
+    built: Path, registry: Any, log_in: Any, tmp_path: Path
+) -> None:
+    """Pushed to a real registry and pulled into another store: other folder, other times of files."""
+    log_in(registry.port)
+    pulled = through_registry(built, registry.address(), tmp_path)
     run = tmp_path / "run"
     run.mkdir()
     runtime = HostRuntime(direct_settings(pulled, run))
@@ -40,3 +53,18 @@ def test_an_engine_that_was_pulled_elsewhere_starts_without_compiling(built: Pat
         assert len(artifacts) == 1, "the hash over settings and environment differs from the build's"
     finally:
         runtime.close()
+
+
+def through_registry(built: Path, address: str, folder: Path) -> Path:
+    """The directory of the engine as another machine has it."""
+    manifest = Manifest(SCHEMA, "demo-vllm-bf16-0123456789abcdef", "vllm", "demo", "1", {}, {}, {})
+    store, elsewhere = Store(folder / "a store"), Store(folder / "another store")
+    with store.workspace() as workspace:
+        shutil.copytree(built, workspace, dirs_exist_ok=True)
+        engine = store.publish(workspace, manifest)
+    push(engine, address, StorePolicy(), Silent())
+    with elsewhere.lease(manifest.key) as lease:
+        policy = StorePolicy((address,))
+        pulled = fetch_from_remotes(elsewhere, manifest.key, lease, policy, Silent(), threading.Event())
+    assert pulled is not None
+    return pulled.directory
