@@ -1,5 +1,5 @@
 # make serve   serves MODEL (default: the built-in demo) at http://127.0.0.1:PORT
-# make test    the whole test suite, with lint and types
+# make test    the whole test suite, with lint and types; make test-fast the unit tests alone
 # make test-torch  tests the torch kind, in an environment of its own
 # make test-vllm  tests the vllm kind, with a real vLLM on the CPU, in an environment of its own
 # make test-fleet  tests workers of a real Dynamo, with etcd and NATS, in an environment of its own
@@ -13,13 +13,19 @@ MODEL ?= demo
 PORT ?= 8000
 
 .DEFAULT_GOAL := serve
-.PHONY: serve test check bench setup docs clean
+.PHONY: serve test test-fast check bench setup docs clean
 
 serve: setup
 	@exec .venv/bin/stoker serve $(MODEL) --port $(PORT)
 
+# Whole files at a time, so that what a file sets up is set up once. Most tests wait for servers to start.
+PYTEST = .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: setup-test check
-	.venv/bin/python -m pytest
+	$(PYTEST)
+
+test-fast: setup-test  # the unit tests
+	$(PYTEST) tests/unit
 
 check: setup-test
 	.venv/bin/ruff check

@@ -15,6 +15,7 @@ from stoker.kinds.vllm.runtime.alone import HostRuntime
 from stoker.kinds.vllm.runtime.process import CACHE, CHECKPOINT, SETTINGS
 from stoker.progress import Silent
 from stoker.store.engine import SCHEMA, Manifest
+from stoker.store.key import digest_of
 from stoker.store.policy import StorePolicy
 from stoker.store.remotes.fetch import fetch_from_remotes, push
 from stoker.store.store import Store
@@ -57,7 +58,8 @@ def test_an_engine_from_a_registry_starts_without_compiling(
 
 def through_registry(built: Path, address: str, folder: Path) -> Path:
     """The directory of the engine as another machine has it."""
-    manifest = Manifest(SCHEMA, "demo-vllm-bf16-0123456789abcdef", "vllm", "demo", "1", {}, {}, {})
+    inputs = {"name": "demo"}
+    manifest = Manifest(SCHEMA, f"demo-vllm-bf16-{digest_of(inputs)}", "vllm", "demo", "1", {}, inputs, {})
     store, elsewhere = Store(folder / "a store"), Store(folder / "another store")
     with store.workspace() as workspace:
         shutil.copytree(built, workspace, dirs_exist_ok=True)
