@@ -102,6 +102,17 @@ def test_dimensions_prompts_and_long_texts(embedder: Any) -> None:
     assert post(embedder, "/v1/embeddings", cut)[1]["usage"]["prompt_tokens"] == 512
 
 
+def test_ollamas_endpoints_give_the_same_vectors(embedder: Any) -> None:
+    texts = ["The sea is deep.", "x" * 600]
+    asked = {"model": "qwen3_last", "input": texts, "truncate": "END"}
+    expected = [each["embedding"] for each in post(embedder, "/v1/embeddings", asked)[1]["data"]]
+    status, answer = post(embedder, "/api/embed", {"model": "qwen3_last:latest", "input": texts})
+    assert (status, answer["prompt_eval_count"] > 512) == (200, True)
+    assert np.allclose(answer["embeddings"], expected, atol=1e-5)
+    single = post(embedder, "/api/embeddings", {"model": "qwen3_last", "prompt": texts[0]})[1]["embedding"]
+    assert np.allclose(single, expected[0], atol=1e-5)
+
+
 def test_many_at_once_get_what_each_gets_alone(embedder: Any) -> None:
     texts = [f"{'text ' * (number % 7)}number {number}" for number in range(PARALLEL)]
     together = embed(embedder, "qwen3_last", texts)
