@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -26,7 +27,7 @@ commands:
   serve MODEL    plan, build or find the engine, and serve it (also: stoker MODEL)
   plan MODEL     show what would be built and served, and why
   build MODEL    build the engine into the cache, and stop
-  export DIR [MODEL]  write the engine and all it needs into a directory, to serve it elsewhere
+  export [MODEL] DIR  write the engine and all it needs into a directory, to serve it elsewhere
   engines ...    list, show, verify, pull, push, prune, export, import: what the cache holds
   doctor         check this machine
   generate MODEL --prompt TEXT  answer on the terminal, without a server
@@ -92,8 +93,23 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def split_command(arguments: list[str]) -> tuple[str, list[str]]:
-    """An argument that is no command is a model to serve, so `docker run IMAGE MODEL` works."""
+    """An argument that is no command is a model to serve, so `docker run IMAGE MODEL` works. UsageError for one that can
+    be no model's name, and is nearly a command's."""
     command = _ALIASES.get(arguments[0], arguments[0])
     if command in COMMANDS:
         return command, arguments[1:]
+    _refuse_misspelt(command)
     return "serve", arguments
+
+
+def _refuse_misspelt(command: str) -> None:
+    """Models have a slash in their names, but for those that come with Stoker, and files, which have a dot."""
+    from stoker.errors import UsageError
+    from stoker.nearest import nearest
+
+    if (
+        re.fullmatch(r"[a-z-]+", command)
+        and not command.startswith(("demo", "-"))
+        and (near := nearest(command, COMMANDS))
+    ):
+        raise UsageError(f"{command!r} is no command", remedy=f"did you mean `stoker {near}`?")

@@ -161,3 +161,32 @@ def test_every_flag_that_is_named_instead_exists() -> None:
     names = {setting.flag for setting in SETTINGS}
     assert {ours for ours in foreign.VLLM.values() if ours.startswith("--")} <= names
     assert not {f"--{theirs}" for theirs in (*foreign.VLLM, *foreign.NOT_NEEDED)} & names
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("srve", "serve"),
+        ("benhc", "bench"),
+        ("engine", "engines"),
+        ("docter", "doctor"),
+        ("list-model-profile", "list-"),
+    ],
+)
+def test_a_misspelt_command_is_told(capsys: pytest.CaptureFixture[str], typed: str, meant: str) -> None:
+    assert cli.run([typed, "demo"]) == 64
+    assert f"did you mean `stoker {meant}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["demo", "./serve", "org/serve", "demo@1", "plan.gguf", "/models/plans"])
+def test_what_may_be_a_model_is_one(model: str) -> None:
+    assert cli.split_command([model]) == ("serve", [model])
+
+
+def test_the_order_of_an_exports_arguments_is_that_of_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(["--help"])
+    told = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.run(["export", "--help"])
+    assert "[MODEL] DIR" in told
+    assert "[MODEL] DIR" in capsys.readouterr().out
