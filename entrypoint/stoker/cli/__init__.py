@@ -93,8 +93,8 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def split_command(arguments: list[str]) -> tuple[str, list[str]]:
-    """An argument that is no command is a model to serve, so `docker run IMAGE MODEL` works. UsageError for one that can
-    be no model's name, and is nearly a command's."""
+    """An argument that is no command is a model to serve, so `docker run IMAGE MODEL` works. UsageError for one
+    that cannot be a model's name and is nearly a command's."""
     command = _ALIASES.get(arguments[0], arguments[0])
     if command in COMMANDS:
         return command, arguments[1:]
