@@ -71,7 +71,7 @@ def engine(folder: Path) -> PythonEngine:
     folder.mkdir()
     (folder / CHECKPOINT).symlink_to(DEMO_DIRECTORY)
     Launch({"enforce_eager": True}).write(folder / SETTINGS)
-    chosen = chosen_from({**CHOSEN, "engine": "vllm", "max_batch_size": 32, "max_num_tokens": 1024, "threads": 1})
+    chosen = chosen_from({**CHOSEN, "engine": "vllm", "max_batch_size": 32, "max_num_tokens": 1024, "max_seq_len": 2048})
     settings = EngineSettings(RELAY, str(folder), chosen, POOL, vocabulary_size=2048)
     return PythonEngine(settings, "*.safetensors", TENSORS["text"])
 
