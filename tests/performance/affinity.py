@@ -41,7 +41,7 @@ from stoker.resolve.local import DEMO_DIRECTORY
 
 POOL = KvPool(1024, 16, 8192)
 SHARED, QUESTION, ANSWER, VOCABULARY = 64, 48, 16, 1900
-WAYS = {"no affinity": None, "affinity, slack 0": 0, "affinity, slack 1": 1, "affinity, slack 2": 2}
+WAYS = {"no affinity": None, "affinity, slack of 1": 0.0, "affinity, slack 1/4": 0.25, "affinity, slack 1/2": 0.5}
 
 
 @dataclass
@@ -71,13 +71,14 @@ def engine(folder: Path) -> PythonEngine:
     folder.mkdir()
     (folder / CHECKPOINT).symlink_to(DEMO_DIRECTORY)
     Launch({"enforce_eager": True}).write(folder / SETTINGS)
-    chosen = chosen_from({**CHOSEN, "engine": "vllm", "max_batch_size": 32, "max_num_tokens": 1024, "max_seq_len": 2048})
+    limits = {"max_batch_size": 32, "max_num_tokens": 1024, "max_seq_len": 2048}
+    chosen = chosen_from({**CHOSEN, **limits, "engine": "vllm"})
     settings = EngineSettings(RELAY, str(folder), chosen, POOL, vocabulary_size=2048)
     return PythonEngine(settings, "*.safetensors", TENSORS["text"])
 
 
 def replicas(count: int, servable: PythonEngine) -> Replicas:
-    patience = Patience(heartbeat=3600, wedged=3600)
+    patience = Patience(heartbeat=3600, fresh=3600, wedged=7200)
 
     def supervisor(number: int, on_state: Callable[[str], None]) -> Supervisor:
         return Supervisor(servable, patience, on_state, pinning=Pinning((number % 2,)))
@@ -137,7 +138,7 @@ async def main() -> None:
         print(f"{way}: {reuse:.0%} of prompt blocks reused, tokens/s {rate:.2f} times, busiest replica {busiest:.0%}")
 
 
-def router_of(slack: int | None, count: int) -> Router:
+def router_of(slack: float | None, count: int) -> Router:
     return Router(count) if slack is None else Router(count, POOL.blocks, POOL.block_tokens, slack)
 
 

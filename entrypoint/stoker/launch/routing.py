@@ -17,6 +17,11 @@ HASHED_BLOCKS = 256
 """Of a prompt's beginning; what is behind it makes no difference to the choice."""
 
 
+SLACK = 0.25
+"""Sequences come and go: with less, replicas that hold a conversation are passed over for a difference that is gone a
+moment later. docs/performance.md has what it is worth."""
+
+
 @dataclass(frozen=True)
 class Load:
     """`sequences` of requests that the replica has, and the tokens of those prompts that it has not begun to answer."""
@@ -71,10 +76,10 @@ def block_hashes(prompt: Sequence[int], block_tokens: int, adapter: int = 0) -> 
 
 
 class Router:
-    """`blocks` of `block_tokens` tokens in each replica's cache; 0 without prefix caching. `slack`: how many sequences
-    more than the least busy replica's are no reason against one."""
+    """`blocks` of `block_tokens` tokens in each replica's cache; 0 without prefix caching. `slack`: the part of the
+    least busy replica's sequences, one at least, that another may have more and still be chosen."""
 
-    def __init__(self, replicas: int, blocks: int = 0, block_tokens: int = 0, slack: int = 1) -> None:
+    def __init__(self, replicas: int, blocks: int = 0, block_tokens: int = 0, slack: float = SLACK) -> None:
         self._prefixes = [Prefixes(blocks) for _ in range(replicas)]
         self._block_tokens = block_tokens if blocks else 0
         self._slack = slack
@@ -85,7 +90,8 @@ class Router:
         `adapter`: the number of the one that is to answer, 0 for the model as it is."""
         hashes = block_hashes(prompt, self._block_tokens, adapter)
         least = min(load.sequences for load in loads.values())
-        near = {each: load for each, load in loads.items() if load.sequences <= least + self._slack}
+        most = least + max(1, int(least * self._slack))
+        near = {each: load for each, load in loads.items() if load.sequences <= most}
         own = {each: len(prompt) - self._prefixes[each].held(hashes) * self._block_tokens for each in near}
         chosen = min(near, key=lambda each: (near[each].waiting + own[each], near[each].sequences, self._order(each)))
         self._prefixes[chosen].add(hashes)

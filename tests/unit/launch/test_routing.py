@@ -64,6 +64,9 @@ def test_a_busier_replica_does_not_get_what_it_holds(router):
     first = prompt(1, 100)
     home = router.choose(first, idle()).replica
     assert router.choose(first, {**idle(), home: Load(1)}).replica == home
+    busy = dict.fromkeys(range(3), Load(8))
+    assert router_with(first, home).choose(first, {**busy, home: Load(10)}).replica == home
+    assert router_with(first, home).choose(first, {**busy, home: Load(11)}).replica != home
     assert router_with(first, home).choose(first, {**idle(), home: Load(2)}).replica != home
 
 
@@ -117,3 +120,56 @@ def test_a_beginning_that_all_share_does_not_gather_all_requests_at_one(router):
         now = {number: Load(*load) for number, load in loads.items()}
         loads[router.choose([*shared, *prompt(seed + 2, 20)], now).replica][0] += 1
     assert max(load[0] for load in loads.values()) - min(load[0] for load in loads.values()) <= 2
+
+
+class Simulated:
+    """Conversations of 32 clients over two replicas whose caches hold three quarters of them all, in steps: each step
+    some answers end, and their clients ask again."""
+
+    def __init__(self, router: Router, seed: int = 0) -> None:
+        self.router, self.chance = router, random.Random(seed)
+        self.caches = [Prefixes(768) for _ in range(2)]
+        self.running: list[list[int]] = [[], []]
+        self.blocks = self.held = 0
+        self.given = [0, 0]
+        shared = self.tokens(64)
+        self.histories = [list(shared) for _ in range(32)]
+
+    def tokens(self, count: int) -> list[int]:
+        return [self.chance.randrange(1000) for _ in range(count)]
+
+    def ask(self, client: int) -> None:
+        history = self.histories[client]
+        if len(history) > 600:
+            del history[64:]
+        history += self.tokens(48)
+        loads = {number: Load(len(running)) for number, running in enumerate(self.running)}
+        chosen = self.router.choose(history, loads).replica
+        hashes = block_hashes(history, BLOCK)
+        self.blocks += len(hashes)
+        self.held += self.caches[chosen].held(hashes)
+        self.caches[chosen].add(hashes)
+        self.given[chosen] += 1
+        self.running[chosen].append(client)
+
+    def run(self, steps: int) -> float:
+        """The share of prompt blocks that a cache held."""
+        idle = set(range(32))
+        for _ in range(steps):
+            for client in sorted(client for client in idle if self.chance.random() < 0.5):
+                self.ask(client)
+                idle.discard(client)
+            for running in self.running:
+                for client in [client for client in running if self.chance.random() < 0.3]:
+                    running.remove(client)
+                    self.histories[client] += self.tokens(16)
+                    idle.add(client)
+        return self.held / self.blocks
+
+
+def test_conversations_find_their_beginnings_again_and_the_load_stays_even():
+    without = Simulated(Router(2)).run(300)
+    simulated = Simulated(Router(2, 768, BLOCK))
+    share = simulated.run(300)
+    assert share > without + 0.05
+    assert max(simulated.given) / sum(simulated.given) < 0.55

@@ -1,0 +1,31 @@
+"""What `stoker status` says of a server with several replicas."""
+
+import pytest
+
+from stoker.cli.status import _table
+from stoker.containers.listing import Row, row_document
+
+
+def row(state="ready", replicas=()):
+    return Row("demo", "stoker-demo", state, "http://127.0.0.1:8000", "stoker:cpu", replicas)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "shown"),
+    [
+        ((), "demo  ready  http"),
+        (("ready",), "demo  ready  http"),
+        (("ready", "ready"), "demo  ready, 2 of 2 replicas  http"),
+        (("ready", "loading", "failed"), "demo  ready, 1 of 3 replicas (1 loading, 2 failed)  http"),
+    ],
+)
+def test_replicas_that_are_not_ready_are_named(replicas, shown):
+    assert shown in _table([row(replicas=replicas)])
+
+
+def test_on_the_way_there_the_phase_says_it():
+    assert "demo  loading 40%  http" in _table([row("loading 40%", ("loading", "starting"))])
+
+
+def test_the_document_has_the_state_of_each():
+    assert row_document(row(replicas=("ready", "restarting")))["replicas"] == ("ready", "restarting")
