@@ -107,6 +107,7 @@ ENCODER_OUTPUTS = ("embedding",)
 
 REQUESTS_METRIC = "nv_trt_llm_request_metrics"
 KV_BLOCKS_METRIC = "nv_trt_llm_kv_cache_block_metrics"
+PROGRESS_METRIC = "stoker_progress"  # ours: tokens so far, and the steps of sequences that gave them
 
 
 def select(specs: tuple[TensorSpec, ...], names: tuple[str, ...]) -> tuple[TensorSpec, ...]:

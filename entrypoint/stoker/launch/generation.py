@@ -121,13 +121,21 @@ class Delta:
 
 @dataclass(frozen=True)
 class EngineState:
-    """The engine's own gauges. `kv_blocks_used` counts blocks that a running request holds (cached prefixes do not)."""
+    """The engine's own gauges. `kv_blocks_used` counts blocks that a running request holds (cached prefixes do not).
+    `tokens` so far, and the `steps` of single sequences that gave them; 0 where the engine does not say."""
 
     running: int
     waiting: int
     kv_blocks_used: int
     kv_blocks_total: int
     kv_block_tokens: int
+    steps: int = 0
+    tokens: int = 0
+
+    @property
+    def accepted_per_step(self) -> float:
+        """Guessed tokens that the model kept, for each step of a sequence."""
+        return max(self.tokens / self.steps - 1, 0.0) if self.steps else 0.0
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,8 @@ def joint_gauges(replicas: Sequence[ReplicaState]) -> EngineState | None:
         kv_blocks_used=sum(state.kv_blocks_used for state in states),
         kv_blocks_total=sum(state.kv_blocks_total for state in states),
         kv_block_tokens=states[0].kv_block_tokens,
+        steps=sum(state.steps for state in states),
+        tokens=sum(state.tokens for state in states),
     )
 
 

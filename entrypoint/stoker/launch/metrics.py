@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from stoker.launch.contract import KV_BLOCKS_METRIC, REQUESTS_METRIC
+from stoker.launch.contract import KV_BLOCKS_METRIC, PROGRESS_METRIC, REQUESTS_METRIC
 from stoker.launch.generation import EngineState
 
-_LABELS = {REQUESTS_METRIC: "request_type", KV_BLOCKS_METRIC: "kv_cache_block_type"}
+_LABELS = {REQUESTS_METRIC: "request_type", KV_BLOCKS_METRIC: "kv_cache_block_type", PROGRESS_METRIC: "progress_type"}
 
 
 def parse_state(text: str) -> EngineState:
@@ -26,6 +26,8 @@ def parse_state(text: str) -> EngineState:
             kv_blocks_used=values[KV_BLOCKS_METRIC, "used"],
             kv_blocks_total=values[KV_BLOCKS_METRIC, "max"],
             kv_block_tokens=values[KV_BLOCKS_METRIC, "tokens_per"],
+            steps=values.get((PROGRESS_METRIC, "steps"), 0),
+            tokens=values.get((PROGRESS_METRIC, "tokens"), 0),
         )
     except KeyError as error:
         raise ValueError(f"Triton's metrics lack the engine's gauge {error}") from error

@@ -25,6 +25,14 @@ def test_the_state_is_read_from_the_gauges_of_both_families():
     assert parse_state(PAGE) == expected
 
 
+def test_the_guesses_that_were_kept_are_what_a_step_gave_beyond_one_token():
+    labels = 'stoker_progress{model="engine",progress_type='
+    progress = f'# TYPE stoker_progress gauge\n{labels}"steps"}} 40\n{labels}"tokens"}} 70\n'
+    state = parse_state(PAGE + progress)
+    assert (state.steps, state.tokens, state.accepted_per_step) == (40, 70, 0.75)
+    assert parse_state(PAGE).accepted_per_step == 0
+
+
 def test_a_missing_gauge_is_named():
     with pytest.raises(ValueError, match="waiting"):
         parse_state(PAGE.replace('"waiting"', '"other"'))

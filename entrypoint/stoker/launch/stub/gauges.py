@@ -25,11 +25,13 @@ class Gauges:
         self._used, self._free, total, per_block = (
             _gauge(blocks, "kv_cache_block_type", value) for value in ("used", "free", "max", "tokens_per")
         )
+        progress = _family(contract.PROGRESS_METRIC, "Tokens so far, and steps of single sequences that gave them")
+        self._steps, self._tokens = (_gauge(progress, "progress_type", value) for value in ("steps", "tokens"))
         maximum.set(settings.chosen.max_batch_size)
         total.set(settings.kv.blocks)
         per_block.set(settings.kv.block_tokens)
         self._free.set(settings.kv.blocks)
-        self._keep = (requests, blocks)
+        self._keep = (requests, blocks, progress)
 
     def observe(self, load: Load) -> None:
         used = min(self._kv.blocks, sum(-(-tokens // self._kv.block_tokens) for tokens in load.held_tokens))
@@ -37,6 +39,8 @@ class Gauges:
         self._waiting.set(load.waiting)
         self._used.set(used)
         self._free.set(self._kv.blocks - used)
+        self._steps.set(load.steps)
+        self._tokens.set(load.tokens)
 
 
 def _family(name: str, description: str) -> Any:

@@ -94,11 +94,14 @@ class Ticket:
 
 @dataclass(frozen=True)
 class Load:
-    """`held_tokens`: prompt and produced tokens of each running sequence."""
+    """`held_tokens`: prompt and produced tokens of each running sequence. `tokens` that were produced so far, and the
+    `steps` of single sequences that gave some."""
 
     running: int
     waiting: int
     held_tokens: tuple[int, ...]
+    steps: int = 0
+    tokens: int = 0
 
 
 class EngineLoop:
@@ -128,6 +131,7 @@ class EngineLoop:
         self._wake = threading.Condition()
         self._stopping = False
         self._dropped = False
+        self._steps = self._tokens = 0
         self._observed = (-1, -1, 0.0)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -284,6 +288,8 @@ class EngineLoop:
         alone = sum(isinstance(ticket.destination, Own) for ticket in self._running)
         interval = self._pacer.interval(len(self._running), alone + len(self._channels))
         gained = [(ticket, ticket.read()) for ticket in self._running]
+        self._steps += sum(1 for _, output in gained if output.ids)
+        self._tokens += sum(len(output.ids) for _, output in gained)
         sent = sum(self._deliver_one(ticket, output, interval) for ticket, output in gained)
         self._running = [ticket for ticket, output in gained if not output.over]
         sent += self._flush_channels()
@@ -325,4 +331,5 @@ class EngineLoop:
         if (running, waiting) == self._observed[:2] and now - self._observed[2] < OBSERVE_EVERY:
             return
         self._observed = (running, waiting, now)
-        self._observe(Load(running, waiting, tuple(ticket.tokens for ticket in self._running)))
+        held = tuple(ticket.tokens for ticket in self._running)
+        self._observe(Load(running, waiting, held, self._steps, self._tokens))

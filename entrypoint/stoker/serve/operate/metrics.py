@@ -91,6 +91,10 @@ class Metrics:
         self._gpu_cache = self._gauge("gpu_cache_usage_perc", "The same as kv_cache_usage_perc, under NIM's name")
         self._used = self._gauge("stoker_kv_blocks_used", "KV blocks in use by running sequences")
         self._blocks = self._gauge("stoker_kv_blocks", "KV blocks in all")
+        self._accepted = self._gauge(
+            "stoker_accepted_tokens_per_step",
+            "Guessed tokens that the model kept, for each step of a sequence since the engine started",
+        )
         self._layout = self._info("stoker_cache_config_info", "1, for what the labels say of the KV cache", *_LAYOUT)
 
     def _counter(self, name: str, help_: str, *labels: str) -> Counter:
@@ -165,6 +169,7 @@ class Metrics:
         self._gpu_cache.labels(model).set(usage)
         self._used.labels(model).set(state.kv_blocks_used)
         self._blocks.labels(model).set(state.kv_blocks_total)
+        self._accepted.labels(model).set(state.accepted_per_step)
         self._layout.clear()  # an engine that came back with fewer blocks has one layout too
         self._layout.labels(model, str(state.kv_block_tokens), str(state.kv_blocks_total)).set(1)
 

@@ -111,6 +111,7 @@ def _status(service: Service, state: EngineState | None) -> dict[str, Any]:
         "kv_blocks_reserved": admission.reserved_blocks,
         "kv_blocks": state.kv_blocks_total if state else 0,
         "tokens_generated": metrics.tokens_generated,
+        "accepted_tokens_per_step": round(state.accepted_per_step, 3) if state else 0,
         "uptime_seconds": lifecycle.report()["elapsed_seconds"],
     }
 

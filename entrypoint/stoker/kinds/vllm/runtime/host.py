@@ -77,9 +77,9 @@ class Peer:
         with contextlib.suppress(OSError):
             self.link.send(*message)
 
-    def send_step(self, usage: versions.Usage) -> None:
+    def send_step(self, usage: versions.Usage, progress: tuple[int, int]) -> None:
         packed = [(channel, writer.pack()) for channel, writer in self.writers.items() if writer]
-        self.send(link.STEP, usage.running, usage.waiting, usage.kv, packed)
+        self.send(link.STEP, usage.running, usage.waiting, usage.kv, packed, *progress)
 
 
 class Host:
@@ -90,6 +90,7 @@ class Host:
         self._block_tokens = engine.facts["kv_block_tokens"] or 1
         self._lock = threading.Lock()
         self._serial = 0
+        self._steps = self._tokens = 0
         self._sequences: dict[str, Sequence] = {}
         self._peers: list[Peer] = []
 
@@ -159,11 +160,13 @@ class Host:
                 if sequence is not None:
                     self._write(sequence, output)
             for peer in self._peers:
-                peer.send_step(usage)
+                peer.send_step(usage, (self._steps, self._tokens))
 
     def _write(self, sequence: Sequence, output: Any) -> None:
         reason = versions.reason_of(output)
         ids = output.new_token_ids if sequence.wish.max_tokens else ()
+        self._steps += bool(ids)
+        self._tokens += len(ids)
         log_probs, extras = None, None
         if not sequence.first or reason:
             extras = self._extras(sequence, output, reason)

@@ -8,10 +8,11 @@ From the host:
     [READY, facts]                            once, when the engine is loaded
     [FAILED, code, message]                   the engine cannot be loaded, or broke; the host ends
     [FRAME, channel, frame]                   of a request that was refused
-    [STEP, running, waiting, kv, [[channel, frame]...]]
+    [STEP, running, waiting, kv, [[channel, frame]...], steps, tokens]
                                               once for each engine step: requests that run and wait, the share of the
-                                              KV cache in use (0 to 1), and a frame (stoker.launch.frames) for each
-                                              channel whose sequences gained something
+                                              KV cache in use (0 to 1), a frame (stoker.launch.frames) for each channel
+                                              whose sequences gained something, all tokens so far and the steps of
+                                              single sequences that gave them
 """
 
 from __future__ import annotations

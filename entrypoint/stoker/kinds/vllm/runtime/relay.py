@@ -140,13 +140,13 @@ class Relay:
             self._end_all(reason)
             os._exit(CANNOT_REOPEN)
 
-    def _step(self, running: int, waiting: int, kv: float, packed: list[Any]) -> None:
+    def _step(self, running: int, waiting: int, kv: float, packed: list[Any], steps: int, tokens: int) -> None:
         self._forward(packed)
         self._beat()
         now = time.monotonic()
         if (running, waiting) != self._observed[:2] or now - self._observed[2] >= OBSERVE_EVERY:
             self._observed = (running, waiting, now)
-            self._observe(Load(running, waiting, (round(kv * self._kv_tokens),)))
+            self._observe(Load(running, waiting, (round(kv * self._kv_tokens),), steps, tokens))
 
     def _forward(self, packed: list[Any]) -> None:
         with self._lock:

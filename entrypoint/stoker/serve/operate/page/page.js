@@ -97,6 +97,9 @@ function showStatus(status) {
   const used = status.kv_blocks ? status.kv_blocks_used / status.kv_blocks : 0;
   element("kv").textContent = `${(100 * used).toFixed(0)}%`;
   element("kv-meter").value = used;
+  const accepted = status.accepted_tokens_per_step ?? 0;
+  element("accepted-part").hidden = accepted === 0;
+  element("accepted").textContent = accepted.toFixed(2);
   showReplicas(status.replicas ?? []);
   rates.push(rate);
   if (rates.length > HISTORY) rates.shift();

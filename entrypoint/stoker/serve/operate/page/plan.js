@@ -13,6 +13,8 @@ const SHOWN = {
   tensor_parallel: "tensor parallel",
   pipeline_parallel: "pipeline parallel",
   threads: "threads",
+  speculative: "speculative decoding",
+  draft: "draft",
 };
 const MEMORY = ["weights", "activations", "runtime", "context", "communication", "kv_cache", "total", "limit"];
 
@@ -20,7 +22,7 @@ export function showPlan(plan) {
   element("plan").hidden = false;
   element("model").textContent = plan.model.served_name;
   element("machine").textContent = machineText(plan);
-  const chosen = Object.entries(SHOWN).filter(([name]) => name in plan.chosen);
+  const chosen = Object.entries(SHOWN).filter(([name]) => (plan.chosen[name] ?? "") !== "");
   element("chosen").replaceChildren(
     ...chosen.map(([name, label]) => row(label, number(plan.chosen[name]), plan.sources[name])),
   );
