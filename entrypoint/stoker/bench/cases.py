@@ -12,6 +12,7 @@ from stoker.errors import DoesNotFitError, StokerError, UsageError
 from stoker.kinds import plan_kinds, text_kinds
 from stoker.nearest import did_you_mean
 from stoker.origin import Origin, Sourced
+from stoker.plan.render import speculative_text
 from stoker.plan.types import TEXT, Plan
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
@@ -105,7 +106,15 @@ def _case(kind: str, plan: Plan, workload: Workload) -> Case:
     if needed > chosen.max_seq_len:
         what = f"prompt and answer need {needed} tokens, and the plan's context has {chosen.max_seq_len}"
         raise DoesNotFitError(what, remedy="ask for fewer tokens, or for more with --max-seq-len")
-    return Case(kind, chosen.precision, chosen.profile, chosen.max_seq_len, chosen.max_batch_size)
+    limits = (chosen.max_seq_len, chosen.max_batch_size)
+    return Case(kind, chosen.precision, chosen.profile, *limits, speculative_text(plan))
+
+
+def with_and_without(settings: Settings) -> tuple[Settings, ...]:
+    """Without guesses first, where the settings ask for some."""
+    if settings["speculative"].value == "off":
+        return (settings,)
+    return (settings.but("speculative", "off", "--speculative"), settings)
 
 
 def with_profile(settings: Settings, profile: str) -> Settings:

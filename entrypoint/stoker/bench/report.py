@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stoker.bench.cases import Asked, choose_case, offers
+from stoker.bench.cases import Asked, choose_case, offers, with_and_without
 from stoker.bench.run import Target, Tell, measure
 from stoker.bench.statistics import baseline_of, ratios
 from stoker.bench.types import Case, Measured, NotRun, Report, Workload
@@ -20,7 +20,7 @@ from stoker.settings.setting import Setting
 from stoker.settings.spec import SETTINGS
 from stoker.version import __version__
 
-_OTHERWISE = ("model", "cache", "log-format")
+_OTHERWISE = ("model", "cache", "log-format", "speculative")
 """What `stoker.bench.run` and `stoker.bench.server` give the children themselves."""
 
 
@@ -49,7 +49,8 @@ def _plan(
     asked: Sequence[Asked], settings: Settings, workload: Workload, tell: Tell
 ) -> tuple[list[Case], list[NotRun]]:
     catalogue = offers()
-    found = [choose_case(each, catalogue, settings, workload) for each in asked]
+    variants = with_and_without(settings)
+    found = [choose_case(each, catalogue, variant, workload) for each in asked for variant in variants]
     refused = [each for each in found if isinstance(each, NotRun)]
     for each in refused:
         tell(f"not run: {each.kind} {each.precision}".rstrip() + f": {each.reason}")

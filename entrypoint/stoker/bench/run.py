@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stoker.bench.load import run_round
@@ -48,6 +48,7 @@ def measure(case: Case, target: Target, workload: Workload, tell: Tell) -> Measu
 def _measure(case: Case, target: Target, workload: Workload, cache: Path, tell: Tell) -> Measured:
     arguments = [target.model, *target.arguments, "--cache", str(cache), "--profile", case.profile]
     arguments += ["--engine", case.kind, "--precision", case.precision, "--served-model-name", target.served_name]
+    arguments += ["--speculative", case.speculative]
     machine = probe_machine()
     log = cache / "tmp" / f"bench-{os.getpid()}.log"
     cold = _cold_start(arguments, log, case, tell)
@@ -67,6 +68,7 @@ def _measure(case: Case, target: Target, workload: Workload, cache: Path, tell: 
         warm_start=warm,
         memory=memory,
         loads=loads,
+        speculative=case.speculative,
     )
 
 
@@ -121,7 +123,7 @@ def _load(server: Server, target: Target, workload: Workload, streams: int, shar
         await run_round(HOST, server.port, bodies(1))
         return [await run_round(HOST, server.port, bodies(workload.requests)) for _ in range(workload.rounds)]
 
-    load = summarise(streams, shared, uvloop.run(rounds()))
+    load = replace(summarise(streams, shared, uvloop.run(rounds())), accepted=server.accepted())
     prefix = f", {shared} prompt tokens shared" if shared else ""
     tell(f"{streams} {'stream' if streams == 1 else 'streams'}{prefix}: {load.tokens_per_second:.1f} tokens/s")
     return load

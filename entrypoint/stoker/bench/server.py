@@ -38,6 +38,14 @@ class Server:
         """Whether the engine was in the store already."""
         return self.start.of("building") == 0
 
+    def accepted(self) -> float:
+        """Guessed tokens that the model kept, for each step of a sequence so far; 0 where that is not told."""
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{self.port}/v1/status", timeout=10) as answer:
+                return float(json.load(answer).get("accepted_tokens_per_step", 0))
+        except OSError:  # an answer of 401 is one too: the key is not ours to read
+            return 0.0
+
 
 @contextlib.contextmanager
 def served(arguments: Sequence[str], log: Path) -> Iterator[Server]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from stoker.bench.types import Load, Measured, Phase, Ratio, Report, Spread
+from stoker.bench.types import Load, Measured, Phase, Ratio, Report, Spread, named
 
 _LOADS = ("engine", "streams", "shared", "tokens/s", "first token p50/p99", "between tokens p50/p99", "longest gap p99")
 _STARTS = ("engine", "cold start", "build", "warm start", "warm start by phase", "engine memory", "GPU memory")
+_KEPT = "guesses kept per step"
 _SHORTEST = 0.05  # seconds; phases below are left out of the table
 
 
@@ -28,13 +29,19 @@ def _title(report: Report) -> str:
 
 
 def _loads(report: Report) -> str:
-    found = {(each.kind, each.precision, each.streams, each.shared_prefix): each for each in report.ratios}
+    found = {
+        (named(each.kind, each.precision, each.speculative), each.streams, each.shared_prefix): each
+        for each in report.ratios
+    }
     rows = [
-        _load_row(each, load, found.get((each.kind, each.precision, load.streams, load.shared_prefix)))
+        _load_row(each, load, found.get((each.name, load.streams, load.shared_prefix)))
         for each in report.measured
         for load in each.loads
     ]
-    return columns([_LOADS, *rows])
+    if all(each.speculative == "off" for each in report.measured):
+        return columns([_LOADS, *rows])
+    kept = [f"{load.accepted:.2f}" for each in report.measured for load in each.loads]
+    return columns([(*_LOADS, _KEPT), *((*row, last) for row, last in zip(rows, kept, strict=True))])
 
 
 def _load_row(measured: Measured, load: Load, ratio: Ratio | None) -> tuple[str, ...]:

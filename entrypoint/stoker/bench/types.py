@@ -20,19 +20,26 @@ class Workload:
     requests: int
 
 
+def named(kind: str, precision: str, speculative: str) -> str:
+    own = "" if speculative == "off" else f" {speculative}"
+    return f"{kind} {precision}{own}"
+
+
 @dataclass(frozen=True)
 class Case:
-    """One engine kind at one precision, by the profile that the planner took for it."""
+    """One engine kind at one precision, by the profile that the planner took for it, with or without guesses:
+    `speculative` as the setting has it."""
 
     kind: str
     precision: str
     profile: str
     max_seq_len: int
     max_batch_size: int
+    speculative: str = "off"
 
     @property
     def name(self) -> str:
-        return f"{self.kind} {self.precision}"
+        return named(self.kind, self.precision, self.speculative)
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class Load:
     """`tokens_per_second` is the median of `round_tokens_per_second`. `first_token`: from the request sent to the first
     event with text. `between_tokens`: a request's time from its first to its last event, by token. `longest_gap`: a
     request's longest wait between two events. `client_share`: the client's processor time over the load's time.
+    `accepted`: guessed tokens that the model kept, for each step of a sequence since the server started.
     """
 
     streams: int
@@ -85,6 +93,7 @@ class Load:
     between_tokens: Spread
     longest_gap: Spread
     client_share: float
+    accepted: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,10 +122,11 @@ class Measured:
     warm_start: Start
     memory: Memory
     loads: tuple[Load, ...]
+    speculative: str = "off"
 
     @property
     def name(self) -> str:
-        return f"{self.kind} {self.precision}"
+        return named(self.kind, self.precision, self.speculative)
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,7 @@ class Ratio:
     tokens_per_second: float
     first_token: float
     between_tokens: float
+    speculative: str = "off"
 
 
 @dataclass(frozen=True)

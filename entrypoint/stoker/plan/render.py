@@ -48,11 +48,12 @@ def pinned(plan: Plan) -> tuple[tuple[str, str], ...]:
     names = (*_FLAGS, *_GPU_FLAGS) if plan.chosen.devices or several else _FLAGS
     own = tuple((name.replace("_", "-"), str(getattr(plan.chosen, name))) for name in names)
     if plan.chosen.speculative != OFF:
-        own = (*own, ("speculative", _speculative_text(plan)))
+        own = (*own, ("speculative", speculative_text(plan)))
     return (*own, ("replicas", str(len(plan.replicas)))) if _could_have_more(plan) else own
 
 
-def _speculative_text(plan: Plan) -> str:
+def speculative_text(plan: Plan) -> str:
+    """As the setting has it."""
     return f"{plan.chosen.speculative}={plan.draft.reference}" if plan.draft else plan.chosen.speculative
 
 

@@ -11,10 +11,9 @@ def load(streams: int, rate: float, first: float = 0.2, between: float = 0.05, s
     return Load(streams, shared, rate, (rate,), Spread(first, first), Spread(between, between), Spread(0, 0), 0.1)
 
 
-def measured(kind: str, precision: str, *loads: Load) -> Measured:
-    return Measured(
-        kind, precision, f"{kind}-{precision}", 4096, 32, START, 1.0, START, Memory(10**9, 2 * 10**9, 0), loads
-    )
+def measured(kind: str, precision: str, *loads: Load, speculative: str = "off") -> Measured:
+    memory = Memory(10**9, 2 * 10**9, 0)
+    return Measured(kind, precision, f"{kind}-{precision}", 4096, 32, START, 1.0, START, memory, loads, speculative)
 
 
 def report(*cases: Measured, not_run: tuple[NotRun, ...] = ()) -> Report:

@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -116,3 +116,17 @@ def test_a_workload_keeps_the_order_of_its_loads() -> None:
     workload = workload_from(options)
     assert workload.streams == (16, 1)
     assert workload.shared_prefixes == (64, 0)
+
+
+def test_cases_with_and_without_guesses_stand_side_by_side() -> None:
+    without = measured("openvino", "int8", load(1, 100.0))
+    guessing = measured("openvino", "int8", replace(load(1, 150.0), accepted=0.8), speculative="lookup")
+    found = report(without, guessing)
+    assert found.baseline == "openvino int8"
+    assert [(each.speculative, each.tokens_per_second) for each in found.ratios] == [("lookup", 1.5)]
+    first, second = [line for line in render(found).splitlines() if line.startswith("openvino int8")][:2]
+    assert first.split()[:3] == ["openvino", "int8", "1"]
+    assert second.startswith("openvino int8 lookup")
+    assert "150.0 (1.50x)" in second
+    assert second.endswith("0.80")
+    assert "guesses kept" not in render(report(without))
