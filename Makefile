@@ -3,6 +3,7 @@
 # make test-torch  tests the torch kind, in an environment of its own
 # make test-vllm  tests the vllm kind, with a real vLLM on the CPU, in an environment of its own
 # make test-fleet  tests workers of a real Dynamo, with etcd and NATS, in an environment of its own
+# make test-clients  runs real clients and coding agents against a server, in an environment of their own; nightly
 # make bench   measures, and writes docs/performance.md
 # make soak    kills, damages and starves it for an hour
 # make image   builds the CPU image, stoker:cpu, with Docker or Podman; make image-test tests it
@@ -84,6 +85,15 @@ setup-dynamo: setup-test
 
 test-fleet: setup-dynamo  # apt install etcd-server nats-server
 	STOKER_DYNAMO_PYTHON=$(CURDIR)/.venv-dynamo/bin/python .venv/bin/python -m pytest tests/fleet -s
+
+# Not of .ci/run, which has no time left for it: it installs 2 GB and runs for some minutes. tests/unit/serve replays
+# what these clients asked; STOKER_RECORD=1 make test-clients records it anew.
+.PHONY: setup-clients test-clients
+setup-clients: setup
+	@STOKER_VENV=.venv-clients $(PYTHON) tools/setup.py clients
+
+test-clients: setup-clients
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 .venv-clients/bin/python -m pytest tests/clients
 
 docs: setup-test
 	.venv/bin/python -m stoker.settings.docs

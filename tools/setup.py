@@ -1,5 +1,5 @@
-"""Makes `.venv` ready: `python3 tools/setup.py [test] [torch]`, or with `vllm` or `dynamo` alone an environment for
-that one.
+"""Makes `.venv` ready: `python3 tools/setup.py [test] [torch]`, or with `vllm`, `dynamo` or `clients` alone an
+environment for that.
 
 Standard library only; run by the Makefile.
 
@@ -33,6 +33,7 @@ TORCH_INDEX = os.environ.get("TORCH_INDEX", "")
 SUPPORTED = ((3, 11), (3, 12), (3, 10))
 INDEX = "https://pypi.org/simple"
 LOCKS = ROOT / "tools" / "locks"
+NODE = ROOT / "tests" / "clients" / "node"
 
 
 def main(extras: list[str]) -> None:
@@ -46,6 +47,8 @@ def main(extras: list[str]) -> None:
         install_vllm()
     elif extras == ["dynamo"]:
         install_dynamo()
+    elif extras == ["clients"]:
+        install_clients()
     else:
         install(extras)
         provide_libpython()
@@ -65,7 +68,7 @@ def reexecute_with_a_supported_python() -> None:
 
 
 def fingerprint(extras: list[str]) -> str:
-    files = (ROOT / "pyproject.toml", Path(__file__), *sorted(LOCKS.iterdir()))
+    files = (ROOT / "pyproject.toml", Path(__file__), *sorted(LOCKS.iterdir()), *NODE.glob("package*.json"))
     inputs = b"".join(file.read_bytes() for file in files) + sys.version.encode()
     return hashlib.sha256(inputs + " ".join(extras).encode()).hexdigest()
 
@@ -172,6 +175,20 @@ def requirements(package: str) -> list[str]:
     code = f"from importlib.metadata import requires; print(*requires({package!r}), sep='\\n')"
     answer = subprocess.run([python(), "-c", code], capture_output=True, text=True, check=True)
     return [line for line in answer.stdout.splitlines() if "extra ==" not in line]
+
+
+def install_clients() -> None:
+    """Those of Python from their lock, those of Node from theirs where npm is."""
+    print(f"Installing clients into {VENV.name} (a few minutes the first time)", flush=True)
+    install_locked("clients")
+    index = ("--index-url", TORCH_INDEX) if TORCH_INDEX else ()
+    run(python(), "-m", "pip", "install", "--quiet", TORCH, *index)
+    if npm := shutil.which("npm"):
+        folder = VENV / "node"
+        folder.mkdir(exist_ok=True)
+        for path in NODE.glob("package*.json"):
+            shutil.copy(path, folder)
+        run(npm, "ci", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder))
 
 
 def provide_libpython() -> None:

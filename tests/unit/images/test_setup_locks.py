@@ -19,10 +19,19 @@ else:
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
+
+
+def requirements(name: str) -> list[str]:
+    """Those of a file in tools/locks."""
+    lines = (line.partition("#")[0].strip() for line in (ROOT / "tools/locks" / name).read_text().splitlines())
+    return [line for line in lines if line]
+
+
 WANTED = {
     "serve": [*PROJECT["project"]["dependencies"], *EXTRAS["cpu"], *EXTRAS["remotes"]],
     "build": [*PROJECT["build-system"]["requires"], "pip", "editables"],
     **{group: PROJECT["dependency-groups"][group] for group in ("test", "containers")},
+    "clients": requirements("clients.in"),
 }
 
 
@@ -53,6 +62,13 @@ def test_what_comes_beside_changes_nothing_of_what_serves(larger: str) -> None:
     assert [
         (name, version) for name, version, _ in entries(larger) if name in names and (name, version) not in serving
     ] == []
+
+
+def test_the_clients_lock_leaves_out_what_is_excluded_and_images_lock_says_so() -> None:
+    excluded = {Requirement(line).name for line in requirements("clients.excluded")}
+    assert excluded.isdisjoint(name for name, _, _ in entries("clients"))
+    script = (ROOT / "images/lock").read_text()
+    assert f"excluded=({' '.join(sorted(excluded))})" in script
 
 
 def test_a_wheel_of_pip_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
