@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
 
 from stoker.kinds import text_kinds
 from stoker.plan.types import TEXT
-from stoker.serve.apis.anthropic.requests import UNSUPPORTED as ANTHROPIC
+from stoker.serve.apis.anthropic import requests as anthropic
 from stoker.serve.apis.ollama import requests as ollama
-from stoker.serve.apis.openai_responses.requests import UNSUPPORTED as RESPONSES
+from stoker.serve.apis.openai_responses import requests as responses
 from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 from stoker.settings.foreign import NOT_NEEDED, VLLM
 from stoker.settings.nim_reading import Idle, Taken
@@ -71,19 +75,65 @@ _MEANT = {
     "repeat_last_n": "0 turns `repeat_penalty` off; others get a `Warning`: the whole text counts",
     "seed": "`seed`; -1 is random",
 }
-_OTHERS = """
-## Anthropic's and OpenAI's other APIs
+_ANTHROPIC = """
+## Anthropic's API, and Claude Code
 
-| API | refused by name |
+    export ANTHROPIC_BASE_URL=http://HOST:8000 ANTHROPIC_AUTH_TOKEN=KEY
+    export ANTHROPIC_MODEL=MODEL ANTHROPIC_SMALL_FAST_MODEL=MODEL
+    claude
+
+Beta headers and `?beta=true` are taken. `max_tokens` is a limit: an answer that may be longer than the context holds
+ends with the context (`stop_reason` is then `model_context_window_exceeded`). Claude Code's own prompt and tools are
+about 80 kB of text, some 20,000 tokens: serve a model with a context of 32,768 tokens or more.
+
+| field of `/v1/messages` | here |
 |---|---|
 """
+_BLOCKS = """
+| block of a message | here |
+|---|---|
+"""
+_RESPONSES = """
+## OpenAI's Responses API, and Codex
+
+In Codex's `config.toml`:
+
+    model = "MODEL"
+    model_provider = "stoker"
+    [model_providers.stoker]
+    name = "stoker"
+    base_url = "http://HOST:8000/v1"
+    wire_api = "responses"
+    env_key = "STOKER_KEY"  # where the server has API keys
+
+| field of `/v1/responses` | here |
+|---|---|
+"""
+_TOOLS = """
+| type of a tool | here |
+|---|---|
+| `function` | served |
+| `namespace` | served: its functions are shown to the model as `NAMESPACE__NAME` |
+| `custom` | served, as a function of one text; `format` may be `text` alone |
+| `web_search`, `mcp` and all others | passed over with a `Warning` beside tools of the types above; alone: 400 |
+"""
+_CLIENTS = """
+## Clients that tests run
+
+`make test-clients` runs these against a server; what Open WebUI asks is replayed.
+
+| client | version |
+|---|---|
+"""
+_ROOT = Path(__file__).parents[1]
+_NO_CLIENTS = ("httpx", "hypothesis", "networkx", "pytest", "sympy")
 _OURS = "served"
 
 
 def document() -> str:
-    return "".join(
-        [_HEAD, *_flags(), _FIELDS, *_fields(), _NIM, *_variables(), _OLLAMA, *_options(), _OTHERS, *_others()]
-    )
+    vllm = [_HEAD, *_flags(), _FIELDS, *_fields()]
+    theirs = [_NIM, *_variables(), _OLLAMA, *_options(), _ANTHROPIC, *_messages(), _BLOCKS, *_blocks()]
+    return "".join([*vllm, *theirs, _RESPONSES, *_responses(), _TOOLS, _CLIENTS, *_clients()])
 
 
 def _flags() -> Iterator[str]:
@@ -99,12 +149,16 @@ def _fields() -> Iterator[str]:
 
 
 def _what(name: str) -> str:
-    if name in HARMLESS:
+    if name in HARMLESS or name in NO_EFFECT:
+        return _without_effect(name, HARMLESS, NO_EFFECT)
+    lacking = [kind.name for kind in text_kinds() if name in kind.launch.capabilities(TEXT).lacks]
+    return f"{_OURS}, but not by {', '.join(f'`{kind}`' for kind in lacking)}" if lacking else _OURS
+
+
+def _without_effect(name: str, harmless: Sequence[str], values: Mapping[str, Sequence[Any]]) -> str:
+    if name in harmless:
         return "accepted, changes nothing"
-    if name not in NO_EFFECT:
-        lacking = [kind.name for kind in text_kinds() if name in kind.launch.capabilities(TEXT).lacks]
-        return f"{_OURS}, but not by {', '.join(f'`{kind}`' for kind in lacking)}" if lacking else _OURS
-    taken = ", ".join(f"`{value}`" for value in NO_EFFECT[name])
+    taken = ", ".join(f"`{value}`" for value in values[name])
     return f"only null{f', {taken}' if taken else ''}: else 400"
 
 
@@ -134,6 +188,34 @@ def _option(name: str) -> str:
     return f"only null, {', '.join(f'`{value:g}`' for value in harmless)}: else 400"
 
 
-def _others() -> Iterator[str]:
-    for api, names in (("`/v1/messages`", ANTHROPIC), ("`/v1/responses`", RESPONSES)):
-        yield f"| {api} | {', '.join(f'`{name}`' for name in sorted(names))} |\n"
+def _messages() -> Iterator[str]:
+    refused: dict[str, Sequence[Any]] = dict.fromkeys(anthropic.UNSUPPORTED, ())
+    for name in sorted(anthropic.MessagesRequest.__struct_fields__):
+        known = name in anthropic.HARMLESS or name in refused
+        yield f"| `{name}` | {_without_effect(name, anthropic.HARMLESS, refused) if known else _OURS} |\n"
+
+
+def _blocks() -> Iterator[str]:
+    for block in get_args(anthropic.Block):
+        tag = block.__struct_config__.tag
+        passed = "passed over" if block is anthropic.RedactedThinking else _OURS
+        yield f"| `{tag}` | {'400, also within `tool_result`' if issubclass(block, anthropic.Unread) else passed} |\n"
+
+
+def _responses() -> Iterator[str]:
+    values = responses.NO_EFFECT | dict.fromkeys(responses.UNSUPPORTED, ())
+    for name in sorted(responses.ResponsesRequest.__struct_fields__):
+        known = name in responses.HARMLESS or name in values
+        yield f"| `{name}` | {_without_effect(name, responses.HARMLESS, values) if known else _OURS} |\n"
+
+
+def _clients() -> Iterator[str]:
+    wanted = (_ROOT / "tools" / "locks" / "clients.in").read_text()
+    lock = (_ROOT / "tools" / "locks" / "clients.lock").read_text()
+    for name in re.findall(r"^([a-z][\w-]*)", wanted, re.MULTILINE):
+        if name not in _NO_CLIENTS:
+            versions = re.findall(rf"^{name}(?:\[[^]]*\])?==(\S+)", lock, re.MULTILINE)
+            yield f"| {name} | {versions[-1]} |\n"
+    package = json.loads((_ROOT / "tests" / "clients" / "node" / "package.json").read_text())
+    for name, version in package["dependencies"].items():
+        yield f"| {name} | {version} |\n"

@@ -15,6 +15,7 @@ from anthropic.types.message_create_params import MessageCreateParamsBase
 
 from stoker.launch.generation import EngineDiedError
 from stoker.serve.answer.parsers.reasoning import THINK
+from stoker.serve.apis.anthropic import requests
 from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
 from stoker.serve.http.keys import Keys
 from stoker.serve.operate.service import Exposure
@@ -259,3 +260,7 @@ def test_a_call_that_was_cut_short_is_told_as_it_is(ask: Any, says: Any) -> None
 def test_every_field_that_the_sdk_knows_is_served_or_refused_by_name() -> None:
     for sdk, ours in ((MessageCreateParamsBase, MessagesRequest), (MessageCountTokensParams, CountRequest)):
         assert set(get_type_hints(sdk)) - set(ours.__struct_fields__) == set(), "neither served nor refused"
+
+
+def test_what_changes_nothing_is_a_field() -> None:
+    assert {*requests.HARMLESS, *requests.UNSUPPORTED} <= {*MessagesRequest.__struct_fields__}

@@ -14,6 +14,7 @@ from openai import AsyncOpenAI
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from stoker.serve.answer.parsers.reasoning import THINK
+from stoker.serve.apis.openai_responses import requests
 from stoker.serve.apis.openai_responses.requests import ResponsesRequest
 from stoker.serve.apis.openai_responses.store import DirectoryStore, Kept, MemoryStore, ResponseStore
 from stoker.serve.http.keys import Keys
@@ -384,3 +385,7 @@ def test_tokenizing_nonsense_is_refused(ask: Any, path: str, body: dict[str, Any
 def test_every_field_that_the_sdk_knows_is_served_or_refused_by_name() -> None:
     known = set(get_type_hints(ResponseCreateParamsBase))
     assert known - set(ResponsesRequest.__struct_fields__) == set(), "neither served nor refused"
+
+
+def test_what_changes_nothing_is_a_field() -> None:
+    assert {*requests.HARMLESS, *requests.NO_EFFECT, *requests.UNSUPPORTED} <= {*ResponsesRequest.__struct_fields__}

@@ -149,3 +149,9 @@ class CountRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 UNSUPPORTED = ("mcp_servers", "container")
+
+# They change nothing, whatever they say.
+HARMLESS = (
+    *("cache_control", "context_management", "speed", "inference_geo", "diagnostics", "user_profile_id"),
+    *("workspace_id", "metadata", "service_tier"),
+)

@@ -120,4 +120,14 @@ class ResponsesRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     top_logprobs: Annotated[int, Meta(ge=0, le=0)] | None = None
 
 
+# They change nothing, whatever they say.
+HARMLESS = (
+    *("include", "metadata", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
+    *("service_tier", "prompt_cache_options", "context_management", "max_tool_calls", "client_metadata"),
+    "truncation",  # what is too long is refused, not cut
+)
+
+# The values that ask for nothing; null always does.
+NO_EFFECT: dict[str, tuple[Any, ...]] = {"background": (False,), "top_logprobs": (0,)}
+
 UNSUPPORTED = ("access_programs", "background_options", "conversation", "image", "moderation", "prompt")
