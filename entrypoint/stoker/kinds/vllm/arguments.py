@@ -16,6 +16,7 @@ _ONLINE = {"fp8": "fp8", "fp8_block": "fp8_per_block", "int8_wo": "int8_per_chan
 # vLLM takes no share of the device's memory where it is told the cache's bytes, but refuses to start unless that share
 # is free: on a device that others use too, or that a killed engine has not left yet.
 _NO_SHARE = 0.01
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM sets memory aside for
 
 
 def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> dict[str, Any]:
@@ -42,6 +43,9 @@ def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> 
         # The pass that joins all-reduce and normalization crashed in graph capture on some Hopper boards.
         arguments["compilation_config"] = {"pass_config": {"fuse_allreduce_rms": False}}
     arguments |= speculative_arguments(chosen)
+    if chosen.max_loras:
+        rank = next(each for each in _RANKS if each >= chosen.max_lora_rank)
+        arguments |= {"enable_lora": True, "max_loras": chosen.max_loras, "max_lora_rank": rank}
     if chosen.purpose != TEXT:
         arguments |= {"runner": "pooling", "enable_prefix_caching": False}
     return arguments

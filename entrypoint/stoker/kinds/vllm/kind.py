@@ -23,6 +23,7 @@ TENSORS: Mapping[str, Tensors] = {
             *contract.TEXT_INPUTS,
             *contract.PENALTIES,
             *contract.GUIDES,
+            *contract.ADAPTERS,
             *("min_tokens", "min_p", "embedding_bias", "top_log_probs", "prompt_log_probs"),
         ),
         (*contract.TEXT_OUTPUTS, contract.REUSED_BLOCKS),

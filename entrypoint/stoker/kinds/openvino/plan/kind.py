@@ -103,6 +103,8 @@ def no_adapters(profile: Profile, question: Question) -> str:
         return "it gives no text"
     if attention_cannot_be_paged(question.model):
         return "its soft-capped attention cannot be paged"
+    if question.draft is not None:
+        return "its draft model would not know them"
     if profile.precision in CALIBRATED and question.model.quantization is None:
         return f"{profile.precision} moves scales between layers, which adapters would have to follow"
     return ""

@@ -14,7 +14,7 @@ from stoker.kinds.vllm.speculation import why_not
 from stoker.plan.archives import archive_error
 from stoker.plan.devices import Place, Split
 from stoker.plan.fit import together
-from stoker.plan.formulas import cache_needed, group_size, group_size_source
+from stoker.plan.formulas import WIDTH, adapter_bytes, cache_needed, group_size, group_size_source
 from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, Shape
 from stoker.plan.profile import Profile
 from stoker.plan.purpose import pools, purpose_of
@@ -50,7 +50,7 @@ def vllm(catalogue: Catalogue) -> PlanKind:
         unknown=planner.unknown,
         checkpoint=checkpoint_of,
         against=planner.against,
-        no_adapters=lambda _profile, _question: "this version serves them with other engines",
+        no_adapters=lambda _profile, question: "it gives no text" if question.model.pooling else "",
         why_not_split=planner.why_not_split,
         spreads_for_latency=planner.spreads_for_latency,
         candidate=planner.candidate,
@@ -122,6 +122,7 @@ class _Planner:
         dtype = _activation(profile, model, place.pool.capability)
         kv_precision = _cache_type(question, dtype)
         limit, constants = self._limit(devices), self.catalogue.constants
+        adapters = adapter_bytes(model.architecture, question.overrides, WIDTH["bf16"])
 
         def needed(shape: Shape) -> int:
             if kv_precision == NO_CACHE:
@@ -129,7 +130,7 @@ class _Planner:
             return cache_needed(limits, shape)
 
         def budget_of(shape: Shape) -> MemoryBudget:
-            own = budget(model, profile, kv_precision, shape, split, limit, constants)
+            own = budget(model, profile, kv_precision, shape, split, limit, constants, adapters)
             return with_draft(own, question.draft, kv_precision, split) if question.draft else own
 
         return Candidate(

@@ -88,9 +88,17 @@ def graph_bytes(architecture: Architecture, batch: int, constants: Constants, sp
 
 
 def budget(
-    model: Model, profile: VllmProfile, kv_precision: str, shape: Shape, split: Split, limit: int, constants: Constants
+    model: Model,
+    profile: VllmProfile,
+    kv_precision: str,
+    shape: Shape,
+    split: Split,
+    limit: int,
+    constants: Constants,
+    adapters: int = 0,
 ) -> MemoryBudget:
-    """The KV cache takes what the rest leaves, in whole blocks."""
+    """The KV cache takes what the rest leaves, in whole blocks. `adapters`: bytes of all layers, which vLLM divides in
+    part only by tensor parallelism."""
     per_token = kv_bytes_per_token(model, kv_precision, split)
     fixed = MemoryBudget(
         weights=weight_bytes(model, profile, split),
@@ -100,6 +108,7 @@ def budget(
         limit=limit,
         context=constants.cuda_context,
         communication=constants.communication if split.gpus > 1 else 0,
+        adapters=-(-adapters // split.pipeline),
     )
     return with_pool(fixed, 1.0) if per_token else fixed
 

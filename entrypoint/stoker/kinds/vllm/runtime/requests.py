@@ -16,7 +16,7 @@ def wish_of(generation: Generation, purpose: str) -> Wish:
     """Without its ids."""
     if purpose != TEXT:
         return Wish(task=TASKS[purpose], token_types=bytes(map(int, generation.token_types)))
-    guide, bias = generation.guide, generation.embedding_bias
+    guide, bias, adapter = generation.guide, generation.embedding_bias, generation.adapter
     return Wish(
         max_tokens=generation.max_tokens,
         end_ids=tuple(map(int, generation.end_ids)),
@@ -35,6 +35,7 @@ def wish_of(generation: Generation, purpose: str) -> Wish:
         guide=None if guide is None else (guide.kind, guide.text),
         bias=b"" if bias is None else bias.tobytes(),
         perf_metrics=generation.perf_metrics,
+        adapter=(int(adapter.number), adapter.directory) if adapter else None,
     )
 
 

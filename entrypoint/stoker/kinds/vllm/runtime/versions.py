@@ -67,6 +67,7 @@ class Engine:
         self._core = self._whole.engine_core
         self._tasks = self._whole.get_supported_tasks()
         self._usage = Usage(0, 0, 0.0)
+        self._adapters: set[int] = set()
         threading.Thread(target=self._watch, name="EngineCore's end", daemon=True).start()
 
     @property
@@ -97,9 +98,30 @@ class Engine:
             _check_beside_guesses(wish)
         salt = {"cache_salt": wish.cache_salt} if wish.cache_salt else {}
         prompt = tokens_input(list(ids), **salt)
-        request = self._whole.input_processor.process_inputs(request_id, prompt, _params(wish), self._tasks)
+        adapter = self._adapter(wish)
+        request = self._whole.input_processor.process_inputs(
+            request_id, prompt, _params(wish), self._tasks, lora_request=adapter
+        )
         with sending:
             self._core.add_request(request)
+
+    def _adapter(self, wish: Wish) -> Any:
+        """vLLM's LoRARequest. What is wrong with an adapter is told here: in a step it would end the engine."""
+        if wish.adapter is None:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        number, directory = wish.adapter
+        adapter = LoRARequest(lora_name=f"adapter-{number}", lora_int_id=number, lora_path=directory)
+        if self._whole.vllm_config.lora_config is None:
+            raise ValueError("the engine takes no adapters: it was planned without --max-loras")
+        if number not in self._adapters:
+            try:
+                self._core.add_lora(adapter)
+            except Exception as error:
+                raise ValueError(f"vLLM does not take the adapter: {error}") from error
+            self._adapters.add(number)
+        return adapter
 
     def abort(self, request_ids: list[str]) -> None:
         self._core.abort_requests(request_ids)

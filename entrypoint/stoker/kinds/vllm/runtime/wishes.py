@@ -13,6 +13,7 @@ class Wish(msgspec.Struct, omit_defaults=True, frozen=True):
     `guide`: one of TensorRT-LLM's guide types (json, json_schema, regex, ebnf_grammar, structural_tag) or choice, and
     its text; the choices are a JSON list. `bias`: f32 bytes, one for each id of the vocabulary; `logit_bias`: for some.
     `top_log_probs`, `prompt_log_probs`: how many of the most probable tokens are told beside each; None for none.
+    `adapter`: its number, and where it lies.
     `task`: embed, classify, score... of a model that gives a vector instead of text.
     """
 
@@ -37,6 +38,7 @@ class Wish(msgspec.Struct, omit_defaults=True, frozen=True):
     task: str = ""
     token_types: bytes = b""
     cache_salt: str = ""
+    adapter: tuple[int, str] | None = None
 
     @property
     def told_log_probs(self) -> int | None:
