@@ -27,7 +27,7 @@ from stoker.plan.types import Overrides, Plan, Reason
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
 from stoker.progress import Progress
-from stoker.resolve.checkpoint import accept_any
+from stoker.resolve.checkpoint import AdapterGivenError, accept_any
 from stoker.resolve.document import model_as_json
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
@@ -78,6 +78,30 @@ def make_plan_for(
     draft = resolve_draft(model, settings, progress, weights=weights)
     plan = _planned(here, model, overrides_of(settings), available, without, without_kinds, draft)
     return replace(plan, reasons=(*(Reason("given_up", why) for why in without.values()), *plan.reasons))
+
+
+def plan_beside_base(
+    settings: Settings, progress: Progress, *, weights: bool = True, given_up: Mapping[str, str] | None = None
+) -> tuple[Plan, Settings]:
+    """The plan, and the settings that it was made by: where a LoRA adapter was named as the model, its base is the
+    model, and the adapter is served beside it."""
+    try:
+        return make_plan_for(settings, progress, weights=weights, given_up=given_up), settings
+    except AdapterGivenError as error:
+        if not error.base:
+            raise
+        progress.note(f"{error.what}: serving it beside its base, {error.base}")
+        settings = _with_base(settings, error.base)
+    return make_plan_for(settings, progress, weights=weights, given_up=given_up), settings
+
+
+def _with_base(settings: Settings, base: str) -> Settings:
+    """The adapter has the name that was given for the model, or else its own."""
+    reference = settings.model or DEFAULT_MODEL
+    name = next(iter(settings.served_model_names), "") or _stem(reference)
+    named = (*(settings["lora"].value or ()), f"{name}={reference}")
+    beside = settings.but("model", base, "its adapter").but("lora", named, "MODEL")
+    return beside.but("served-model-name", None, "MODEL")
 
 
 def _drivable(machine: Machine) -> Machine:
@@ -204,14 +228,14 @@ def obtain_engine(
     part = kind_named(plan.chosen.engine).build
     versions = part.versions()
     inputs = key_inputs(plan, part.key.choices(plan), versions, calibration)
-    key = engine_key(_stem(plan.model), plan.chosen, inputs)
+    key = engine_key(_stem(plan.model.reference), plan.chosen, inputs)
     if finished := finished_engine(plan.model.directory):
         return admit(finished, plan, inputs, policy or StorePolicy(), progress, portable=part.portable)
     manifest = Manifest(
         SCHEMA,
         key,
         plan.chosen.engine,
-        _stem(plan.model),
+        _stem(plan.model.reference),
         plan.model.revision,
         vars(plan.chosen),
         inputs,
@@ -240,9 +264,9 @@ def timing(plan: Plan, phase: str, seconds: float = 0.0) -> Timing:
     return Timing(phase, chosen.engine, chosen.precision, weights_bytes(plan), seconds)
 
 
-def _stem(model: Model) -> str:
+def _stem(named: str) -> str:
     """What the engine's key is prefixed with: the model's own name, not the one it is served under."""
-    reference = model.reference.removeprefix("hf://").split("@")[0]
+    reference = named.removeprefix("hf://").split("@")[0]
     if not reference.startswith((".", "~", "/")):
         return reference
     return Path(os.path.abspath(Path(reference).expanduser())).name  # noqa: PTH100 (a link is called what it is called)

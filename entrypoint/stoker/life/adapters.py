@@ -33,7 +33,6 @@ class AdapterLoader:
     def __init__(self, settings: Settings, service: Service, progress: Progress) -> None:
         self._cache = settings.cache
         self._offline = settings.offline
-        self._named = dict(entry.partition("=")[::2] for entry in settings["lora"].value or ())
         self._source: Path | None = settings["lora-source"].value
         self._refresh = float(settings["lora-refresh"].value)
         self._service = service
@@ -43,17 +42,19 @@ class AdapterLoader:
         self._engine: EngineClient | None = None
         self._turn = asyncio.Lock()
         self._coming: set[str] = set()
+        self._unloaded: set[str] = set()
         self._seen: dict[str, Stamp] = {}
         self._watching: asyncio.Task[None] | None = None
 
-    async def begin(self, engine: EngineClient, plan: Plan) -> None:
+    async def begin(self, engine: EngineClient, plan: Plan, settings: Settings) -> None:
         """Loads what the settings name, and what was loaded before; raises what is wrong with it."""
         self._shelf.most, self._shelf.loader, self._engine = plan.chosen.max_loras, self, engine
         if not self._shelf.most:
             return
         self._fitting = await asyncio.to_thread(fitting_of, plan.model, plan.chosen.max_lora_rank)
-        missing = {name: path for name, path in self._named.items() if name not in self._shelf}
-        found = [await self._resolved(name, path, replace=False) for name, path in missing.items()]
+        named = dict(entry.partition("=")[::2] for entry in settings["lora"].value or ())
+        missing = [name for name in named if name not in self._shelf and name not in self._unloaded]
+        found = [await self._resolved(name, named[name], replace=False) for name in missing]
         await asyncio.gather(*(self._try(served) for served in (*self._shelf, *found)))
         for served in found:
             self._shelf.put(served)
@@ -73,7 +74,7 @@ class AdapterLoader:
 
     def unload(self, name: str) -> Served:
         served = self._shelf.remove(name)
-        self._named.pop(name, None)
+        self._unloaded.add(name)
         _LOG.info("unloaded the adapter %s", name)
         return served
 

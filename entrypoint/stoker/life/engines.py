@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NoReturn, TypeVar
 
-from stoker.chain import following_plan, make_plan_for, obtain_planned, timing
+from stoker.chain import following_plan, obtain_planned, plan_beside_base, timing
 from stoker.errors import DamagedEngineError, DamagedModelError, EngineError, EngineMemoryError, StokerError
 from stoker.kinds import kind_named
 from stoker.launch.replicas import Replicas
@@ -171,7 +171,7 @@ class Engines:
         try:
             await replicas.start(self._progress)
             frontend = await asyncio.to_thread(self._frontend, engine, plan)
-            await self._adapters.begin(replicas, plan)
+            await self._adapters.begin(replicas, plan, self._settings)
             self._service.attach(self._fleet.join(replicas, frontend, plan, engine), frontend, replicas.members)
             self._progress.phase("ready")
             self._record(plan, before)
@@ -240,7 +240,7 @@ class Engines:
 
     def _prepare(self) -> tuple[Plan, Engine]:
         history = self._history
-        first = make_plan_for(self._settings, self._progress, given_up=history.given_up)
+        first, self._settings = plan_beside_base(self._settings, self._progress, given_up=history.given_up)
         self._service.plan = plan_document(first)
         for reason in first.reasons:
             self._progress.note(reason.text)

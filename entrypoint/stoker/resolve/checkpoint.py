@@ -108,6 +108,12 @@ def refuse_other_formats(
     return NoSafetensorsError(f"{place} has no safetensors weights", why=why, remedy=remedy)
 
 
+class AdapterGivenError(ModelError):
+    """What was named as the model is an adapter. `base`: the model that it is for, empty where it does not say."""
+
+    base = ""
+
+
 def _refuse_adapter(place: str, config: Mapping[str, Any]) -> ModelError:
     """A LoRA changes another model's weights, into which it has to be merged."""
     base, kind = str(config.get("base_model_name_or_path") or "another model"), config.get("peft_type", "LORA")
@@ -116,11 +122,14 @@ def _refuse_adapter(place: str, config: Mapping[str, Any]) -> ModelError:
         f"P.from_pretrained({place!r}).merge_and_unload().save_pretrained('merged'); "
         f"T.from_pretrained({base!r}).save_pretrained('merged')"
     )
-    return ModelError(
+    error = AdapterGivenError(
         f"{place} is an adapter, not a model",
         why=f"it holds {kind} changes to the weights of {base}, and not these weights",
         remedy=f"merge it where peft and transformers are installed, and name ./merged: {merge}",
     )
+    if kind == "LORA":
+        error.base = str(config.get("base_model_name_or_path") or "")
+    return error
 
 
 def accept_any(_: Config) -> None:
