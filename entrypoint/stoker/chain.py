@@ -22,6 +22,7 @@ from stoker.kinds.known import check_known, check_model
 from stoker.origin import Origin, Sourced
 from stoker.plan.overrides import overrides_of
 from stoker.plan.planner import make_plan
+from stoker.plan.purpose import purpose_of
 from stoker.plan.speculation import DRAFT, check_draft, parse_speculation
 from stoker.plan.types import Overrides, Plan, Reason
 from stoker.probe.machine import Machine
@@ -127,11 +128,25 @@ def following_plan(plan: Plan, settings: Settings, given_up: Iterable[str]) -> P
     return second if bool(second.chosen.devices) == bool(plan.chosen.devices) else None
 
 
-def plan_of_profile(plan: Plan, profile: str) -> Plan:
-    """What a profile comes to for the same machine and model, where this installation can build it; raises what
-    make_plan_for does, which says why it is nothing here."""
-    asked = Overrides(profile=Sourced(profile, Origin.FLAG, "--profile"))
-    return _planned(plan.machine, plan.model, asked, available_kinds())
+def plans_by_profile(
+    settings: Settings, progress: Progress
+) -> tuple[Machine, Model, Plan | StokerError, Mapping[str, Plan | StokerError]]:
+    """This machine, the model, the plan that the settings come to, and that of every profile for the model's purpose,
+    by its name; the error where this installation has none on this machine. Fetches no weights."""
+    machine = _drivable(probe_machine())
+    model = resolve_model(settings, progress, weights=False, buildable=False)
+
+    def attempt(overrides: Overrides) -> Plan | StokerError:
+        try:
+            return _planned(machine, model, overrides, available_kinds())
+        except StokerError as error:
+            return error
+
+    purpose = purpose_of(model)
+    names = [one.name for kind in plan_kinds() for one in kind.profiles if purpose in one.purposes]
+    only = {name: Overrides(profile=Sourced(name, Origin.FLAG, "--profile")) for name in names}
+    plans = {name: attempt(overrides) for name, overrides in only.items()}
+    return machine, model, attempt(overrides_of(settings)), plans
 
 
 def _planned(

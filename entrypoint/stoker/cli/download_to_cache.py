@@ -7,14 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stoker.chain import resolve_model
+from stoker.chain import plans_by_profile, resolve_model
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.build import built_engine
 from stoker.cli.logs import resolved_format, set_up_logging
-from stoker.cli.nim_models import Runnable, profiles, with_model, with_profile
+from stoker.cli.nim_models import with_model, with_profile
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
+from stoker.plan.types import Plan
 from stoker.progress import Silent
 from stoker.resolve.model_manifest import write_model_manifest
 from stoker.settings.layers import Settings
@@ -70,7 +71,7 @@ def _download(settings: Settings, manifest: Path | None) -> None:
 def _build(settings: Settings, options: argparse.Namespace) -> None:
     wanted: list[Settings] = [with_profile(settings, name) for name in options.profiles or ()]
     if options.all:
-        _, found = profiles(settings, Silent())
-        wanted = [with_profile(settings, each.profile) for each in found if isinstance(each, Runnable)]
+        *_, plans = plans_by_profile(settings, Silent())
+        wanted = [with_profile(settings, name) for name, plan in plans.items() if isinstance(plan, Plan)]
     for each in wanted or [settings]:
         sys.stdout.write(f"{built_engine(each).directory}\n")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stoker.chain import plans_by_profile
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.logs import resolved_format, set_up_logging
-from stoker.cli.nim_models import Incompatible, Runnable, profiles, with_model
+from stoker.cli.nim_models import with_model
 from stoker.cli.warnings import show_warnings
+from stoker.errors import StokerError
 from stoker.plan.types import Plan
 from stoker.plan.units import size_text
+from stoker.probe.machine import Machine
 from stoker.progress import Silent
 from stoker.resolve.model_manifest import read_model_manifest
 
@@ -28,32 +31,39 @@ def run(arguments: Sequence[str]) -> int:
     set_up_logging(resolved_format(settings.log_format), settings.log_level)
     show_warnings(settings)
     named = read_model_manifest(options.manifest_file) if options.manifest_file else settings.model
-    plan, found = profiles(with_model(settings, named, "--model"), Silent())
-    text = json.dumps(_document(plan, found), indent=2) if options.json else "\n".join(_lines(plan, found))
+    machine, model, chosen, plans = plans_by_profile(with_model(settings, named, "--model"), Silent())
+    selected = chosen.chosen.profile if isinstance(chosen, Plan) else ""
+    text = "\n".join(_lines(machine, plans, selected))
+    if options.json:
+        found = [_profile(name, plan, selected) for name, plan in plans.items()]
+        text = json.dumps({"model": model.served_name, "profiles": found}, indent=2)
     sys.stdout.write(f"{text}\n")
     return 0
 
 
-def _lines(plan: Plan, found: Sequence[Runnable | Incompatible]) -> Iterator[str]:
+def _lines(machine: Machine, plans: Mapping[str, Plan | StokerError], selected: str) -> Iterator[str]:
     yield "SYSTEM INFO"
-    yield from _hardware(plan)
+    yield from _hardware(machine)
     yield "MODEL PROFILES"
     yield "- Compatible with system and runnable:"
-    for each in found:
-        if isinstance(each, Runnable):
-            selected = ", selected" if each.plan is plan else ""
-            needs = size_text(each.plan.memory.total)
-            yield f"  - {each.profile} ({_tags(each.plan)}) [requires >={needs}{_each(each.plan)}{selected}]"
+    for name, plan in sorted(plans.items(), key=lambda pair: pair[0] != selected):
+        if isinstance(plan, Plan):
+            told = ", selected" if name == selected else ""
+            yield f"  - {name} ({_tags(plan)}) [requires >={size_text(plan.memory.total)}{_each(plan)}{told}]"
     yield "- Incompatible with system:"
-    yield from (f"  - {each.profile}: {each.why}" for each in found if isinstance(each, Incompatible))
+    yield from (f"  - {name}: {_why(plan)}" for name, plan in plans.items() if not isinstance(plan, Plan))
 
 
-def _hardware(plan: Plan) -> Iterator[str]:
-    gpus, cpu = plan.machine.gpus, plan.machine.cpu
+def _hardware(machine: Machine) -> Iterator[str]:
+    gpus, cpu = machine.gpus, machine.cpu
     yield f"- Free GPUs:{'' if gpus else ' <None>'}"
     for gpu in gpus:
         yield f"  - ({gpu.index}) {gpu.name} [{size_text(gpu.memory_free)} of {size_text(gpu.memory_total)} free]"
     yield f"- CPU: {cpu.name}, {cpu.cores} cores, {size_text(min(cpu.memory_available, cpu.memory_limit))} available"
+
+
+def _why(error: StokerError) -> str:
+    return error.why or error.what
 
 
 def _tags(plan: Plan) -> str:
@@ -65,21 +75,17 @@ def _each(plan: Plan) -> str:
     return "/gpu" if plan.chosen.devices else ""
 
 
-def _document(plan: Plan, found: Sequence[Runnable | Incompatible]) -> dict[str, Any]:
-    return {"model": plan.model.served_name, "profiles": [_profile(plan, each) for each in found]}
-
-
-def _profile(plan: Plan, each: Runnable | Incompatible) -> dict[str, Any]:
-    if isinstance(each, Incompatible):
-        return {"profile": each.profile, "compatible": False, "why": each.why}
-    chosen = each.plan.chosen
+def _profile(name: str, plan: Plan | StokerError, selected: str) -> dict[str, Any]:
+    if not isinstance(plan, Plan):
+        return {"profile": name, "compatible": False, "why": _why(plan)}
+    chosen = plan.chosen
     return {
-        "profile": each.profile,
+        "profile": name,
         "compatible": True,
-        "selected": each.plan is plan,
+        "selected": name == selected,
         "engine": chosen.engine,
         "precision": chosen.precision,
         "tensor_parallel": chosen.tensor_parallel,
         "pipeline_parallel": chosen.pipeline_parallel,
-        "memory_bytes": each.plan.memory.total,
+        "memory_bytes": plan.memory.total,
     }

@@ -31,6 +31,8 @@ def test_profiles_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert sum("selected" in line for line in runnable) == 1
     assert all(" [requires >=" in line and "-tp1-pp1)" in line for line in runnable)
+    assert "selected" in runnable[0]
+    assert all(": " in line for line in lines[lines.index("- Incompatible with system:") + 1 :])
 
 
 def test_profiles_as_json_are_those_that_can_be_planned(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +45,18 @@ def test_profiles_as_json_are_those_that_can_be_planned(capsys: pytest.CaptureFi
     for name in [name for name, each in by_name.items() if each["compatible"]][:3]:
         assert cli.run(["plan", "demo", "--profile", name, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["chosen"]["profile"] == name
+
+
+def test_a_machine_that_serves_nothing_is_told_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As that of a job which fills a cache: it has no GPU, and its image engines for GPUs alone."""
+    monkeypatch.setattr("stoker.chain.available_kinds", frozenset)
+    assert cli.run(["list-model-profiles", "demo", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["profiles"]
+    assert found
+    assert not any(each["compatible"] for each in found)
+    assert all(each["why"] for each in found)
 
 
 def test_a_model_is_downloaded_and_named_by_its_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

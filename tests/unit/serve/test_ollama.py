@@ -12,8 +12,10 @@ import pytest
 from stoker.launch.generation import Delta
 from stoker.resolve.model import Pooling
 from stoker.serve.answer.parsers.reasoning import THINK
+from stoker.serve.apis.ollama.translation import OpenCalls
 from stoker.serve.http.keys import Keys
 from stoker.serve.operate.service import Exposure
+from stoker.serve.request.chat_template import ChatTemplate
 
 TEXT = "The old man went down to the sea. He saw a boat there, and he was glad."
 USER = {"role": "user", "content": "Hello"}
@@ -180,12 +182,36 @@ def test_calls_are_told_whole(ask: Any, says: Any, stream: bool) -> None:
 
 
 def test_results_find_their_calls(ask: Any, engine: Any, service: Any, frontend: Any, prompt_of: Any) -> None:
-    called = [{"function": {"name": name, "arguments": {"city": "Rome"}}} for name in ("weather", "time")]
-    history = [USER, {"role": "assistant", "content": "", "tool_calls": called}]
-    results = [{"role": "tool", "content": "noon", "tool_name": "time"}, {"role": "tool", "content": "sunny"}]
-    answer = ask("/api/chat", {**CHAT, "messages": [*history, *results], "tools": [WEATHER]})
-    assert answer.status == 200, answer.text
-    assert "noon" in prompt_of(engine)
+    template = ChatTemplate(
+        "{% for m in messages %}{% for c in m.tool_calls or [] %}[{{ c.id }}={{ c.function.name }}]{% endfor %}"
+        "{% if m.role == 'tool' %}({{ m.tool_call_id }}={{ m.content }}){% endif %}{% endfor %}", {},
+    )  # fmt: skip
+    service.attach(engine, dataclasses.replace(frontend, chat_template=template, tool_template=None))
+    names = ("weather", "time", "weather")
+    called = [{"function": {"name": name, "arguments": {"city": "Rome"}}} for name in names]
+    results = [
+        {"role": "tool", "content": "noon", "tool_name": "time"},
+        {"role": "tool", "content": "sunny", "tool_name": "weather"},
+        {"role": "tool", "content": "rainy"},
+    ]
+    history = [USER, {"role": "assistant", "content": "", "tool_calls": called}, *results]
+    assert ask("/api/chat", {**CHAT, "messages": history}).status == 200
+    calls = "[call_1_0=weather][call_1_1=time][call_1_2=weather]"
+    assert calls + "(call_1_1=noon)(call_1_0=sunny)(call_1_2=rainy)" in prompt_of(engine)
+    more = [*history, {"role": "tool", "content": "x"}]
+    assert ask("/api/chat", {**CHAT, "messages": more}).status == 400
+    own = [USER, {"role": "assistant", "tool_calls": [{"id": "a", **called[0]}]}, {**results[2], "tool_call_id": "a"}]
+    assert ask("/api/chat", {**CHAT, "messages": own}).status == 200
+    assert "[a=weather](a=rainy)" in prompt_of(engine)
+
+
+def test_calls_and_results_by_the_thousand_are_matched_in_a_moment() -> None:
+    calls = OpenCalls()
+    calls.add((f"id-{number}", f"name-{number % 2}") for number in range(100_000))
+    assert [calls.close("name-1", "") for _ in range(4000)] == [f"id-{2 * number + 1}" for number in range(4000)]
+    assert calls.close(None, "") == "id-0"
+    assert calls.close("name-0", "") == "id-2"
+    assert calls.close("other", "") == "id-4"
 
 
 @pytest.mark.parametrize("stream", [True, False])

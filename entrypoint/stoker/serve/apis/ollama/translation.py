@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -28,6 +29,8 @@ _ANY_OBJECT = {"type": "object"}
 
 def chat_request(request: OllamaChatRequest, model: str, frontend: Frontend) -> core.ChatRequest:
     """ApiError naming the parameter at fault. `model`: the name as it is served."""
+    if len(request.messages or ()) > frontend.limits.messages:
+        raise invalid(f"More than {frontend.limits.messages} messages in one request.", "messages")
     document = _shared(request, model) | {"messages": list(_messages(request.messages or []))}
     if request.tools:
         document["tools"] = [_tool(tool) for tool in request.tools]
@@ -127,8 +130,7 @@ def _thinking(request: Asking, frontend: Frontend, *, tools: bool) -> dict[str, 
 
 
 def _messages(messages: list[Message]) -> Iterator[dict[str, Any]]:
-    """Calls and their results find each other by ids, which Ollama's clients need not give."""
-    open_calls: list[tuple[str, str]] = []
+    open_calls = OpenCalls()
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         if message.images:
@@ -138,10 +140,37 @@ def _messages(messages: list[Message]) -> Iterator[dict[str, Any]]:
             said["reasoning_content"] = message.thinking
         if message.tool_calls:
             said["tool_calls"] = calls = _calls(message, index)
-            open_calls += [(call["id"], call["function"]["name"]) for call in calls]
+            open_calls.add((call["id"], call["function"]["name"]) for call in calls)
         if message.role == "tool":
-            said |= _result(message, open_calls, where)
+            name = message.tool_name or message.name
+            said |= {"name": name} if name else {}
+            said["tool_call_id"] = message.tool_call_id or open_calls.close(name, where)
         yield said
+
+
+class OpenCalls:
+    """Calls and their results find each other by ids, which Ollama's clients need not give: a result is that of the
+    oldest call of its name that has none yet, else of the oldest one."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._by_name: dict[str, deque[str]] = {}
+
+    def add(self, calls: Iterable[tuple[str, str]]) -> None:
+        for id_, name in calls:
+            self._names[id_] = name
+            self._by_name.setdefault(name, deque()).append(id_)
+
+    def close(self, name: str | None, where: str) -> str:
+        """The id. ApiError where no call is open."""
+        fitting = self._by_name.get(name or "", deque())
+        while fitting and fitting[0] not in self._names:
+            fitting.popleft()
+        id_ = fitting[0] if fitting else next(iter(self._names), None)
+        if id_ is None:
+            raise invalid("A tool's message follows the call that it answers.", where)
+        del self._names[id_]
+        return id_
 
 
 def _calls(message: Message, index: int) -> list[dict[str, Any]]:
@@ -150,17 +179,6 @@ def _calls(message: Message, index: int) -> list[dict[str, Any]]:
          "function": {"name": call.function.name, "arguments": call.function.arguments}}
         for place, call in enumerate(message.tool_calls or ())
     ]  # fmt: skip
-
-
-def _result(message: Message, open_calls: list[tuple[str, str]], where: str) -> dict[str, Any]:
-    """Of the call that it names, else of the oldest of that name that has none yet, else of the oldest."""
-    name = message.tool_name or message.name
-    fitting = [call for call in open_calls if name in (None, call[1])] or open_calls
-    if message.tool_call_id is None and not fitting:
-        raise invalid("A tool's message follows the call that it answers.", where)
-    id_ = message.tool_call_id or fitting[0][0]
-    open_calls[:] = [call for call in open_calls if call[0] != id_]
-    return {"tool_call_id": id_, **({"name": name} if name else {})}
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
