@@ -55,7 +55,9 @@ mean there; `NGC_API_KEY` and other keys of NGC are not needed.
 | `nim-serve`, `nim-run` | `stoker serve` |
 | `nim-serve-ray --head`, `nim-serve-ray --head-address HOST:PORT` | `stoker serve` as node 0, or with `--leader HOST` |
 
-In the images each is a command by its bare name too, as NIM's operator runs them.
+In the images each is a command by its bare name too. NIM's operator runs a `NIMCache` and a `NIMService` of our images
+as it does its own: they have no manifest, so a `NIMCache` takes its model from the hub (`source: hf`), with our image
+as `modelPuller`; the `NIMService` then serves it from the volume, and is known by its first served name.
 
 | variable | here |
 |---|---|

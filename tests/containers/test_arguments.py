@@ -34,6 +34,20 @@ def test_without_arguments_the_model_of_the_environment_is_served(start, filled:
     assert complete(container.url)
 
 
+def test_nims_commands_are_in_the_image_by_their_bare_names(volume: str) -> None:
+    """As the NIM Operator's jobs run them: as the container's command, by any user of group 0."""
+    flags = ("--user=54321:0", f"--volume={volume}:/cache", "--env=NIM_CACHE_PATH=/cache")
+    manifest = ("--manifest-file", "/cache/model_manifest.json")
+    filled = run("--model-uri", "demo", *manifest, flags=(*flags, "--entrypoint=download-to-cache"))
+    assert filled.returncode == 0, filled.stderr
+    listed = run("-m", "/cache/model_manifest.json", "--json", flags=(*flags, "--entrypoint=list-model-profiles"))
+    assert any(each.get("selected") for each in json.loads(listed.stdout)["profiles"])
+    store = ("--model-repo", "demo", "--model-store", "/cache/demo")
+    assert run(*store, flags=(*flags, "--entrypoint=create-model-store")).returncode == 0
+    plan = run("plan", "--json", flags=(*flags, "--env=NIM_MODEL_NAME=/cache/demo"))
+    assert json.loads(plan.stdout)["model"]["reference"] == "/cache/demo"
+
+
 def test_mistakes_end_as_the_command_ends() -> None:
     assert run("demo", "--no-such-flag").returncode == 64
     missing = run("/no/such/model")

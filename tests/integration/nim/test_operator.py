@@ -114,6 +114,7 @@ def service_environ(pod: Pod, port: int) -> dict[str, str]:
         "NIM_MODEL_NAME": str(pod.store),
         "HF_HOME": f"{pod.store}/huggingface/hub",
         "NIM_MODEL_PATH": "hf://acme/demo",
+        "NIM_SERVED_MODEL_NAME": "story,acme/demo",  # what the NIMService's own `env` adds
         "NIM_LLM_SERVICE_HOST": "10.0.0.1",
         "NIM_LLM_PORT": "tcp://10.0.0.1:8000",
         "HF_ENDPOINT": "http://127.0.0.1:9",  # nothing: the model must come out of the cache
@@ -188,13 +189,15 @@ def test_a_nimcache_is_filled(pod: Pod, cached: str) -> None:
 def test_a_nimservice_becomes_ready_and_is_known_by_its_model(service: NimService) -> None:
     assert json.loads(service.get("/v1/health/ready")[1])["message"] == "Service is ready."
     name = service.model_name()
-    assert name == "acme/demo"
+    assert name == "story"
     metadata = json.loads(service.get("/v1/metadata")[1])
     assert metadata["modelInfo"] == [{"modelUrl": "hf://acme/demo", "shortName": name}]
-    body = {"model": name, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}
-    status, answer = service.get("/v1/chat/completions", body)
-    assert status == 200, answer
-    assert json.loads(answer)["usage"]["completion_tokens"] > 0
+    assert [each["id"] for each in json.loads(service.get("/v1/models")[1])["data"]] == ["story", "acme/demo"]
+    for name, expected in (("story", 200), ("acme/demo", 200), ("demo", 404)):
+        body = {"model": name, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}
+        status, answer = service.get("/v1/chat/completions", body)
+        assert status == expected, answer
+        assert status == 404 or json.loads(answer)["model"] == name
     assert b"stoker_http_requests_total" in service.get("/v1/metrics")[1]
 
 
