@@ -142,3 +142,9 @@ def test_a_bias_of_null_is_none(ask: Any, told: Any, engine: Any) -> None:
         assert ask("/v1/chat/completions", {**CHAT, "logit_bias": bias}).status == 200
         added = engine.asked[-1].embedding_bias
         assert added is None if given is None else (added[5], added[6]) == (0.0, given)
+
+
+def test_the_models_card_says_what_its_engine_does_not_support(ask: Any, service: Any, frontend: Any) -> None:
+    lacking = replace(frontend.context, lacks=frozenset({"prompt_logprobs", "guide"}))
+    service.lifecycle.attach(service.lifecycle.serving.engine, replace(frontend, context=lacking))
+    assert ask("/v1/models/demo").json["unsupported_parameters"] == ["prompt_logprobs", "response_format"]

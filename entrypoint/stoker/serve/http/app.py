@@ -8,6 +8,7 @@ from fastapi import FastAPI, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from stoker.launch.capabilities import ADAPTERS, GUIDES
 from stoker.serve.apis.anthropic.endpoints import count_tokens, prepare_message
 from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
 from stoker.serve.apis.ollama import endpoints as ollama
@@ -209,4 +210,10 @@ def _card(name: str, frontend: Frontend) -> dict[str, Any]:
         "parent": None,
         "max_model_len": frontend.context.length,
         "default_sampling_params": frontend.context.defaults.given(),
+        "unsupported_parameters": _unsupported(frontend),
     }
+
+
+def _unsupported(frontend: Frontend) -> list[str]:
+    """As requests call them."""
+    return sorted("response_format" if name == GUIDES else name for name in frontend.context.lacks - {ADAPTERS})
