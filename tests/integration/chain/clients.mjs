@@ -137,7 +137,7 @@ const cases = {
   },
   models: async () => (await openai.models.list()).data[0].id,
   refused: () => failure(openai.chat.completions.create({ ...chat, temperature: 9 })),
-  refused_bias: () => failure(openai.chat.completions.create({ ...chat, logit_bias: { 5: 101 } })),
+  refused_bias: () => failure(openai.chat.completions.create({ ...chat, logit_bias: { 1000000: 1 } })),
   refused_top: () => failure(openai.chat.completions.create({ ...chat, logprobs: true, top_logprobs: 21 })),
   refused_earlier: () =>
     failure(openai.responses.create({ model: "demo", input: "And?", previous_response_id: "resp_1" })),

@@ -103,14 +103,14 @@ class TurnSequence:
 
 class TurnsRuntime:
     """`open_session` gives an empty state; an idle one is used again before another is opened. `at_once`: of how many
-    sequences there are states."""
+    sequences there are states. `ran`: tokens of the last step."""
 
     def __init__(
         self, settings: EngineSettings, open_session: Callable[[], Session], at_once: int = sys.maxsize
     ) -> None:
         self._settings = settings
         self._at_once = at_once
-        self._steps = 0
+        self._steps = self.ran = 0
         self._capacity = settings.kv.tokens
         self._open_session = open_session
         self._running: list[TurnSequence] = []
@@ -125,18 +125,19 @@ class TurnsRuntime:
         self._running.append(sequence)
         return sequence
 
-    def step(self, most: int | None = None) -> None:
+    def step(self, most: int | None = None, tokens: int = sys.maxsize) -> None:
         """One token for each sequence past its prompt; the others share what is left of the step's tokens. `most`: of
-        so many, those that have waited longest."""
+        so many, those that have waited longest; `tokens`: no more in all."""
         self._release()
         self._steps += 1
-        budget = self._settings.chosen.max_num_tokens
+        allowed = budget = min(self._settings.chosen.max_num_tokens, tokens)
         chosen = sorted(self._fitting(), key=lambda each: each.ran)[:most]
         for sequence in sorted(chosen, key=lambda each: len(each.tokens) - each.done):
             if budget > 0:
                 sequence.ran = self._steps
                 budget -= sequence.run(budget)
         self._release()
+        self.ran = allowed - budget
 
     def _fitting(self) -> list[TurnSequence]:
         """The eldest, as many as there are states, and the states have room for. One that does not fit alone is given

@@ -31,6 +31,8 @@ _AT_ONCE = 4  # sequences with a state and buffers of their own
 _BUFFERS = 4  # of a piece's size, for each
 _STATES = 12  # copies of a state while it grows, in 32 bits where the cache has 8
 _LOADING_POLL_SECONDS = 0.02
+# What a step may take while others wait for their next token: as much as one of theirs, and at least so long.
+_STEP_SECONDS = 0.02
 
 
 def needs_logits(generation: Generation) -> bool:
@@ -86,7 +88,8 @@ class Beside:
         self._sequences: list[BesideSequence] = []
         self._loading: Future[TurnsRuntime] | None = None
         self._runtime: TurnsRuntime | None = None
-        self._used = 0.0
+        self._used = self._stepped = 0.0
+        self._tokens = _LEAST_PIECE  # of a piece while others wait
 
     @property
     def busy(self) -> bool:
@@ -122,7 +125,20 @@ class Beside:
             self._take_loaded(self._loading, wait=not others)
         if self._runtime is not None and self._sequences:
             self._begin(self._runtime)
-            self._runtime.step(1 if others else None)
+            self._run(self._runtime, others=others)
+
+    def _run(self, runtime: TurnsRuntime, *, others: bool) -> None:
+        now = time.monotonic()
+        if not others:
+            runtime.step()
+            self._stepped = time.monotonic()
+            return
+        wanted = max(now - self._stepped, _STEP_SECONDS)
+        runtime.step(1, self._tokens)
+        self._stepped = time.monotonic()
+        if runtime.ran > 1:  # a piece of a prompt
+            fitting = runtime.ran * wanted / (self._stepped - now)
+            self._tokens = max(_LEAST_PIECE, min(int(fitting), 2 * runtime.ran, _LARGEST_PIECE))
 
     def _take_loaded(self, loading: Future[TurnsRuntime], *, wait: bool) -> None:
         if not loading.done():
