@@ -8,7 +8,7 @@ from fastapi import FastAPI, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from stoker.launch.capabilities import ADAPTERS, GUIDES
+from stoker.launch.capabilities import GUIDES
 from stoker.serve.apis.anthropic.endpoints import count_tokens, prepare_message
 from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
 from stoker.serve.apis.ollama import endpoints as ollama
@@ -216,4 +216,4 @@ def _card(name: str, frontend: Frontend) -> dict[str, Any]:
 
 def _unsupported(frontend: Frontend) -> list[str]:
     """As requests call them."""
-    return sorted("response_format" if name == GUIDES else name for name in frontend.context.lacks - {ADAPTERS})
+    return sorted("response_format" if name == GUIDES else name for name in frontend.context.lacks)
