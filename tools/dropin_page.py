@@ -16,7 +16,7 @@ from stoker.serve.apis.openai_responses import requests as responses
 from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
 from stoker.settings.foreign import NOT_NEEDED, VLLM
 from stoker.settings.nim_reading import Idle, Taken
-from stoker.settings.nim_variables import VARIABLES
+from stoker.settings.nim_variables import OFF, ON, VARIABLES
 
 _HEAD = """# Coming from elsewhere
 
@@ -170,8 +170,16 @@ def _variables() -> Iterator[str]:
     for name, mapped in taken:
         yield f"| `{name}` | {mapped.ours} |\n"
     for name, other in sorted(idle, key=lambda pair: pair[0]):
-        same = f" (no warning for {', '.join(f'`{value}`' for value in other.same)})" if other.same else ""
-        yield f"| `{name}` | no effect: {other.instead}{same} |\n"
+        yield f"| `{name}` | {_idle(other)}: {other.instead} |\n"
+
+
+def _idle(idle: Idle) -> str:
+    """For which values a warning says so."""
+    if not idle.same or set(idle.same) >= {*ON, *OFF}:
+        return "no effect"
+    if idle.same in (ON, OFF):
+        return f"no effect where it is {'off' if idle.same == ON else 'on'}"
+    return f"no effect, other than {' or '.join(f'`{value}`' for value in idle.same)}"
 
 
 def _options() -> Iterator[str]:

@@ -128,6 +128,18 @@ def tool_parser(text: str, _: Environment) -> Mapping[str, str]:
     return {"tool-parser": _TOOL_PARSERS[text]}
 
 
+def draft(text: str, environ: Environment) -> Mapping[str, str]:
+    if not is_on(environ.get("NIM_SPECDEC_ENABLE", "1")):
+        return {}
+    return {"speculative": f"draft={model(text, environ)['model']}"}
+
+
+def speculation(text: str, environ: Environment) -> Mapping[str, str]:
+    if is_on(text) and "NIM_DRAFT_MODEL_PATH" in environ:
+        return {}  # which says how
+    return {"speculative": "auto" if is_on(text) else "off"}
+
+
 def traces(text: str, environ: Environment) -> Mapping[str, str]:
     if "NIM_ENABLE_OTEL" not in environ:
         raise NotHonouredError("set NIM_ENABLE_OTEL=1 too, or give --otlp-endpoint")

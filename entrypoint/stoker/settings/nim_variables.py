@@ -15,7 +15,6 @@ ON = ("1", "true", "yes", "on")
 _MEMORY = "the plan decides how much memory is used; see `stoker plan`; --max-seq-len and --max-batch-size bound it"
 _ENGINE = "the plan decides how the engine runs; --engine names its kind"
 _NODES = "--nodes and --node-rank say it; node 0 is the leader"
-_SPECULATION = "nothing is speculated yet; leave it out"
 _SOURCES = "models come from the Hugging Face Hub (HF_ENDPOINT names a mirror) or from a directory"
 _PORTS = "the engine is reached over private Unix sockets; leave it out"
 _CODE = "no code of a model's repository is ever run"
@@ -23,7 +22,7 @@ _MANIFEST = "profiles are chosen on this machine: --profile, and `stoker list-mo
 _REWARD = "serve a reranker, and ask /v1/rerank"
 _CAPTURE = "--log-prompts writes what is asked into the access log"
 _CORS = "methods and headers are fixed; --cors-origins names the sites"
-_DYNAMO = "there is one role: the server"
+_DYNAMO = "--dynamo serves a worker of NVIDIA Dynamo, whose frontend is a process of its own"
 _REQUEST = "any request may ask for it; leave it out"
 
 VARIABLES: Mapping[str, Taken | Idle] = {
@@ -54,6 +53,8 @@ VARIABLES: Mapping[str, Taken | Idle] = {
     "NIM_PEFT_REFRESH_INTERVAL": to("lora-refresh"),
     "NIM_MAX_GPU_LORAS": to("max-loras"),
     "NIM_MAX_LORA_RANK": to("max-lora-rank"),
+    "NIM_DRAFT_MODEL_PATH": Taken("`--speculative draft=MODEL`, unless NIM_SPECDEC_ENABLE is off", reading.draft),
+    "NIM_SPECDEC_ENABLE": Taken("`--speculative auto`, or `off`", reading.speculation),
     "NIM_DISABLE_MODEL_DOWNLOAD": Taken("`--offline`", reading.offline),
     "NIM_TOOL_CALL_PARSER": Taken("`--tool-parser`", reading.tool_parser),
     "NIM_LOG_LEVEL": Taken("`--log-level`", reading.log_level),
@@ -92,8 +93,7 @@ VARIABLES: Mapping[str, Taken | Idle] = {
     **dict.fromkeys(("NIM_MULTI_NODE", "NIM_LEADER_ROLE", "NIM_MPI_ALLOW_RUN_AS_ROOT"), Idle(_NODES, (*OFF, *ON))),
     "NIM_MAX_CPU_LORAS": Idle("all adapters are in the engine's memory: NIM_MAX_GPU_LORAS, or --max-loras"),
     "NIM_PEFT_API_TIMEOUT_SECS": Idle("there is nothing to set; leave it out"),
-    "NIM_SPECDEC_ENABLE": Idle(_SPECULATION, OFF),
-    **dict.fromkeys(("NIM_SPECDEC_ARGS", "NIM_DRAFT_MODEL_PATH"), Idle(_SPECULATION)),
+    "NIM_SPECDEC_ARGS": Idle("--speculative names the method"),
     "NIM_REPOSITORY_OVERRIDE": Idle(_SOURCES),
     "NIM_SDK_USE_NATIVE_TLS": Idle("SSL_CERT_FILE names the certificates to trust", (*OFF, *ON)),
     **dict.fromkeys(
