@@ -174,6 +174,31 @@ def test_log_probabilities_choices_seeds_and_stops(client) -> None:
     assert best.usage.completion_tokens > 10
 
 
+def test_prompts_are_scored_and_the_likeliest_tokens_told(client) -> None:
+    """Each of two prompts as it is scored alone, and greedy takes the likeliest."""
+    asked = {"model": "demo", "echo": True, "logprobs": 2, "temperature": 0, "seed": 1234}
+    both = client.completions.create(**asked, prompt=["The old man went down", "Once upon a time"], max_tokens=1)
+    for choice, prompt in zip(both.choices, ("The old man went down", "Once upon a time"), strict=True):
+        [alone] = client.completions.create(**asked, prompt=prompt, max_tokens=0).choices
+        told, count = choice.logprobs, len(alone.logprobs.tokens)
+        assert (alone.text, choice.text[: len(prompt)]) == (prompt, prompt)
+        assert told.token_logprobs[0] is told.top_logprobs[0] is None
+        assert told.token_logprobs[1:count] == pytest.approx(alone.logprobs.token_logprobs[1:], abs=1e-3)
+        assert told.token_logprobs[-1] == max(told.top_logprobs[-1].values())
+        assert len(told.tokens) == count + 1
+
+
+def test_a_bias_and_the_likeliest_tokens_go_together(client) -> None:
+    asked = {**SHORT, "temperature": 0, "max_tokens": 3, "logprobs": True, "top_logprobs": 3}
+    plain = client.chat.completions.create(**asked).choices[0].logprobs.content
+    assert all(entry.top_logprobs[0].token == entry.token for entry in plain)
+    assert {len(entry.top_logprobs) for entry in plain} == {3}
+    biased = client.chat.completions.create(**asked, logit_bias={"377": 100}).choices[0].logprobs.content
+    assert len({entry.token for entry in biased}) == 1
+    null = client.chat.completions.create(**asked, extra_body={"logit_bias": {"377": None}})
+    assert null.choices[0].logprobs.content[0].token == plain[0].token
+
+
 @pytest.mark.parametrize(
     ("extra", "param"),
     [
