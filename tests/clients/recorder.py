@@ -63,6 +63,8 @@ class Recorder:
     def write(self, name: str) -> None:
         """One of each form: requests that differ in their texts alone are the same."""
         forms = {_form(entry): entry for entry in map(_entry, reversed(self.asked)) if entry["body"] is not None}
+        if not forms:
+            return
         RECORDED.mkdir(exist_ok=True)
         (RECORDED / f"{name}.json").write_text(json.dumps([*reversed(forms.values())], indent=1) + "\n")
 
