@@ -39,15 +39,16 @@ from stoker.plan.types import KvPool, chosen_from
 from stoker.progress import Silent
 from stoker.resolve.local import DEMO_DIRECTORY
 
-POOL = KvPool(1024, 16, 8192)
+POOL = KvPool(512, 32, 16384)  # of fewer tokens vLLM makes no blocks on a CPU
 SHARED, QUESTION, ANSWER, VOCABULARY = 64, 48, 16, 1900
 WAYS = {"no affinity": None, "affinity, slack of 1": 0.0, "affinity, slack 1/4": 0.25, "affinity, slack 1/2": 0.5}
 
 
 @dataclass
 class Run:
-    """Blocks of prompts, those of them that a cache held, and tokens of answers."""
+    """Whole blocks of prompts, those of them that a cache held, and tokens of answers."""
 
+    block_tokens: int
     blocks: int = 0
     reused: int = 0
     tokens: int = 0
@@ -70,7 +71,7 @@ class Run:
 def engine(folder: Path) -> PythonEngine:
     folder.mkdir()
     (folder / CHECKPOINT).symlink_to(DEMO_DIRECTORY)
-    Launch({"enforce_eager": True}).write(folder / SETTINGS)
+    Launch({"enforce_eager": True, "block_size": POOL.block_tokens}).write(folder / SETTINGS)
     limits = {"max_batch_size": 32, "max_num_tokens": 1024, "max_seq_len": 2048}
     chosen = chosen_from({**CHOSEN, **limits, "engine": "vllm"})
     settings = EngineSettings(RELAY, str(folder), chosen, POOL, vocabulary_size=2048)
@@ -96,7 +97,7 @@ async def converse(all_: Replicas, run: Run, chance: random.Random, shared: list
             history += delta.ids
             run.tokens += len(delta.ids)
             if delta.perf_metrics is not None:
-                run.blocks += len(generation.input_ids) // POOL.block_tokens
+                run.blocks += len(generation.input_ids) // run.block_tokens
                 run.reused += delta.perf_metrics.reused_blocks or 0
         await asyncio.sleep(chance.uniform(0, 0.2))
 
@@ -104,7 +105,8 @@ async def converse(all_: Replicas, run: Run, chance: random.Random, shared: list
 async def measured(all_: Replicas, router: Router, options: argparse.Namespace, seed: int) -> Run:
     """Prompts of a run are in no cache before it."""
     all_._router = router
-    run, chance = Run(), random.Random(seed)
+    gauges, chance = await all_.state(), random.Random(seed)
+    run = Run(gauges.kv_block_tokens)
     shared = [chance.randrange(300, VOCABULARY) for _ in range(SHARED)]
     before, began = await all_.members(), time.perf_counter()
     clients = [random.Random(chance.random()) for _ in range(options.clients)]

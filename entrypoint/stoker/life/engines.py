@@ -214,7 +214,7 @@ class Engines:
             self._restarting.set()
             if self._lifecycle.restarts == restarts:  # others serve on
                 self._lifecycle.restarts += 1
-        if len(self._capacities) > _TWO and self._lifecycle.serving is not None:
+        if len(self._capacities) > _TWO and state != "stopped" and self._lifecycle.serving is not None:
             self._follow_capacity(number, state)
 
     def _follow_capacity(self, number: int, state: str) -> None:

@@ -17,10 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.planning import plan_any
 
 from stoker.launch.capabilities import Capabilities
-from stoker.launch.generation import Delta, EngineState
+from stoker.launch.generation import Delta, EngineState, ReplicaState
+from stoker.plan.render import plan_document
+from stoker.plan.types import Overrides
+from stoker.probe.description import load_description
+from stoker.progress import Silent
 from stoker.resolve.model import Pooling
+from stoker.resolve.resolve import resolve
 from stoker.serve.http.app import create_app
 from stoker.serve.http.keys import Keys
 from stoker.serve.http.server import HttpServer, bind
@@ -264,6 +270,24 @@ def test_a_model_without_a_chat_shows_the_command_that_asks_it(page: Page, metho
         assert page.text("asking-command").startswith(f"curl {url}{path} ")
         page.press(Press.TAB, Press.ENTER)
         page.until(lambda: page.focused == "asking-command", "the focus")
+
+
+def test_it_shows_each_replica_where_there_are_several(page: Page) -> None:
+    async def members() -> tuple[ReplicaState, ...]:
+        gauges = EngineState(1, 0, 6, 12, 16)
+        return ReplicaState(0, "ready", 2, sequences=3, tokens_waiting=17, engine=gauges), ReplicaState(1, "loading")
+
+    places = [{"devices": [4, 5], "cpus": [], "nodes": []}, {"devices": [], "cpus": [0, 1], "nodes": [0]}]
+    model = resolve("demo", Path("/nonexistent"), Silent())
+    plan = plan_document(plan_any(load_description("cpu:4c-8g"), model, Overrides()))
+    service = Service(plan={**plan, "replicas": places})
+    service.attach(SlowEngine(), _frontend_of_the_demo(), members)
+    with _answering(service) as url:
+        page.open(url)
+        page.until(lambda: page.shown("replicas-part"), "the replicas")
+        rows = page.driver.find_elements(By.CSS_SELECTOR, "#replicas tr")
+        cells = [[cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in rows]
+    assert cells == [["0", "ready", "GPU 4, 5", "3", "17", "50%", "2"], ["1", "loading", "CPU 0, 1", "0", "0", "", "0"]]
 
 
 @pytest.mark.parametrize("dark", [False, True])
