@@ -25,7 +25,7 @@ from stoker.plan.planner import make_plan
 from stoker.plan.purpose import purpose_of
 from stoker.plan.speculation import DRAFT, check_draft, parse_speculation
 from stoker.plan.types import Overrides, Plan, Reason
-from stoker.probe.machine import Machine
+from stoker.probe.machine import Machine, machines
 from stoker.probe.probe import probe_machine
 from stoker.progress import Progress
 from stoker.resolve.checkpoint import AdapterGivenError, accept_any
@@ -64,7 +64,7 @@ def make_plan_for(
     if weights:
         policy_of(settings)  # a key that is missing is noticed before anything is downloaded
     progress.phase("probing")
-    here = machine or probe_machine()
+    here = _all_of_them(machine or probe_machine(), settings)
     if buildable:
         here = _drivable(here)
     model = resolve_model(settings, progress, weights=weights, buildable=buildable)
@@ -103,6 +103,14 @@ def _with_base(settings: Settings, base: str) -> Settings:
     named = (*(settings["lora"].value or ()), f"{name}={reference}")
     beside = settings.but("model", base, "its adapter").but("lora", named, "MODEL")
     return beside.but("served-model-name", None, "MODEL")
+
+
+def _all_of_them(machine: Machine, settings: Settings) -> Machine:
+    """So many machines like this one as the settings say. A description may list them already."""
+    nodes = int(settings["nodes"].value)
+    if machine.nodes > 1 and nodes not in (1, machine.nodes):
+        raise UsageError(f"--nodes {nodes} contradicts the description of {machine.nodes} machines")
+    return machines(machine, nodes) if nodes > 1 and machine.nodes == 1 else machine
 
 
 def _drivable(machine: Machine) -> Machine:

@@ -23,6 +23,10 @@ def nothing_more(_: Model, __: Chosen) -> Mapping[str, Any]:
     return {}
 
 
+MACHINES = ("nodes", "node_rank", "leader")
+"""Fields of the plan's choices that say which machine of how many this is: no engine's bytes depend on them."""
+
+
 @dataclass(frozen=True)
 class KeyFields:
     """What of a plan an engine's key is made from. Each field of Chosen is in one of two groups: `built` change the

@@ -25,6 +25,9 @@ def run(arguments: Sequence[str]) -> int:
         set_up_logging(resolved_format(now.log_format), now.log_level)
         _LOG.info("reloaded the settings: the log level is %s", now.log_level)
 
+    from stoker.life.follower import run_follower
+    from stoker.life.machines import place_of
     from stoker.life.server import run_server
 
-    return run_server(settings, listener(resolved_format(settings.log_format)), reload)
+    told, place = listener(resolved_format(settings.log_format)), place_of(settings)
+    return run_server(settings, told, reload) if place.leads else run_follower(settings, place, told)

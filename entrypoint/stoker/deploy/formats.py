@@ -16,6 +16,10 @@ from stoker.version import __version__
 
 def manifest(form: str, server: Deployment) -> str:
     """The text of the manifest. UsageError where the format cannot say what is asked."""
+    if server.nodes > 1 and form != "kubernetes":
+        raise UsageError(
+            f"the plan takes {server.nodes} machines, and {form} is for one host", remedy="take kubernetes"
+        )
     return FORMATS[form](server)
 
 

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from stoker.deploy.commented_yaml import Document, because
-from stoker.deploy.pod import pod_spec
+from stoker.deploy.pod import follower_spec, pod_spec
 from stoker.deploy.quantity import kubernetes_size
 from stoker.deploy.types import PORT
 from stoker.deploy.types import Deployment as Server
+
+_LEADER = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}
 
 
 def kubernetes_documents(server: Server) -> Sequence[Document]:
     return (
         service_account(server),
         volume_claim(server),
-        deployment(server),
+        group(server) if server.nodes > 1 else deployment(server),
         service(server),
         disruption_budget(server),
         network_policy(server),
@@ -72,6 +74,29 @@ def deployment(server: Server) -> Document:
     }
 
 
+def group(server: Server) -> Document:
+    """A replica over several machines: pods that start and end together, of which the first serves."""
+    head = {"labels": labels(server), "annotations": _scraping()}
+    return {
+        **_head(server, "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet"),
+        "spec": {
+            "replicas": server.replicas,
+            "leaderWorkerTemplate": {
+                **because(f"{server.nodes} machines hold the model together; LWS tells each which one it is."),
+                "size": server.nodes,
+                **because("None of them can go on without the others, so all start again when one does."),
+                "restartPolicy": "RecreateGroupOnPodRestart",
+                "leaderTemplate": {"metadata": head, "spec": pod_spec(server, labels(server))},
+                **because("The others serve no API: nothing asks them whether they are ready."),
+                "workerTemplate": {
+                    "metadata": {"labels": labels(server)},
+                    "spec": follower_spec(server, labels(server)),
+                },
+            },
+        },
+    }
+
+
 def _scraping() -> dict[str, str]:
     return {"prometheus.io/scrape": "true", "prometheus.io/path": "/metrics", "prometheus.io/port": str(PORT)}
 
@@ -90,7 +115,7 @@ def service(server: Server) -> Document:
     return {
         **_head(server, "v1", "Service"),
         "spec": {
-            "selector": labels(server),
+            "selector": {**labels(server), **(_LEADER if server.nodes > 1 else {})},
             "ports": [{"name": "http", "port": PORT, "targetPort": "http", "appProtocol": "http"}],
         },
     }
@@ -108,6 +133,7 @@ def disruption_budget(server: Server) -> Document:
 
 
 def network_policy(server: Server) -> Document:
+    among = [{"podSelector": {"matchLabels": labels(server)}}] if server.nodes > 1 else []
     dns = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
     return {
         **_head(server, "networking.k8s.io/v1", "NetworkPolicy"),
@@ -115,10 +141,17 @@ def network_policy(server: Server) -> Document:
             "podSelector": {"matchLabels": labels(server)},
             "policyTypes": ["Ingress", "Egress"],
             **because("The API and its metrics, from anywhere in the cluster; Triton listens on loopback only."),
-            "ingress": [{"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": "http"}]}],
+            "ingress": [
+                {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": "http"}]},
+                *({"from": [peer]} for peer in among),
+            ],
             **because(
                 "Names, and the model hub over HTTPS. With a filled cache and --offline nothing at all is needed."
             ),
-            "egress": [{"ports": dns}, {"ports": [{"protocol": "TCP", "port": 443}]}],
+            "egress": [
+                {"ports": dns},
+                {"ports": [{"protocol": "TCP", "port": 443}]},
+                *({"to": [peer]} for peer in among),  # the machines of a group, whose ranks choose their ports
+            ],
         },
     }

@@ -13,6 +13,7 @@ from stoker.deploy.types import CACHE, GID, PORT, Deployment, Sizing
 
 _STARTUP_PERIOD = 5
 _READY = {"path": "/v1/health/ready", "port": PORT}  # a number: podman does not know the port's name
+_OF_A_SERVER = ("ports", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle")
 _LIVE = {"path": "/v1/health/live", "port": PORT}
 
 
@@ -28,6 +29,14 @@ def pod_spec(server: Deployment, labels: dict[str, str]) -> Document:
         "containers": [_container(server)],
         "volumes": _volumes(server),
     }
+
+
+def follower_spec(server: Deployment, labels: dict[str, str]) -> Document:
+    """Of a machine that another one leads."""
+    spec = pod_spec(server, labels)
+    (container,) = spec["containers"]
+    kept = {name: value for name, value in container.items() if name not in _OF_A_SERVER}
+    return {**spec, "containers": [kept]}
 
 
 def _security() -> Document:

@@ -56,4 +56,9 @@ class Deployment:
     @property
     def shared_cache(self) -> bool:
         """Whether several nodes mount the cache."""
-        return self.replicas > 1
+        return self.replicas > 1 or self.nodes > 1
+
+    @property
+    def nodes(self) -> int:
+        """Machines that one replica takes."""
+        return self.plan.chosen.nodes

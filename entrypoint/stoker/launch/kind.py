@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stoker.attributes import attribute
 from stoker.launch.capabilities import Capabilities, Tensors
@@ -32,6 +32,15 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+class Follower(Protocol):
+    """`run` ends with an EngineError, when this machine's part has ended or could not be loaded; `stop` ends it, from
+    another thread."""
+
+    def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class LaunchPart:
     """How engines of a kind are served. Texts in `module:attribute` form are imported when they are called, both with
@@ -41,6 +50,7 @@ class LaunchPart:
     child: gives a Child, which stoker.direct starts without Triton.
     tensors: for each purpose that the kind serves, what its Triton model takes and gives. The API refuses what needs a
         tensor that is not among them.
+    follower: gives a Follower, one machine's part of an engine that another leads; empty where an engine is on one.
     keeps_prefixes: engines keep the full blocks of what they computed, for prompts that begin alike.
     """
 
@@ -48,6 +58,7 @@ class LaunchPart:
     child: str
     tensors: Mapping[str, Tensors]
     keeps_prefixes: bool
+    follower: str
 
     def open(self, engine: Engine, chosen: Chosen, kv: KvPool, gpus: Sequence[str] = ()) -> Servable:
         """EngineError for an engine that is not whole."""
@@ -57,6 +68,10 @@ class LaunchPart:
     def open_child(self, engine: Engine, chosen: Chosen, kv: KvPool, gpus: Sequence[str] = ()) -> Child:
         child: Child = self._made(self.child, engine, chosen, kv, gpus)
         return child
+
+    def open_follower(self, engine: Engine, chosen: Chosen, kv: KvPool, gpus: Sequence[str] = ()) -> Follower:
+        follower: Follower = self._made(self.follower, engine, chosen, kv, gpus)
+        return follower
 
     def capabilities(self, purpose: str) -> Capabilities:
         return self.tensors[purpose].capabilities

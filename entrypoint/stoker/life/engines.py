@@ -21,6 +21,7 @@ from stoker.launch.suspects import Verdicts
 from stoker.life.adapters import AdapterLoader
 from stoker.life.attempts import Again, Decision, GiveUp, History, NextProfile, Replace, Smaller, next_attempt
 from stoker.life.fleet import Fleet
+from stoker.life.machines import Attendance, place_of, unless
 from stoker.life.service import capacity_of
 from stoker.pinning import Pinning
 from stoker.plan.render import plan_document
@@ -60,6 +61,8 @@ class Engines:
         self._hashes_beside = policy_of(settings).check == "background"
         self._fleet = Fleet(settings, service)
         self._adapters = AdapterLoader(settings, service, self._progress)
+        self._machine = place_of(settings)
+        self._attendance = Attendance(self._machine)
         self._history = History()
         self._replicas: Replicas | None = None
         self._capacities: list[Capacity] = []
@@ -134,7 +137,8 @@ class Engines:
         """Returns why it ended; damage counts before whatever followed from it."""
         self._replicas = self._replicas_for(plan, engine)
         try:
-            return await self._until_failed(self._replicas, plan, engine)
+            async with self._attendance.kept() as gone:
+                return await unless(gone, self._until_failed(self._replicas, plan, engine))
         except EngineMemoryError as error:  # the kernel has told the cause, and reading everything takes a while
             return error
         except (EngineError, DamagedModelError) as error:
@@ -156,7 +160,7 @@ class Engines:
 
         def supervisor(number: int, on_state: Callable[[str], None]) -> Supervisor:
             place = plan.replicas[number]
-            chosen = replace(plan.chosen, devices=place.devices)
+            chosen = self._machine.of(replace(plan.chosen, devices=place.devices))
             servable = launch.open(engine, chosen, kv, plan.uuids(place.devices))
             pinning = Pinning(place.cpus, place.nodes[0] if len(place.nodes) == 1 else None)
             return Supervisor(servable, patience, on_state, verdicts=verdicts, pinning=pinning)

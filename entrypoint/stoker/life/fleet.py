@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stoker.errors import UsageError
 from stoker.kinds import kind_named
 from stoker.launch.generation import EngineClient
 from stoker.plan.types import Plan
@@ -21,8 +20,6 @@ class Fleet:
     """Nothing where no fleet is named. UsageError for a fleet that this installation cannot join."""
 
     def __init__(self, settings: Settings, service: Service) -> None:
-        if int(settings["nodes"].value) > 1:
-            raise UsageError(f"--nodes {settings['nodes'].value} is not available", why="one server is one machine yet")
         self._namespace = str(settings["dynamo"].value or "")
         self._service = service
         self._bridge: DynamoBridge | None = None

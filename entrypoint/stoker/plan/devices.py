@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
 
 from stoker.plan.types import Overrides
 from stoker.plan.units import size_text
@@ -35,6 +35,7 @@ class Pool:
     gpus: tuple[Gpu, ...]
     islands: tuple[tuple[Gpu, ...], ...]
     nvlink: bool
+    nodes: int = 1
 
     @property
     def name(self) -> str:
@@ -104,14 +105,21 @@ def pools(machine: Machine) -> tuple[Pool, ...]:
         if not busy_reason(gpu):
             own = gpu.uuid if gpu.is_mig else ""
             kinds.setdefault((gpu.name, gpu.memory_total, own), []).append(gpu)
-    found = (_pool(gpus) for gpus in kinds.values())
+    found = (_pool(gpus, machine) for gpus in kinds.values())
     return tuple(sorted(found, key=lambda pool: (-sum(gpu.memory_free for gpu in pool.gpus), pool.gpus[0].index)))
 
 
-def _pool(gpus: Sequence[Gpu]) -> Pool:
+def _pool(gpus: Sequence[Gpu], machine: Machine) -> Pool:
     islands = _islands(gpus)
     nvlink = any(len(island) > 1 for island in islands)
-    return Pool(tuple(gpus), islands if nvlink else (tuple(gpus),), nvlink)
+    return Pool(tuple(gpus), islands if nvlink else _by_machine(gpus, machine), nvlink, machine.nodes)
+
+
+def _by_machine(gpus: Sequence[Gpu], machine: Machine) -> tuple[tuple[Gpu, ...], ...]:
+    found: dict[int, list[Gpu]] = {}
+    for gpu in gpus:
+        found.setdefault(gpu.index // machine.gpus_of_each, []).append(gpu)
+    return tuple(map(tuple, found.values()))
 
 
 def _islands(gpus: Sequence[Gpu]) -> tuple[tuple[Gpu, ...], ...]:
@@ -130,20 +138,24 @@ def _islands(gpus: Sequence[Gpu]) -> tuple[tuple[Gpu, ...], ...]:
     return tuple(sorted(found, key=lambda island: island[0].index))
 
 
-def take(pool: Pool, split: Split, without: Set[int] = frozenset()) -> tuple[Gpu, ...] | None:
-    """For each pipeline group GPUs of one island: the smallest with enough, in it those with most memory free.
-    `without`: indices of GPUs that are taken already."""
+def take(pool: Pool, split: Split, without: Set[int] = frozenset(), nodes: int = 1) -> tuple[Gpu, ...] | None:
+    """For each pipeline group GPUs of one island: the smallest with enough, in it those with most memory free. Over
+    several machines as many groups of each, one machine after the other. `without`: indices of GPUs that are taken
+    already."""
     taken: list[Gpu] = []
-    for _ in range(split.pipeline):
-        group = _group(pool, split.tensor, {*without, *(gpu.index for gpu in taken)})
+    for number in range(split.pipeline):
+        machine = number * nodes // split.pipeline if nodes > 1 else None
+        group = _group(pool, split.tensor, {*without, *(gpu.index for gpu in taken)}, machine)
         if group is None:
             return None
         taken.extend(group)
     return tuple(taken)
 
 
-def _group(pool: Pool, count: int, taken: Iterable[int]) -> list[Gpu] | None:
-    free = [[gpu for gpu in island if gpu.index not in taken] for island in pool.islands]
+def _group(pool: Pool, count: int, taken: Set[int], machine: int | None) -> list[Gpu] | None:
+    each = len(pool.gpus) // pool.nodes
+    islands = pool.islands if machine is None else [one for one in pool.islands if one[0].index // each == machine]
+    free = [[gpu for gpu in island if gpu.index not in taken] for island in islands]
     enough = [island for island in free if len(island) >= count]
     if not enough:
         return None
@@ -156,13 +168,37 @@ def splits(place: Place, overrides: Overrides, why_not: Callable[[Split], str]) 
     """Those that `why_not` has nothing against, the fewest GPUs first; of as many GPUs the widest tensor parallelism,
     which takes the least memory and time. A CPU is shared by several ranks only where the user says so."""
     sizes = SIZES if place.pool else (1,)
+    nodes = place.pool.nodes if place.pool else 1
+    over = sorted({*sizes, *(size * nodes for size in sizes)})
     tensor = (overrides.tensor_parallel.value,) if overrides.tensor_parallel else sizes
-    pipeline = (overrides.pipeline_parallel.value,) if overrides.pipeline_parallel else sizes
+    pipeline = (overrides.pipeline_parallel.value,) if overrides.pipeline_parallel else over
     widest: dict[int, Split] = {}
     for split in (Split(one, other) for one in sorted(tensor) for other in pipeline):
-        if fits_place(split, place) and not why_not(split):
+        if fits_place(split, place) and _fits_machines(split, place, overrides) and not why_not(split):
             widest[split.gpus] = split
     return tuple(sorted(widest.values(), key=lambda split: split.gpus))
+
+
+def of_one_machine(pool: Pool) -> Pool:
+    """The first one's part: the others are alike."""
+    each = len(pool.gpus) // pool.nodes
+    islands = tuple(island for island in pool.islands if island[0].index // each == pool.gpus[0].index // each)
+    return replace(pool, gpus=pool.gpus[:each], islands=islands, nodes=1)
+
+
+def nodes_of(split: Split, place: Place, overrides: Overrides) -> int:
+    """How many machines it takes: one where that is enough and the user does not say otherwise, else all of them."""
+    pool = place.pool
+    return pool.nodes if pool and (overrides.nodes or split.gpus > len(pool.gpus) // pool.nodes) else 1
+
+
+def _fits_machines(split: Split, place: Place, overrides: Overrides) -> bool:
+    """In one machine, or over all of them alike, each with whole pipeline groups; where the user says over how many
+    machines, over these."""
+    nodes = place.pool.nodes if place.pool else 1
+    if nodes_of(split, place, overrides) == 1:
+        return True
+    return split.pipeline % nodes == 0 and split.gpus // nodes <= len(place.gpus) // nodes
 
 
 def fits_place(split: Split, place: Place) -> bool:

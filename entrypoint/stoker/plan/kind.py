@@ -119,6 +119,7 @@ class PlanKind:
     `no_adapters`: why an engine of the profile takes no LoRA adapters beside the model, empty where it does.
     `why_not_split`: why a profile's model cannot be spread so, empty where it can. `spreads_for_latency`: whether more
     GPUs than needed are worth taking for shorter steps.
+    `spans_machines`: one engine may run on several machines at once.
     `retries_build`: a build that quantises may fail, so that the next profile is named with the plan.
     `speculates`: what it has of speculative decoding.
     """
@@ -140,6 +141,7 @@ class PlanKind:
     candidate: Callable[[Profile, Question, Place, Split, tuple[Gpu, ...]], Candidate]
     retries_build: bool
     speculates: Speculates
+    spans_machines: bool
 
     @property
     def purposes(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ from stoker.plan.devices import CPU
 from stoker.plan.fit import Fit
 from stoker.plan.formulas import loras_of
 from stoker.plan.kind import Case, PlanKind, Question
+from stoker.plan.machines import machines_reasons, nodes_over
 from stoker.plan.overrides import asked, is_asked_for, only_on_the_cpu
 from stoker.plan.purpose import purpose_of
 from stoker.plan.replicas import replica_reasons
@@ -34,7 +35,7 @@ def plan_of(
     told = (taken.before, rejected, taken.next_profile, why)
     case = Case(question, candidate, span, found, chosen, memory, *told, taken.attempt.replicas)
     why_not_gpus, first = _not_from_gpus(turn, own, question, refused)
-    reasons = (*first, *_engine(case), *candidate.reasons(case), *replica_reasons(case))
+    reasons = (*first, *_engine(case), *candidate.reasons(case), *replica_reasons(case), *machines_reasons(case))
     sources = sources_for(chosen, candidate, found, question)
     plan = Plan(question.machine, question.model, chosen, memory, rejected, reasons, sources, replicas=case.replicas)
     plan = replace(plan, draft=question.draft if chosen.draft else None)
@@ -43,6 +44,7 @@ def plan_of(
 
 def _chosen(attempt: Attempt, found: Fit, tokens: int, question: Question) -> Chosen:
     candidate, method = attempt.candidate, method_of(attempt.kind, question)
+    nodes = nodes_over(candidate.devices, question.machine)
     return Chosen(
         profile=candidate.profile.name,
         engine=attempt.kind.name,
@@ -62,6 +64,7 @@ def _chosen(attempt: Attempt, found: Fit, tokens: int, question: Question) -> Ch
         max_lora_rank=loras_of(question.overrides)[1],
         speculative=method,
         draft=identity(question.draft) if question.draft and method in WITH_MODEL else "",
+        nodes=nodes,
     )
 
 

@@ -26,6 +26,8 @@ def overrides_of(settings: Settings) -> Overrides:
     names = [field.name for field in fields(Overrides)]
     said = [name for name in names if settings.is_given(name) and settings[name].value is not None]
     given = {name: settings[name] for name in said}
+    if settings["nodes"].value == 1:
+        given.pop("nodes", None)
     return Overrides(**{**_adapters(settings), **given})
 
 

@@ -15,11 +15,13 @@ from stoker.resolve.model import Model
 
 _FLAGS = ("profile", "precision", "kv_precision", "max_seq_len", "max_batch_size", "max_num_tokens")
 _GPU_FLAGS = ("tensor_parallel", "pipeline_parallel")
+_UNLESS_EMPTY = ("devices", "group_size", "max_loras", "max_lora_rank", "draft", "node_rank", "leader")
 _LABELS = {
     "kv_precision": "KV precision",
     "max_seq_len": "context",
     "max_batch_size": "sequences at once",
     "max_num_tokens": "tokens a step",
+    "nodes": "machines",
 }
 
 
@@ -46,6 +48,7 @@ def pinned(plan: Plan) -> tuple[tuple[str, str], ...]:
     """The settings, by name, that leave the planner no choice."""
     several = plan.chosen.tensor_parallel > 1
     names = (*_FLAGS, *_GPU_FLAGS) if plan.chosen.devices or several else _FLAGS
+    names = (*names, "nodes") if plan.chosen.nodes > 1 else names
     own = tuple((name.replace("_", "-"), str(getattr(plan.chosen, name))) for name in names)
     if plan.chosen.speculative != OFF:
         own = (*own, ("speculative", speculative_text(plan)))
@@ -77,14 +80,15 @@ def _gpus(plan: Plan) -> str:
     used = [gpu for gpu in plan.machine.gpus if gpu.index in plan.all_devices]
     if not used:
         return ""
-    return f"{len(used)} of {len(plan.machine.gpus)} GPUs ({used[0].name}, {size_text(used[0].memory_free)} free); "
+    count = len(used) * plan.chosen.nodes
+    return f"{count} of {len(plan.machine.gpus)} GPUs ({used[0].name}, {size_text(used[0].memory_free)} free); "
 
 
 def _chosen_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
     sources = dict(plan.sources)
     for field in fields(Chosen):
         value = getattr(plan.chosen, field.name)
-        if field.name in ("devices", "group_size", "max_loras", "max_lora_rank", "draft") and not value:
+        if (field.name in _UNLESS_EMPTY and not value) or (field.name == "nodes" and value == 1):
             continue
         if field.name == "speculative" and value == OFF:
             continue

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
-from stoker.plan.devices import Place, Pool, Split, take
+from stoker.plan.devices import Place, Pool, Split, nodes_of, of_one_machine, take
 from stoker.plan.kind import Case
 from stoker.plan.sources import source_text
 from stoker.plan.types import Overrides, Reason, Replica
@@ -30,7 +30,20 @@ class Layout:
 def layouts(place: Place, split: Split, overrides: Overrides) -> Iterator[Layout]:
     """The most replicas first; none where there is no room for as many as the user set."""
     wanted = overrides.replicas.value if overrides.replicas else None
-    return _on_gpus(place, place.pool, split, wanted) if place.pool else _on_the_cpu(place, split, wanted)
+    if place.pool is None:
+        return _on_the_cpu(place, split, wanted)
+    if (nodes := nodes_of(split, place, overrides)) > 1:
+        return _over_machines(place, place.pool, split, nodes)
+    own = replace(place, pool=of_one_machine(place.pool))
+    return _on_gpus(own, of_one_machine(place.pool), split, wanted)
+
+
+def _over_machines(place: Place, pool: Pool, split: Split, nodes: int) -> Iterator[Layout]:
+    """One, which all of them share."""
+    group = take(pool, split, nodes=nodes)
+    if group:
+        own = tuple(gpu.index for gpu in group[: len(group) // nodes])
+        yield Layout(place, group, (Replica(devices=own),))
 
 
 def _on_gpus(place: Place, pool: Pool, split: Split, wanted: int | None) -> Iterator[Layout]:

@@ -26,6 +26,8 @@ def sources_for(chosen: Chosen, candidate: Candidate, found: Fit, question: Ques
         "max_seq_len": _context(found.context, candidate, question, profile),
         "threads": MACHINE,
         **dict.fromkeys(("max_loras", "max_lora_rank"), PLANNER),
+        "nodes": PLANNER,
+        **dict.fromkeys(("node_rank", "leader"), MACHINE),
         **candidate.sources,
     }
     return tuple((field.name, _override(question.overrides, field.name) or own[field.name]) for field in fields(chosen))

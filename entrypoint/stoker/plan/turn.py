@@ -8,7 +8,7 @@ from functools import partial
 
 from stoker.errors import DoesNotFitError, StokerError
 from stoker.plan.attempt import Attempt, attempt, short
-from stoker.plan.devices import Place, Split, busy, pools, splits
+from stoker.plan.devices import Place, Split, busy, nodes_of, pools, splits
 from stoker.plan.fit import largest_that_fits
 from stoker.plan.kind import PlanKind, Question
 from stoker.plan.profile import Profile
@@ -158,7 +158,7 @@ def _attempts_of(kind: PlanKind, profile: Profile, place: Place, question: Quest
 
 def _splits(kind: PlanKind, profile: Profile, place: Place, question: Question) -> tuple[Split, ...]:
     """The fewest GPUs first; for latency the most that are worth it. Pipelines do not shorten a step."""
-    ordered = splits(place, question.overrides, partial(kind.why_not_split, profile, question, place))
+    ordered = splits(place, question.overrides, partial(_why_not, kind, profile, question, place))
     if profile.goal != "latency" or place.pool is None or not place.pool.nvlink:
         return ordered
     worth = [
@@ -167,6 +167,12 @@ def _splits(kind: PlanKind, profile: Profile, place: Place, question: Question) 
         if split.gpus == 1 or (split.pipeline == 1 and kind.spreads_for_latency(profile, question, split))
     ]
     return (*reversed(worth), *(split for split in ordered if split not in worth))
+
+
+def _why_not(kind: PlanKind, profile: Profile, question: Question, place: Place, split: Split) -> str:
+    if not kind.spans_machines and nodes_of(split, place, question.overrides) > 1:
+        return f"an engine of {kind.name} runs on one machine"
+    return kind.why_not_split(profile, question, place, split)
 
 
 def _possible(judged: Iterable[Judged], turn: Turn, question: Question) -> list[Attempt]:

@@ -33,6 +33,7 @@ class Overrides:
     max_loras: Sourced[int] | None = None
     max_lora_rank: Sourced[int] | None = None
     speculative: Sourced[str] | None = None
+    nodes: Sourced[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,11 @@ class Chosen:
     `engine`: the name of its kind. `purpose`: text, embedding or rerank. `precision` of the weights and `kv_precision`:
     names that stoker.settings.spec lists; none for an engine without a cache.
     `activation_precision`: what the kernels compute in (bf16, f16, f32). `max_num_tokens`: tokens in one engine step.
-    `devices`: GPU indices, empty on a CPU. `threads`: CPU threads the engine may use. `max_loras`: LoRA adapters at
-    once, each of `max_lora_rank` at most; 0 for an engine that takes none. `speculative`: how tokens are guessed before
-    the model checks them, one of stoker.plan.speculation's methods; `draft`: which model guesses, empty for none.
+    `devices`: GPU indices of one machine, empty on a CPU; of `nodes` machines each uses as many. `node_rank` and
+    `leader` say which of them this is, and where the first one is. `threads`: CPU threads the engine may use.
+    `max_loras`: LoRA adapters at once, each of `max_lora_rank` at most; 0 for an engine that takes none. `speculative`:
+    how tokens are guessed before the model checks them, one of stoker.plan.speculation's methods; `draft`: which model
+    guesses, empty for none.
     """
 
     profile: str
@@ -65,6 +68,9 @@ class Chosen:
     max_lora_rank: int = 0
     speculative: str = "off"
     draft: str = ""
+    nodes: int = 1
+    node_rank: int = 0
+    leader: str = ""
 
 
 def chosen_from(document: Mapping[str, Any]) -> Chosen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from stoker.errors import UsageError
 from stoker.nearest import nearest
 from stoker.probe.description_file import read_description
-from stoker.probe.machine import AMD, INVENTED_CPU, NVIDIA, Cpu, Gpu, Machine
+from stoker.probe.machine import AMD, INVENTED_CPU, NVIDIA, Cpu, Gpu, Machine, machines
 
 GIB = 1 << 30
 # What is left to programs, rather a little less than more: the driver keeps about 0.5 % of a GPU's memory (an H100
@@ -44,7 +44,7 @@ _IMPLIED = {
     "asimd_bf16": ("neon",),
     "asimd_i8mm": ("neon",),
 }
-_FORMS = "8xH100-80GB, cpu:16c-64g, cpu:16c-64g-avx512_bf16, both with a comma between, or a YAML file"
+_FORMS = "8xH100-80GB, 2x(8xH100-80GB), cpu:16c-64g, cpu:16c-64g-avx512_bf16, both with a comma between, or a YAML file"
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def load_description(text: str) -> Machine:
     text = text.strip()
     if text.endswith((".yaml", ".yml", ".json")) or _is_file(text):
         return read_description(Path(text))
+    if several := re.fullmatch(r"([1-9][0-9]{0,2})\s*x\s*\((.+)\)", text, re.IGNORECASE):
+        return replace(machines(load_description(several[2]), int(several[1])), name=text)
     parts = [part.strip() for part in text.split(",")]
     gpus = [part for part in parts if not part.lower().startswith("cpu:")]
     cpus = [part for part in parts if part.lower().startswith("cpu:")]

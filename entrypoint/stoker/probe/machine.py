@@ -5,7 +5,7 @@ All sizes are bytes. A `Machine` may also come from a description (`--machine`),
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 INVENTED_CPU = "described"
 """The processor's name where a description names GPUs alone: what it says of cores and memory is made up."""
@@ -85,7 +85,8 @@ class Cpu:
 @dataclass(frozen=True)
 class Machine:
     """`driver` and `cuda` are the NVIDIA driver's and its CUDA's version, empty without one. `p2p_fault` is why GPUs
-    cannot read each other's memory, empty where they can or nobody asked."""
+    cannot read each other's memory, empty where they can or nobody asked. `nodes`: several machines, all alike, whose
+    GPUs are listed one machine after the other; everything else is that of each."""
 
     name: str
     cpu: Cpu
@@ -95,6 +96,12 @@ class Machine:
     shared_memory: int = 0
     notes: tuple[str, ...] = ()
     p2p_fault: str = ""
+    nodes: int = 1
+
+    @property
+    def gpus_of_each(self) -> int:
+        """GPUs of one of the machines."""
+        return len(self.gpus) // self.nodes
 
     @property
     def host_known(self) -> bool:
@@ -105,3 +112,19 @@ class Machine:
     def host_memory(self) -> int:
         """Bytes of the host's memory that this process may take."""
         return min(self.cpu.memory_available, self.cpu.memory_limit)
+
+
+def machines(one: Machine, nodes: int) -> Machine:
+    """So many of them, as one to plan for. NVLink ends at the machine's edge."""
+    each = len(one.gpus)
+    gpus = tuple(_moved(gpu, shift) for shift in range(0, each * nodes, each or 1) for gpu in one.gpus)
+    return replace(one, name=f"{nodes}x({one.name})", gpus=gpus, nodes=nodes)
+
+
+def _moved(gpu: Gpu, shift: int) -> Gpu:
+    nvlink, p2p = _shifted(gpu.nvlink_peers, shift), _shifted(gpu.p2p_peers, shift)
+    return replace(gpu, index=gpu.index + shift, nvlink_peers=nvlink, p2p_peers=p2p)
+
+
+def _shifted(peers: tuple[int, ...], shift: int) -> tuple[int, ...]:
+    return tuple(peer + shift for peer in peers)

@@ -27,13 +27,16 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DRAIN = 30.0
 
 
-def plan_for(model: str, machine: str, **given: Any) -> Plan:
-    config = json.loads((CONFIGS / f"{model}.json").read_text())
+def model_of(name: str) -> Model:
+    config = json.loads((CONFIGS / f"{name}.json").read_text())
     architecture = architecture_facts(config)
     weights = computed_weights(config, architecture, None)
-    found = Model(f"org/{model}", f"org/{model}", COMMIT, architecture, weights, config)
+    return Model(f"org/{name}", f"org/{name}", COMMIT, architecture, weights, config)
+
+
+def plan_for(model: str, machine: str, **given: Any) -> Plan:
     overrides = {name: Sourced(value, Origin.FLAG, name) for name, value in given.items()}
-    return plan_any(load_description(machine), found, Overrides(**overrides))
+    return plan_any(load_description(machine), model_of(model), Overrides(**overrides))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stoker.build.kind import BuildPart, KeyFields
+from stoker.build.kind import MACHINES, BuildPart, KeyFields
 from stoker.deploy.kind import CPU, DeployPart
 from stoker.kinds.kind import EngineKind
 from stoker.launch import contract
@@ -57,6 +57,7 @@ KIND = EngineKind(
             launched=(
                 *("activation_precision", "devices", "kv_precision", "max_batch_size"),
                 *("max_num_tokens", "max_seq_len", "profile", "threads", "max_loras", "max_lora_rank", "speculative"),
+                *MACHINES,
             ),
             derived=derived,
         ),
@@ -67,6 +68,7 @@ KIND = EngineKind(
         child="stoker.kinds.openvino.runtime.engine:child",
         tensors=TENSORS,
         keeps_prefixes=True,
+        follower="",
     ),
     # int8 of a 0.5B model took 15 s on two cores.
     deploy=DeployPart(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stoker.build.kind import BuildPart, KeyFields
+from stoker.build.kind import MACHINES, BuildPart, KeyFields
 from stoker.deploy.kind import DeployPart
 from stoker.kinds.kind import EngineKind
 from stoker.kinds.tensorrt_llm.build.offered import form_in_key
@@ -46,7 +46,7 @@ KIND = EngineKind(
                 *("tensor_parallel", "pipeline_parallel", "max_batch_size", "max_num_tokens", "max_seq_len"),
                 *("max_loras", "max_lora_rank"),
             ),
-            launched=("devices", "profile", "threads", "speculative", "draft"),
+            launched=("devices", "profile", "threads", "speculative", "draft", *MACHINES),
             derived=form_in_key,
         ),
         portable=False,
@@ -56,6 +56,7 @@ KIND = EngineKind(
         child="stoker.kinds.tensorrt_llm_pytorch.runtime.engine:child",
         tensors=TENSORS,
         keeps_prefixes=True,
+        follower="",
     ),
     deploy=DeployPart(
         images={NVIDIA: "nvidia"},

@@ -46,6 +46,7 @@ KIND = EngineKind(
         child="stoker.kinds.torch.runtime.engine:child",
         tensors=TENSORS,
         keeps_prefixes=False,
+        follower="",
     ),
     # Weights are read, not built.
     deploy=DeployPart(

@@ -17,6 +17,8 @@ _ONLINE = {"fp8": "fp8", "fp8_block": "fp8_per_block", "int8_wo": "int8_per_chan
 # is free: on a device that others use too, or that a killed engine has not left yet.
 _NO_SHARE = 0.01
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM sets memory aside for
+MASTER_PORT = 29501
+"""Of the leader, where vLLM's ranks find each other: vLLM's own default."""
 
 
 def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> dict[str, Any]:
@@ -46,9 +48,22 @@ def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> 
     if chosen.max_loras:
         rank = next(each for each in _RANKS if each >= chosen.max_lora_rank)
         arguments |= {"enable_lora": True, "max_loras": chosen.max_loras, "max_lora_rank": rank}
+    if chosen.nodes > 1:
+        arguments |= _among_machines(chosen)
     if chosen.purpose != TEXT:
         arguments |= {"runner": "pooling", "enable_prefix_caching": False}
     return arguments
+
+
+def _among_machines(chosen: Chosen) -> dict[str, Any]:
+    """Ranks are numbered machine by machine, so that each has whole pipeline stages."""
+    return {
+        "nnodes": chosen.nodes,
+        "node_rank": chosen.node_rank,
+        "master_addr": chosen.leader,
+        "master_port": MASTER_PORT,
+        "distributed_executor_backend": "mp",
+    }
 
 
 def pooler_arguments(pooling: Pooling | None) -> dict[str, Any]:

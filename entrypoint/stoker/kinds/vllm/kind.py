@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stoker.build.kind import BuildPart, KeyFields, nothing_more
+from stoker.build.kind import MACHINES, BuildPart, KeyFields, nothing_more
 from stoker.deploy.kind import DeployPart
 from stoker.kinds.kind import EngineKind
 from stoker.launch import contract
@@ -53,7 +53,7 @@ KIND = EngineKind(
                 *("tensor_parallel", "pipeline_parallel", "max_batch_size", "max_num_tokens", "max_seq_len"),
                 *("max_loras", "max_lora_rank", "speculative", "draft"),
             ),
-            launched=("devices", "profile", "threads"),
+            launched=("devices", "profile", "threads", *MACHINES),
             derived=nothing_more,
         ),
         portable=False,
@@ -63,6 +63,7 @@ KIND = EngineKind(
         child="stoker.kinds.vllm.runtime.engine:child",
         tensors=TENSORS,
         keeps_prefixes=True,
+        follower="stoker.kinds.vllm.runtime.follower:follower",
     ),
     # Weights are linked; what takes time is to load them once and to compile.
     deploy=DeployPart(

@@ -51,6 +51,7 @@ def openvino(profiles: Sequence[OpenvinoProfile]) -> PlanKind:
         candidate=candidate,
         retries_build=False,
         speculates=Speculates(why_not, lambda _goal: OFF),
+        spans_machines=False,
     )
 
 

@@ -52,6 +52,7 @@ def tensorrt_llm(catalogue: Catalogue, name: str) -> PlanKind:
         candidate=planner.candidate,
         retries_build=True,
         speculates=never("Stoker builds its engines without it"),
+        spans_machines=False,
     )
 
 

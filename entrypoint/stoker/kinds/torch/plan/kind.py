@@ -41,6 +41,7 @@ def torch(catalogue: TorchCatalogue) -> PlanKind:
         candidate=partial(candidate, catalogue),
         retries_build=False,
         speculates=never("Stoker's PyTorch engine guesses no tokens"),
+        spans_machines=False,
     )
 
 

@@ -67,6 +67,8 @@ def build_job(job: Job, lines: Lines) -> dict[str, Any]:
     quantized = job.model.config.get("quantization_config") is not None
     pooler = pooler_arguments(job.model.pooling)
     Launch(pooler, quantized=quantized).write(directory / SETTINGS)
+    if job.chosen.nodes > 1:  # compiled at each start: here is one machine of several
+        return {"seconds": round(time.monotonic() - started, 3), "linked": linked, "vllm": {}}
     lines.phase("building", "starting vLLM once, so that it compiles")
     facts = compile_once(job, directory, quantized, pooler)
     return {"seconds": round(time.monotonic() - started, 3), "linked": linked, "vllm": facts}

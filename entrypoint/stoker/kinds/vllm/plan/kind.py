@@ -56,6 +56,7 @@ def vllm(catalogue: Catalogue) -> PlanKind:
         candidate=planner.candidate,
         retries_build=True,
         speculates=Speculates(_why_not, lambda _goal: OFF),
+        spans_machines=True,
     )
 
 

@@ -229,6 +229,8 @@ def main(path: str) -> int:
     versions.prepare_environment(
         {**failures.write_logging_config(Path(settings.socket).parent, settings.log_level), **settings.environment}
     )
+    if settings.engine.get("node_rank"):
+        return follow(settings.engine, listening)
     try:
         engine = versions.Engine(settings.engine)
     except Exception as error:
@@ -238,6 +240,18 @@ def main(path: str) -> int:
     except SystemExit:  # asked to end: the engine may do so in peace
         engine.close()
         raise
+
+
+def follow(arguments: dict[str, Any], listening: socket.socket) -> int:
+    """This machine's ranks of an engine that another machine leads, until one of them ends."""
+    try:
+        ranks = versions.Ranks(arguments)
+    except Exception as error:
+        return report_failure(error, listening)
+    connection = Link(listening.accept()[0])
+    connection.send(link.READY, ranks.facts)
+    ranks.watch()
+    return ENGINE_BROKE
 
 
 def serve(engine: versions.Engine, listening: socket.socket) -> int:

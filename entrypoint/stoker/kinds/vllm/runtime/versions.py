@@ -147,6 +147,27 @@ class Engine:
         self._core.shutdown()
 
 
+class Ranks:
+    """The ranks of one machine that follows another, which steps them."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """Returns when they are loaded, which takes those of all machines. Whatever vLLM raises if they cannot be."""
+        from vllm.v1.executor.multiproc_executor import MultiprocExecutor
+
+        config = engine_args(settings).create_engine_config(headless=True)
+        self._executor = MultiprocExecutor(config, monitor_workers=False)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        import vllm
+
+        return {"vllm": vllm.__version__}
+
+    def watch(self) -> None:
+        """Until one of them ends."""
+        self._executor.start_worker_monitor(inline=True)
+
+
 def engine_args(settings: dict[str, Any]) -> Any:
     """vLLM's EngineArgs. SettingError that names what it does not know."""
     from vllm.engine.arg_utils import EngineArgs
