@@ -118,6 +118,13 @@ def test_the_tokens_are_those_without(plain, guessing, prompts, given):
         assert values == pytest.approx(expected, abs=1e-3)
 
 
+def test_a_long_prompt_among_running_sequences_gives_no_token_twice(plain, guessing, prompts):
+    """GenAI's draft reads a prompt in pieces of another length than the model does, where it is cut."""
+    long = [(prompts[number] * 12)[: 200 + 7 * number] for number in range(8)]
+    asked = generations([each for pair in zip(prompts[20:28], long, strict=True) for each in pair], 24)
+    assert [ids for ids, _ in guessing.answers(asked, 2)] == [ids for ids, _ in plain.answers(asked, 2)]
+
+
 def test_sampled_tokens_are_distributed_as_without(plain, guessing, prompts):
     """Two samples of 300 texts of three tokens each with seeds of their own. For equal distributions the statistic
     follows chi-squared, whose mean is the degrees of freedom and whose variance is twice that: five deviations away

@@ -31,6 +31,19 @@ def most_rows(method: str, batch: int) -> int:
     return batch if method == OFF else few * (GUESSES + 1) + (batch - few) * (FEWEST_GUESSES + 1)
 
 
+def most_tokens(chosen: Chosen) -> int:
+    """Of one step. Sequences that a step has no room for wait until others end, so that all guesses must fit into one.
+    A draft reads its prompts apart from the model, in pieces of another length, after which GenAI gives a token twice:
+    so a prompt is read whole, beside the guesses of all others."""
+    rows = most_rows(chosen.speculative, chosen.max_batch_size)
+    return max(chosen.max_num_tokens, rows + (chosen.max_seq_len if chosen.speculative == DRAFT else 0))
+
+
+def spare_blocks(chosen: Chosen) -> int:
+    """Of the KV cache, for guesses beyond the longest answers: one for each sequence."""
+    return 0 if chosen.speculative == OFF else chosen.max_batch_size
+
+
 def draft_precision(precision: str) -> str:
     """Of the model that guesses: as the other's, but never calibrated."""
     return precision if precision in WIDTH else "int8"

@@ -24,7 +24,7 @@ from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, S
 from stoker.plan.profile import Profile
 from stoker.plan.purpose import pools
 from stoker.plan.sources import MACHINE, PLANNER
-from stoker.plan.speculation import AUTO, OFF, Speculates
+from stoker.plan.speculation import AUTO, DRAFT, OFF, Speculates
 from stoker.plan.types import KvPool, MemoryBudget, Overrides
 from stoker.probe.machine import Cpu, Gpu
 from stoker.resolve.model import Model
@@ -181,7 +181,8 @@ def candidate(profile: Profile, question: Question, place: Place, split: Split, 
 def budget(setting: Setting, shape: Shape) -> MemoryBudget:
     profile, architecture, compute = setting.profile, setting.model.architecture, setting.compute
     whole = pools(setting.model)  # a text is encoded whole, however long
-    step = max(shape.tokens, shape.context if whole else most_rows(setting.method, shape.batch))
+    rows = most_rows(setting.method, shape.batch) + (shape.context if setting.method == DRAFT else 0)
+    step = max(shape.tokens, shape.context if whole else rows)
     precision, cores = compute.activation_precision, setting.cpu.cores
     load = memory.Load(shape.batch, step, shape.context, cores, precision, compute.dense)
     fixed = MemoryBudget(
@@ -194,9 +195,14 @@ def budget(setting: Setting, shape: Shape) -> MemoryBudget:
     )
     if setting.draft is not None:
         fixed = memory.with_draft(fixed, setting.draft, profile, load)
+    if whole:
+        return fixed
+    demand = _demand(setting, shape)
     if setting.method != OFF:
-        fixed = memory.with_guesses(fixed, architecture, most_rows(setting.method, shape.batch) - shape.batch)
-    return fixed if whole else memory.with_cache(fixed, _demand(setting, shape))
+        rows = most_rows(setting.method, shape.batch) - shape.batch
+        spare = shape.batch * demand.block_tokens * demand.bytes_per_token
+        fixed = memory.with_guesses(fixed, architecture, rows, spare)
+    return memory.with_cache(fixed, demand)
 
 
 def _demand(setting: Setting, shape: Shape) -> memory.CacheDemand:

@@ -159,9 +159,11 @@ def with_draft(fixed: MemoryBudget, draft: Model, profile: OpenvinoProfile, load
     )
 
 
-def with_guesses(fixed: MemoryBudget, architecture: Architecture, rows: int) -> MemoryBudget:
-    """Adds the logits of so many guessed tokens, and the copies that sampling makes of them."""
-    return replace(fixed, activations=fixed.activations + _GUESS_LOGITS * rows * architecture.vocabulary_size)
+def with_guesses(fixed: MemoryBudget, architecture: Architecture, rows: int, spare: int) -> MemoryBudget:
+    """Adds the logits of so many guessed tokens, the copies that sampling makes of them, and `spare` bytes of cache for
+    guesses beyond the end."""
+    logits = _GUESS_LOGITS * rows * architecture.vocabulary_size
+    return replace(fixed, activations=fixed.activations + logits + spare)
 
 
 @dataclass(frozen=True)

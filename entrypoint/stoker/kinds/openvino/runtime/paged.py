@@ -21,11 +21,11 @@ from stoker.kinds.openvino.runtime.partial_blocks import Alone
 from stoker.kinds.openvino.runtime.properties import compile_properties
 from stoker.kinds.openvino.runtime.vocabulary import FILE as TOKENIZER_FILE
 from stoker.kinds.openvino.runtime.vocabulary import genai_tokenizer
-from stoker.kinds.openvino.speculation import most_rows
+from stoker.kinds.openvino.speculation import most_tokens, spare_blocks
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output, RunningSequence
-from stoker.plan.speculation import DRAFT, OFF
+from stoker.plan.speculation import DRAFT, LOOKUP, OFF
 from stoker.resolve.facts import with_defaults
 from stoker.resolve.json_files import read_json
 
@@ -69,8 +69,9 @@ class PagedRuntime:
         self._capacity = settings.capacity
         self._method = settings.chosen.speculative
         self._running: list[PagedSequence] = []
-        self._alone = Alone(self._begin, settings.kv.block_tokens, settings.kv.blocks)
-        self._start: Begin = self._alone.add if self._method == OFF else self._begin  # without a prefix cache at once
+        one_by_one = self._method == DRAFT  # of several prompts in a step all but the first may be cut
+        self._alone = Alone(self._begin, settings.kv.block_tokens, settings.kv.blocks, always=one_by_one)
+        self._start: Begin = self._begin if self._method == LOOKUP else self._alone.add
         self._guided = GuidedQueue(self._start)
         self._adapters = Adapters(settings, self._admit)
         self._beside = Beside(settings)
@@ -164,11 +165,9 @@ def _logits(directory: Path) -> int:
 
 def _scheduler(settings: EngineSettings) -> Any:
     scheduler = openvino_genai.SchedulerConfig()
-    scheduler.num_kv_blocks = settings.kv.blocks
+    scheduler.num_kv_blocks = settings.kv.blocks + spare_blocks(settings.chosen)
     scheduler.max_num_seqs = settings.chosen.max_batch_size
-    # Sequences that a step has no room for wait until others end, so that all guesses must fit into one.
-    rows = most_rows(settings.chosen.speculative, settings.chosen.max_batch_size)
-    scheduler.max_num_batched_tokens = max(settings.chosen.max_num_tokens, rows)
+    scheduler.max_num_batched_tokens = most_tokens(settings.chosen)
     scheduler.dynamic_split_fuse = True
     # Blocks stay known by the hash of guesses that turned out wrong.
     scheduler.enable_prefix_caching = settings.chosen.speculative == OFF

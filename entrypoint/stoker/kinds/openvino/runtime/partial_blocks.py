@@ -87,10 +87,11 @@ class AloneSequence:
 
 
 class Alone:
-    """Begins sequences: at once, or after one another those that may find a partial block."""
+    """Begins sequences: at once, or after one another those that may find a partial block, or `always`."""
 
-    def __init__(self, begin: Begin, block_tokens: int, blocks: int) -> None:
+    def __init__(self, begin: Begin, block_tokens: int, blocks: int, *, always: bool = False) -> None:
         self._begin = begin
+        self._always = always
         self._partial = PartialBlocks(block_tokens, kept=4 * blocks)
         self._held: deque[AloneSequence] = deque()
         self._reading: AloneSequence | None = None
@@ -98,7 +99,7 @@ class Alone:
     def add(self, generation: Generation) -> AloneSequence:
         """RequestRefusedError where it is begun, and refused, at once."""
         sequence = AloneSequence(generation, self)
-        if self._partial.may_find(sequence.hashes):
+        if self._always or self._partial.may_find(sequence.hashes):
             self._held.append(sequence)
         else:
             sequence.running = self._begin(generation)
