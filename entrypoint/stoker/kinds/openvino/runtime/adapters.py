@@ -35,7 +35,7 @@ class Placed:
     live: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class AdaptedSequence:
     """`running` is None while it waits for its adapter, or for those before it."""
 
