@@ -20,6 +20,10 @@ _OF_A_FLEET = {
     "leader": "the same",
     "dynamo": "the images have no ai-dynamo",
 }
+_OF_ADAPTERS = dict.fromkeys(
+    ("lora", "lora-source", "lora-refresh"),
+    "adapters may be directories of this machine: mount them where the server runs, and name them there",
+)
 _OF_THIS_MACHINE = "a file of this machine: mount it where the manifest is applied, and name it there"
 
 # Settings of `serve` that are no arguments of a server elsewhere, by command, and why.
@@ -27,6 +31,7 @@ NOT_PASSED_ON: Mapping[str, Mapping[str, str]] = {
     "up": {
         **_OF_BOTH,
         **_OF_A_FLEET,
+        **_OF_ADAPTERS,
         "nodes": "a container engine starts one machine's servers",
         "host": "the container's port is published there",
         "port": "the container's port is published as this",
@@ -36,6 +41,7 @@ NOT_PASSED_ON: Mapping[str, Mapping[str, str]] = {
     "manifest": {
         **_OF_BOTH,
         **_OF_A_FLEET,
+        **_OF_ADAPTERS,
         "host": "the images listen on all addresses of the container",
         "port": "it is the port that a host publishes",
         "api-key": "a manifest holds no secret: it says where the server gets the variable from",
