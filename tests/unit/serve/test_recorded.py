@@ -1,6 +1,7 @@
 """What real clients asked, replayed: tests/clients records it (STOKER_RECORD=1 make test-clients).
 
-claude_code.json and codex.json are of whole turns with calls of tools and their results, images among them.
+claude_code.json and codex.json are of whole turns with calls of tools and their results, images among them. aider.json
+was recorded by hand: aider 0.86 pins versions that the other clients do not take.
 """
 
 from __future__ import annotations
