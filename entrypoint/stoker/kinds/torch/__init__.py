@@ -16,7 +16,9 @@ from stoker.probe.machine import NVIDIA
 
 # transformers' continuous batching keeps no counts of a request's tokens on the device, which penalties and a least
 # length would need.
-TENSORS: Mapping[str, Tensors] = {"text": Tensors((*contract.TEXT_INPUTS, "min_p"), contract.TEXT_OUTPUTS)}
+TENSORS: Mapping[str, Tensors] = {
+    "text": Tensors((*contract.TEXT_INPUTS, *contract.ADAPTERS, "min_p"), contract.TEXT_OUTPUTS)
+}
 
 _BUILT = ("engine", "purpose", "precision")
 

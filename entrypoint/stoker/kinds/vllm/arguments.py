@@ -47,7 +47,9 @@ def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> 
     arguments |= speculative_arguments(chosen)
     if chosen.max_loras:
         rank = next(each for each in _RANKS if each >= chosen.max_lora_rank)
-        arguments |= {"enable_lora": True, "max_loras": chosen.max_loras, "max_lora_rank": rank}
+        # On CPUs vLLM 0.32 gives tokens without an adapter that of the last place: one more place stays empty.
+        places = chosen.max_loras if chosen.devices else chosen.max_loras + 1
+        arguments |= {"enable_lora": True, "max_loras": places, "max_lora_rank": rank}
     if chosen.nodes > 1:
         arguments |= _among_machines(chosen)
     if chosen.purpose != TEXT:

@@ -12,7 +12,7 @@ from stoker.kinds.torch.plan.reasons import reasons_for
 from stoker.plan.archives import archive_error
 from stoker.plan.devices import CPU, Place, Split
 from stoker.plan.fit import batch_last
-from stoker.plan.formulas import cache_needed
+from stoker.plan.formulas import WIDTH, adapter_bytes, cache_needed
 from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question
 from stoker.plan.profile import Profile
 from stoker.plan.selection import CACHE
@@ -35,7 +35,7 @@ def torch(catalogue: TorchCatalogue) -> PlanKind:
         unknown=unknown,
         checkpoint=checkpoint,
         against=against,
-        no_adapters=lambda _profile, _question: "this version serves them with other engines",
+        no_adapters=lambda _profile, _question: "",
         why_not_split=why_not_split,
         spreads_for_latency=lambda _profile, _question, _split: False,
         candidate=partial(candidate, catalogue),
@@ -93,6 +93,8 @@ def _dtype(profile: TorchProfile, question: Question, place: Place) -> tuple[str
 
 def why_not_split(profile: Profile, question: Question, _: Place, split: Split) -> str:
     assert isinstance(profile, TorchProfile)
+    if split.tensor > 1 and question.overrides.max_loras:
+        return "adapters are not divided over ranks"
     if split.pipeline > 1:
         return "the torch kind has no pipeline parallelism"
     if split.tensor > 1 and profile.quantised:
@@ -119,6 +121,7 @@ def candidate(
 ) -> Candidate:
     assert isinstance(profile, TorchProfile)
     dtype, why = _dtype(profile, question, place)
+    adapters = adapter_bytes(question.model.architecture, question.overrides, WIDTH[dtype])
     constants = catalogue.places["gpu" if place.pool else "cpu"]
     goal = constants.goals[profile.goal]
     free = min(gpu.memory_free for gpu in devices) if devices else place.cpu_memory
@@ -134,7 +137,9 @@ def candidate(
         group_size=profile.group_size,
         limits=goal.limits,
         shrink=batch_last,
-        budget=lambda shape: budget(question.model, profile, constants, Load(shape, split.tensor, dtype), limit),
+        budget=lambda shape: budget(
+            question.model, profile, constants, Load(shape, split.tensor, dtype), limit, adapters
+        ),
         cache_needed=partial(cache_needed, goal.limits),
         cache_share=constants.kv_fraction,
         whole_prompts=False,

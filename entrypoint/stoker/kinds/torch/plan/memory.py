@@ -71,7 +71,9 @@ def activation_bytes(architecture: Architecture, load: Load) -> int:
     return steps + load.shape.batch * architecture.vocabulary_size * _LOGITS
 
 
-def budget(model: Model, profile: TorchProfile, place: Constants, load: Load, limit: int) -> MemoryBudget:
+def budget(
+    model: Model, profile: TorchProfile, place: Constants, load: Load, limit: int, adapters: int = 0
+) -> MemoryBudget:
     """The cache takes its fraction of what the rest leaves, or what the batch wants where the place says how much."""
     wanted = place.goals[profile.goal].tokens_per_sequence
     fixed = MemoryBudget(
@@ -81,6 +83,7 @@ def budget(model: Model, profile: TorchProfile, place: Constants, load: Load, li
         kv=KvPool(0, place.page_tokens, cache_bytes_per_token(model.architecture, load)),
         limit=limit,
         communication=place.communication_bytes if load.ranks > 1 else 0,
+        adapters=adapters,
     )
     most = max(load.shape.context, load.shape.batch * min(load.shape.context, wanted)) if wanted else None
     return with_pool(fixed, place.kv_fraction, most)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Callable
 from typing import Any
 
+from stoker.kinds.torch.runtime.adapters import AdapterTurns, Projections
 from stoker.kinds.torch.runtime.loading import load_model
 from stoker.kinds.torch.runtime.paged import PagedRuntime
 from stoker.kinds.torch.runtime.rope import is_dynamic, settle
@@ -26,10 +28,14 @@ def open_runtime(settings: EngineSettings) -> Runtime:
     """
     model = loaded(settings)
     failure = unfit(model) or _failure_of_trial(model, settings)
-    if not failure:
-        return PagedRuntime(model, settings)
-    logger.warning("%s cannot be batched continuously (%s): its sequences take turns", type(model).__name__, failure)
-    return ContiguousRuntime(model, settings)
+    if failure:
+        logger.warning(
+            "%s cannot be batched continuously (%s): its sequences take turns", type(model).__name__, failure
+        )
+    kind: Callable[[Any, EngineSettings], Runtime] = ContiguousRuntime if failure else PagedRuntime
+    if not settings.chosen.max_loras:
+        return kind(model, settings)
+    return AdapterTurns(Projections(model), lambda: kind(model, settings), settings.chosen.max_loras)
 
 
 def loaded(settings: EngineSettings) -> Any:
