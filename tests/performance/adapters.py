@@ -30,7 +30,7 @@ from stoker.kinds.openvino.build.save import save_graph, write_targets  # noqa: 
 from stoker.kinds.openvino.runtime.paged import PagedRuntime  # noqa: E402
 from stoker.launch.generation import Adapter, Generation  # noqa: E402
 
-RANK, ROUNDS, TOKENS, THREADS = 16, 5, 32, 2
+RANK, ROUNDS, TOKENS, THREADS = 16, 5, 16, 2
 CASES = {"no places": None, "0 adapters": 0, "1 adapter": 1, "8 adapters": 8}
 
 
