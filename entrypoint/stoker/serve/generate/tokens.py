@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from collections.abc import Sequence as Many
 from contextlib import aclosing
 
@@ -10,6 +10,7 @@ import msgspec
 
 from stoker.launch.generation import Delta, Generation, Top
 from stoker.serve.generate.fan_out import interleave, pieces
+from stoker.serve.generate.measurement import Measurement
 from stoker.serve.http.limits import Call
 from stoker.serve.operate.lifecycle import Serving
 from stoker.serve.operate.service import Service
@@ -48,13 +49,15 @@ class TokenChoice:
 
 
 async def token_answer(
-    service: Service, serving: Serving, job: Job, call: Call
+    service: Service, serving: Serving, job: Job, call: Call, hear: Callable[[Measurement], None] | None = None
 ) -> AsyncGenerator[tuple[int, TokenPiece], None]:
     """The job's choices, each piece with the choice's place: admitted, counted and measured like any other. ApiError
-    where the queue is full, EngineDiedError."""
+    where the queue is full, EngineDiedError. `hear` is given what is measured."""
     choices = [TokenChoice(generation) for generation in job.generations]
     tokens = [len(each.input_ids) + each.max_tokens for each in job.generations]
     with service.metrics.measured(job.identity.model, job.prompt_tokens, call.started) as measurement:
+        if hear is not None:
+            hear(measurement)
         try:
             with service.admission.enter(call.client, tokens, call.left) as visit:
                 sources = [

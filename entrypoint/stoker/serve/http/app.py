@@ -18,6 +18,7 @@ from stoker.serve.apis.pooled.embeddings import prepare_embeddings
 from stoker.serve.apis.pooled.endpoints import Encoding
 from stoker.serve.apis.pooled.requests import EmbeddingRequest, RankingRequest, RerankRequest
 from stoker.serve.apis.pooled.reranking import prepare_ranking, prepare_rerank
+from stoker.serve.apis.tokens.endpoint import TokenInference
 from stoker.serve.generate.inference import Inference, Lookup
 from stoker.serve.http.asgi import App
 from stoker.serve.http.browsers import BrowserCheck
@@ -42,7 +43,7 @@ from stoker.serve.request.tokenization import DetokenizeRequest, TokenizeRequest
 from stoker.version import __version__
 
 INFERENCE_PATHS = (
-    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"),
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/inference/v1/generate"),
     *("/v1/embeddings", "/v1/rerank", "/rerank", "/v1/ranking"),
     *ollama.INFERENCE_PATHS,
 )
@@ -92,6 +93,7 @@ def _add_inference(app: FastAPI, service: Service) -> None:
     endpoints = {
         "/v1/chat/completions": Inference(ChatRequest, prepare_chat, service),
         "/v1/completions": Inference(CompletionRequest, prepare_completion, service),
+        "/inference/v1/generate": TokenInference(service),
         "/v1/responses": Inference(ResponsesRequest, responses.prepare, service),
         "/v1/messages": Inference(MessagesRequest, prepare_message, service),
         "/v1/embeddings": Encoding(EmbeddingRequest, prepare_embeddings, service, VECTORS),

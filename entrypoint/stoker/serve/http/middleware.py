@@ -34,6 +34,9 @@ class RequestRecord:
     id: str
     measurement: Measurement | None = None
 
+    def measured(self, measurement: Measurement) -> None:
+        self.measurement = measurement
+
 
 class Envelope:
     """Pure ASGI. A request id that is not 1 to 128 of A-Z a-z 0-9 . _ : / + = - is replaced by one of ours."""

@@ -12,6 +12,7 @@ from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
 from stoker.serve.apis.ollama import requests as ollama
 from stoker.serve.apis.openai_responses.requests import ResponsesRequest
 from stoker.serve.apis.pooled.requests import EmbeddingRequest, RankingRequest, RerankRequest
+from stoker.serve.apis.tokens.requests import TokensRequest
 from stoker.serve.request.requests import ChatRequest, CompletionRequest
 from stoker.serve.request.tokenization import DetokenizeRequest, TokenizeRequest
 
@@ -64,6 +65,7 @@ _GENERATING = {
 _BODIES: dict[str, tuple[type, str]] = {
     "/v1/chat/completions": (ChatRequest, "Answer a conversation"),
     "/v1/completions": (CompletionRequest, "Continue a text"),
+    "/inference/v1/generate": (TokensRequest, "Continue token ids, as vLLM's token route does"),
     "/v1/responses": (ResponsesRequest, "Answer a conversation, in OpenAI's newer form"),
     "/v1/messages": (MessagesRequest, "Answer a conversation, in Anthropic's form"),
     "/v1/embeddings": (EmbeddingRequest, "The vectors of texts"),
