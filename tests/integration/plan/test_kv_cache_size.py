@@ -96,13 +96,14 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], Pat
     return build
 
 
-def cache_bytes(directory: Path, kv_precision: str, activation_precision: str) -> int:
+def cache_bytes(directory: Path, kv_precision: str, activation_precision: str, **more: str) -> int:
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.num_kv_blocks = BLOCKS
     properties = {
         "KV_CACHE_PRECISION": kv_precision,
         "INFERENCE_PRECISION_HINT": activation_precision,
         "INFERENCE_NUM_THREADS": 1,
+        **more,
     }
     pipeline = openvino_genai.ContinuousBatchingPipeline(str(directory), scheduler, "CPU", properties)
     generation = openvino_genai.GenerationConfig()
@@ -122,6 +123,14 @@ def test_the_cache_takes_the_budgeted_bytes(engine, kv_heads: int, head_size: in
     architecture = architecture_facts(config_of(kv_heads, head_size))
     expected = kv_bytes_per_token(architecture, kv_precision) * KV_BLOCK_TOKENS * BLOCKS
     assert cache_bytes(engine(kv_heads, head_size), kv_precision, "f32") == expected
+
+
+@pytest.mark.parametrize(("kv_heads", "head_size"), [(1, 64), (2, 80), (2, 128)])
+def test_a_cache_by_token_takes_the_budgeted_bytes(engine, kv_heads: int, head_size: int):
+    """As engines have it that guess tokens."""
+    architecture = architecture_facts(config_of(kv_heads, head_size))
+    expected = kv_bytes_per_token(architecture, "u8", by_token=True) * KV_BLOCK_TOKENS * BLOCKS
+    assert cache_bytes(engine(kv_heads, head_size), "u8", "f32", KEY_CACHE_QUANT_MODE="BY_TOKEN") == expected
 
 
 def has_bf16() -> bool:
