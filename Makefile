@@ -85,6 +85,11 @@ setup-dynamo: setup-test
 
 test-fleet: setup-dynamo  # apt install etcd-server nats-server
 	STOKER_DYNAMO_PYTHON=$(CURDIR)/.venv-dynamo/bin/python .venv/bin/python -m pytest tests/fleet -s
+	@$(MAKE) test-machines
+
+.PHONY: test-machines
+test-machines: setup-vllm  # one engine of vLLM's over two groups of processes
+	STOKER_TEST_MACHINES=1 STOKER_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python .venv/bin/python -m pytest tests/vllm/test_machines.py
 
 # Not of .ci/run, which has no time left for it: it installs 2 GB and runs for some minutes. tests/unit/serve replays
 # what these clients asked; STOKER_RECORD=1 make test-clients records it anew.
