@@ -93,7 +93,7 @@ def test_the_prefix_cache_is_never_shared_between_adapters(runtime, shelf) -> No
 def test_an_adapter_that_does_not_fit_is_refused_and_the_engine_goes_on(runtime, shelf, base, tmp_path) -> None:
     other = Adapter(77, str(golden_adapters.load_adapter("fused_all_r16").write(tmp_path / "other")))
     sequence = runtime.add(Generation("x", base[0][0], 4, adapter=other))
-    while not (output := sequence.read()).ended:
+    while not (output := sequence.read()).over:
         runtime.step()
     assert "adapter" in output.refused
     assert run(runtime, [(base[0][0], None)]) == base[1][:1]
