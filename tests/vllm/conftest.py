@@ -24,6 +24,7 @@ from stoker.kinds.vllm.build.worker import build_job
 from stoker.kinds.vllm.kind import TENSORS
 from stoker.kinds.vllm.runtime.engine import RELAY, RUNTIME
 from stoker.kinds.vllm.runtime.process import CHECKPOINT, PYTHON, SETTINGS, Launch
+from stoker.launch.generation import Generation
 from stoker.launch.python_engine import PythonEngine
 from stoker.launch.settings import EngineSettings
 from stoker.launch.supervisor import Patience, Supervisor
@@ -119,11 +120,14 @@ def eager(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served(loop: Any, eager: Path) -> Iterator[Supervisor]:
-    """The demo model behind Triton, for all tests that leave it ready. Stopped, it leaves nothing."""
+def served(loop: Any, eager: Path, harness: ModuleType) -> Iterator[Supervisor]:
+    """The demo model behind Triton, for all tests that leave it ready. Stopped, it leaves nothing.
+
+    What vLLM compiles for the first log probability takes longer on a busy machine than a test may."""
     running, before = supervised(loop, eager), shared_memory()
     running.start()
     try:
+        running.wait(harness.collect(running.supervisor.client, Generation("first", (5, 300), 1, log_probs=True)))
         yield running.supervisor
     finally:
         family = vllm_processes()
