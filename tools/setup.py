@@ -188,7 +188,8 @@ def install_clients() -> None:
         folder.mkdir(exist_ok=True)
         for path in NODE.glob("package*.json"):
             shutil.copy(path, folder)
-        run(npm, "ci", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder))
+        # Not `npm ci`: it insists on packages of other platforms, which not every registry has.
+        run(npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder))
 
 
 def provide_libpython() -> None:
