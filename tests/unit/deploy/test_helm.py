@@ -31,7 +31,7 @@ _SPEC.loader.exec_module(write_manifests)  # type: ignore[union-attr]
 
 needs_helm = pytest.mark.skipif(
     importlib.util.find_spec("helm_python") is None,
-    reason="helm-python-sdk is not installed, and has wheels for x86-64 only: the Helm chart was NOT rendered",
+    reason="the Helm chart was NOT rendered: no helm-python-sdk (make setup-test; on x86-64 only)",
 )
 
 
