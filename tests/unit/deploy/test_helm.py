@@ -262,6 +262,8 @@ def test_every_other_value_reaches_its_place():
         ({"resources": {"memory": "8 GB"}}, "memory"),
         ({"ingress": {"enabled": True}}, "hosts"),
         ({"cache": {"accessMode": "Many"}}, "accessMode"),
+        ({"env": [{"name": "STOKER_PORT", "value": 8001}]}, "/env/0/value"),
+        ({"networkPolicy": {"from": []}}, "networkPolicy/from"),
         ({"autoscaling": {"enabled": True}}, "autoscaling.runningRequests is required"),
     ],
 )
