@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.waiting import wait_until_gone
+
 PATIENCE = 120
 
 
@@ -48,7 +50,7 @@ def test_ctrl_c_leaves_nothing(cache: Path) -> None:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
         assert process.returncode in (0, 130)
-    assert not Path(f"/proc/{child}").exists()
+    wait_until_gone(child)
 
 
 def _child(process: subprocess.Popen[bytes]) -> int:

@@ -30,6 +30,10 @@ def all_ready(server) -> bool:
     return [one["state"] for one in replicas(server)] == ["ready"] * len(replicas(server))
 
 
+def restarts(server) -> int:
+    return sum(one["restarts"] for one in replicas(server))
+
+
 def stubs(server) -> list[int]:
     return [pid for pid, name in server.children().items() if name.startswith("triton_python")]
 
@@ -74,14 +78,14 @@ def test_a_killed_replica_takes_only_its_own_requests_with_it(two, load, rounds)
             os.kill(chance.choice(stubs(two)), signal.SIGKILL)
             done = clients.outcomes["done"]
             two.wait_until(lambda clients=clients, done=done: clients.outcomes["done"] >= done + STREAMS, "serving on")
-            two.wait_until(lambda: all_ready(two), "whole again")
+            two.wait_until(lambda number=number: restarts(two) == number + 1 and all_ready(two), "whole again")
         outcomes = clients.outcomes
         assert clients.failures == []
         assert answers.wrong == []
         assert set(outcomes) <= {"done", "error", "refused"}, "a connection broke"
         assert 1 <= outcomes["error"] + outcomes["refused"] <= STREAMS // count + 2, "more than its own requests"
         assert set(readiness.seen) == {200}
-        assert sum(one["restarts"] for one in replicas(two)) == number + 1
+        assert restarts(two) == number + 1
     with urllib.request.urlopen(f"{two.url}/metrics", timeout=30) as page:
         text = page.read().decode()
     assert all(f'stoker_replica_ready{{replica="{number}"}} 1.0' in text for number in range(count))

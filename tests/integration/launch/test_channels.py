@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from array import array
 from contextlib import aclosing
 from pathlib import Path
 
@@ -75,13 +74,13 @@ def test_a_client_without_it_gets_the_same(loop, slow, harness):
 
 
 def test_what_triton_refuses_harms_no_other_sequence(loop, slow, harness):
-    """The model declares no embedding_bias."""
+    """The model declares no token_type_ids."""
 
     async def run():
         async with aclosing(slow.client.generate(Generation("good", (1, 2), max_tokens=50))) as stream:
             await stream.__anext__()
             with pytest.raises(RequestRefusedError):
-                await harness.tokens(slow.client, Generation("bad", (1,), 5, embedding_bias=array("f", [0.0] * 8)))
+                await harness.tokens(slow.client, Generation("bad", (1,), 5, token_types=(0,)))
             return [token async for delta in stream for token in delta.ids]
 
     assert len(loop.run(run())) == 49
