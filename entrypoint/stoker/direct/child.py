@@ -27,10 +27,9 @@ def main(settings_file: Path) -> int:
     output = _take_standard_output()
     try:
         settings = EngineSettings.read(settings_file)
-        messages = _requests()  # before loading, so that a parent which goes meanwhile takes this process along
         runtime = opened(settings)
         output.write(line({"ready": True}))
-        _Batch(runtime, settings.chosen.max_batch_size, messages, output).run()
+        _Batch(runtime, settings.chosen.max_batch_size, _requests(), output).run()
     except Exception as error:  # whatever an engine raises is told, in one line
         output.write(line({"failed": error_fields(error)}))
         return 1
