@@ -93,7 +93,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def split_command(arguments: list[str]) -> tuple[str, list[str]]:
-    """An argument that is no command is a model to serve, so `docker run IMAGE MODEL` works. UsageError for one
+    """An argument that is not a command is a model to serve, so `docker run IMAGE MODEL` works. UsageError for one
     that cannot be a model's name and is nearly a command's."""
     command = _ALIASES.get(arguments[0], arguments[0])
     if command in COMMANDS:
@@ -112,4 +112,4 @@ def _refuse_misspelt(command: str) -> None:
         and not command.startswith(("demo", "-"))
         and (near := nearest(command, COMMANDS))
     ):
-        raise UsageError(f"{command!r} is no command", remedy=f"did you mean `stoker {near}`?")
+        raise UsageError(f"unknown command or model: {command!r}", remedy=f"did you mean `stoker {near}`?")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def find_or_pull(connection: Connection, image: str, progress: Progress) -> None:
-    """ContainerError where the image is neither here nor to be had."""
+    """ContainerError where the image is neither here nor in a registry."""
     import docker.errors
 
     with asked(f"look for the image {image}"):

@@ -41,7 +41,7 @@ class Place:
 
     @property
     def watch_url(self) -> str:
-        """Where its health is asked for: without TLS where that can be had."""
+        """Where its health is asked for: without TLS where possible."""
         return _url("http", *self.management) if self.management else self.url
 
     @property

@@ -173,7 +173,7 @@ def joint_gauges(replicas: Sequence[ReplicaState]) -> EngineState | None:
 
 
 class EngineDiedError(StokerError):
-    """The engine went away under a request; it is being restarted."""
+    """The engine process exited under a request; it is being restarted."""
 
     code = "engine_died"
 

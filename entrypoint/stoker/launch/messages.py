@@ -133,7 +133,7 @@ def _packed(wire_type: str, values: Any) -> bytes:
 
 
 def died(reason: str) -> EngineDiedError:
-    return EngineDiedError("the engine went away", why=reason, remedy="it is being restarted; try again")
+    return EngineDiedError("the engine process exited", why=reason, remedy="it is being restarted; try again")
 
 
 def error_of(message: str) -> RequestRefusedError | EngineDiedError:

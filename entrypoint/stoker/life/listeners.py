@@ -17,7 +17,7 @@ from stoker.settings.layers import Settings
 
 
 class Listeners(AbstractContextManager["Listeners"]):
-    """UsageError for a port that cannot be had or TLS files that cannot be used."""
+    """UsageError for a port that is not available or TLS files that cannot be used."""
 
     def __init__(self, settings: Settings, service: Service) -> None:
         self._host = settings.host

@@ -69,7 +69,7 @@ def _check_purpose(overrides: Overrides, profiles: Sequence[Profile], model: Mod
             continue
         why = f"{model.served_name} gives {'text' if purpose == TEXT else 'no text'}"
         remedy = f"use one of {', '.join(sorted(names))}"
-        raise UsageError(f"{asked(override, name)} {override.value} cannot be had", why=why, remedy=remedy)
+        raise UsageError(f"{asked(override, name)} {override.value} is not available", why=why, remedy=remedy)
 
 
 def goal_of(overrides: Overrides, kinds: Sequence[PlanKind]) -> str:
@@ -156,7 +156,7 @@ def _check_steps(overrides: Overrides) -> None:
             f"{asked(batch, 'max-batch-size')} {batch.value} and {asked(tokens, 'max-num-tokens')} {tokens.value} "
             "contradict each other",
             why="each running sequence takes one token of every step",
-            remedy=f"ask for at least {batch.value} tokens a step",
+            remedy=f"ask for at least {batch.value} tokens per step",
         )
 
 

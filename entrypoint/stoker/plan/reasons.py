@@ -33,7 +33,7 @@ def batch_line(case: Case, whose: str) -> str:
         return f"{value} sequences at once: asked for by {source_text(override)}"
     if value < start:
         return f"batch shrunk from {start} to {value} sequences at once to fit in memory"
-    return f"{value} sequences at once and {count_text(case.chosen.max_num_tokens)} tokens a step: {whose}"
+    return f"{value} sequences at once and {count_text(case.chosen.max_num_tokens)} tokens per step: {whose}"
 
 
 def estimate_line(case: Case) -> str:

@@ -119,11 +119,11 @@ def no_split(kind: PlanKind, profile: Profile, question: Question, place: Place)
         if split.gpus > len(place.gpus):
             why = f"it takes {split.gpus} GPUs of one kind, and {len(place.gpus)} are free here{_busy(question)}"
             remedy = f"the largest that fits: {len(place.gpus)} GPUs in all"
-            return DoesNotFitError(f"{what} cannot be had", why=why, remedy=remedy)
+            return DoesNotFitError(f"{what} is not available", why=why, remedy=remedy)
     why = kind.why_not_split(profile, question, place, split)
     error = DoesNotFitError if (not why and not place.pool) or set(kind.devices) == {CPU} else UsageError
     remedy = _possible_sizes(kind, profile, question, place, split.pipeline)
-    return error(f"{what or question.model.served_name} cannot be had", why=why or _too_few(place), remedy=remedy)
+    return error(f"{what or question.model.served_name} is not available", why=why or _too_few(place), remedy=remedy)
 
 
 def _possible_sizes(kind: PlanKind, profile: Profile, question: Question, place: Place, pipeline: int) -> str:

@@ -73,7 +73,7 @@ def _no_place(kinds: Sequence[PlanKind], question: Question) -> StokerError:
     why = (
         f"{others[0]} is not for it: {kinds[0].elsewhere}" if others and kinds else "it needs a GPU, and none was found"
     )
-    return DoesNotFitError(f"{what} cannot be had", why=why)
+    return DoesNotFitError(f"{what} is not available", why=why)
 
 
 def _missing_offers(refused: Sequence[Refusal], kinds: Sequence[PlanKind], question: Question) -> StokerError | None:
@@ -90,7 +90,7 @@ def _missing_offers(refused: Sequence[Refusal], kinds: Sequence[PlanKind], quest
             caches = {kv for one in there for kv in one.kv_precisions}
             possible = ", ".join(sorted(caches if name == "kv_precision" else precisions))
             on_cpu = all(set(kind.devices) == {CPU} for kind in kinds if kind.name not in missing)
-            what = f"{asked(override, name.replace('_', '-'))} {override.value} cannot be had"
+            what = f"{asked(override, name.replace('_', '-'))} {override.value} is not available"
             remedy = f"possible {'on the CPU' if on_cpu else 'here'}: {possible}" if possible else ""
             return DoesNotFitError(what, why=gone[0].words, remedy=remedy)
     return None

@@ -20,7 +20,7 @@ _LABELS = {
     "kv_precision": "KV precision",
     "max_seq_len": "context",
     "max_batch_size": "sequences at once",
-    "max_num_tokens": "tokens a step",
+    "max_num_tokens": "tokens per step",
     "nodes": "machines",
 }
 
@@ -124,7 +124,7 @@ def _memory_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
     blocks = f"{count_text(pool.blocks)} blocks of {pool.block_tokens}"
     each = count_text(pool.bytes_per_token)
     yield "weights", size_text(memory.weights), plan.chosen.precision
-    yield "activations", size_text(memory.activations), f"{count_text(plan.chosen.max_num_tokens)} tokens a step"
+    yield "activations", size_text(memory.activations), f"{count_text(plan.chosen.max_num_tokens)} tokens per step"
     if plan.chosen.devices:
         yield "runtime", size_text(memory.runtime), "runtime and decoder buffers"
         yield "CUDA context", size_text(memory.context), ""

@@ -125,7 +125,7 @@ def nothing_left(judged: Sequence[Judged], question: Question, place: Place) -> 
     cache, speculative = question.overrides.kv_precision, question.overrides.speculative
     for obstacle in (one.obstacle for one in judged):
         if cache and obstacle and obstacle.code == CACHE:
-            what = f"{asked(cache, 'kv-precision')} {cache.value} cannot be had"
+            what = f"{asked(cache, 'kv-precision')} {cache.value} is not available"
             what = _not_from(question, place) if place.pool else what
             return obstacle.error(what, why=obstacle.reason, remedy=obstacle.remedy)
     for obstacle in (one.obstacle for one in judged):

@@ -97,7 +97,7 @@ def _kept(source: Path, reference: str, commit: str, cache: Path, fitting: Fitti
 
 def _check_files(source: Path, names: list[str], reference: str) -> None:
     if not source.is_dir():
-        raise ModelNotFoundError(f"there is no adapter {reference}", why=f"{source} is no directory")
+        raise ModelNotFoundError(f"there is no adapter {reference}", why=f"{source} is not a directory")
     if missing := [name for name in (CONFIG, WEIGHTS) if name not in names]:
         why = f"it has no {missing[0]}"
         if (source / "adapter_model.bin").is_file():

@@ -67,7 +67,7 @@ def _expand_home(name: str) -> Path:
 def _hub_repository(name: str, text: str) -> HubRepository:
     match = _REPOSITORY.fullmatch(name)
     if match is None or ".." in name or "--" in match["id"] or match["id"].endswith(".git"):
-        raise UsageError(f"{text!r} is no model reference", why=_nearest_form(name), remedy=FORMS)
+        raise UsageError(f"{text!r} is not a model reference", why=_nearest_form(name), remedy=FORMS)
     return HubRepository(match["id"], match["revision"] or DEFAULT_REVISION)
 
 

@@ -235,7 +235,7 @@ def test_other_errors_are_in_anthropics_form_too(with_sdk: Any, ask: Any, engine
     with_sdk(another_model)
 
     async def die() -> None:
-        raise EngineDiedError("the engine went away")
+        raise EngineDiedError("the engine process exited")
 
     engine.before_step = lambda step: die() if step == 3 else None
     stream = ask("/v1/messages", {**BODY, "stream": True}).text

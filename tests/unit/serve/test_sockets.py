@@ -105,7 +105,7 @@ def dies(at: int, error: Exception) -> Callable[[int], object]:
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
-        (EngineDiedError("the engine went away"), 503, "engine_died"),
+        (EngineDiedError("the engine process exited"), 503, "engine_died"),
         (RequestRefusedError("the prompt does not fit"), 400, "request_refused"),
         (ZeroDivisionError("a fault"), 500, "internal_error"),
     ],
@@ -124,7 +124,7 @@ def test_an_engine_error_before_the_answer_has_its_status(
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_an_engine_that_dies_under_a_stream_ends_it_with_an_error_event(ask: Any, engine: Any, n: int) -> None:
-    engine.before_step = dies(5, EngineDiedError("the engine went away"))
+    engine.before_step = dies(5, EngineDiedError("the engine process exited"))
     answer = ask("/v1/chat/completions", {**CHAT, "stream": True, "n": n})
     assert answer.status == 200
     last = answer.text.removesuffix("\n\n").split("\n\n")[-1]
@@ -134,11 +134,11 @@ def test_an_engine_that_dies_under_a_stream_ends_it_with_an_error_event(ask: Any
 
 
 def test_the_sdk_raises_on_an_error_event(with_client: Any, engine: Any) -> None:
-    engine.before_step = dies(5, EngineDiedError("the engine went away"))
+    engine.before_step = dies(5, EngineDiedError("the engine process exited"))
 
     async def use(client: AsyncOpenAI) -> None:
         stream = await client.chat.completions.create(model="demo", messages=MESSAGES, stream=True)
-        with pytest.raises(openai.APIError, match="the engine went away"):
+        with pytest.raises(openai.APIError, match="the engine process exited"):
             async for _ in stream:
                 pass
 

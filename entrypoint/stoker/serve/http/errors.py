@@ -49,7 +49,7 @@ CODES = {
     "not_ready": "503: the model is still being prepared; see /v1/health/startup",
     "draining": "503: the server is going down and takes no new requests",
     "overloaded": "503: the queue is full of others' requests, or longer than this request may take; see Retry-After",
-    "engine_died": "503: the engine went away under the request and is being restarted",
+    "engine_died": "503: the engine process exited under the request and is being restarted",
     "deadline_exceeded": "504: the answer was not finished in the time that the request may take",
 }
 

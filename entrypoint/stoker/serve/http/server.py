@@ -26,7 +26,7 @@ KEEP_ALIVE_SECONDS = 75.0
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A bound socket, `port` 0 for a free one; to be had before anything slow begins. UsageError when it cannot be.
+    """A bound socket, `port` 0 for a free one, taken before anything slow begins. UsageError when it is not available.
 
     `::` takes IPv4 too, as `::ffff:1.2.3.4`, and is `0.0.0.0` on a machine without IPv6.
     """

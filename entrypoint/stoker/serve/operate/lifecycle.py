@@ -86,7 +86,7 @@ class Lifecycle:
         self.phase("ready")
 
     def detach(self, detail: str = "the engine is being restarted") -> None:
-        """The engine went away: requests are refused until `resume`."""
+        """The engine process exited: requests are refused until `resume`."""
         self.restarts += 1
         self.phase("loading", detail)
 

@@ -204,7 +204,7 @@ class _LifecycleCollector(Collector):
             self._admission.reserved_blocks,
         )
         yield _adapters(lifecycle)
-        yield CounterMetricFamily("stoker_engine_restarts", "How often the engine went away", lifecycle.restarts)
+        yield CounterMetricFamily("stoker_engine_restarts", "How often the engine process exited", lifecycle.restarts)
 
 
 class _ReplicaCollector(Collector):

@@ -90,7 +90,7 @@ def _call(call: ToolCall, form: CallForm, wrapped: bool) -> dict[str, Any]:
 
 
 def _arguments(given: str | dict[str, Any], form: CallForm, wrapped: bool) -> str | dict[str, Any]:
-    """What is no JSON object is passed on as it is: the model wrote it, and may see it again."""
+    """What is not a JSON object is passed on as it is: the model wrote it, and may see it again."""
     if form.text:
         return given or "{}" if isinstance(given, str) else msgspec.json.encode(given).decode()
     read = _object(given)

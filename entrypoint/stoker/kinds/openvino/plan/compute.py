@@ -41,7 +41,7 @@ def attention_cannot_be_paged(model: Model) -> bool:
 
 
 def compute_for(profile: OpenvinoProfile, cpu: Cpu, model: Model, overrides: Overrides) -> Compute | Obstacle:
-    """The obstacle is a cache type that the user set and that cannot be had."""
+    """The obstacle is a cache type that the user set and that is not available."""
     activation, reason = _activation(profile, cpu)
     dense = attention_cannot_be_paged(model)
     types = _types(profile, dense)

@@ -41,7 +41,7 @@ def _precision(case: Case) -> str:
         return f"precision {precision}: memory forces it; {better.profile} {better.reason}"
     if not case.found.comfortable:
         return f"precision {precision}: the first by order that fits at all; no profile leaves a comfortable context"
-    return f"precision {precision}: the default on a CPU, next to no loss of quality at a quarter of f32's memory"
+    return f"precision {precision}: the default on a CPU, negligible quality loss at a quarter of f32's memory"
 
 
 def _calibration(case: Case) -> str:

@@ -9,7 +9,7 @@ const SHOWN = {
   kv_precision: "KV cache",
   max_seq_len: "context, tokens",
   max_batch_size: "sequences at once",
-  max_num_tokens: "tokens a step",
+  max_num_tokens: "tokens per step",
   tensor_parallel: "tensor parallel",
   pipeline_parallel: "pipeline parallel",
   threads: "threads",
