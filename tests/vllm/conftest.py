@@ -83,10 +83,10 @@ class Running:
 
 
 def supervised(loop: Any, directory: Path, **changes: Any) -> Running:
-    """No heartbeat, which would make requests of its own."""
+    """No heartbeat, which would make requests of its own. Tests kill it more often than it may die."""
     own = settings(directory, **changes)
     servable = PythonEngine(own, "*.safetensors", TENSORS[own.chosen.purpose])
-    return Running(loop, Supervisor(servable, Patience(heartbeat=3600, wedged=3600, backoff=0.1)))
+    return Running(loop, Supervisor(servable, Patience(heartbeat=3600, wedged=3600, backoff=0.1, deaths=100)))
 
 
 @pytest.fixture(scope="session")
