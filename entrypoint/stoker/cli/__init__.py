@@ -17,7 +17,8 @@ COMMANDS = (
 # NVIDIA NIM's names of commands that have another one here.
 _ALIASES = {"nim-serve": "serve", "nim-run": "serve", "nim_list_model_profiles": "list-model-profiles"}
 
-_UMASK = 0o027
+_UMASK, _UMASK_OF_OTHERS = 0o027, 0o007
+_IMAGES = (0o002, 0)  # the umask and the group that the images set: their users share a cache
 _HELP = """\
 usage: stoker [COMMAND] [MODEL] [options]
 
@@ -47,10 +48,12 @@ MODEL is `demo` (built in, the default), a directory, or org/name[@revision] on 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script's entry: never returns, the exit code is documented in stoker.errors.
 
-    What it writes, the cache above all, is for its user and group: 0640 or stricter.
+    What it writes, the cache above all, is for its user and group: 0640 or stricter, but in the images, whose users
+    all have group 0 and share a cache whichever of them made a file.
     """
     _speak_utf8()
-    os.umask(os.umask(_UMASK) | _UMASK)
+    given = os.umask(_UMASK)
+    os.umask(given | (_UMASK_OF_OTHERS if (given, os.getegid()) == _IMAGES else _UMASK))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
