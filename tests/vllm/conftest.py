@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -147,15 +147,17 @@ def vllm_processes() -> dict[int, str]:
 
 
 def descendants(root: int) -> dict[int, str]:
-    """Command lines by process id."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in listed.splitlines()]
+    """Command lines by process id. ps would cut them to COLUMNS where that is set."""
+    rows = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            rows[int(entry.name)] = (parent, (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
     found: dict[int, str] = {}
     queue = [root]
     while queue:
-        parent = queue.pop()
-        for pid, above, command in rows:
-            if int(above) == parent:
-                found[int(pid)] = command
-                queue.append(int(pid))
+        above = queue.pop()
+        children = {pid: command for pid, (parent, command) in rows.items() if parent == above}
+        found |= children
+        queue += children
     return found
