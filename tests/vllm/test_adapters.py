@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from golden_adapters import GoldenAdapter
 from golden_weights import write_model
+from tests.running import tokens_of
 from tests.vllm.conftest import INTEGRATION, chosen, direct_settings, eager_engine
 
 from stoker.kinds.vllm.arguments import engine_arguments
@@ -53,21 +54,9 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostRuntime]:
 
 
 def run(runtime: HostRuntime, wishes: Sequence[Wish]) -> list[list[int]]:
-    running = dict(
-        enumerate(
-            runtime.add(Generation(str(n), prompt, 64, adapter=adapter)) for n, (prompt, adapter) in enumerate(wishes)
-        )
+    return tokens_of(
+        runtime, [Generation(str(n), prompt, 64, adapter=adapter) for n, (prompt, adapter) in enumerate(wishes)]
     )
-    ids: list[list[int]] = [[] for _ in wishes]
-    while running:
-        runtime.step()
-        for index, sequence in tuple(running.items()):
-            output = sequence.read()
-            assert not output.refused
-            ids[index] += output.ids
-            if output.ended:
-                del running[index]
-    return ids
 
 
 def test_adapters_and_the_base_in_one_batch_give_the_tokens_that_each_gives_alone(runtime, shelf, base) -> None:

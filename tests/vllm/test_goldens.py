@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden_weights import write_model
+from tests.running import tokens_of
 from tests.vllm.conftest import INTEGRATION, direct_settings, eager_engine
 
 from stoker.kinds.vllm.runtime.alone import HostRuntime
@@ -34,14 +35,4 @@ def test_the_greedy_tokens_of_a_batch_agree(name: str, tmp_path: Path) -> None:
 
 
 def generated(runtime: HostRuntime, prompts: list[list[int]], count: int) -> list[list[int]]:
-    running = dict(enumerate(runtime.add(Generation(str(n), prompt, count)) for n, prompt in enumerate(prompts)))
-    ids: list[list[int]] = [[] for _ in prompts]
-    while running:
-        runtime.step()
-        for index, sequence in tuple(running.items()):
-            output = sequence.read()
-            assert not output.refused
-            ids[index] += output.ids
-            if output.ended:
-                del running[index]
-    return ids
+    return tokens_of(runtime, [Generation(str(n), prompt, count) for n, prompt in enumerate(prompts)])

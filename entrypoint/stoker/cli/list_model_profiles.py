@@ -33,10 +33,11 @@ def run(arguments: Sequence[str]) -> int:
     named = read_model_manifest(options.manifest_file) if options.manifest_file else settings.model
     machine, model, chosen, plans = plans_by_profile(with_model(settings, named, "--model"), Silent())
     selected = chosen.chosen.profile if isinstance(chosen, Plan) else ""
-    text = "\n".join(_lines(machine, plans, selected))
     if options.json:
         found = [_profile(name, plan, selected) for name, plan in plans.items()]
         text = json.dumps({"model": model.served_name, "profiles": found}, indent=2)
+    else:
+        text = "\n".join(_lines(machine, plans, selected))
     sys.stdout.write(f"{text}\n")
     return 0
 

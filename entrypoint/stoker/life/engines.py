@@ -42,7 +42,6 @@ from stoker.store.timings import Timings
 
 _LOG = logging.getLogger("stoker")
 _T = TypeVar("_T")
-_TWO = 2  # capacities of a single replica: of none, and of one
 
 
 class Engines:
@@ -218,7 +217,7 @@ class Engines:
             self._restarting.set()
             if self._lifecycle.restarts == restarts:  # others serve on
                 self._lifecycle.restarts += 1
-        if len(self._capacities) > _TWO and state != "stopped" and self._lifecycle.serving is not None:
+        if len(self._lifecycle.replicas) > 1 and state != "stopped" and self._lifecycle.serving is not None:
             self._follow_capacity(number, state)
 
     def _follow_capacity(self, number: int, state: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stoker.plan.kind import Case
 from stoker.plan.sources import source_text
+from stoker.plan.speculation import AUTO
 from stoker.plan.types import Reason
 from stoker.plan.units import count_text
 
@@ -34,6 +35,12 @@ def batch_line(case: Case, whose: str) -> str:
     if value < start:
         return f"batch shrunk from {start} to {value} sequences at once to fit in memory"
     return f"{value} sequences at once and {count_text(case.chosen.max_num_tokens)} tokens per step: {whose}"
+
+
+def no_speculation_line(case: Case) -> str:
+    """Empty where nobody asked for any."""
+    asked = case.question.speculation.method == AUTO
+    return "speculative decoding off: no measurement shows a gain for this engine and goal" if asked else ""
 
 
 def estimate_line(case: Case) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from stoker.errors import UsageError
+from stoker.resolve.checkpoint import TOKENIZER
 from stoker.resolve.json_files import read_optional_json
 from stoker.resolve.model import Model
-
-_FILE = "tokenizer.json"
 
 
 def check_same_tokenizer(model: Model, draft: Model) -> None:
@@ -26,7 +25,7 @@ def check_same_tokenizer(model: Model, draft: Model) -> None:
 
 def _ids(model: Model) -> Mapping[str, int]:
     """By token; empty where there is no such file, or one that lists no tokens."""
-    document: Any = (read_optional_json(model.directory / _FILE) if model.directory else None) or {}
+    document: Any = (read_optional_json(model.directory / TOKENIZER) if model.directory else None) or {}
     vocabulary = document.get("model", {}).get("vocab")
     added = {each["content"]: each["id"] for each in document.get("added_tokens", ())}
     return {**vocabulary, **added} if isinstance(vocabulary, dict) else {}

@@ -6,19 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stoker.nearest import nearest
+from stoker.settings.environment import Given
 from stoker.settings.nim_reading import Idle, NotHonouredError, Taken
 from stoker.settings.nim_variables import VARIABLES
 from stoker.settings.service_links import is_service_link
 
 _PREFIX = "NIM_"
-
-
-@dataclass(frozen=True)
-class Given:
-    """The text of a setting and the variable that said so."""
-
-    text: str
-    variable: str
 
 
 @dataclass
@@ -73,6 +66,6 @@ def _settle(layer: NimLayer, name: str, known: Taken, said: Mapping[str, str]) -
         layer.without_effect[name] = str(error)
         return
     for setting, text in meant.items():
-        winner = layer.given.setdefault(setting, Given(text, name))
+        winner = layer.given.setdefault(setting, Given(name, text))
         if winner.text != text:
             layer.without_effect[name] = f"{winner.variable} says {winner.text}"

@@ -12,6 +12,7 @@ import golden_run
 import pytest
 from golden_adapters import GoldenAdapter
 from tests.engine_settings import engine_settings
+from tests.running import tokens_of
 
 from stoker.kinds.openvino.build.builder import build_graph
 from stoker.kinds.openvino.build.checkpoint import open_checkpoint
@@ -77,21 +78,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Gol
 def run(
     runtime: PagedRuntime, wishes: Sequence[tuple[Sequence[int], Adapter | None]], count: int = 64
 ) -> list[list[int]]:
-    """All at once to their ends."""
-    running = {
-        index: runtime.add(Generation(str(index), prompt, count, adapter=adapter))
-        for index, (prompt, adapter) in enumerate(wishes)
-    }
-    ids: list[list[int]] = [[] for _ in wishes]
-    while running:
-        runtime.step()
-        for index, sequence in tuple(running.items()):
-            output = sequence.read()
-            assert not output.refused
-            ids[index] += output.ids
-            if output.ended:
-                del running[index]
-    return ids
+    return tokens_of(
+        runtime, [Generation(str(n), prompt, count, adapter=adapter) for n, (prompt, adapter) in enumerate(wishes)]
+    )
 
 
 def test_adapters_and_the_base_in_one_batch_give_the_tokens_that_each_gives_alone(tied, opened, shelf) -> None:

@@ -1,4 +1,8 @@
-"""Names of the files in an engine's directory, for the builder and the runtimes."""
+"""What the builder and the runtimes agree on: the files in an engine's directory, and what adapters find there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 GRAPH = "openvino_model.xml"
 WEIGHTS = "openvino_model.bin"
@@ -8,6 +12,16 @@ TARGETS = "adapter_targets.json"
 
 LARGEST_NUMBER = 255
 """Of an adapter in a graph; 0 is the base."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An entry of TARGETS: projections that share their input and are computed as one, by their modules' names and
+    their outputs' widths."""
+
+    modules: tuple[str, ...]
+    outputs: tuple[int, ...]
+    inputs: int
 
 
 def constant_name(kind: str, place: int) -> str:

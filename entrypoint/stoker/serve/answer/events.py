@@ -5,8 +5,9 @@ A call begins with its name and goes on with its arguments, JSON in pieces as th
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -71,3 +72,13 @@ def joined(events: list[Event]) -> list[Event]:
         else:
             whole.append(event)
     return whole
+
+
+def arguments_object(text: str) -> dict[str, Any]:
+    """All of a call's arguments, for APIs that give an object. What a model wrote freely, or was cut short in, need not
+    be JSON; then it is told as it is, under one name."""
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {"arguments": text}

@@ -15,7 +15,7 @@ OpenVINO GenAI puts those of an adapter's file in their place when it opens the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,19 +24,10 @@ from openvino import opset13 as ops
 from stoker.kinds.openvino.build.attention import Cache
 from stoker.kinds.openvino.build.families.spec import Decoder
 from stoker.kinds.openvino.build.rows import Rows
-from stoker.kinds.openvino.files import LARGEST_NUMBER, constant_name
+from stoker.kinds.openvino.files import LARGEST_NUMBER, Target, constant_name
 
 _BITS = LARGEST_NUMBER.bit_length()
 _LOUD = np.float32(16)  # a score of 256 beside scores of 0: whatever the precision, nothing else is heard
-
-
-@dataclass(frozen=True)
-class Target:
-    """Projections that share their input and are computed as one: their modules' names, and their outputs' widths."""
-
-    modules: tuple[str, ...]
-    outputs: tuple[int, ...]
-    inputs: int
 
 
 class Adapters:

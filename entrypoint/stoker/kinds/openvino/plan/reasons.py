@@ -7,8 +7,8 @@ from stoker.kinds.openvino.plan.memory import kv_bytes_per_token
 from stoker.kinds.openvino.plan.profile import CALIBRATED, OpenvinoProfile
 from stoker.kinds.openvino.speculation import FEW_STREAMS, FEWEST_GUESSES, GUESSES
 from stoker.plan.kind import Case
-from stoker.plan.reasons import batch_line, context_line, estimate_line, precision_asked, reasons
-from stoker.plan.speculation import AUTO, OFF
+from stoker.plan.reasons import batch_line, context_line, estimate_line, no_speculation_line, precision_asked, reasons
+from stoker.plan.speculation import OFF
 from stoker.plan.types import TEXT, Reason
 from stoker.plan.units import count_text, size_text
 
@@ -93,10 +93,8 @@ def _cache_type(case: Case, compute: Compute) -> str:
 def _speculative(case: Case) -> str:
     """What it costs, and when it pays."""
     question, method = case.question, case.chosen.speculative
-    if question.speculation.method == AUTO:
-        return "speculative decoding off: no measurement shows a gain for this engine and goal"
     if method == OFF:
-        return ""
+        return no_speculation_line(case)
     who = f"{question.draft.served_name} guesses" if question.draft else "guesses are looked up in the text:"
     few = f"up to {FEW_STREAMS} sequences" if FEW_STREAMS > 1 else "1 sequence"
     return (

@@ -13,21 +13,12 @@ import numpy.typing as npt
 
 from stoker.errors import ModelError
 from stoker.kinds.openvino.build.checkpoint import read_shard
-from stoker.kinds.openvino.files import constant_name
+from stoker.kinds.openvino.files import Target, constant_name
 from stoker.launch.generation import RequestRefusedError
 from stoker.resolve.json_files import read_json
 from stoker.resolve.lora import CONFIG, PREFIX, WEIGHTS, in_layer, part_of, read_lora_config
 
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Target:
-    """Projections that are computed as one (build/adapters.py): modules, their outputs, and the inputs they share."""
-
-    modules: tuple[str, ...]
-    outputs: tuple[int, ...]
-    inputs: int
 
 
 @dataclass(frozen=True)

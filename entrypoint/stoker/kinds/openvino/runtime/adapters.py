@@ -11,7 +11,7 @@ import json
 import tempfile
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from stoker.kinds.openvino.runtime.adapter_file import GraphTargets, Matrices, r
 from stoker.launch.generation import Adapter, Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output, RunningSequence
+from stoker.launch.stub.waiting import WaitingSequence
 
 Begin = Callable[[Generation], RunningSequence]
 
@@ -35,15 +36,13 @@ class Placed:
     live: int = 0
 
 
-@dataclass(eq=False)
-class AdaptedSequence:
-    """`running` is None while it waits for its adapter, or for those before it."""
+class AdaptedSequence(WaitingSequence):
+    """It waits for its adapter, or for those before it."""
 
-    generation: Generation
-    placed: Placed | None = None
-    running: RunningSequence | None = None
-    refused: str = ""
-    over: bool = field(default=False)
+    def __init__(self, generation: Generation) -> None:
+        super().__init__(generation)
+        self.placed: Placed | None = None
+        self.over = False
 
     def begin(self, begin: Begin, generation: Generation, placed: Placed | None) -> None:
         self.placed = placed
@@ -55,15 +54,9 @@ class AdaptedSequence:
             self.refused = str(error)
             self._leave()
 
-    def read(self) -> Output:
-        if self.refused:
-            return Output((), (), ended=True, refused=self.refused)
-        if self.running is None:
-            return Output((), ())
-        output = self.running.read()
+    def note(self, output: Output) -> None:
         if output.over:
             self._leave()
-        return output
 
     def cancel(self) -> None:
         if self.running is not None:

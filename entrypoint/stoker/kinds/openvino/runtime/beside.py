@@ -12,15 +12,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from stoker.kinds.openvino.files import WEIGHTS
 from stoker.kinds.openvino.runtime.dense import DenseRuntime
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
-from stoker.launch.stub.runtime import Output, RunningSequence
 from stoker.launch.stub.turns import TurnsRuntime
+from stoker.launch.stub.waiting import WaitingSequence
 from stoker.plan.units import size_text
 from stoker.probe.memory import available_memory
 
@@ -55,22 +55,12 @@ def _asked(generation: Generation) -> str:
     return "likeliest tokens" if generation.embedding_bias is None else "logit_bias"
 
 
-@dataclass
-class BesideSequence:
-    """`running` is None until the graph is loaded."""
-
-    generation: Generation
-    running: RunningSequence | None = None
-    refused: str = ""
+class BesideSequence(WaitingSequence):
+    """It waits until the graph is loaded."""
 
     @property
     def over(self) -> bool:
         return bool(self.refused) or (self.running is not None and getattr(self.running, "finished", False))
-
-    def read(self) -> Output:
-        if self.refused:
-            return Output((), (), ended=True, refused=self.refused)
-        return Output((), ()) if self.running is None else self.running.read()
 
     def cancel(self) -> None:
         self.refused = "it was cancelled"

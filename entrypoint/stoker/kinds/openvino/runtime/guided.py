@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from stoker.launch.generation import Generation, Guide, RequestRefusedError
 from stoker.launch.stub.runtime import Output, RunningSequence
+from stoker.launch.stub.waiting import WaitingSequence
 
 Begin = Callable[[Generation], RunningSequence]
 
@@ -33,25 +33,16 @@ class Compiler(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass
-class GuidedSequence:
-    """`running` is None until it has begun. `fresh` while the engine may still look its grammar up: until its first
-    token."""
+class GuidedSequence(WaitingSequence):
+    """`fresh` while the engine may still look its grammar up: until its first token."""
 
-    generation: Generation
-    running: RunningSequence | None = None
-    refused: str = ""
-    fresh: bool = True
+    def __init__(self, generation: Generation) -> None:
+        super().__init__(generation)
+        self.fresh = True
 
-    def read(self) -> Output:
-        if self.refused:
-            return Output((), (), ended=True, refused=self.refused)
-        if self.running is None:
-            return Output((), ())
-        output = self.running.read()
+    def note(self, output: Output) -> None:
         if output.ids or output.ended:
             self.fresh = False
-        return output
 
     def cancel(self) -> None:
         self.fresh = False

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.stub.runtime import Output, RunningSequence
+from stoker.launch.stub.waiting import WaitingSequence
 
 Begin = Callable[[Generation], RunningSequence]
 
@@ -54,30 +55,22 @@ class Following(Protocol):
     def over(self, sequence: AloneSequence) -> None: ...
 
 
-class AloneSequence:
-    """`running` is None until it has begun. `reading` until its first token has come."""
+class AloneSequence(WaitingSequence):
+    """`reading` until its first token has come."""
 
     def __init__(self, generation: Generation, told: Following) -> None:
-        self.generation = generation
+        super().__init__(generation)
         self.hashes = prefix_hashes(generation.input_ids)
         self.prompt = len(self.hashes)
-        self.running: RunningSequence | None = None
         self.reading = True
-        self.refused = ""
         self._told = told
 
-    def read(self) -> Output:
-        if self.refused:
-            return Output((), (), ended=True, refused=self.refused)
-        if self.running is None:
-            return Output((), ())
-        output = self.running.read()
+    def note(self, output: Output) -> None:
         if output.ids or output.ended:
             self.reading = False
             self.hashes += prefix_hashes(output.ids, self.hashes[-1] if self.hashes else 0)
         if output.ended:
             self._told.over(self)
-        return output
 
     def cancel(self) -> None:
         if self.running is not None:

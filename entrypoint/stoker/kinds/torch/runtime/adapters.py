@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from stoker.errors import ModelError
 from stoker.launch.generation import Adapter, Generation, RequestRefusedError
-from stoker.launch.stub.runtime import Output, RunningSequence, Runtime
+from stoker.launch.stub.runtime import Output, Runtime
+from stoker.launch.stub.waiting import WaitingSequence
 from stoker.resolve.json_files import read_json
 from stoker.resolve.lora import CONFIG, WEIGHTS, in_layer, part_of, read_lora_config
 
@@ -67,13 +68,11 @@ def _adding(inner: Any, outer: Any) -> Callable[[Any, tuple[Any, ...], Any], Any
     return hook
 
 
-class TurnSequence:
-    """`running` is None until its adapter's turn."""
+class TurnSequence(WaitingSequence):
+    """It waits for its adapter's turn."""
 
     def __init__(self, generation: Generation) -> None:
-        self.generation = generation
-        self.running: RunningSequence | None = None
-        self.refused = ""
+        super().__init__(generation)
         self.over = False
 
     @property
@@ -86,14 +85,8 @@ class TurnSequence:
         except RequestRefusedError as error:
             self.refused, self.over = str(error), True
 
-    def read(self) -> Output:
-        if self.refused:
-            return Output((), (), ended=True, refused=self.refused)
-        if self.running is None:
-            return Output((), ())
-        output = self.running.read()
+    def note(self, output: Output) -> None:
         self.over = self.over or output.over
-        return output
 
     def cancel(self) -> None:
         if self.running is not None:

@@ -9,8 +9,8 @@ from stoker.kinds.vllm.plan.memory import kv_bytes_per_token
 from stoker.kinds.vllm.speculation import FEW_STREAMS, GUESSES
 from stoker.plan.devices import Pool, Split, busy
 from stoker.plan.kind import Case
-from stoker.plan.reasons import batch_line, context_line, estimate_line, precision_asked, reasons
-from stoker.plan.speculation import AUTO, OFF
+from stoker.plan.reasons import batch_line, context_line, estimate_line, no_speculation_line, precision_asked, reasons
+from stoker.plan.speculation import OFF
 from stoker.plan.types import Reason
 from stoker.plan.units import count_text, size_text
 
@@ -88,10 +88,8 @@ def _graphs(case: Case) -> str:
 def _speculative(case: Case) -> str:
     """When it pays."""
     question, method = case.question, case.chosen.speculative
-    if question.speculation.method == AUTO:
-        return "speculative decoding off: no measurement shows a gain for this engine and goal"
     if method == OFF:
-        return ""
+        return no_speculation_line(case)
     who = f"{question.draft.served_name} guesses" if question.draft else "guesses of"
     return (
         f"speculative decoding ({method}): {who} {GUESSES[method]} tokens per step for up to {FEW_STREAMS} sequences "

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
 
 from stoker.serve.answer.answers import cached_tokens
-from stoker.serve.answer.events import CallArguments, CallStart, Event, Reasoning, Text, joined
+from stoker.serve.answer.events import CallArguments, CallStart, Event, Reasoning, Text, arguments_object, joined
 from stoker.serve.generate.sequence import Piece
 from stoker.serve.request.job import Job
 
@@ -105,19 +104,10 @@ def _blocks(events: list[Event]) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     for event in joined(events):
         if isinstance(event, CallArguments):
-            blocks[-1]["input"] = _object(event.text)
+            blocks[-1]["input"] = arguments_object(event.text)
         else:
             blocks.append(_opened(event) | (_filled(event) if not isinstance(event, CallStart) else {}))
     return blocks
-
-
-def _object(arguments: str) -> dict[str, Any]:
-    """What a model wrote freely, or was cut short in, need not be JSON; then it is told as it is, under one name."""
-    try:
-        value = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {"arguments": arguments}
 
 
 def _opened(event: Event) -> dict[str, Any]:

@@ -6,7 +6,6 @@ token, `eval_duration` from there on.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
@@ -14,7 +13,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from stoker.serve.answer.events import CallArguments, CallStart, Event, Reasoning, Text, joined
+from stoker.serve.answer.events import CallArguments, CallStart, Event, Reasoning, Text, arguments_object, joined
 from stoker.serve.generate.measurement import Measurement
 from stoker.serve.generate.sequence import Piece
 from stoker.serve.request.job import Job
@@ -110,17 +109,8 @@ def calls_of(events: Iterable[Event]) -> list[dict[str, Any]]:
             function = {"index": event.index, "name": event.name, "arguments": {}}
             calls.append({"id": event.id, "function": function})
         elif isinstance(event, CallArguments):
-            calls[-1]["function"]["arguments"] = _object(event.text)
+            calls[-1]["function"]["arguments"] = arguments_object(event.text)
     return calls
-
-
-def _object(arguments: str) -> dict[str, Any]:
-    """What was cut short need not be JSON; then it is told as it is, under one name."""
-    try:
-        value = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {"arguments": arguments}
 
 
 def durations(measurement: Measurement) -> dict[str, int]:
