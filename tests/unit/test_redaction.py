@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from stoker.cli.logs import JsonFormatter, TextFormatter
 from stoker.errors import StokerError, UsageError
+from stoker.logs import JsonFormatter, TextFormatter
 from stoker.redaction import redacted
 from stoker.remote_address import check_address
 

@@ -12,10 +12,10 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from stoker.cli.arguments import Parser, command_parser, parse
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
 from stoker.errors import EngineError, UsageError
+from stoker.logs import resolved_format, set_up_logging
 from stoker.origin import Origin
 from stoker.settings.layers import Settings
 

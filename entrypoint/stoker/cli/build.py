@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from stoker.chain import make_plan_for, obtain_planned
 from stoker.cli.arguments import command_parser, parse
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
+from stoker.logs import resolved_format, set_up_logging
 from stoker.settings.layers import Settings
 from stoker.store.engine import Engine
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from stoker.chain import resolve_model
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.build import built_engine
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.nim_models import with_model, with_profile
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
+from stoker.logs import resolved_format, set_up_logging
 from stoker.resolve.model_copy import copy_model
 from stoker.settings.layers import Settings
 from stoker.store.policy import policy_of

@@ -10,11 +10,11 @@ from pathlib import Path
 from stoker.chain import plans_by_profile, resolve_model
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.build import built_engine
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.nim_models import with_model, with_profile
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
+from stoker.logs import resolved_format, set_up_logging
 from stoker.plan.types import Plan
 from stoker.progress import Silent
 from stoker.resolve.model_manifest import write_model_manifest

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from stoker.cli.arguments import command_parser, parse
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.errors import DamagedEngineError, UsageError
+from stoker.logs import resolved_format, set_up_logging
 from stoker.nearest import nearest
 from stoker.redaction import redacted
 from stoker.settings.layers import Settings

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from stoker.chain import make_plan_for, obtain_planned
 from stoker.cli.arguments import Parser, command_parser, parse
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
 from stoker.kinds import kind_named
+from stoker.logs import resolved_format, set_up_logging
 from stoker.resolve.model import Model
 from stoker.settings.layers import Settings
 

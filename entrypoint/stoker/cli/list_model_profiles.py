@@ -10,10 +10,10 @@ from typing import Any
 
 from stoker.chain import plans_by_profile
 from stoker.cli.arguments import command_parser, parse
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.nim_models import with_model
 from stoker.cli.warnings import show_warnings
 from stoker.errors import StokerError
+from stoker.logs import resolved_format, set_up_logging
 from stoker.plan.types import Plan
 from stoker.plan.units import size_text
 from stoker.probe.machine import Machine

@@ -10,7 +10,6 @@ from functools import partial
 
 from stoker.chain import make_plan_for
 from stoker.cli.arguments import Parser, command_parser, parse
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.warnings import show_warnings
 from stoker.deploy.deployment import make_deployment
 from stoker.deploy.formats import FORMATS, manifest
@@ -20,6 +19,7 @@ from stoker.deploy.sizing import size
 from stoker.deploy.types import Deployment
 from stoker.errors import StokerError
 from stoker.kinds import kind_named, kinds_on_request
+from stoker.logs import resolved_format, set_up_logging
 from stoker.plan.overrides import overrides_of
 from stoker.plan.render import pinned
 from stoker.plan.types import Plan

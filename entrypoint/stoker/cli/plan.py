@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from stoker.chain import make_plan_for
 from stoker.cli.arguments import command_parser, parse
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.warnings import show_warnings
 from stoker.kinds import available_kinds
+from stoker.logs import resolved_format, set_up_logging
 from stoker.plan.render import plan_document, render_plan
 from stoker.plan.types import Reason
 from stoker.probe.description import load_description

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 
 from stoker.cli.arguments import command_parser, parse
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
+from stoker.logs import resolved_format, set_up_logging
 
 _LOG = logging.getLogger("stoker")
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 from stoker.cli.arguments import Parser, command_parser, parse
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.manifest import plan_deployment
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
@@ -18,6 +17,7 @@ from stoker.containers.wanted import Place, container_options, gpu_options, volu
 from stoker.containers.watch import wait_ready
 from stoker.deploy.given import given_flags
 from stoker.errors import UsageError
+from stoker.logs import resolved_format, set_up_logging
 from stoker.settings.layers import Settings
 
 _DESCRIPTION = "Serve MODEL in a container of this host, with Docker or podman, and wait until it is ready."
