@@ -16,7 +16,7 @@ from stoker.plan.types import TEXT, Overrides
 from stoker.resolve.model import Model
 from stoker.settings.adapters import DEFAULT_ADAPTERS, DEFAULT_RANK
 from stoker.settings.layers import Settings
-from stoker.settings.spec import KV_PRECISIONS, PRECISIONS
+from stoker.settings.spec import ACTIVATION_PRECISIONS, KV_PRECISIONS, PRECISIONS
 
 DEFAULT_GOAL = "throughput"
 
@@ -114,6 +114,7 @@ def check_names(overrides: Overrides) -> None:
     _check_name(overrides.goal, "goal", GOALS)
     _check_name(overrides.precision, "precision", PRECISIONS)
     _check_name(overrides.kv_precision, "kv-precision", KV_PRECISIONS)
+    _check_name(overrides.activation_precision, "activation-precision", ACTIVATION_PRECISIONS)
 
 
 def check_numbers(overrides: Overrides) -> None:

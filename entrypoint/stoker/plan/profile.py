@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ACTIVATION_PRECISIONS = ("bf16", "f16", "f32")
 GOALS = ("throughput", "latency")
 AUTOMATIC, ON_REQUEST = "automatic", "on_request"
 
@@ -14,7 +13,8 @@ AUTOMATIC, ON_REQUEST = "automatic", "on_request"
 class Profile:
     """`order` among the profiles of its kind and goal: of those that fit, the smallest is taken. `group_size`: weights
     that share a scale, 0 where a kind does not say. `checkpoints` says from what it is made, AUTOMATIC or ON_REQUEST.
-    `kv_precisions` are those that the user may ask for."""
+    `kv_precisions` are those that the user may ask for, as are
+    `activation_precisions`, which are empty where the checkpoint decides what the kernels compute in."""
 
     name: str
     engine: str
@@ -25,6 +25,7 @@ class Profile:
     group_size: int
     checkpoints: Mapping[str, str]
     kv_precisions: tuple[str, ...]
+    activation_precisions: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def pinned(plan: Plan) -> tuple[tuple[str, str], ...]:
     """The settings, by name, that leave the planner no choice."""
     several = plan.chosen.tensor_parallel > 1
     names = (*_FLAGS, *_GPU_FLAGS) if plan.chosen.devices or several else _FLAGS
-    names = (*names, "nodes") if plan.chosen.nodes > 1 else names
+    names = (*names, *plan.kind_settings, *(("nodes",) if plan.chosen.nodes > 1 else ()))
     own = tuple((name.replace("_", "-"), str(getattr(plan.chosen, name))) for name in names)
     if plan.chosen.speculative != OFF:
         own = (*own, ("speculative", speculative_text(plan)))

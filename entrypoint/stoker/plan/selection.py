@@ -13,9 +13,9 @@ from stoker.plan.profile import ON_REQUEST, Profile
 from stoker.plan.purpose import purpose_of
 from stoker.plan.speculation import why_not
 
-UNKNOWN, CACHE, SPECULATIVE = "unknown", "cache", "speculative"
-"""Codes of obstacles: the kind has no engine for the model, none with the cache type that the user set, and none that
-guesses tokens as the user wants it."""
+UNKNOWN, CACHE, COMPUTE, SPECULATIVE = "unknown", "cache", "compute", "speculative"
+"""Codes of obstacles: the kind has no engine for the model, none with the cache type that the user set, none that
+computes in what the user set, and none that guesses tokens as the user wants it."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,15 @@ def _must_be_asked_for(kind: PlanKind, profile: Profile, question: Question) -> 
     return Obstacle("on_request", f"is taken only when asked for ({flag})", UsageError, by_override=True)
 
 
+def _computes_in_another(_: PlanKind, profile: Profile, question: Question) -> Obstacle | None:
+    override = question.overrides.activation_precision
+    if override is None or override.value in profile.activation_precisions:
+        return None
+    offered = ", ".join(profile.activation_precisions)
+    reason = f"{profile.name} computes in {offered or 'what the checkpoint is stored in'}"
+    return Obstacle(COMPUTE, reason, UsageError, by_override=True, remedy="leave it out")
+
+
 def _takes_no_adapters(kind: PlanKind, profile: Profile, question: Question) -> Obstacle | None:
     override = question.overrides.max_loras
     why = kind.no_adapters(profile, question) if override else ""
@@ -116,22 +125,15 @@ _RULES: tuple[Callable[[PlanKind, Profile, Question], Obstacle | None], ...] = (
     _asked_for_another,
     _goal_differs,
     _must_be_asked_for,
+    _computes_in_another,
     _does_not_speculate,
 )
 
 
 def nothing_left(judged: Sequence[Judged], question: Question, place: Place) -> StokerError:
     """The error of what stands against the profiles that the overrides point at."""
-    cache, speculative = question.overrides.kv_precision, question.overrides.speculative
-    for obstacle in (one.obstacle for one in judged):
-        if cache and obstacle and obstacle.code == CACHE:
-            what = f"{asked(cache, 'kv-precision')} {cache.value} is not available"
-            what = _not_from(question, place) if place.pool else what
-            return obstacle.error(what, why=obstacle.reason, remedy=obstacle.remedy)
-    for obstacle in (one.obstacle for one in judged):
-        if speculative and obstacle and obstacle.code == SPECULATIVE:
-            what = f"{asked(speculative, 'speculative')} {speculative.value} is not available"
-            return obstacle.error(what, why=obstacle.reason, remedy="leave it out")
+    if error := _unavailable(judged, question, place):
+        return error
     wanted = [one for one in judged if not one.possible and _wanted(one, question)]
     wanted.sort(key=lambda one: (_is_unknown(one), one.kind.checkpoint(question.model) not in one.profile.checkpoints))
     if not wanted:
@@ -142,6 +144,23 @@ def nothing_left(judged: Sequence[Judged], question: Question, place: Place) -> 
         return error
     what = _not_from(question, place) if place.pool else _not_in(question, first.profile)
     return obstacle.error(what, why=obstacle.reason, remedy=obstacle.remedy or _possible(judged, place))
+
+
+def _unavailable(judged: Sequence[Judged], question: Question, place: Place) -> StokerError | None:
+    """Where one of these overrides is what no profile has."""
+    overrides = question.overrides
+    for name, override, code in (
+        ("kv-precision", overrides.kv_precision, CACHE),
+        ("activation-precision", overrides.activation_precision, COMPUTE),
+        ("speculative", overrides.speculative, SPECULATIVE),
+    ):
+        obstacle = next((one.obstacle for one in judged if one.obstacle and one.obstacle.code == code), None)
+        if override and obstacle:
+            what = f"{asked(override, name)} {override.value} is not available"
+            what = _not_from(question, place) if place.pool and code == CACHE else what
+            remedy = obstacle.remedy if code != SPECULATIVE else "leave it out"
+            return obstacle.error(what, why=obstacle.reason, remedy=remedy)
+    return None
 
 
 def _not_from(question: Question, place: Place) -> str:

@@ -24,6 +24,7 @@ class Overrides:
     goal: Sourced[str] | None = None
     precision: Sourced[str] | None = None
     kv_precision: Sourced[str] | None = None
+    activation_precision: Sourced[str] | None = None
     max_seq_len: Sourced[int] | None = None
     max_batch_size: Sourced[int] | None = None
     max_num_tokens: Sourced[int] | None = None
@@ -158,6 +159,7 @@ class Plan:
     `next_profile`: what to take, once, should the quantised engine of this plan fail to build; empty for none.
     `why_not_gpus`: of a plan for the CPU, why the machine's GPUs do not serve it; empty where there are none.
     `draft`: the model that guesses tokens, where one does.
+    `kind_settings`: fields of `chosen` that a setting decides for this engine, and for others does not.
     """
 
     machine: Machine
@@ -171,6 +173,7 @@ class Plan:
     why_not_gpus: str = ""
     replicas: tuple[Replica, ...] = (Replica(),)
     draft: Model | None = None
+    kind_settings: tuple[str, ...] = ()
 
     @property
     def device_uuids(self) -> tuple[str, ...]:

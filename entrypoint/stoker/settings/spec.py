@@ -17,6 +17,7 @@ PRECISIONS = (
 )
 TOOL_PARSERS = ("auto", "none", "hermes", "mistral", "granite", "phi4", "pythonic", "llama", "gemma")
 REASONING_PARSERS = ("auto", "none", "think", "magistral", "granite")
+ACTIVATION_PRECISIONS = ("bf16", "f16", "f32")
 KV_PRECISIONS = ("u8", "bf16", "f16", "f32", "int8", "fp8", "none")
 
 SETTINGS: tuple[Setting, ...] = (
@@ -81,6 +82,12 @@ SETTINGS: tuple[Setting, ...] = (
         applies_to=("serve", "plan", "build", "export", "generate", "manifest", "up"),
     ),
     Setting("kv-precision", "text", "Precision of the KV cache", choices=KV_PRECISIONS),
+    Setting(
+        "activation-precision",
+        "text",
+        "What the kernels compute in, for engines that leave a choice: changes the speed, builds nothing anew",
+        choices=ACTIVATION_PRECISIONS,
+    ),
     Setting(
         "max-seq-len",
         "tokens",

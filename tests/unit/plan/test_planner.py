@@ -112,7 +112,7 @@ def test_a_goal_by_default_does_not_contradict_a_profile(model, machine, profile
         (("avx2",), "f32"),
         (("avx2", "avx512", "avx512_vnni"), "f32"),
         (("avx2", "avx512", "avx512_bf16"), "bf16"),
-        (("avx2", "avx512", "amx_bf16", "amx_int8"), "bf16"),
+        (("avx2", "avx512", "avx512_bf16", "amx_bf16", "amx_int8"), "f32"),  # quicker, as was measured
         (("neon", "asimd_bf16"), "f32"),  # OpenVINO's kernels compute in bf16 on x86 only
     ],
 )

@@ -70,6 +70,7 @@ def profile_from(fields: Mapping[str, Any]) -> OpenvinoProfile:
     )
     nested: dict[str, Any] = {
         "activation": activation,
+        "activation_precisions": tuple(entry.precision for entry in activation),
         "requires": Requirements(**{name: tuple(value) for name, value in fields["requires"].items()}),
         "limits": CpuLimits(**{name: steps_from(value) for name, value in fields["limits"].items()}),
         "memory": MemoryConstants(**fields["memory"]),

@@ -23,7 +23,7 @@ from stoker.plan.formulas import adapter_bytes, group_size, group_size_source
 from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, Shape
 from stoker.plan.profile import Profile
 from stoker.plan.purpose import pools
-from stoker.plan.sources import MACHINE, PLANNER
+from stoker.plan.sources import PLANNER
 from stoker.plan.speculation import AUTO, DRAFT, OFF, Speculates
 from stoker.plan.types import KvPool, MemoryBudget, Overrides
 from stoker.probe.machine import Cpu, Gpu
@@ -171,7 +171,7 @@ def candidate(profile: Profile, question: Question, place: Place, split: Split, 
         sources={
             "precision": own,
             "kv_precision": PLANNER if compute.dense else own,
-            "activation_precision": PLANNER if compute.forced else f"{own}, {MACHINE}",
+            "activation_precision": compute.source,
             "group_size": group_size_source(profile, question.model),
         },
         reasons=partial(reasons_for, compute),

@@ -23,7 +23,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Activation:
-    """What the kernels compute in where one of `isa_any` is there; always where that is empty."""
+    """What the kernels may compute in where one of `isa_any` is there; always where that is empty."""
 
     precision: str
     isa_any: tuple[str, ...] = ()

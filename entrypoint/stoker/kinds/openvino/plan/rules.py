@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from stoker.kinds.openvino.plan.profile import CHECKPOINTS, OpenvinoProfile
-from stoker.plan.profile import ACTIVATION_PRECISIONS, AUTOMATIC, GOALS, ON_REQUEST
+from stoker.plan.profile import AUTOMATIC, GOALS, ON_REQUEST
 from stoker.plan.types import PURPOSES
 from stoker.plan.validate import Rule, fraction, list_of, one_of, profile_name, text, whole
-from stoker.settings.spec import KV_PRECISIONS, PRECISIONS
+from stoker.settings.spec import ACTIVATION_PRECISIONS, KV_PRECISIONS, PRECISIONS
 
 NAME = "openvino"
 
@@ -49,7 +49,7 @@ def checkpoints(value: Any) -> str:
 
 def activation(value: Any) -> str:
     problem = list_of(_activation_entry, 1)(value)
-    return problem or ("the last entry must have no isa_any" if value[-1].get("isa_any") else "")
+    return problem or ("one entry must have no isa_any" if all(entry.get("isa_any") for entry in value) else "")
 
 
 def _activation_entry(value: Any) -> str:

@@ -192,7 +192,9 @@ def _profile(kind: Kind, precision: str, goal: str, entry: Mapping[str, Any]) ->
     own = {name: value for name, value in entry.items() if name != "kv_offered"}
     offered = tuple(entry["kv_offered"])
     name = f"{kind.name}-{precision}-{goal}"
-    return GpuProfile(name, kind.name, (TEXT,), precision, goal, kind=kind, kv_precisions=offered, **own)
+    return GpuProfile(
+        name, kind.name, (TEXT,), precision, goal, kind=kind, kv_precisions=offered, activation_precisions=(), **own
+    )
 
 
 def _verdicts(entry: Any, kinds: Mapping[str, Kind]) -> dict[str, Verdict]:

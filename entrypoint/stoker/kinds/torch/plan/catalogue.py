@@ -95,7 +95,7 @@ def read_torch(content: str, file: str) -> TorchCatalogue:
 
 def _profile(precision: str, goal: str, entry: Mapping[str, Any]) -> TorchProfile:
     checkpoints = {"plain": ON_REQUEST if precision in QUANTISED else AUTOMATIC}
-    own = {**entry, "checkpoints": checkpoints, "kv_precisions": ("bf16", "f16", "f32")}
+    own = {**entry, "checkpoints": checkpoints, "kv_precisions": ("bf16", "f16", "f32"), "activation_precisions": ()}
     return TorchProfile(f"{KIND}-{precision}-{goal}", KIND, (TEXT,), precision, goal, **own)
 
 

@@ -148,7 +148,8 @@ def _profile(precision: str, goal: str, entry: Mapping[str, Any]) -> VllmProfile
     half = precision in ("bf16", "f16")
     kv = (*((precision, NO_CACHE) if half else ("bf16", "f16")), "fp8")
     purposes = PURPOSES if half else (TEXT,)  # what a precision costs vectors was not measured
-    return VllmProfile(f"{KIND}-{precision}-{goal}", KIND, purposes, precision, goal, kv_precisions=kv, **own)
+    own |= {"kv_precisions": kv, "activation_precisions": ()}
+    return VllmProfile(f"{KIND}-{precision}-{goal}", KIND, purposes, precision, goal, **own)
 
 
 def _goal(fields: Mapping[str, int]) -> Goal:
