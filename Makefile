@@ -39,12 +39,18 @@ check: setup-test
 test-gpu:  # on a machine with NVIDIA GPUs; docs/nvidia.md
 	@$(PYTHON) tools/test_gpu.py
 
-.PHONY: test-browser screenshots
+.PHONY: test-browser screenshots vendor check-page
 test-browser: setup-test  # the page at / in Chromium: apt install chromium chromium-driver
-	.venv/bin/python -m pytest tests/integration/chain/test_page.py
+	.venv/bin/python -m pytest tests/integration/chain/page
+
+check-page:  # the types of the page's modules; needs npm
+	npx --yes --package typescript@7.0.2 tsc -p tools/page
+
+vendor:  # the libraries of the page, from the npm registry, as its manifest pins them
+	$(PYTHON) tools/vendor_page.py
 
 screenshots: setup-test
-	STOKER_SCREENSHOTS=docs .venv/bin/python -m pytest tests/integration/chain/test_page.py
+	STOKER_SCREENSHOTS=docs .venv/bin/python -m pytest tests/integration/chain/page
 
 .PHONY: fuzz
 fuzz: setup-test  # 20,000 cases from our OpenAPI document, and as many hostile bodies

@@ -52,14 +52,13 @@ def test_only_a_known_key_opens(ask: Any, service: Any, headers: dict[str, str],
 
 def test_probes_and_the_page_need_no_key_and_everything_else_does(ask: Any, service: Any) -> None:
     service.exposure = Exposure(keys=Keys("first"))
-    for path in ("/", "/page/page.js", "/v1/health/live", "/v1/health/ready", "/v1/health/startup"):
+    for path in ("/", "/docs", "/page/main.js", "/v1/health/live", "/v1/health/ready", "/v1/health/startup"):
         assert ask(path).status == 200, path
     for path in (
         "/metrics",
         "/v1/models",
         "/v1/models/demo",
         "/v1/plan",
-        "/docs",
         "/openapi.json",
         "/nothing",
         "/page",

@@ -124,6 +124,7 @@ def _application(*, documented: bool = True) -> FastAPI:
         title="Stoker",
         version=__version__,
         summary=summary,
+        docs_url=None,  # the page brings its own, which needs no network
         redoc_url=None,
         openapi_url=address,
         redirect_slashes=False,

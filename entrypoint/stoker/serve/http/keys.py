@@ -16,8 +16,8 @@ from stoker.serve.http.watched import WatchedFiles
 
 logger = logging.getLogger(__name__)
 
-# Probes have no key, and the page asks for one itself.
-OPEN_PATHS = ("/", "/health", "/ping", "/v1/health/live", "/v1/health/ready", "/v1/health/startup")
+# Probes have no key; the pages ask for one themselves, and say nothing of the server without it.
+OPEN_PATHS = ("/", "/docs", "/health", "/ping", "/v1/health/live", "/v1/health/ready", "/v1/health/startup")
 OPEN_PREFIX = "/page/"
 
 

@@ -1,40 +1,66 @@
 // Requests to the server that this page came from, with the API key if one is needed.
 
-export const element = (id) => document.getElementById(id);
+const KEY = "stoker-key";
 
-let key = sessionStorage.getItem("stoker-key") ?? "";
+let key = sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY) ?? "";
 
+export class ServerError extends Error {
+  /** @param {number} status 0 when nobody answered @param {string} message */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** @returns {Record<string, string>} */
 export function headers() {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-export function setKey(value) {
+export const hasKey = () => key !== "";
+
+/** Keeps a key in this tab, or in this browser. An empty one forgets it. @param {string} value @param {boolean} remember */
+export function setKey(value, remember) {
   key = value;
-  sessionStorage.setItem("stoker-key", value);
+  sessionStorage.removeItem(KEY);
+  localStorage.removeItem(KEY);
+  if (value) (remember ? localStorage : sessionStorage).setItem(KEY, value);
 }
 
-/** The JSON of a path. Throws {status} for an answer that is not 200, {status: 0} when nobody answers. */
-export async function get(path) {
+/**
+ * @param {string} path
+ * @param {RequestInit} [request]
+ * @returns {Promise<Response>} with a good status; throws ServerError
+ */
+export async function ask(path, request = {}) {
   let answer;
   try {
-    answer = await fetch(path, { headers: headers() });
-  } catch {
-    throw { status: 0 };
+    answer = await fetch(path, { ...request, headers: { ...request.headers, ...headers() } });
+  } catch (failure) {
+    if (/** @type {Error} */ (failure).name === "AbortError") throw failure;
+    throw new ServerError(0, "The server does not answer. Check that it is running, then send again.");
   }
-  if (!answer.ok) throw { status: answer.status };
-  return answer.json();
+  if (!answer.ok) throw new ServerError(answer.status, await messageOf(answer));
+  return answer;
 }
 
-/** The shell command that sends a request; of a key only the variable's name is in it. */
+/** @param {Response} answer */
+async function messageOf(answer) {
+  const body = await answer.text();
+  try {
+    return JSON.parse(body).error.message;
+  } catch {
+    return `The server answered with status ${answer.status}.`;
+  }
+}
+
+/** @param {string} path @returns {Promise<any>} */
+export const get = async (path) => (await ask(path)).json();
+
+/** The shell command that sends a request; of a key it names only the variable. @param {string} path @param {object} request */
 export function curl(path, request) {
   const quoted = JSON.stringify(request, null, 1).replaceAll("'", "'\\''");
   const authorization = key ? " \\\n  -H \"Authorization: Bearer $STOKER_API_KEY\"" : "";
-  return `curl ${new URL(path, location.href)} \\\n  -H 'Content-Type: application/json'${authorization} \\\n  -d '${quoted}'`;
-}
-
-export function make(tag, text, className) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  if (className) made.className = className;
-  return made;
+  const address = new URL(path, document.baseURI);
+  return `curl ${address} \\\n  -H 'Content-Type: application/json'${authorization} \\\n  -d '${quoted}'`;
 }
