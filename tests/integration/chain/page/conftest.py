@@ -43,7 +43,8 @@ def page(browser) -> Iterator[Page]:
     yield page
     complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     page.open("about:blank")
-    assert [each for each in complaints if "status of 40" not in each] == []
+    # Refusals are part of some tests, and a server may end before the page that asks it.
+    assert [each for each in complaints if "status of 40" not in each and "net::ERR_CONNECTION" not in each] == []
 
 
 @pytest.fixture(scope="session")

@@ -188,10 +188,10 @@ def test_the_apis_description_needs_no_network_and_takes_the_pages_key(page: Pag
     page.until(lambda: "needs a key" in page.text("api"), "what to do without a key")
     page.run("sessionStorage.setItem('stoker-key', 'sesame')")
     page.open(f"{url}/docs")
-    page.until(lambda: "/v1/chat/completions" in page.text("api"), "the endpoints")
+    page.until(lambda: page.run("return document.querySelectorAll('.opblock').length") > 20, "the endpoints")
+    assert page.run("return document.body.textContent.includes('/v1/chat/completions')")
     elsewhere = "return performance.getEntriesByType('resource').map((one) => one.name)"
     assert [name for name in page.run(elsewhere) if not name.startswith(f"{url}/")] == []
-    assert len(page.all(".opblock")) > 20
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
