@@ -89,7 +89,8 @@ class OtelTracer:
                 span.add_event("first token", timestamp=start + int(measurement.first_token_seconds * 1e9))
             if name == "engine":
                 for run in measurement.engine_runs:
-                    self._run(span, run, start + int((run.asked - measurement.started) * 1e9), until)
+                    asked = start + int((run.asked - measurement.started) * 1e9)
+                    self._run(span, run, max(begin, asked), until)
             span.end(max(begin, until))
 
     def _run(self, parent: Any, run: EngineRun, begin: int, latest: int) -> None:
