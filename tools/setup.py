@@ -1,5 +1,5 @@
-"""Makes `.venv` ready: `python3 tools/setup.py [test] [torch]`, or with `vllm`, `dynamo` or `clients` alone an
-environment for that.
+"""Makes `.venv` ready: `python3 tools/setup.py [test] [torch]`, or with `vllm`, `dynamo`, `clients` or `project` alone
+an environment for that.
 
 Standard library only; run by the Makefile.
 
@@ -49,6 +49,8 @@ def main(extras: list[str]) -> None:
         install_dynamo()
     elif extras == ["clients"]:
         install_clients()
+    elif extras == ["project"]:
+        install_locked("project")
     else:
         install(extras)
         provide_libpython()

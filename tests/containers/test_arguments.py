@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.containers.engine import complete, run
-
-from stoker import __version__
+from tests.containers.engine import complete, inspect_image, run
 
 
 def test_plan_build_doctor_and_version(filled: str) -> None:
@@ -14,7 +12,8 @@ def test_plan_build_doctor_and_version(filled: str) -> None:
     plan = run("plan", "demo", "--json", flags=cache)
     assert json.loads(plan.stdout)["chosen"]["engine"] == "openvino"
     assert "found the engine" in run("build", "demo", flags=cache).stderr
-    assert run("--version").stdout == f"stoker {__version__}\n"
+    labels = inspect_image()["Config"]["Labels"]
+    assert run("--version").stdout == f"stoker {labels['org.opencontainers.image.version']}\n"
     checks = {check["name"]: check for check in json.loads(run("doctor", "--json", flags=cache).stdout)}
     for name in ("Python", "libpython", "C library", "Triton", "OpenVINO", "cache", "disk"):
         assert checks[name]["status"] == "ok", checks[name]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stoker.deploy.images import own_image
 from stoker.deploy.kind import CPU, DeployPart
 from stoker.deploy.types import Deployment, Sizing
 from stoker.errors import UsageError
@@ -14,7 +15,7 @@ from stoker.plan.types import Plan
 from stoker.probe.machine import AMD, Gpu
 from stoker.resolve.reference import HubRepository, LocalDirectory, parse_reference
 
-REPOSITORY = "stoker"
+PREFIX = "stoker"
 MODELS = "/models"
 _LONGEST_NAME = 52  # Kubernetes adds to it: pods of a Deployment have 63 characters in all
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -64,7 +65,7 @@ def image_for(plan: Plan, images: Mapping[str, str]) -> str:
         where = "CPUs" if device == CPU else f"{device} GPUs"
         raise UsageError(f"no image has the {plan.chosen.engine} engine for {where}", remedy="name yours with --image")
     image = images[device]
-    return image if ":" in image else f"{REPOSITORY}:{image}"
+    return image if ":" in image else own_image(image)
 
 
 def _gpus(plan: Plan) -> list[Gpu]:
@@ -85,4 +86,4 @@ def container_reference(plan: Plan) -> tuple[str, str]:
 def resource_name(served_name: str) -> str:
     """A DNS label (RFC 1123) that people recognise: `org/Some-Model.v1` gives `stoker-some-model-v1`."""
     words = re.sub(r"[^a-z0-9]+", "-", Path(served_name).name.lower()).strip("-")
-    return f"{REPOSITORY}-{words or 'model'}"[:_LONGEST_NAME].rstrip("-")
+    return f"{PREFIX}-{words or 'model'}"[:_LONGEST_NAME].rstrip("-")

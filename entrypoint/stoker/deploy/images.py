@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from stoker.version import __version__
+
 _LOCAL = "localhost/"
+_RELEASED = Path(__file__).with_name("repository.txt")
+"""Where a release's images are, such as ghcr.io/OWNER/stoker: written by tools/release.py, absent in a checkout."""
+
+
+def own_image(tag: str) -> str:
+    """The name of Stoker's image with this tag: the release's that this Stoker is of, else what images/build makes."""
+    if not _RELEASED.is_file():
+        return f"stoker:{tag}"
+    return f"{_RELEASED.read_text(encoding='utf-8').strip()}:{tag}-{__version__}"
 
 
 def is_local(image: str) -> bool:

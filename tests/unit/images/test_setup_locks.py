@@ -31,6 +31,7 @@ WANTED = {
     "serve": [*PROJECT["project"]["dependencies"], *EXTRAS["cpu"], *EXTRAS["remotes"]],
     "build": [*PROJECT["build-system"]["requires"], "pip", "editables"],
     **{group: PROJECT["dependency-groups"][group] for group in ("test", "containers")},
+    "project": [*PROJECT["dependency-groups"]["docs"], *PROJECT["dependency-groups"]["release"]],
     "clients": requirements("clients.in"),
 }
 
