@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import commands_page
 import dropin_page
 import metrics_page
 
@@ -47,6 +48,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "support.md", document(columns())
     yield "metrics.md", metrics_page.document()
     yield "dropin.md", dropin_page.document()
+    yield "reference/commands.md", commands_page.document()
 
 
 def main() -> int:
@@ -54,7 +56,7 @@ def main() -> int:
     changed = False
     for name, new in pages():
         path = ROOT / "docs" / name
-        text = path.read_text()
+        text = path.read_text() if path.exists() else ""
         changed = changed or new != text
         if not check:
             path.write_text(new)
