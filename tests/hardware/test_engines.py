@@ -110,19 +110,15 @@ def test_each_gpu_holds_no_more_than_was_planned(server, case, machine) -> None:
     assert all(memory["weights"] < each <= max(gpu.memory_total for gpu in machine.gpus) for each in busiest)
 
 
-def test_generate_answers_like_the_server(server, case) -> None:
+def test_it_drains_and_generate_answers_like_it(server, case) -> None:
+    """The last of the tests that use the server."""
     answer = chat(server, max_tokens=48)["message"]["content"]
-    server.stop()  # the GPUs are for one of the two
+    assert server.stop() == 0  # the GPUs are for one of the two
     line = [*STOKER, "generate", MODEL, "--prompt", QUESTION[0]["content"], "--max-tokens", "48", *overrides(*case)]
     done = subprocess.run(
         [*line, "--cache", str(server.folder / "cache")], capture_output=True, text=True, timeout=SECONDS, check=True
     )
     assert done.stdout.strip() == answer.strip()
-
-
-def test_it_drained(server) -> None:
-    """After the test above, which told it to stop."""
-    assert server.process.returncode == 0
 
 
 def test_the_kinds_agree(folder, machine) -> None:

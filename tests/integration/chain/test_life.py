@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,16 +36,24 @@ def events(response: http.client.HTTPResponse) -> list[str]:
     return re.findall(r"^data: (.*)$", response.read().decode(), re.MULTILINE)
 
 
-def test_live_answers_long_before_ready_and_the_port_is_ours_from_the_start(start) -> None:
-    server = start("demo")
-    server.wait_until(lambda: server.status("/v1/health/live") == 200, "live")
-    early = server.status("/v1/health/ready")
-    server.wait_ready()
-    assert early in (200, 503)
-    command = [sys.executable, "-m", "stoker", "serve", "demo", "--port", str(server.port)]
-    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert second.returncode == 64
-    assert f"cannot listen on 127.0.0.1:{server.port}" in second.stderr
+@contextmanager
+def silent_hub() -> Iterator[dict[str, str]]:
+    """The environment of a server that waits for its hub, which takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as hub:
+        yield {"HF_ENDPOINT": f"http://127.0.0.1:{hub.getsockname()[1]}"}
+
+
+def test_live_answers_long_before_ready_and_the_port_is_ours_from_the_start(start, tmp_path: Path) -> None:
+    with silent_hub() as environment:
+        server = start("org/model", cache=tmp_path / "cache", environment=environment)
+        server.wait_until(lambda: server.status("/v1/health/live") == 200, "live")
+        assert server.status("/v1/health/ready") == 503
+        command = [sys.executable, "-m", "stoker", "serve", "demo", "--port", str(server.port)]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert second.returncode == 64
+        assert f"cannot listen on 127.0.0.1:{server.port}" in second.stderr
+        assert server.status("/v1/health/ready") == 503
+        server.stop()
 
 
 def test_a_second_start_finds_the_engine_and_builds_nothing(start, cache: Path) -> None:
@@ -102,7 +111,8 @@ def test_a_killed_stub_ends_streams_cleanly_and_the_server_comes_back(start) -> 
 
 
 def test_ctrl_c_before_ready_ends_at_once(start, tmp_path: Path) -> None:
-    server = start("demo", cache=tmp_path / "cache")
-    server.wait_until(lambda: server.status("/v1/health/live") == 200, "live")
-    assert server.stop(signal.SIGINT) in (130, 0)
+    with silent_hub() as environment:
+        server = start("org/model", cache=tmp_path / "cache", environment=environment)
+        server.wait_until(lambda: server.status("/v1/health/live") == 200, "live")
+        assert server.stop(signal.SIGINT) == 130
     assert not list((tmp_path / "cache" / "tmp").glob("*"))

@@ -17,7 +17,7 @@ from tests.served import Served
 ROOT = Path(__file__).parents[3]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "entrypoint", "profiles")  # what images are made of, too
 VERSION = "1.2.3"
-BLOCK = re.compile(r"^<!-- run by: tests/integration/release/test_wheel.py.*-->\n```(\w*)\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^<!-- run by: tests/integration/release/test_wheel.py[^\n]*-->\n```(\w*)\n(.*?)^```$", re.M | re.S)
 
 
 @pytest.fixture(scope="module")
