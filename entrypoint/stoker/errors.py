@@ -13,6 +13,8 @@
     ├── CacheError                 73  the cache is not writable
     ├── StorageError               74  disk full, or input/output failed
     ├── RemoteUnusableError        75  a remote does not give or take the engine that it was asked for
+    ├── ServerUnreachableError     75  no server answers at the address
+    ├── ServerError                65  a server refused a request of `stoker chat`
     ├── HubUnreachableError        75  try again later
     ├── BuildError                 70  a compiler failed
     │   └── OutOfMemoryError       70  the host's memory does not hold what it needs
@@ -105,6 +107,16 @@ class StorageError(StokerError):
 class RemoteUnusableError(StokerError):
     exit_code = 75
     code = "remote_unusable"
+
+
+class ServerUnreachableError(StokerError):
+    exit_code = 75
+    code = "server_unreachable"
+
+
+class ServerError(StokerError):
+    exit_code = 65
+    code = "server_refused"
 
 
 class HubUnreachableError(StokerError):

@@ -51,19 +51,25 @@ class Listener:
 
     address: str
     inode: str
+    port: int
 
 
 def listeners(port: int) -> list[Listener]:
-    return [each for table in ("tcp", "tcp6") for each in _of(Path("/proc/net", table), port)]
+    return [each for each in all_listeners() if each.port == port]
 
 
-def _of(table: Path, port: int) -> Iterator[Listener]:
+def all_listeners() -> list[Listener]:
+    """On every port, of this network namespace."""
+    return [each for table in ("tcp", "tcp6") for each in _of(Path("/proc/net", table))]
+
+
+def _of(table: Path) -> Iterator[Listener]:
     with suppress(OSError):
         for line in table.read_text().splitlines()[1:]:
             fields = line.split()
-            address, _, hexadecimal = fields[1].rpartition(":")
-            if fields[3] == _LISTENING and int(hexadecimal, 16) == port:
-                yield Listener(_address(address), fields[9])
+            address, _, port = fields[1].rpartition(":")
+            if fields[3] == _LISTENING:
+                yield Listener(_address(address), fields[9], int(port, 16))
 
 
 def _address(words: str) -> str:

@@ -53,7 +53,7 @@ def served(arguments: Sequence[str], log: Path) -> Iterator[Server]:
 
     It has a session of its own, so that Ctrl-C reaches only this process, which then stops it.
     """
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "stoker", "serve", *arguments, "--host", HOST, "--port", str(port)]
     began = time.monotonic()
     with log.open("w") as output:
@@ -69,10 +69,10 @@ def served(arguments: Sequence[str], log: Path) -> Iterator[Server]:
         seconds = time.monotonic() - began
         yield Server(process.pid, port, log, Start(round(seconds, 3), _phases(port)))
     finally:
-        _stop(process)
+        stop_server(process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """One that was free a moment ago; `stoker serve` says so if it has been taken since."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
@@ -110,7 +110,7 @@ def last_words(log: Path) -> str:
     return (told or lines or ["it said nothing"])[-1]
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop_server(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM and time to clean up; then, or on Ctrl-C meanwhile, SIGKILL for the whole session."""
     process.terminate()
     try:

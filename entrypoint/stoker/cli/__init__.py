@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 COMMANDS = (
     *("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest"),
-    *("health", "export", "up", "down", "status"),
+    *("chat", "list", "pull", "rm", "ps", "health", "export", "up", "down", "status"),
     *("list-model-profiles", "download-to-cache", "create-model-store", "nim-serve-ray"),
 )
 # NVIDIA NIM's names of commands that have another one here.
-_ALIASES = {"nim-serve": "serve", "nim-run": "serve", "nim_list_model_profiles": "list-model-profiles"}
+_ALIASES = {"run": "chat", "nim-serve": "serve", "nim-run": "serve", "nim_list_model_profiles": "list-model-profiles"}
 
 _UMASK, _UMASK_OF_OTHERS = 0o027, 0o007
 _IMAGES = (0o002, 0)  # the umask and the group that the images set: their users share a cache

@@ -54,6 +54,25 @@ def parse(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace,
     return options, load_settings(flags, os.environ, Path(config) if config else None)
 
 
+def given_flags(options: argparse.Namespace, but: Sequence[str] = ()) -> tuple[str, ...]:
+    """The flags of settings as they were given, for a child that takes the same."""
+    given = vars(options)
+    return tuple(
+        flag
+        for setting in SETTINGS
+        if setting.name not in but
+        for flag in _spelled(setting, given.get(_destination(setting)))
+    )
+
+
+def _spelled(setting: Setting, given: str | list[str] | None) -> list[str]:
+    if given is None:
+        return []
+    if setting.type == "switch":
+        return [setting.flag]
+    return [f"{setting.flag}={each}" for each in (given if isinstance(given, list) else [given])]
+
+
 def _joined(given: str | list[str] | None) -> str | None:
     """A flag that may be given several times, as one text."""
     return "\n".join(given) if isinstance(given, list) else given

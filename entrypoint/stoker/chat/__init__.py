@@ -1,0 +1,1 @@
+"""`stoker chat`: a conversation on the terminal, with a server of this machine or elsewhere."""

@@ -1,0 +1,1 @@
+"""Servers of this machine, as commands beside them see them: found, started, asked."""
