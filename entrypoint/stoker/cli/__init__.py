@@ -20,28 +20,43 @@ _ALIASES = {"run": "chat", "nim-serve": "serve", "nim-run": "serve", "nim_list_m
 _UMASK, _UMASK_OF_OTHERS = 0o027, 0o007
 _IMAGES = (0o002, 0)  # the umask and the group that the images set: their users share a cache
 _HELP = """\
-usage: stoker [COMMAND] [MODEL] [options]
+usage: stoker COMMAND [MODEL] [options]      stoker MODEL is stoker serve MODEL
 
-From a model name to a tuned, served OpenAI API in one command.
+Serve any model behind an OpenAI API with one command, tuned for your hardware.
 
-commands:
-  serve MODEL    plan, build or find the engine, and serve it (also: stoker MODEL)
-  plan MODEL     show what would be built and served, and why
-  build MODEL    build the engine into the cache, and stop
-  export [MODEL] DIR  write the engine and all it needs into a directory, to serve it elsewhere
-  engines ...    list, show, verify, pull, push, prune, export, import: what the cache holds
-  doctor         check this machine
-  generate MODEL --prompt TEXT  answer on the terminal, without a server
-  up MODEL       serve it in a container of this host: Docker or podman
-  down [MODEL]   stop what `up` started
-  status         list what `up` started
-  manifest kubernetes|compose|quadlet|docker MODEL  write its deployment, sized from the plan
-  bench MODEL    serve it with each engine kind in turn, and measure them side by side
-  health         whether the server on this machine is ready
-  list-model-profiles, download-to-cache, create-model-store  as NVIDIA NIM has them
+Serve and talk
+  serve MODEL            build the engine if needed, and serve it
+  chat [MODEL|URL]       chat on the terminal; starts a server if none runs
+  generate MODEL PROMPT  answer once, without a server
 
-MODEL is `demo` (built in, the default), a directory, or org/name[@revision] on the Hugging Face Hub.
-`stoker COMMAND --help` lists a command's options; `stoker --version` prints the version.
+Look before you serve
+  plan MODEL             what would be built and served here, and why
+  doctor                 check this machine
+
+Models and engines
+  list, pull, rm         what the cache holds; fetch or delete models
+  build MODEL            build the engine into the cache, and stop
+  engines ACTION         verify, share and clear engines
+  export [MODEL] DIR     write an engine into a directory, to serve it elsewhere
+
+Running servers
+  ps                     the servers of this machine
+  up, down, status       serve in a container of this host: Docker or podman
+  manifest FORMAT MODEL  its deployment: kubernetes, compose, quadlet or docker
+  bench MODEL            measure the engine kinds side by side
+
+MODEL is `demo` (built in), a directory, or org/name[@revision] on the Hugging Face Hub.
+`stoker COMMAND --help` lists a command's options, `stoker --help-all` the rest of the commands.
+"""
+_HELP_ALL = """
+Other commands
+  run                    the same as chat
+  health                 whether the server on this machine is ready: 0 or 1
+  list-model-profiles, download-to-cache, create-model-store, nim-serve, nim-run
+                         as NVIDIA NIM has them
+
+`stoker --version` prints the version. Every flag is also a variable, STOKER_..., and a key of the file that
+--config names: docs/settings.md.
 """
 
 
@@ -82,8 +97,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        sys.stdout.write(_HELP)
+    if not arguments or arguments[0] in ("-h", "--help", "help", "--help-all"):
+        sys.stdout.write(_HELP + (_HELP_ALL if arguments[:1] == ["--help-all"] else ""))
         return 0 if arguments else 64
     if arguments[0] == "--version":
         from stoker.version import __version__

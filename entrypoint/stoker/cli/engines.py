@@ -12,33 +12,40 @@ from typing import Any
 
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.progress import listener
+from stoker.cli.rm import chosen_items, delete
+from stoker.cli.tables import counted, disk_size
 from stoker.errors import DamagedEngineError, UsageError
 from stoker.logs import resolved_format, set_up_logging
 from stoker.nearest import nearest
 from stoker.redaction import redacted
 from stoker.settings.layers import Settings
 from stoker.store.engine import Engine
+from stoker.store.inventory import inventory
 from stoker.store.manifest import UnusableEngineError
 from stoker.store.policy import policy_of
 from stoker.store.store import Store
 from stoker.store.trust import place_of
 
-_ACTIONS = """\
-list              what the cache holds
-show KEY          one engine: what it was built from, for what, and its files
-verify [KEY...]   read every byte and compare; exit code 74 where something is damaged
-pull KEY...       fetch engines from the remotes
-push KEY...       give the remotes engines
-prune             delete damaged engines, interrupted transfers and what the dead left; with --cache-limit also
-                  engines that are not in use, those not used for longest first
-export KEY DIR    write an engine into a directory, to serve it from there or to import it elsewhere
-import DIR...     take engines from directories that were exported
+_DESCRIPTION = """\
+What the cache holds, and engines to and from elsewhere.
+
+actions:
+  list              what the cache holds
+  show KEY          one engine: what it was built from, for what, and its files
+  verify [KEY...]   read every byte and compare; exit code 74 where something is damaged
+  pull KEY...       fetch engines from the remotes
+  push KEY...       give the remotes engines
+  rm KEY...         delete engines; one that is in use stays
+  prune             delete what `verify` finds unusable, interrupted transfers and what dead processes left; with
+                    --cache-limit also engines that are not in use, least recently used first
+  export KEY DIR    write an engine into a directory, to serve it from there or to import it elsewhere
+  import DIR...     take engines from directories that were exported
 """
 
 
 def run(arguments: Sequence[str]) -> int:
-    parser = command_parser("engines", "What the cache holds, and engines to and from elsewhere.")
-    parser.add_argument("action", choices=tuple(_RUN), metavar="ACTION", help=_ACTIONS)
+    parser = command_parser("engines", _DESCRIPTION)
+    parser.add_argument("action", choices=tuple(_RUN), metavar="ACTION", help="one of those above")
     parser.add_argument("names", nargs="*", metavar="NAME", help="keys or directories")
     parser.add_argument("--json", action="store_true", help="print one JSON document (list, show)")
     options, settings = parse(parser, arguments)
@@ -153,16 +160,28 @@ def _unreachable(address: str, error: Exception) -> Exception:
     )
 
 
-def _prune(asked: _Asked) -> int:
-    from stoker.store.eviction import clear_remains, evict
+def _rm(asked: _Asked) -> int:
+    known = [item for item in inventory(asked.store) if item.key]
+    for item in chosen_items(known, [_known(asked.store, key) for key in _given(asked.options.names)]):
+        delete(asked.store, item)
+        sys.stdout.write(f"{item.key}  {disk_size(item.bytes)}\n")
+    return 0
 
-    freed = clear_remains(asked.store)
-    limit = policy_of(asked.settings).limit
-    gone = [] if limit is None else evict(asked.store, limit)
-    for each in gone:
-        sys.stdout.write(f"{each.key}  {each.bytes / 1e6:,.1f} MB\n")
+
+def _prune(asked: _Asked) -> int:
+    from stoker.store.eviction import clear_remains, discard_unusable, evict
+    from stoker.store.integrity import fault_of
+
+    policy = policy_of(asked.settings)
+    freed, gone = clear_remains(asked.store), []
+    for each, fault in discard_unusable(asked.store, lambda key: fault_of(asked.store, key, policy)):
+        sys.stdout.write(f"{each.key}  {disk_size(each.bytes)}  {fault}\n")
+        gone.append(each)
+    for each in [] if policy.limit is None else evict(asked.store, policy.limit):
+        sys.stdout.write(f"{each.key}  {disk_size(each.bytes)}\n")
+        gone.append(each)
     total = freed + sum(each.bytes for each in gone)
-    sys.stdout.write(f"{len(gone)} engines deleted, {total / 1e6:,.1f} MB freed\n")
+    sys.stdout.write(f"{counted(len(gone), 'engine')} deleted, {disk_size(total)} freed\n")
     return 0
 
 
@@ -224,6 +243,7 @@ _RUN: dict[str, Callable[[_Asked], int]] = {
     "verify": _verify,
     "pull": _pull,
     "push": _push,
+    "rm": _rm,
     "prune": _prune,
     "export": _export,
     "import": _import,

@@ -1,4 +1,4 @@
-"""`stoker generate MODEL --prompt TEXT`: answers on the terminal, with no server."""
+"""`stoker generate MODEL PROMPT`: answers on the terminal, with no server."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def _parser() -> Parser:
     parser = command_parser(
         "generate", "Answer prompts on the terminal, without a server: plans, builds or finds the engine first."
     )
+    parser.add_argument("text", nargs="?", metavar="PROMPT", help="a prompt; without any, standard input is one")
     parser.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="a prompt; repeat it for a batch")
     parser.add_argument(
         "--prompt-file", type=Path, metavar="FILE", help="one prompt from a file; `-` for standard input"
@@ -57,13 +58,15 @@ def _texts(options: Namespace) -> list[str]:
     """The prompts, in order; standard input where no other is given and it is not a terminal."""
     if options.max_tokens < 1:
         raise UsageError("--max-tokens must be at least 1", why=f"it is {options.max_tokens}")
-    texts: list[str] = list(options.prompt)
+    texts: list[str] = [*([] if options.text is None else [options.text]), *options.prompt]
     if options.prompt_file is not None:
         texts.append(_read(options.prompt_file))
     elif not texts and not sys.stdin.isatty():
         texts.append(_read(Path("-")))
     if not texts or not all(text.strip() for text in texts):
-        raise UsageError("there is no prompt", remedy="give --prompt TEXT, --prompt-file FILE, or standard input")
+        raise UsageError(
+            "there is no prompt", remedy="give one after the model, or --prompt-file FILE, or standard input"
+        )
     if not all(_is_unicode(text) for text in texts):
         raise UsageError("the prompt is not text", why="it is not valid UTF-8", remedy="give it in UTF-8")
     return texts

@@ -204,6 +204,7 @@ class HubModels:
         headers = read_headers(directory, files, index)
         check_tokenizer(directory, selected, self._repository.id)
         model = describe(directory, config, self._reference, self._repository.id, headers)
+        self._cache.touch()
         return replace(model, revision=commit, directory=directory, files=selected)
 
 

@@ -12,7 +12,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -67,6 +67,11 @@ class RepositoryCache:
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         temporary.write_text(commit)
         temporary.replace(path)
+
+    def touch(self) -> None:
+        """Notes the use, for `stoker list`; if it can be noted."""
+        with suppress(OSError):
+            os.utime(self.folder)
 
     def link(self, etag: str, commit: str, file: str) -> None:
         """Puts a finished blob into the snapshot: as a link, or itself where the file system has none."""

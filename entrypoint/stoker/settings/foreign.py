@@ -41,13 +41,15 @@ NOT_NEEDED: Mapping[str, str] = {
 }
 
 
-def remedy_for(arguments: Iterable[str], default: str) -> str:
-    """What to use instead of the first flag among arguments that nobody knows."""
+def remedy_for(arguments: Iterable[str], default: str, own: Iterable[str] = ()) -> str:
+    """What to use instead of the first flag among arguments that nobody knows. `own`: the flags of the command, which
+    come before those of others."""
     flag = next((each for each in arguments if each.startswith("--")), "")
     name = flag.removeprefix("--").partition("=")[0].replace("_", "-")
     if name in VLLM:
         return f"did you mean {VLLM[name]}? --{name} is vLLM's"
     if name in NOT_NEEDED:
         return f"leave it out: {NOT_NEEDED[name]}"
-    guess = nearest(name, (setting.name for setting in SETTINGS)) if name else None
+    flags = [each.removeprefix("--") for each in own if each.startswith("--")]
+    guess = name and (nearest(name, flags) or nearest(name, (setting.name for setting in SETTINGS)))
     return f"did you mean --{guess}?" if guess else default

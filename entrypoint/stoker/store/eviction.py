@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from stoker.store.store import Store
 from stoker.store.trust import forget_others
@@ -44,12 +45,26 @@ def stored_engines(store: Store) -> Iterator[Stored]:
 
 
 def clear_remains(store: Store) -> int:
-    """Deletes what is no engine: damaged ones, interrupted transfers, and what the dead left; returns bytes freed."""
-    remains = [path for folder in (store.quarantined, store.partial) if folder.is_dir() for path in folder.iterdir()]
-    freed = sum(size_of(path) for path in remains)
-    for path in remains:
+    """Deletes what is no engine: those put aside as damaged, interrupted transfers, and what the dead left; returns
+    bytes freed."""
+    left = remains(store)
+    freed = sum(size_of(path) for path in left)
+    for path in left:
         shutil.rmtree(path, ignore_errors=True)
     store.sweep()
     if store.writable:
         forget_others(store.cache, {path.name for path in store.engines.iterdir()})
     return freed
+
+
+def remains(store: Store) -> list[Path]:
+    """What was put aside as damaged, and transfers that did not finish."""
+    return [path for folder in (store.quarantined, store.partial) if folder.is_dir() for path in folder.iterdir()]
+
+
+def discard_unusable(store: Store, fault: Callable[[str], str]) -> Iterator[tuple[Stored, str]]:
+    """Deletes the engines in which `fault` finds something, by their keys, unless they are in use; yields each and
+    what is wrong with it."""
+    for each in list(stored_engines(store)):
+        if (found := fault(each.key)) and not store.is_used(each.key) and store.discard(each.key):
+            yield each, found

@@ -1,0 +1,67 @@
+"""The models whose files the cache holds."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_PREFIX = "models--"
+_PARTIAL = "*.incomplete"
+
+
+@dataclass(frozen=True)
+class KeptModel:
+    """`name`: the repository. `bytes` on the disk, `partial` of them of downloads that did not finish. `used`: when it
+    was last resolved for serving, or fetched, in seconds since the epoch."""
+
+    name: str
+    folder: Path
+    bytes: int
+    partial: int
+    used: float
+
+
+def kept_models(models: Path) -> list[KeptModel]:
+    """By name; what goes while it is looked at is left out."""
+    return sorted(_kept(models), key=lambda each: each.name)
+
+
+def _kept(models: Path) -> Iterator[KeptModel]:
+    for folder in models.glob(f"{_PREFIX}*--*") if models.is_dir() else ():
+        try:
+            used = folder.stat().st_mtime
+        except OSError:
+            continue
+        partial = sum(map(_size, (folder / "blobs").glob(_PARTIAL)))
+        name = folder.name.removeprefix(_PREFIX).replace("--", "/", 1)
+        yield KeptModel(name, folder, sum(map(_size, folder.rglob("*"))), partial, used)
+
+
+def _size(path: Path) -> int:
+    try:
+        status = path.lstat()
+    except OSError:
+        return 0
+    return status.st_blocks * 512 if path.is_file() and not path.is_symlink() else 0
+
+
+def delete_model(models: Path, model: KeptModel) -> None:
+    """Moved out of the way first, so that no reader sees half of it. OSError where that is not possible."""
+    grave = Path(tempfile.mkdtemp(dir=models, prefix=".deleted-"))
+    try:
+        model.folder.rename(grave / model.folder.name)
+    finally:
+        shutil.rmtree(grave, ignore_errors=True)
+    shutil.rmtree(models / ".locks" / model.folder.name, ignore_errors=True)
+
+
+def delete_partial(model: KeptModel) -> int:
+    """Deletes what unfinished downloads left, and returns how many bytes that were."""
+    freed = 0
+    for path in (model.folder / "blobs").glob(_PARTIAL):
+        freed += _size(path)
+        path.unlink(missing_ok=True)
+    return freed
