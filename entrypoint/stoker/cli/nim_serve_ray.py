@@ -11,7 +11,7 @@ from stoker.errors import UsageError
 
 def run(arguments: Sequence[str]) -> int:
     """UsageError where nothing says how many nodes there are."""
-    parser = Parser(prog="nim-serve-ray", description="Serve as one of several nodes.", allow_abbrev=False)
+    parser = Parser(prog="nim-serve-ray", description="Serve as one of several nodes.")
     parser.add_argument("--head", action="store_true", help="as the leader")
     parser.add_argument("--head-address", metavar="HOST:PORT", help="as one of the others")
     parser.add_argument("--port", help="Ray's; not used")

@@ -10,10 +10,11 @@ from dataclasses import replace
 from stoker.chain import make_plan_for
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.warnings import show_warnings
-from stoker.kinds import available_kinds
+from stoker.deploy.kind import CPU
+from stoker.kinds import available_kinds, kind_named
 from stoker.logs import resolved_format, set_up_logging
 from stoker.plan.render import plan_document, render_plan
-from stoker.plan.types import Reason
+from stoker.plan.types import Plan, Reason
 from stoker.probe.description import load_description
 from stoker.progress import Silent
 
@@ -21,6 +22,7 @@ from stoker.progress import Silent
 def run(arguments: Sequence[str]) -> int:
     parser = command_parser("plan", "Show what would be built and served, and why. Downloads no weights.")
     parser.add_argument("--machine", metavar="DESCRIPTION", help="plan for another machine: 8xH100-80GB, a YAML file")
+    parser.add_argument("--all", action="store_true", help="also where each value comes from, and rejected profiles")
     parser.add_argument("--json", action="store_true", help="print one JSON document (docs/plan.schema.json)")
     options, settings = parse(parser, arguments)
     set_up_logging(resolved_format(settings.log_format), settings.log_level)
@@ -30,6 +32,17 @@ def run(arguments: Sequence[str]) -> int:
     if machine is None and plan.chosen.engine not in available_kinds():
         note = f"this installation cannot build {plan.chosen.engine} engines: stoker serve takes another and says which"
         plan = replace(plan, reasons=(*plan.reasons, Reason("not_buildable", note)))
-    text = json.dumps(plan_document(plan), indent=2) if options.json else render_plan(plan)
+    if options.json:
+        text = json.dumps(plan_document(plan), indent=2)
+    else:
+        text = render_plan(plan, everything=options.all, image=_image(plan))
     sys.stdout.write(text.rstrip("\n") + "\n")
     return 0
+
+
+def _image(plan: Plan) -> str:
+    """The image that has the engine, for a plan that this installation cannot follow; else empty."""
+    kind, vendors = kind_named(plan.chosen.engine), {gpu.index: gpu.vendor for gpu in plan.machine.gpus}
+    place = vendors[plan.chosen.devices[0]] if plan.chosen.devices else CPU
+    tag = "" if kind.build.available else kind.deploy.images.get(place, "")
+    return tag if ":" in tag or not tag else f"stoker:{tag}"

@@ -16,26 +16,82 @@ from stoker.resolve.model import Model
 _FLAGS = ("profile", "precision", "kv_precision", "max_seq_len", "max_batch_size", "max_num_tokens")
 _GPU_FLAGS = ("tensor_parallel", "pipeline_parallel")
 _UNLESS_EMPTY = ("devices", "group_size", "max_loras", "max_lora_rank", "draft", "node_rank", "leader")
+_OF_THE_USER = ("flag", "environment", "nim", "file")
 _LABELS = {
     "kv_precision": "KV precision",
     "max_seq_len": "context",
-    "max_batch_size": "sequences at once",
+    "max_batch_size": "concurrent sequences",
     "max_num_tokens": "tokens per step",
     "nodes": "machines",
 }
 
 
-def render_plan(plan: Plan) -> str:
-    """Plain text of a few paragraphs: choice, reasons, memory, rejected profiles, equivalent command."""
-    parts = (
-        _heading(plan),
-        _section("Chosen", _chosen_rows(plan)),
-        _list("Why", map(str, plan.reasons)),
-        _section("Memory of each GPU" if plan.chosen.devices else "Memory", _memory_rows(plan)),
-        _section("Left aside", ((one.profile, one.reason, "") for one in plan.rejected)),
-        f"The same, spelled out:\n  {command_line(plan)}",
-    )
+def render_plan(plan: Plan, *, everything: bool = False, image: str = "") -> str:
+    """Plain text: what was chosen, why, and what it takes in memory. With `everything`, each value with where it came
+    from, and every profile that was rejected. `image`: the one that has the plan's engine, where that is to be told."""
+    parts = _details(plan) if everything else _summary(plan, image)
     return "\n\n".join(part for part in parts if part)
+
+
+def _details(plan: Plan) -> Iterable[str]:
+    yield _heading(plan)
+    yield _section("Chosen", _chosen_rows(plan))
+    yield _list("Why", map(str, plan.reasons))
+    yield _memory_section(plan)
+    yield _section("Rejected", ((one.profile, one.reason, "") for one in plan.rejected))
+    yield f"Command\n  {command_line(plan)}"
+
+
+def _summary(plan: Plan, image: str) -> Iterable[str]:
+    yield "\n".join(_aligned([*summary_rows(plan, image)], ""))
+    yield _list("Why", map(str, plan.reasons))
+    yield _memory_section(plan)
+    rejected = (("Rejected", f"{len(plan.rejected)} profiles (--all lists them)", ""),) if plan.rejected else ()
+    yield "\n".join(_aligned([*rejected, ("Command", command_line(plan), "")], ""))
+
+
+def _memory_section(plan: Plan) -> str:
+    return _section("Memory of each GPU" if plan.chosen.devices else "Memory", _memory_rows(plan))
+
+
+def summary_rows(plan: Plan, image: str) -> Iterable[tuple[str, str, str]]:
+    """What a person decides by. What the user set is marked with where that was."""
+    chosen, model = plan.chosen, plan.model
+    revision = f" at {model.revision[:12]}" if model.revision else ""
+    yield "Model", f"{model.served_name}{revision}: {_size_of_model(plan)}", ""
+    yield "Machine", _machine_text(plan), ""
+    yield "Engine", f"{chosen.engine}, profile {chosen.profile}{_given(plan, 'engine', 'profile')}", ""
+    if image:
+        yield "Image", image, ""
+    cache = "no KV cache" if chosen.kv_precision == "none" else f"{chosen.kv_precision} KV cache"
+    precisions = f"{chosen.precision} weights, {cache}, {chosen.activation_precision} arithmetic"
+    yield "Precision", f"{precisions}{_given(plan, 'precision', 'kv_precision')}", ""
+    yield "Devices", f"{_devices(plan)}{_given(plan, 'tensor_parallel', 'pipeline_parallel')}", ""
+    yield "Context", f"{count_text(chosen.max_seq_len)} tokens{_given(plan, 'max_seq_len')}", ""
+    batch = f"up to {count_text(chosen.max_batch_size)} sequences, {count_text(chosen.max_num_tokens)} tokens per step"
+    yield "Batch", f"{batch}{_given(plan, 'max_batch_size', 'max_num_tokens')}", ""
+    if chosen.speculative != OFF:
+        yield "Speculation", f"{speculative_text(plan)}{_given(plan, 'speculative')}", ""
+    if chosen.max_loras:
+        yield "Adapters", f"up to {chosen.max_loras}, of rank {chosen.max_lora_rank}{_given(plan, 'max_loras')}", ""
+
+
+def _given(plan: Plan, *names: str) -> str:
+    """Where the user set one of these fields; empty where nobody did."""
+    given = [text for name, text in plan.sources if name in names and text.startswith(_OF_THE_USER)]
+    return f" ({', '.join(dict.fromkeys(given))})" if given else ""
+
+
+def _devices(plan: Plan) -> str:
+    chosen = plan.chosen
+    copies = f", {len(plan.replicas)} replicas" if len(plan.replicas) > 1 else ""
+    machines = f", {chosen.nodes} machines" if chosen.nodes > 1 else ""
+    if not chosen.devices:
+        return f"CPU, {chosen.threads} threads{copies}{machines}"
+    used = plan.all_devices
+    split = (("tensor parallel", chosen.tensor_parallel), ("pipeline parallel", chosen.pipeline_parallel))
+    parallel = "".join(f", {name} {size}" for name, size in split if size > 1)
+    return f"GPU{'s' if len(used) > 1 else ''} {ranges(sorted(used))}{parallel}{copies}{machines}"
 
 
 def command_line(plan: Plan) -> str:
@@ -66,14 +122,20 @@ def _could_have_more(plan: Plan) -> bool:
 
 
 def _heading(plan: Plan) -> str:
-    cpu, model = plan.machine.cpu, plan.model
+    model = plan.model
     revision = f" at {model.revision[:12]}" if model.revision else ""
+    return f"{model.served_name}{revision}: {_size_of_model(plan)}\n{_machine_text(plan)}"
+
+
+def _size_of_model(plan: Plan) -> str:
+    return f"{plan.model.architecture.name}, {count_text(plan.model.weights.parameters)} parameters"
+
+
+def _machine_text(plan: Plan) -> str:
+    cpu = plan.machine.cpu
     memory = size_text(min(cpu.memory_available, cpu.memory_limit))
-    processor = "" if cpu.name in plan.machine.name else f"{cpu.name}, "
-    return (
-        f"{model.served_name}{revision}: {model.architecture.name}, {count_text(model.weights.parameters)} parameters\n"
-        f"{plan.machine.name}: {_gpus(plan)}{processor}{cpu.cores} cores, {memory} available"
-    )
+    processor = cpu.name if cpu.name in plan.machine.name else plan.machine.name
+    return f"{processor}: {_gpus(plan)}{cpu.cores} cores, {memory} available"
 
 
 def _gpus(plan: Plan) -> str:
@@ -143,11 +205,13 @@ def _memory_rows(plan: Plan) -> Iterable[tuple[str, str, str]]:
 
 def _section(title: str, rows: Iterable[tuple[str, str, str]]) -> str:
     table = tuple(rows)
-    if not table:
-        return ""
+    return "\n".join([title, *_aligned(table, "  ")]) if table else ""
+
+
+def _aligned(table: Sequence[tuple[str, str, str]], indent: str) -> Iterable[str]:
     first = max(len(row[0]) for row in table)
     second = max(len(row[1]) for row in table) if any(row[2] for row in table) else 0
-    return "\n".join([title, *(f"  {a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in table)])
+    return (f"{indent}{a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in table)
 
 
 def _list(title: str, lines: Iterable[str]) -> str:

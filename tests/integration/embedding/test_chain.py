@@ -54,7 +54,7 @@ def test_the_plan_says_how_the_vectors_are_made_and_has_no_cache(tmp_path: Path)
     assert "vectors pooled by cls, of length 1; prompts for query (modules.json and 1_Pooling/config.json)" in page
     assert "no KV cache" in page
     assert "openvino-embedding-int8-throughput" in page
-    assert "KV cache " not in page.split("Memory")[1].split("Left aside")[0]
+    assert "KV cache " not in page.split("Memory")[1].split("Rejected")[0]
 
 
 def test_generate_refuses_a_model_that_gives_no_text(tmp_path: Path) -> None:

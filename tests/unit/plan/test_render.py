@@ -87,7 +87,7 @@ def test_the_spelled_out_command_gives_the_same_plan(plan, name, memory, given):
 
 def test_the_text_says_choice_sources_reasons_budget_and_rejections(plan):
     found = plan("llama-3.1-8b", 16, max_seq_len=4096)
-    text = render_plan(found)
+    text = render_plan(found, everything=True)
     assert "org/llama-3.1-8b at abc123: LlamaForCausalLM, 8,030,261,248 parameters" in text
     assert "(flag --max-seq-len)" in text
     assert "  weights      7.48 GiB" in text
