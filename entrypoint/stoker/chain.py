@@ -283,8 +283,9 @@ def obtain_engine(
 
 def timing(plan: Plan, phase: str, seconds: float = 0.0) -> Timing:
     """What a phase of this plan's engine took, or is to be compared by."""
-    chosen = plan.chosen
-    return Timing(phase, chosen.engine, chosen.precision, weights_bytes(plan), seconds)
+    chosen, gpus = plan.chosen, [gpu.name for gpu in plan.machine.gpus if gpu.index in plan.chosen.devices]
+    machine = ", ".join([plan.machine.cpu.name, f"{plan.machine.cpu.cores} cores", *gpus])
+    return Timing(phase, chosen.engine, chosen.precision, weights_bytes(plan), seconds, machine)
 
 
 def _stem(named: str) -> str:

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from stoker.redaction import redacted
 
@@ -33,9 +33,20 @@ class TextFormatter(logging.Formatter):
         return redacted(super().format(record))
 
 
+class _ToStandardError(logging.StreamHandler[TextIO]):
+    """Whatever standard error is at the moment: while a bar is shown, it is the bar's, and lines go above it."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def set_up_logging(log_format: str, level: str) -> None:
     """`log_format`: text or json. Everything goes to standard error; standard output belongs to a command's result."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ToStandardError()
     if log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 PHASES = (
@@ -20,13 +21,16 @@ PHASES = (
 
 
 class Progress(Protocol):
-    """`phase` opens a phase of PHASES; `advance` reports the open phase's state; `note` is one line for people."""
+    """`phase` opens a phase of PHASES; `advance` reports the open phase's state; `note` is one line for people;
+    `expect` says how many seconds phases are likely to take, by what they took on this machine before."""
 
     def phase(self, name: str, detail: str = "") -> None: ...
 
     def advance(self, done: int, total: int, unit: str = "bytes") -> None: ...
 
     def note(self, text: str) -> None: ...
+
+    def expect(self, seconds: Mapping[str, float]) -> None: ...
 
 
 class Silent:
@@ -37,6 +41,8 @@ class Silent:
     def advance(self, done: int, total: int, unit: str = "bytes") -> None: ...
 
     def note(self, text: str) -> None: ...
+
+    def expect(self, seconds: Mapping[str, float]) -> None: ...
 
 
 class Tee:
@@ -56,3 +62,7 @@ class Tee:
     def note(self, text: str) -> None:
         for each in self._listeners:
             each.note(text)
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        for each in self._listeners:
+            each.expect(seconds)

@@ -33,6 +33,9 @@ class Lines:
     def note(self, text: str) -> None:
         self.write({"note": text})
 
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """The parent knows what was measured."""
+
     def write(self, message: Mapping[str, Any]) -> None:
         self._stream.write(json.dumps(message) + "\n")
         self._stream.flush()

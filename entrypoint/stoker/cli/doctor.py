@@ -14,6 +14,7 @@ from stoker.kinds.kind import EngineKind
 from stoker.probe.checks.check import Check
 from stoker.probe.doctor import render_checks, run_checks
 from stoker.probe.machine import Machine
+from stoker.resolve.hub_check import check_hub
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -23,6 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     options, settings = parse(parser, arguments)
     of_kinds: list[Callable[[Machine], Iterable[Check]]] = [partial(checks_of, kind) for kind in kinds().values()]
     checks = run_checks(settings.cache, settings.port, settings.host, [*of_kinds, check_kinds])
+    checks = (*checks, *check_hub(offline=settings.offline))
     text = json.dumps([asdict(check) for check in checks], indent=2) if options.json else render_checks(checks)
     sys.stdout.write(text.rstrip("\n") + "\n")
     return 69 if any(check.status == "failed" for check in checks) else 0

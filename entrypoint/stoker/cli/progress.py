@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from stoker.progress import Progress
@@ -68,9 +70,13 @@ class LogProgress:
     def note(self, text: str) -> None:
         _LOG.info("%s", text)
 
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Said by a note."""
+
 
 class TerminalProgress:
-    """One bar for the open phase; finished phases stay above it with the time they took."""
+    """One bar for the open phase; finished phases stay above it with the time they took. Log lines go above it too:
+    while it is shown, standard error is the console's."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -80,16 +86,28 @@ class TerminalProgress:
         self._bar = _bar(self._console)
         self._task: TaskID | None = None
         self._open: tuple[str, float] | None = None
+        self._name = ""
+        self._expected: Mapping[str, float] = {}
+        atexit.register(self._leave)
 
     def phase(self, name: str, detail: str = "") -> None:
         with self._lock:
-            self._close()
-            if name in ("ready", "failed"):
+            if self._name == "draining" and name != "failed":
                 return
-            self._open = (redacted(f"{name} {detail}").strip(), time.monotonic())
-            self._bar = _bar(self._console)
-            self._task = self._bar.add_task(self._open[0], total=None, amount="")
-            self._bar.start()
+            self._close()
+            self._name = name
+            text = redacted(f"{name} {detail}").strip()
+            if name == "draining":  # nothing comes after it that would clear a bar away
+                self._console.print(f"\n{text}", highlight=False, markup=False)
+            elif name not in ("ready", "failed"):
+                self._begin(text)
+
+    def _begin(self, text: str) -> None:
+        self._open = (text, time.monotonic())
+        self._bar = _bar(self._console)
+        expected = self._expected.get(self._name, 0.0)
+        self._task = self._bar.add_task(self._open[0], total=None, amount="", expected=expected)
+        self._bar.start()
 
     def advance(self, done: int, total: int, unit: str = "bytes") -> None:
         with self._lock:
@@ -100,13 +118,30 @@ class TerminalProgress:
     def note(self, text: str) -> None:
         self._console.print(redacted(text), highlight=False, markup=False)
 
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        with self._lock:
+            self._expected = {**self._expected, **seconds}
+            if self._task is not None and self._name in seconds:
+                self._bar.update(self._task, expected=seconds[self._name])
+
     def _close(self) -> None:
         if self._open is None:
             return
         self._bar.stop()
         text, began = self._open
-        self._console.print(f"[green]✓[/] {text} [dim]{time.monotonic() - began:.1f} s[/]", highlight=False)
+        self._console.print(f"[green]✓[/] {_escaped(text)} [dim]{time.monotonic() - began:.1f} s[/]", highlight=False)
         self._open = self._task = None
+
+    def _leave(self) -> None:
+        """A bar that is open where the program ends, by Ctrl-C for example, leaves the cursor on a line of its own."""
+        if self._open is not None:
+            self._bar.stop()
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
 
 
 def ended(phase: str, following: str) -> str:
@@ -121,11 +156,24 @@ def ended(phase: str, following: str) -> str:
 
 
 def _bar(console: Console) -> Bar:
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn
     from rich.progress import Progress as RichProgress
+    from rich.text import Text
+
+    class TimeColumn(ProgressColumn):
+        """What is left where that was measured before, else what has passed."""
+
+        def render(self, task: Task) -> Text:
+            return Text(time_text(task.elapsed or 0.0, float(task.fields["expected"])), style="dim")
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"))
-    return RichProgress(*columns, TimeElapsedColumn(), console=console, transient=True)
+    return RichProgress(*columns, TimeColumn(), console=console, transient=True, redirect_stdout=False)
+
+
+def time_text(elapsed: float, expected: float) -> str:
+    """`expected` is 0 where nothing is known; a phase that has taken longer is told like one."""
+    left = expected - elapsed
+    return f"about {left:.0f} s left" if left >= 1 else f"{elapsed:.0f} s elapsed"
 
 
 def _amount(done: int, total: int, unit: str) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from stoker.cli.arguments import command_parser, parse
+from stoker.cli.exposed import exposure_warning
 from stoker.cli.progress import listener
 from stoker.cli.warnings import show_warnings
 from stoker.logs import resolved_format, set_up_logging
@@ -18,6 +19,8 @@ def run(arguments: Sequence[str]) -> int:
     _, settings = parse(parser, arguments)
     set_up_logging(resolved_format(settings.log_format), settings.log_level)
     show_warnings(settings)
+    if warning := exposure_warning(settings):
+        _LOG.warning("%s", warning)
 
     def reload() -> None:
         """Of the settings, the log level takes effect."""

@@ -47,6 +47,9 @@ class Follower:
         for name in phases[self._told :]:
             self._progress.phase(name, str(report["detail"]) if name == report["phase"] else "")
         self._told = max(self._told, len(phases))
+        if report["eta_seconds"] is not None:
+            spent = float(report["phases"][-1]["seconds"])
+            self._progress.expect({str(report["phase"]): spent + float(report["eta_seconds"])})
         if report["progress"]:
             state = report["progress"]
             self._progress.advance(state["done"], state["total"], state["unit"])

@@ -98,8 +98,8 @@ def assemble_backends(installation: Installation, directory: Path) -> Path:
     target = directory / "python"
     target.mkdir(parents=True)
     for source in {*installation.backend.iterdir(), installation.stub}:
-        if source.name == _LIBRARY and without_tmp:
-            _copy_without_tmp(source, target / source.name)
+        if source.name == _LIBRARY:
+            _copy_without_tmp(source, target / source.name, needed=without_tmp)
         elif source == installation.stub and not os.access(source, os.X_OK):
             _copy_executable(source, target / source.name)
         elif source.is_file():
@@ -113,10 +113,14 @@ def _copy_executable(stub: Path, target: Path) -> None:
     target.chmod(0o700)
 
 
-def _copy_without_tmp(library: Path, target: Path) -> None:
-    """The Python backend makes a directory under /tmp when it is loaded, whatever TMPDIR says, and ends where it
-    cannot. In this copy the directory is one of its working directory, the run directory."""
+def _copy_without_tmp(library: Path, target: Path, *, needed: bool) -> None:
+    """The Python backend makes a directory under /tmp when it is loaded, whatever TMPDIR says, ends where it cannot,
+    and leaves it there when it is killed. In this copy the directory is one of its working directory, the run
+    directory, which is removed with it. Another build of the library is taken as it is, unless this is `needed`."""
     code = library.read_bytes()
+    if code.count(_IN_TMP) != 1 and not needed:
+        target.symlink_to(library)
+        return
     if code.count(_IN_TMP) != 1:
         raise EngineError(
             f"{_TMP} cannot be written", why="this Triton needs it", remedy="mount a writable directory there"

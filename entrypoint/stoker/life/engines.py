@@ -19,6 +19,7 @@ from stoker.launch.routing import Router
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.launch.suspects import Verdicts
 from stoker.life.adapters import AdapterLoader
+from stoker.life.announcement import announcement
 from stoker.life.attempts import Again, Decision, GiveUp, History, NextProfile, Replace, Smaller, next_attempt
 from stoker.life.fleet import Fleet
 from stoker.life.machines import Attendance, place_of, unless
@@ -31,7 +32,7 @@ from stoker.progress import Progress, Tee
 from stoker.serve.generate.admission import Capacity
 from stoker.serve.operate.frontend import Frontend, load_frontend
 from stoker.serve.operate.service import Service
-from stoker.serve.request.chat_template import template_fault
+from stoker.serve.request.chat_template import TemplateMissingError, template_fault
 from stoker.settings.layers import Settings
 from stoker.store.engine import Engine
 from stoker.store.integrity import damage_of
@@ -264,14 +265,14 @@ class Engines:
             _LOG.warning("%s; chat requests will be refused", fault.rstrip("."))
 
     def _expect(self, plan: Plan) -> None:
-        """Tells how long phases will take, as far as this cache remembers engines like this one."""
+        """Tells how long phases will take, as far as engines of this kind were measured on this machine."""
         timings = Timings(self._settings.cache)
         known = {phase: timings.expected(timing(plan, phase)) for phase in ("building", "loading", "warming")}
         seconds = {phase: expected for phase, expected in known.items() if expected is not None}
-        self._lifecycle.expect(seconds)
+        self._progress.expect(seconds)
         if seconds:
             told = ", ".join(f"{phase} {expected:.1f} s" for phase, expected in seconds.items())
-            self._progress.note(f"engines like this one took, for {told}")
+            self._progress.note(f"expected, as measured on this machine: {told}")
 
     def _frontend(self, engine: Engine, plan: Plan) -> Frontend:
         return load_frontend(
@@ -290,8 +291,17 @@ class Engines:
     def _announce(self, plan: Plan) -> None:
         gc.collect()
         gc.freeze()  # what start-up made is never garbage: leave it out of every later collection
-        chosen = plan.chosen
-        _LOG.info("serving %s (%s, %s) at %s", plan.model.served_name, chosen.engine, chosen.precision, self._url)
+        frontend = self._lifecycle.serving.frontend if self._lifecycle.serving else None
+        chat = frontend is not None and not isinstance(frontend.chat_template, TemplateMissingError)
+        keyed = bool(self._service.exposure.keys)
+        for line in announcement(
+            plan.chosen,
+            self._settings.served_model_names or (plan.model.served_name,),
+            self._url,
+            chat=chat,
+            keyed=keyed,
+        ):
+            _LOG.info("%s", line)
 
 
 def _damaged(engine: Engine, fault: str, remedy: str = "export it again") -> DamagedEngineError:

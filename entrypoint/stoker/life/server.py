@@ -95,7 +95,8 @@ class _Serving:
             return self._failed(task)
         await self.engines.leave()
         was_ready, phase = self.lifecycle.serving is not None, self.lifecycle.current
-        self.progress.phase("draining", f"{self.lifecycle.in_flight} requests in flight" if was_ready else "")
+        requests = f"{self.lifecycle.in_flight} requests in flight; " if was_ready else ""
+        self.progress.phase("draining", f"{requests}a second Ctrl-C or SIGTERM stops at once")
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, StoppedError):
             await task

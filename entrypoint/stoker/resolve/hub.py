@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stoker.errors import HubUnreachableError, ModelError, ModelNotFoundError
 from stoker.progress import Progress
 from stoker.resolve.checkpoint import (
+    ADAPTER,
     CONFIG,
     HF_QUANT_CONFIG,
     INDEX,
@@ -29,9 +30,12 @@ from stoker.resolve.checkpoint import (
 )
 from stoker.resolve.download import Download, storage_error
 from stoker.resolve.facts import Config, architecture_facts
+from stoker.resolve.gguf import HEAD_BYTES, first_gguf, refuse_gguf
 from stoker.resolve.hub_cache import RepositoryCache, is_commit
 from stoker.resolve.hub_verify import remember_weights, verify_small_files, verify_weights
 from stoker.resolve.json_files import read_optional_json
+from stoker.resolve.kept import kept_models
+from stoker.resolve.known_names import probably_meant
 from stoker.resolve.links import check_links
 from stoker.resolve.model import Model
 from stoker.resolve.reference import HubRepository
@@ -89,10 +93,12 @@ class HubModels:
             return model
 
     def _not_cached(self) -> Model:
+        near = probably_meant(self._repository.id, [each.name for each in kept_models(self._models)])
+        guess = f"did you mean {near}? " if near else ""
         raise ModelNotFoundError(
             f"{self._repository.id}@{self._repository.revision} is not in the cache {self._models}",
-            why="and offline mode forbids to fetch it",
-            remedy="resolve it once with a network (without HF_HUB_OFFLINE), or copy a filled cache here",
+            why="offline mode fetches nothing",
+            remedy=f"{guess}resolve it once with a network (without HF_HUB_OFFLINE), or copy a filled cache here",
         )
 
     def _cached(self, weights: bool) -> Model | None:
@@ -146,6 +152,8 @@ class HubModels:
         def read(name: str) -> Mapping[str, Any]:
             return client.small_json(listing.files[name], listing.commit)
 
+        if (name := first_gguf(listing.files)) and not set(listing.files).intersection(ADAPTER):
+            return refuse_gguf(self._repository.id, client.head(listing.files[name], listing.commit, HEAD_BYTES))
         return refuse_other_formats(self._repository.id, listing.files, _NO_SAFETENSORS, read)
 
     def _fetch(self, client: HubClient, listing: Listing, names: Iterable[str]) -> None:

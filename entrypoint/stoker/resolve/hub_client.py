@@ -160,6 +160,10 @@ class HubClient:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def head(self, file: RemoteFile, commit: str, size: int) -> bytes:
+        """The beginning of a file, at most `size` bytes; empty where its size is not known."""
+        return self._read(file, commit, 0, min(file.size, size)) if file.size else b""
+
     def _read(self, file: RemoteFile, commit: str, start: int, end: int) -> bytes:
         received = b""
         with self.open_range(file.name, commit, start, end) as (offset, chunks):

@@ -12,6 +12,7 @@ from huggingface_hub.errors import (
 )
 
 from stoker.errors import HubUnreachableError, ModelGatedError, ModelNotFoundError, StokerError
+from stoker.resolve.known_names import probably_meant
 from stoker.resolve.reference import HubRepository
 
 # The root of the HTTP library's errors (httpx under huggingface_hub 1, httpx2 under 2): no connection, a cut stream...
@@ -29,9 +30,11 @@ def translate(error: Exception, repository: HubRepository, endpoint: str) -> Sto
             remedy=f"see its branches and tags at {page}/tree/main",
         )
     if isinstance(error, RepositoryNotFoundError | DisabledRepoError):
+        near = probably_meant(repository.id)
+        spelling = f"did you mean {near}?" if near else "check the spelling;"
         return ModelNotFoundError(
             f"there is no repository {repository.id} at {endpoint}, or it is private",
-            remedy="check the spelling; for a private repository set HF_TOKEN to a token that may read it",
+            remedy=f"{spelling} for a private repository set HF_TOKEN to a token that may read it",
         )
     if isinstance(error, HfHubHTTPError):
         return _by_status(error, repository, endpoint)

@@ -25,6 +25,7 @@ from stoker.resolve.checkpoint import (
     weight_files,
 )
 from stoker.resolve.digests import DIGESTS, DigestCache, directory_revision
+from stoker.resolve.gguf import SUFFIX, first_gguf, head_of, refuse_gguf
 from stoker.resolve.json_files import read_json, read_optional_json
 from stoker.resolve.links import check_links
 from stoker.resolve.model import Model
@@ -88,6 +89,8 @@ class _Found:
 def _file_names(directory: Path) -> frozenset[str]:
     if directory.is_dir():
         return file_names(directory)
+    if directory.suffix == SUFFIX and directory.is_file():
+        raise refuse_gguf(str(directory), head_of(directory))
     if directory.exists():
         raise UsageError(
             f"{directory} is a file", why="a model is a directory", remedy=f"name its directory: {directory.parent}"
@@ -106,6 +109,8 @@ def _nearest(directory: Path) -> str:
 def _no_config(directory: Path, names: frozenset[str]) -> Exception:
     if foreign := refuse_foreign(directory):
         return foreign
+    if name := first_gguf(names):
+        return refuse_gguf(str(directory), head_of(directory / name))
     if not weight_files(names, None):
         return _no_safetensors(directory, names)
     return DamagedModelError(
@@ -115,6 +120,8 @@ def _no_config(directory: Path, names: frozenset[str]) -> Exception:
 
 
 def _no_safetensors(directory: Path, names: Iterable[str]) -> Exception:
+    if not set(names).intersection(ADAPTER) and (name := first_gguf(names)):
+        return refuse_gguf(str(directory), head_of(directory / name))
     convert = f"from transformers import AutoModelForCausalLM as M; M.from_pretrained('{directory}')"
     remedy = f"convert them where transformers and PyTorch are installed: {convert}.save_pretrained('{directory}')"
     return refuse_other_formats(str(directory), names, remedy, lambda name: read_json(directory / name))

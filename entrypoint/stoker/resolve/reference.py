@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stoker.errors import UsageError
+from stoker.resolve.known_names import probably_meant
 
 FORMS = "a model is `demo`, a directory (./name), or a Hugging Face repository (org/name, org/name@revision)"
 DEFAULT_REVISION = "main"
@@ -76,6 +77,8 @@ def _nearest_form(name: str) -> str:
         return _nearest_form_of_url(name)
     if "/" not in name:
         demo = "`demo`, " if difflib.get_close_matches(name.lower(), ["demo"]) else ""
+        if not demo and (near := probably_meant(name)):
+            return f"did you mean `{near}`?"
         return f"did you mean {demo}`org/{name}` on the Hugging Face Hub or the directory `./{name}`?"
     shorter = "/".join(name.split("/")[:2])
     if name.count("/") > 1 and _REPOSITORY.fullmatch(shorter):

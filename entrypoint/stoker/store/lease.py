@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,9 @@ class SharedProgress:
 
     def note(self, text: str) -> None:
         self._progress.note(text)
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        self._progress.expect(seconds)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stoker.errors import CacheError
+from stoker.probe.checks.storage import may_be_given
 from stoker.progress import Progress, Silent
 from stoker.store.engine import Engine, Manifest
 from stoker.store.heartbeat import touch
@@ -205,14 +206,15 @@ def _cannot_write(directory: Path, error: OSError) -> CacheError:
     status = place.stat()
     whose = f"{place} is owned by user {status.st_uid}, group {status.st_gid}, mode {stat.filemode(status.st_mode)}"
     user = f"{os.geteuid()}:{os.getegid()}"
-    remedy = (
-        f"give it to this process's user: chown -R {user} {place}, or in a container the host's directory behind it"
-    )
+    remedy = ""
     if error.errno == errno.EROFS:
-        remedy = "mount it writable"
+        remedy = "mount it writable; or "
+    elif may_be_given(place):
+        remedy = f"give it to this process's user: chown -R {user} {place}, or in a container the host's directory "
+        remedy += "behind it; or "
     why = f"{error.strerror or error}; {whose}, and this process is user {user}"
     return CacheError(
-        f"cannot write to the cache directory {directory}", why=why, remedy=f"{remedy}; or name another with --cache"
+        f"cannot write to the cache directory {directory}", why=why, remedy=f"{remedy}name another with --cache"
     )
 
 

@@ -10,7 +10,7 @@ import contextlib
 import json
 import statistics
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -21,21 +21,23 @@ from stoker.store.owner import this_process
 _NAME = "timings.json"
 _KEPT = 5
 _ALIKE = 0.1  # engines whose sizes differ by no more have taken as long
+_BEYOND = 2.0  # times the largest, or a part of the smallest, that were measured: further off nothing is foretold
 
 
 @dataclass(frozen=True)
 class Timing:
-    """`bytes`: of the engine's weights."""
+    """`bytes`: of the engine's weights. `machine`: which hardware it was measured on; a cache may be shared."""
 
     phase: str
     kind: str
     precision: str
     bytes: int
     seconds: float
+    machine: str = ""
 
     @property
-    def group(self) -> tuple[str, str, str]:
-        return self.phase, self.kind, self.precision
+    def group(self) -> tuple[str, str, str, str]:
+        return self.phase, self.kind, self.precision, self.machine
 
 
 class Timings:
@@ -52,13 +54,12 @@ class Timings:
             self._write(json.dumps([asdict(each) for each in kept], indent=1))
 
     def expected(self, wanted: Timing) -> float | None:
-        """Seconds for an engine such as this one, whose own are not looked at: the median of those of its size, else
-        of all of its kind in proportion to their sizes. None without any."""
+        """Seconds for an engine such as this one, whose own are not looked at, by those of the same phase, kind,
+        precision and machine: the median of those of its size, else a fixed part and a part by size where several
+        sizes tell both apart. None where they do not."""
         known = [each for each in self._read() if each.group == wanted.group and each.bytes > 0]
-        alike = [each.seconds for each in known if abs(each.bytes - wanted.bytes) <= _ALIKE * wanted.bytes]
-        if found := alike or [each.seconds * wanted.bytes / each.bytes for each in known]:
-            return statistics.median(found)
-        return None
+        alike = [each.seconds for each in known if _alike(each.bytes, wanted.bytes)]
+        return statistics.median(alike) if alike else _by_size(known, wanted.bytes)
 
     def _read(self) -> list[Timing]:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
@@ -73,6 +74,21 @@ class Timings:
             file.replace(self._path)
 
 
+def _alike(one: int, other: int) -> bool:
+    return abs(one - other) <= _ALIKE * other
+
+
+def _by_size(known: Sequence[Timing], size: int) -> float | None:
+    """A line through what was measured, where two sizes differ and this one is not far from them."""
+    sizes = [each.bytes for each in known]
+    if not sizes or _alike(min(sizes), max(sizes)) or not min(sizes) / _BEYOND <= size <= max(sizes) * _BEYOND:
+        return None
+    slope, fixed = statistics.linear_regression(sizes, [each.seconds for each in known])
+    seconds = fixed + slope * size
+    return seconds if slope >= 0 and seconds > 0 else None
+
+
 def _timing(document: dict[str, Any]) -> Timing:
     phase, kind, precision = (str(document[name]) for name in ("phase", "kind", "precision"))
-    return Timing(phase, kind, precision, int(document["bytes"]), float(document["seconds"]))
+    machine = str(document.get("machine", ""))
+    return Timing(phase, kind, precision, int(document["bytes"]), float(document["seconds"]), machine)

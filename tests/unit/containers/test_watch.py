@@ -16,6 +16,9 @@ class Listener:
 
     def note(self, text: str) -> None: ...
 
+    def expect(self, seconds: dict[str, float]) -> None:
+        self.expected = seconds
+
 
 def test_real_reports_are_followed_and_what_went_by_between_them_is_told():
     listener, lifecycle = Listener(), Lifecycle()

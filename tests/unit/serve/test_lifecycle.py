@@ -60,6 +60,14 @@ def test_startup_tells_phase_progress_and_times(unready: Service, ask: Any) -> N
     assert (report["percent"], report["progress"], report["eta_seconds"]) == (None, None, None)
 
 
+def test_the_pace_of_a_beginning_foretells_nothing_but_a_download(unready: Service, ask: Any) -> None:
+    """A build's first percent may take most of its time: that once made 252 s of 2.6 s."""
+    unready.lifecycle.phase("building")
+    unready.lifecycle.advance(1, 100)
+    report = ask("/v1/health/startup").json
+    assert (report["percent"], report["eta_seconds"]) == (1.0, None)
+
+
 def test_the_time_left_is_told_by_what_the_phase_took_before_until_its_own_throughput_tells(
     unready: Service, ask: Any
 ) -> None:

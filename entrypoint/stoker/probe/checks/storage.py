@@ -16,6 +16,10 @@ _LEAST_SHARED_MEMORY = 256 << 20
 _SHARED_MEMORY_TO_START = 16 << 20
 _LEAST_DISK = 5 << 30
 _NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs", "fuse.s3fs", "lustre", "glusterfs")
+_OF_THE_KERNEL = tuple(map(Path, ("/proc", "/sys", "/dev", "/run")))
+_OF_THE_SYSTEM = frozenset(
+    map(Path, ("/bin", "/boot", "/etc", "/home", "/lib", "/opt", "/root", "/tmp", "/usr", "/var"))  # noqa: S108
+)
 _PASSING_FILESYSTEMS = ("tmpfs", "ramfs", "overlay")
 
 
@@ -48,7 +52,9 @@ def check_cache(cache: Path) -> Check:
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        return Check(name, "failed", f"{directory}: {error.strerror} ({_ownership(directory)})", _permission_remedy())
+        return Check(
+            name, "failed", f"{directory}: {error.strerror} ({_ownership(directory)})", _permission_remedy(directory)
+        )
     return Check(name, "ok", str(cache) if directory == cache else f"{cache} can be made")
 
 
@@ -63,8 +69,20 @@ def _ownership(directory: Path) -> str:
     return f"owner {status.st_uid}, mode {stat.filemode(status.st_mode)}, this process is user {os.geteuid()}"
 
 
-def _permission_remedy() -> str:
-    return f"give it to user {os.geteuid()} (chown, or docker's --user and a volume), or choose another with --cache"
+def _permission_remedy(directory: Path) -> str:
+    another = "choose another with --cache"
+    if not may_be_given(directory):
+        return another
+    return f"give it to user {os.geteuid()} (chown, or docker's --user and a volume), or {another}"
+
+
+def may_be_given(place: Path) -> bool:
+    """Whether to change its owner is sound advice: for a directory that someone made, and not for one of the system's
+    or of the kernel's."""
+    resolved = place.resolve()
+    if not resolved.is_dir() or resolved == Path("/") or resolved in _OF_THE_SYSTEM:
+        return False
+    return not any(top in (resolved, *resolved.parents) for top in _OF_THE_KERNEL)
 
 
 def check_filesystem(cache: Path, root: Path = Path("/")) -> Check:

@@ -79,7 +79,8 @@ class Endpoint:
         except ClientGoneError:
             pass  # nobody is left to answer
         except Exception as error:
-            await reply.fail(_api_error(error))
+            record.refused(fault := _api_error(error))
+            await reply.fail(fault)
         finally:
             self._service.metrics.ignored(scope["path"], len(ignored.names))
 

@@ -39,6 +39,7 @@ class BrowserCheck:
         if fault is None:
             await self._app(scope, receive, send)
             return
+        scope["state"]["record"].refused(fault)
         body = error_form(scope["path"]).body(fault, scope["state"]["record"].id)
         await respond(send, fault.status, body)
 

@@ -90,6 +90,7 @@ class KeyCheck:
         name = self._keys.name_of(key) if key else None
         if name is None:
             error = _refusal(given=bool(key))
+            scope["state"]["record"].refused(error)
             body = error_form(scope["path"]).body(error, scope["state"]["record"].id)
             await respond(send, error.status, body, headers=[(b"www-authenticate", b"Bearer")])
             return

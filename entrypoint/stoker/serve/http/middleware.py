@@ -23,6 +23,7 @@ logger = logging.getLogger("stoker.access")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _PROBED = ("/v1/health/", "/health", "/ping", "/metrics", "/v1/metrics")  # asked every few seconds by machines: no news
+_POLLED = ("/v1/status", "/v1/plan", "/v1/models", "/v1/metadata", "/load")
 _SHOWN_BODY = 64 << 10
 _CLIENT_CLOSED = 499  # nginx's number for a client that left before the answer began
 
@@ -33,9 +34,13 @@ class RequestRecord:
 
     id: str
     measurement: Measurement | None = None
+    error: ApiError | None = None
 
     def measured(self, measurement: Measurement) -> None:
         self.measurement = measurement
+
+    def refused(self, error: ApiError) -> None:
+        self.error = error
 
 
 class Envelope:
@@ -75,6 +80,7 @@ class Envelope:
         try:
             exchange.check_length(scope)
         except ApiError as error:
+            scope["state"]["record"].refused(error)
             body = error_form(scope["path"]).body(error, exchange.request_id.decode())
             await respond(exchange.send, error.status, body)
         else:
@@ -85,7 +91,7 @@ class Envelope:
         self._metrics.http_request(path if path in self._endpoints else "other", status)
         if self._tracer is not None and not path.startswith(_PROBED):
             self._tracer.request(scope, record.id, status, seconds, record.measurement)
-        level = logging.DEBUG if path.startswith(_PROBED) else logging.INFO
+        level = logging.DEBUG if path.startswith(_PROBED) or _is_polling(scope, status) else logging.INFO
         if not logger.isEnabledFor(level):
             return
         fields: dict[str, Any] = {
@@ -97,6 +103,10 @@ class Envelope:
             "address": address_of(scope),
             "key": scope["state"].get("client"),
         }
+        refused = ""
+        if record.error is not None:
+            fields |= {"code": record.error.code, "param": record.error.param}
+            refused = _refused(record.error)
         if exchange.kept:
             fields["body"] = b"".join(exchange.kept)[:_SHOWN_BODY].decode(errors="replace")
         told = ""
@@ -104,7 +114,7 @@ class Envelope:
             fields |= _measured(record.measurement)
             told = _told(record.measurement)
         body = f" {fields['body']!r}" if "body" in fields else ""
-        who = f"{fields['address']} {fields['key'] or '-'}"
+        who = f"{fields['address']} {fields['key'] or '-'}{refused}"
         line = f"{scope['method']} {quote(path, safe='/:@')} {status} {seconds:.3f}s {who}{told} {record.id}{body}"
         logger.log(level, "%s", line, extra={"fields": fields})
 
@@ -143,6 +153,18 @@ class _Exchange:
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
         await self._send(message)
+
+
+def _is_polling(scope: Scope, status: int) -> bool:
+    """Whether the page at / asks again how the server is, as it does every few seconds while it is open."""
+    ours = header(scope, b"sec-fetch-site") == b"same-origin"
+    return ours and scope["method"] == "GET" and scope["path"] in _POLLED and status < 400
+
+
+def _refused(error: ApiError) -> str:
+    """Which parameter is the client's to name: it is shown so that it cannot look like more of the line."""
+    param = f" param={quote(error.param[:100], safe='[]')}" if error.param else ""
+    return f" code={error.code}{param}"
 
 
 def _measured(measurement: Measurement) -> dict[str, Any]:

@@ -20,6 +20,8 @@ def json_response(document: Any, status: int = 200) -> Response:
 def _body(request: Request, error: ApiError) -> bytes:
     """In the form of the API that the path is of."""
     record = getattr(request.state, "record", None)
+    if record:
+        record.refused(error)
     return error_form(request.url.path).body(error, record.id if record else "")
 
 

@@ -219,23 +219,24 @@ class Lifecycle:
                 "replicas": list(self.replicas),
                 "percent": round(min(100.0, 100.0 * done / total), 1) if known else None,
                 "progress": {"done": done, "total": total, "unit": self._unit} if known else None,
-                "eta_seconds": _seconds_left(spent, done, total, self._expected.get(self._phase)),
+                "eta_seconds": _seconds_left(self._phase, spent, done, total, self._expected.get(self._phase)),
                 "elapsed_seconds": round(time.monotonic() - self._created, 3),
                 "phases": [{"name": name, "seconds": round(value, 3)} for name, value in seconds.items()],
                 "error": _told(self._error),
             }
 
 
-def _seconds_left(spent: float, done: int, total: int, expected: float | None) -> float | None:
-    """By the throughput so far, which counts the more the further it has come, and by what the phase took before, for
-    as long as it has not taken longer. None where neither is known."""
+def _seconds_left(phase: str, spent: float, done: int, total: int, expected: float | None) -> float | None:
+    """By what the phase took on this machine before, for as long as it has not taken longer, and by the throughput so
+    far, which counts the more the further it has come. Without the first only a download's throughput tells: other
+    phases do not go on at the pace of their beginning. None where nothing is known."""
     measured = spent * (total - done) / done if 0 < done <= total else None
-    before = expected - spent if expected is not None and expected > spent else None
-    if measured is None or before is None:
-        known = before if measured is None else measured
-        return None if known is None else round(known, 1)
-    share = done / total
-    return round(share * measured + (1 - share) * before, 1)
+    if phase == "downloading":
+        return None if measured is None else round(measured, 1)
+    if expected is None or expected <= spent:
+        return None
+    share = done / total if measured is not None else 0.0
+    return round(share * (measured or 0.0) + (1 - share) * (expected - spent), 1)
 
 
 def _told(error: StokerError | None) -> dict[str, str] | None:
