@@ -12,11 +12,11 @@ from stoker.chat.commands import command_names
 from stoker.chat.conversation import Conversation
 from stoker.chat.session import Session, to_terminal
 from stoker.cli.arguments import Parser, command_parser, given_flags, parse
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.cli.signals import end_like_ctrl_c
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
+from stoker.logs import resolved_format, set_up_logging
 from stoker.servers.choice import Chosen, Wanted, server_for
 from stoker.settings.layers import Settings
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from stoker.chain import resolve_model
 from stoker.cli.arguments import command_parser, parse
-from stoker.cli.logs import resolved_format, set_up_logging
 from stoker.cli.progress import listener
 from stoker.cli.signals import end_like_ctrl_c
 from stoker.cli.warnings import show_warnings
+from stoker.logs import resolved_format, set_up_logging
 from stoker.settings.spec import SETTINGS
 
 _DESCRIPTION = (

@@ -162,7 +162,7 @@ def without(files: Files, name: str) -> Files:
 
 DAMAGES: dict[str, tuple[Callable[[Files], Files], int, str]] = {
     "only pickles": (lambda f: {"config.json": f["config.json"], "pytorch_model.bin": b""}, 65, "pytorch_model.bin"),
-    "only gguf": (lambda f: {"model.gguf": b""}, 65, "model.gguf"),
+    "only gguf": (lambda f: {"model.gguf": b""}, 65, "GGUF, which is not served"),
     "nothing": (lambda f: {}, 65, "no safetensors"),
     "no config": (lambda f: without(f, "config.json"), 74, "no config.json"),
     "config not JSON": (lambda f: f | {"config.json": b"{"}, 74, "config.json is damaged"),
