@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stoker.build.jobs import Site
@@ -20,10 +20,11 @@ from stoker.errors import BuildError, OutOfMemoryError, StokerError, StoppedErro
 from stoker.kinds import available_kinds, kind_named, kinds, plan_kinds
 from stoker.kinds.known import check_known, check_model
 from stoker.origin import Origin, Sourced
-from stoker.plan.overrides import overrides_of
+from stoker.plan.overrides import goal_of, overrides_of
 from stoker.plan.planner import make_plan
 from stoker.plan.purpose import purpose_of
 from stoker.plan.speculation import DRAFT, check_draft, parse_speculation
+from stoker.plan.tuning import Tuned, tuned_plan, with_values
 from stoker.plan.types import Overrides, Plan, Reason
 from stoker.probe.machine import Machine, machines
 from stoker.probe.probe import probe_machine
@@ -41,6 +42,7 @@ from stoker.store.obtain import Wanted, obtain
 from stoker.store.policy import StorePolicy, policy_of
 from stoker.store.store import Store
 from stoker.store.timings import Timing, Timings
+from stoker.store.tuned import TunedStore, tuning_key
 
 DEFAULT_MODEL = "demo"
 _COMPANION_BYTES = 64 << 20  # of the tokenizer and the graph, on the disk beside the weights
@@ -77,7 +79,12 @@ def make_plan_for(
     without = given_up or {}
     available = available_kinds() if buildable else None
     draft = resolve_draft(model, settings, progress, weights=weights)
-    plan = _planned(here, model, overrides_of(settings), available, without, without_kinds, draft)
+    tuned = None if machine or without else _tuned(_drivable(here), model, overrides_of(settings), settings)
+
+    def make(overrides: Overrides) -> Plan:
+        return _planned(here, model, overrides, available, without, without_kinds, draft)
+
+    plan = tuned_plan(make, overrides_of(settings), tuned)
     return replace(plan, reasons=(*(Reason("given_up", why) for why in without.values()), *plan.reasons))
 
 
@@ -155,6 +162,52 @@ def plans_by_profile(
     only = {name: Overrides(profile=Sourced(name, Origin.FLAG, "--profile")) for name in names}
     plans = {name: attempt(overrides) for name, overrides in only.items()}
     return machine, model, attempt(overrides_of(settings)), plans
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans for one model on this machine, again and again, without what was measured before."""
+
+    machine: Machine
+    model: Model
+    overrides: Overrides
+    draft: Model | None
+
+    @property
+    def goal(self) -> str:
+        return goal_of(self.overrides, plan_kinds())
+
+    @property
+    def engine_given(self) -> bool:
+        return self.overrides.engine is not None or self.overrides.profile is not None
+
+    def is_given(self, name: str) -> bool:
+        """Whether the user set this override."""
+        return getattr(self.overrides, name) is not None
+
+    def plan(self, values: Mapping[str, str | int]) -> Plan:
+        """With these overrides beside the user's."""
+        overrides = with_values(self.overrides, values)
+        return _planned(self.machine, self.model, overrides, available_kinds(), draft=self.draft)
+
+
+def planner_for(settings: Settings, progress: Progress, *, weights: bool = True) -> Planner:
+    """UsageError for an engine that is built already."""
+    progress.phase("probing")
+    machine = _drivable(_all_of_them(probe_machine(), settings))
+    model = resolve_model(settings, progress, weights=weights)
+    if finished_engine(model.directory):
+        raise UsageError("a built engine cannot be tuned", remedy="name the model that it was built from")
+    progress.phase("planning")
+    return Planner(machine, model, overrides_of(settings), resolve_draft(model, settings, progress, weights=weights))
+
+
+def _tuned(machine: Machine, model: Model, overrides: Overrides, settings: Settings) -> Tuned | None:
+    """What `stoker tune` measured for the model on this machine, unless the settings leave it out."""
+    if settings["no-tune"].value or overrides.profile or overrides.replicas:
+        return None
+    goal = goal_of(overrides, plan_kinds())
+    return TunedStore(settings.cache).read(tuning_key(machine, model, goal))
 
 
 def _planned(

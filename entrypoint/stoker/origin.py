@@ -1,4 +1,4 @@
-"""Where a value came from. Order of precedence: flag, environment, NIM's variables, file, profile, default."""
+"""Where a value came from, in the order of precedence."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ T = TypeVar("T")
 
 
 class Origin(IntEnum):
-    """Smaller wins. NIM: a variable of NVIDIA NIM's that means one of ours."""
+    """Smaller wins. NIM: a variable of NVIDIA NIM's that means one of ours. TUNED: measured by `stoker tune`."""
 
     FLAG = 0
     ENVIRONMENT = 1
     NIM = 2
     FILE = 3
     PROFILE = 4
-    DEFAULT = 5
+    TUNED = 5
+    DEFAULT = 6
 
 
 @dataclass(frozen=True)

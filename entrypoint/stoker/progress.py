@@ -11,6 +11,7 @@ PHASES = (
     "resolving",
     "downloading",
     "planning",
+    "tuning",
     "building",
     "loading",
     "warming",

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = (
-    *("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest"),
+    *("serve", "plan", "build", "engines", "doctor", "bench", "generate", "manifest", "tune"),
     *("chat", "list", "pull", "rm", "ps", "health", "export", "up", "down", "status"),
     *("list-model-profiles", "download-to-cache", "create-model-store", "nim-serve-ray"),
 )
@@ -31,6 +31,7 @@ Serve and talk
 
 Look before you serve
   plan MODEL             what would be built and served here, and why
+  tune MODEL             measure here what the plan leaves open, and keep the best
   doctor                 check this machine
 
 Models and engines

@@ -26,6 +26,7 @@ _OVER = {
     "resolving": "resolved",
     "downloading": "downloaded",
     "planning": "planned",
+    "tuning": "tuned",
     "building": "built",
     "loading": "loaded",
     "warming": "warmed up",

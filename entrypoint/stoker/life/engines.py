@@ -40,6 +40,7 @@ from stoker.store.obtain import put_aside
 from stoker.store.policy import policy_of
 from stoker.store.store import Store
 from stoker.store.timings import Timings
+from stoker.tune.run import tune_first
 
 _LOG = logging.getLogger("stoker")
 _T = TypeVar("_T")
@@ -245,6 +246,8 @@ class Engines:
     def _prepare(self) -> tuple[Plan, Engine]:
         history = self._history
         first, self._settings = plan_beside_base(self._settings, self._progress, given_up=history.given_up)
+        if self._settings["tune"].value and tune_first(self._settings, self._progress, self._cancel):
+            first, self._settings = plan_beside_base(self._settings, self._progress, given_up=history.given_up)
         self._service.plan = plan_document(first)
         for reason in first.reasons:
             self._progress.note(reason.text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stoker.errors import StokerError, UnsupportedModelError
@@ -11,7 +11,7 @@ from stoker.plan.fit import Fit, Range, Shrink
 from stoker.plan.profile import Limits, Profile
 from stoker.plan.speculation import NOTHING, Speculates, Speculation
 from stoker.plan.types import Chosen, MemoryBudget, Overrides, Reason, Rejection, Replica
-from stoker.probe.machine import Gpu, Machine
+from stoker.probe.machine import Cpu, Gpu, Machine
 from stoker.resolve.model import Model
 
 
@@ -122,6 +122,8 @@ class PlanKind:
     `spans_machines`: one engine may run on several machines at once.
     `retries_build`: a build that quantises may fail, so that the next profile is named with the plan.
     `speculates`: what it has of speculative decoding.
+    `tunable`: the overrides that `stoker tune` varies, the one with the largest effect first, each with the values to
+    try; of what is planned without it. None that only a long build could change.
     """
 
     name: str
@@ -142,6 +144,7 @@ class PlanKind:
     retries_build: bool
     speculates: Speculates
     spans_machines: bool
+    tunable: Callable[[Profile, Chosen, Cpu], Mapping[str, Sequence[str | int]]]
 
     @property
     def purposes(self) -> frozenset[str]:

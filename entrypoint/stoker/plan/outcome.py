@@ -14,7 +14,7 @@ from stoker.plan.machines import machines_reasons, nodes_over
 from stoker.plan.overrides import asked, is_asked_for, only_on_the_cpu
 from stoker.plan.purpose import purpose_of
 from stoker.plan.replicas import replica_reasons
-from stoker.plan.sources import source_text, sources_for
+from stoker.plan.sources import given_text, sources_for
 from stoker.plan.speculation import WITH_MODEL, identity, method_of
 from stoker.plan.turn import MISSING, Refusal, Taken, Turn
 from stoker.plan.types import Chosen, Plan, Reason, Rejection
@@ -116,4 +116,4 @@ def _not_from_gpus(
 
 def _engine(case: Case) -> Iterable[Reason]:
     if engine := case.question.overrides.engine:
-        yield Reason("engine", f"engine {engine.value}: asked for by {source_text(engine)}")
+        yield Reason("engine", f"engine {engine.value}: {given_text(engine)}")

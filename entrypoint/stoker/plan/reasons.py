@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stoker.plan.kind import Case
-from stoker.plan.sources import source_text
+from stoker.plan.sources import given_text
 from stoker.plan.speculation import AUTO
 from stoker.plan.types import Reason
 from stoker.plan.units import count_text
@@ -13,13 +13,13 @@ def precision_asked(case: Case) -> str:
     """Empty where the planner chose it."""
     overrides = case.question.overrides
     override = overrides.precision or overrides.profile
-    return f"precision {case.chosen.precision}: asked for by {source_text(override)}" if override else ""
+    return f"precision {case.chosen.precision}: {given_text(override)}" if override else ""
 
 
 def context_line(case: Case) -> str:
     value, start, longest = case.chosen.max_seq_len, case.span.context.start, case.question.longest
     if override := case.question.overrides.max_seq_len:
-        return f"context {count_text(value)} tokens: asked for by {source_text(override)}"
+        return f"context {count_text(value)} tokens: {given_text(override)}"
     if value == longest:
         return f"context {count_text(value)} tokens: all that the model allows"
     if value == start:
@@ -30,8 +30,10 @@ def context_line(case: Case) -> str:
 
 def batch_line(case: Case, whose: str) -> str:
     value, start = case.chosen.max_batch_size, case.span.batch.start
+    if (tokens := case.question.overrides.max_num_tokens) and not case.question.overrides.max_batch_size:
+        return f"{value} sequences at once: {whose}; {count_text(tokens.value)} tokens per step: {given_text(tokens)}"
     if override := case.question.overrides.max_batch_size:
-        return f"{value} sequences at once: asked for by {source_text(override)}"
+        return f"{value} sequences at once: {given_text(override)}"
     if value < start:
         return f"batch shrunk from {start} to {value} sequences at once to fit in memory"
     return f"{value} sequences at once and {count_text(case.chosen.max_num_tokens)} tokens per step: {whose}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
-from stoker.origin import Sourced
+from stoker.origin import Origin, Sourced
 from stoker.plan.fit import Fit
 from stoker.plan.kind import Candidate, Question
 from stoker.plan.types import Chosen, Overrides
@@ -46,6 +46,11 @@ def _context(context: int, candidate: Candidate, question: Question, profile: st
 
 def source_text(override: Sourced[str] | Sourced[int]) -> str:
     return f"{override.origin.name.lower()} {override.detail}".strip()
+
+
+def given_text(override: Sourced[str] | Sourced[int]) -> str:
+    """For a reason: who set the value."""
+    return "measured by `stoker tune`" if override.origin is Origin.TUNED else f"asked for by {source_text(override)}"
 
 
 def _override(overrides: Overrides, name: str) -> str:

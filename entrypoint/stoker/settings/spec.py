@@ -10,6 +10,7 @@ from stoker.settings.adapters import ADAPTER_SETTINGS
 from stoker.settings.fleet import FLEET_SETTINGS
 from stoker.settings.setting import Setting, Value
 from stoker.settings.stores import STORE_SETTINGS
+from stoker.settings.tuning import TUNING_SETTINGS
 
 PRECISIONS = (
     *("f32", "f16", "bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"),
@@ -302,6 +303,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     *ADAPTER_SETTINGS,
     *STORE_SETTINGS,
+    *TUNING_SETTINGS,
     *FLEET_SETTINGS,
 )
 

@@ -10,7 +10,7 @@ from stoker.kinds.openvino.plan.measurements import LONG_PROMPT, Measured, measu
 from stoker.kinds.openvino.plan.profile import Activation, OpenvinoProfile
 from stoker.plan.kind import Obstacle
 from stoker.plan.selection import CACHE, COMPUTE
-from stoker.plan.sources import MACHINE, PLANNER, source_text
+from stoker.plan.sources import MACHINE, PLANNER, given_text, source_text
 from stoker.plan.types import TEXT, Overrides
 from stoker.probe.machine import Cpu
 from stoker.resolve.model import Model
@@ -70,6 +70,12 @@ def compute_for(profile: OpenvinoProfile, cpu: Cpu, model: Model, overrides: Ove
     return Compute(decision.precision, kept, dense, decision.reason, decision.source)
 
 
+def kernels(profile: OpenvinoProfile, cpu: Cpu, cache: str) -> tuple[str, ...]:
+    """What they can compute in on this processor with such a cache."""
+    types = _types(profile, dense=False)
+    return tuple(one.precision for one in profile.activation if _there(one, cpu) and cache in types[one.precision])
+
+
 def _offered(profile: OpenvinoProfile, cache: str, types: Sequence[str]) -> bool:
     return cache in types and cache in profile.kv_precisions
 
@@ -91,7 +97,7 @@ def _decided(
     caches have the kernels' type, so that wider kernels would double them."""
     if override := overrides.activation_precision:
         where = source_text(override)
-        return _Decision(override.value, f"computes in {override.value}: asked for by {where}", where)
+        return _Decision(override.value, f"computes in {override.value}: {given_text(override)}", where)
     row = None if dense else measured_for(cpu.isa, profile.precision, measurements())
     first = _quickest(profile, wanted, row) or _by_processor(profile, cpu, wanted[0])
     if first.precision in fitting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -10,7 +10,7 @@ from stoker.errors import DoesNotFitError, ModelError, UnsupportedModelError
 from stoker.kinds.openvino.build.families import ENCODERS, POOLED, SUPPORTED, check_config
 from stoker.kinds.openvino.plan import memory
 from stoker.kinds.openvino.plan.catalogue import load_catalogue
-from stoker.kinds.openvino.plan.compute import Compute, attention_cannot_be_paged, compute_for
+from stoker.kinds.openvino.plan.compute import Compute, attention_cannot_be_paged, compute_for, kernels
 from stoker.kinds.openvino.plan.profile import CALIBRATED, CHECKPOINTS, OpenvinoProfile
 from stoker.kinds.openvino.plan.reasons import reasons_for
 from stoker.kinds.openvino.plan.rules import NAME
@@ -25,7 +25,8 @@ from stoker.plan.profile import Profile
 from stoker.plan.purpose import pools
 from stoker.plan.sources import PLANNER
 from stoker.plan.speculation import AUTO, DRAFT, OFF, Speculates
-from stoker.plan.types import KvPool, MemoryBudget, Overrides
+from stoker.plan.tuning import limits_to_try
+from stoker.plan.types import Chosen, KvPool, MemoryBudget, Overrides
 from stoker.probe.machine import Cpu, Gpu
 from stoker.resolve.model import Model
 
@@ -52,6 +53,7 @@ def openvino(profiles: Sequence[OpenvinoProfile]) -> PlanKind:
         retries_build=False,
         speculates=Speculates(why_not, lambda _goal: OFF),
         spans_machines=False,
+        tunable=tunable,
     )
 
 
@@ -113,6 +115,13 @@ def no_adapters(profile: Profile, question: Question) -> str:
 
 def _wrong_processor(reason: str) -> Obstacle:
     return Obstacle("processor", reason, DoesNotFitError, by_override=False)
+
+
+def tunable(profile: Profile, chosen: Chosen, cpu: Cpu) -> Mapping[str, Sequence[str | int]]:
+    """All of it is given to the engine when it starts."""
+    assert isinstance(profile, OpenvinoProfile)
+    computed = kernels(profile, cpu, chosen.kv_precision)
+    return {"activation_precision": computed, **limits_to_try(profile, chosen, cpu)}
 
 
 def why_not_split(_profile: Profile, _question: Question, _place: Place, split: Split) -> str:

@@ -20,6 +20,7 @@ from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, S
 from stoker.plan.profile import Profile
 from stoker.plan.sources import MODEL
 from stoker.plan.speculation import never
+from stoker.plan.tuning import nothing_to_try
 from stoker.plan.types import MemoryBudget
 from stoker.probe.machine import NVIDIA, Gpu
 from stoker.resolve.model import Model
@@ -53,6 +54,7 @@ def tensorrt_llm(catalogue: Catalogue, name: str) -> PlanKind:
         retries_build=True,
         speculates=never("Stoker builds its engines without it"),
         spans_machines=False,
+        tunable=nothing_to_try,
     )
 
 

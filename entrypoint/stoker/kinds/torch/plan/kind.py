@@ -18,6 +18,7 @@ from stoker.plan.profile import Profile
 from stoker.plan.selection import CACHE
 from stoker.plan.sources import MACHINE, MODEL
 from stoker.plan.speculation import never
+from stoker.plan.tuning import limits_to_try
 from stoker.probe.machine import AMD, NVIDIA, Gpu
 from stoker.resolve.model import Architecture, Model
 
@@ -42,6 +43,7 @@ def torch(catalogue: TorchCatalogue) -> PlanKind:
         retries_build=False,
         speculates=never("Stoker's PyTorch engine guesses no tokens"),
         spans_machines=False,
+        tunable=limits_to_try,
     )
 
 

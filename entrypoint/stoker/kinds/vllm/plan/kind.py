@@ -21,6 +21,7 @@ from stoker.plan.purpose import pools, purpose_of
 from stoker.plan.selection import CACHE
 from stoker.plan.sources import MODEL
 from stoker.plan.speculation import OFF, Speculates
+from stoker.plan.tuning import limits_to_try
 from stoker.plan.types import RERANK, MemoryBudget
 from stoker.probe.machine import NVIDIA, Gpu
 from stoker.resolve.model import Architecture, Model
@@ -57,6 +58,7 @@ def vllm(catalogue: Catalogue) -> PlanKind:
         retries_build=True,
         speculates=Speculates(_why_not, lambda _goal: OFF),
         spans_machines=True,
+        tunable=limits_to_try,
     )
 
 

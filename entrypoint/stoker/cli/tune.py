@@ -1,0 +1,73 @@
+"""`stoker tune MODEL`: what the plan leaves open, measured on this machine, and the quickest kept for later plans."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from stoker.chain import planner_for
+from stoker.cli.arguments import command_parser, parse
+from stoker.cli.progress import listener
+from stoker.cli.warnings import show_warnings
+from stoker.errors import UsageError
+from stoker.logs import resolved_format, set_up_logging
+from stoker.progress import Silent
+from stoker.settings.layers import Settings
+from stoker.store.tuned import TunedStore, tuning_key
+
+_WITHOUT = ("no-tune", "lora", "lora-source", "nodes", "replicas")  # of the settings of `stoker plan`
+
+
+def run(arguments: Sequence[str]) -> int:
+    """StoppedError where Ctrl-C or SIGTERM ended it: then nothing is kept, and what was kept before stays."""
+    about = "Measure on this machine what the plan of MODEL leaves open, and keep the quickest."
+    parser = command_parser("tune", about, like="plan", without=_WITHOUT)
+    parser.add_argument("--budget", metavar="SECONDS", default="180", help="time for measuring (default: 180)")
+    parser.add_argument("--forget", action="store_true", help="remove what was measured, and measure nothing")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+    options, settings = parse(parser, arguments)
+    log_format = resolved_format(settings.log_format)
+    set_up_logging(log_format, settings.log_level)
+    show_warnings(settings)
+    return _forget(settings) if options.forget else _tune(settings, _seconds(options.budget), log_format, options.json)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"--budget {text}", why="not a number of seconds above 0")
+    return seconds
+
+
+def _forget(settings: Settings) -> int:
+    planner = planner_for(settings, Silent(), weights=False)
+    gone = TunedStore(settings.cache).forget(tuning_key(planner.machine, planner.model, planner.goal))
+    known = f"{planner.model.served_name} with the goal {planner.goal}"
+    sys.stdout.write(f"forgot what was measured for {known}\n" if gone else f"nothing was measured for {known}\n")
+    return 0
+
+
+def _tune(settings: Settings, budget: float, log_format: str, as_json: bool) -> int:
+    from stoker.tune.run import named, tune
+
+    cancel = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: cancel.set())
+    signal.signal(signal.SIGINT, lambda *_: cancel.set())
+    tuned, figures = tune(settings, listener(log_format), budget, cancel)
+    if as_json:
+        document = {**asdict(tuned), "measured": [asdict(each) for each in figures]}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        return 0
+    for each in figures:
+        sys.stdout.write(f"{each.rate:8.1f} tokens/s  {named(each.values)}{f' ({each.why})' if each.why else ''}\n")
+    gain = f"{tuned.best:.1f} tokens/s at {tuned.streams} streams, {tuned.planned:.1f} as planned"
+    best = f"quickest: {tuned.engine}, {named(tuned.values)}: {gain}"
+    sys.stdout.write(f"{best if tuned.best > tuned.planned else 'the plan is as quick as any other'}\n")
+    return 0

@@ -1,0 +1,86 @@
+"""The search for the quickest plan, with figures that a function of the plan gives instead of an engine."""
+
+import threading
+
+import pytest
+from tests.unit.plan.conftest import build_machine, build_model, build_overrides
+
+from stoker.chain import Planner
+from stoker.errors import EngineError, StoppedError, UsageError
+from stoker.progress import Silent
+from stoker.tune.measure import Load, load_for
+from stoker.tune.run import Search, found
+
+LOAD = Load(16, 128, 32)
+
+
+def search(rate, budget=1000.0, **given) -> Search:
+    planner = Planner(
+        build_machine(16, 2), build_model("qwen2.5-0.5b"), build_overrides(engine="openvino", **given), None
+    )
+    return Search(planner, lambda plan, _load: rate(plan.chosen), Silent(), budget, threading.Event())
+
+
+def test_the_quickest_values_are_found_one_after_the_other():
+    def rate(chosen):
+        return 100.0 + 20 * (chosen.activation_precision == "f32") + chosen.max_num_tokens / 10
+
+    result = found(search(rate), LOAD)
+    assert dict(result.values) == {"activation_precision": "f32", "max_num_tokens": 256}
+    assert (result.best, result.planned, result.streams) == (145.6, 112.8, 16)
+
+
+def test_differences_within_the_noise_leave_the_plan():
+    result = found(search(lambda chosen: 100.0 + (chosen.activation_precision == "f32")), LOAD)
+    assert not result.values
+    assert result.best == result.planned == 100.0
+
+
+def test_a_winner_by_chance_does_not_win_again():
+    rates = iter([100.0, 300.0, *[100.0] * 20])
+    result = found(search(lambda _: next(rates)), LOAD)
+    assert not result.values
+
+
+def test_what_the_user_set_is_not_varied():
+    one = search(lambda _: 100.0, activation_precision="f32", max_num_tokens=64)
+    found(one, LOAD)
+    assert {name for figure in one.figures for name in figure.values} == {"max_batch_size"}
+
+
+def test_a_candidate_that_fails_has_a_reason_and_loses():
+    def rate(chosen):
+        if chosen.activation_precision == "f32":
+            raise EngineError("it died")
+        return 100.0
+
+    one = search(rate)
+    assert not found(one, LOAD).values
+    assert [figure.why for figure in one.figures if figure.rate == 0] == ["it died"]
+
+
+def test_a_plan_that_cannot_be_measured_is_an_error():
+    def rate(_):
+        raise EngineError("it died")
+
+    with pytest.raises(UsageError, match="could not be measured: it died"):
+        found(search(rate), LOAD)
+
+
+def test_nothing_is_begun_after_the_budget():
+    one = search(lambda _: 100.0, budget=0.0)
+    found(one, LOAD)
+    assert len(one.figures) == 1
+
+
+def test_it_can_be_stopped():
+    one = search(lambda _: 100.0)
+    one.cancel.set()
+    with pytest.raises(StoppedError):
+        found(one, LOAD)
+
+
+def test_the_load_is_what_the_goal_is_about():
+    plan = search(lambda _: 1.0).planner.plan({})
+    assert load_for(plan, "latency").streams == 1
+    assert load_for(plan, "throughput").streams == 16
