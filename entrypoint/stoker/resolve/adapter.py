@@ -22,6 +22,7 @@ from stoker.resolve.links import check_links
 from stoker.resolve.lora import CONFIG, MAX_BYTES, WEIGHTS, LoraConfig, in_layer, part_of, read_lora_config
 from stoker.resolve.reference import Demo, HubRepository, LocalDirectory, parse_reference
 from stoker.resolve.safetensors_header import Header, Tensor, read_header
+from stoker.resolve.vocabularies import added_tokens
 
 FOLDER = "adapters"
 _DTYPES = ("F32", "F16", "BF16")
@@ -167,8 +168,7 @@ def _check_tokens(source: Path, names: list[str], reference: str, fitting: Fitti
     if "added_tokens.json" in names:
         added |= set(_small_json(source / "added_tokens.json"))
     if TOKENIZER in names:
-        tokens = read_json(source / TOKENIZER, strict=False).get("added_tokens")
-        added |= {str(token.get("content")) for token in tokens or () if isinstance(token, Mapping)}
+        added |= {token for token, _ in added_tokens(read_json(source / TOKENIZER, strict=False), source / TOKENIZER)}
     if fitting.tokens and (unknown := sorted(added - fitting.tokens)):
         shown = ", ".join(repr(token[:40]) for token in unknown[:3])
         raise UnsupportedModelError(

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from stoker.errors import ModelError
 from stoker.resolve.adapter import Fitting
-from stoker.resolve.checkpoint import TOKENIZER
-from stoker.resolve.json_files import read_json
 from stoker.resolve.lora import in_layer
 from stoker.resolve.model import Model
 from stoker.resolve.safetensors_header import read_header
+from stoker.resolve.vocabularies import token_ids
 
 _OTHER_TOWERS = ("vision", "visual", "audio")
 
 
 def fitting_of(model: Model, max_rank: int) -> Fitting:
     """Reads headers and the tokenizer: up to a second. Nothing is known of the shapes of an engine without a
-    checkpoint, which then checks them itself."""
+    checkpoint, which then checks them itself. DamagedModelError for files that make no sense."""
     shapes: dict[str, tuple[int, int] | None] = {}
     for name in model.files if model.directory is not None else ():
         if name.endswith(".safetensors") and model.directory is not None:
             shapes |= _shapes(model.directory / name)
-    return Fitting(model.served_name, max_rank, shapes, _tokens(model.directory))
+    return Fitting(model.served_name, max_rank, shapes, frozenset(token_ids(model.directory)))
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, int] | None]:
@@ -37,15 +34,3 @@ def _shapes(path: Path) -> dict[str, tuple[int, int] | None]:
         elif kind in ("weight", "qweight", "weight_packed"):
             found[in_layer(module)] = None
     return found
-
-
-def _tokens(directory: Path | None) -> frozenset[str]:
-    if directory is None or not (directory / TOKENIZER).is_file():
-        return frozenset()
-    try:
-        document = read_json(directory / TOKENIZER, strict=False)
-    except ModelError:
-        return frozenset()
-    vocabulary = document.get("model", {}).get("vocab")
-    added = {str(token.get("content")) for token in document.get("added_tokens") or ()}
-    return frozenset(vocabulary if isinstance(vocabulary, Mapping) else ()) | added
