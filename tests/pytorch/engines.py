@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from stoker.kinds.torch.runtime.engine import RUNTIME
 from stoker.launch.generation import Generation
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Runtime
+from stoker.resolve.adapter_matrices import Pair
 from stoker.resolve.local import DEMO_DIRECTORY
 
 REFERENCE = Path(__file__).parents[1] / "integration" / "goldens" / "reference"
@@ -81,6 +82,24 @@ def reference(directory: Path, prompt: Sequence[int], count: int) -> list[int]:
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
     wishes = {"max_new_tokens": count, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
     return list(model.generate(torch.tensor([list(prompt)]), **wishes)[0, len(prompt) :].tolist())
+
+
+def merged_log_probs(
+    directory: Path, matrices: Mapping[str, Pair], texts: Sequence[tuple[list[int], list[int]]]
+) -> list[float]:
+    """Of the answers' tokens, for pairs of prompt and answer: by transformers in f32, with an adapter merged."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    found: list[float] = []
+    with torch.no_grad():
+        for name, (inner, outer) in matrices.items():
+            model.get_submodule(name).weight += torch.from_numpy(outer @ inner)
+        for prompt, answer in texts:
+            logits = model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
+            found += logits.log_softmax(-1).gather(-1, torch.tensor(answer)[:, None]).squeeze(-1).tolist()
+    return found
 
 
 def text_of(directory: Path, prompt: Sequence[int], ids: Sequence[int]) -> str:

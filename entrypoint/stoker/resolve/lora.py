@@ -89,8 +89,8 @@ def read_lora_config(config: Mapping[str, Any], place: str) -> LoraConfig:
             raise _refused(place, f"{key[:80]}, which this version does not know")
     return LoraConfig(
         base=str(config.get("base_model_name_or_path") or ""),
-        rank=whole(config, "r", 8),
-        alpha=real(config, "lora_alpha", 8.0),
+        rank=whole(config, "r", 8, file=f"{place}: {CONFIG}"),
+        alpha=real(config, "lora_alpha", 8.0, file=f"{place}: {CONFIG}"),
         stabilised=config.get("use_rslora") is True,
         ranks=_patterns(config, "rank_pattern", place, int),
         alphas=_patterns(config, "alpha_pattern", place, (int, float)),

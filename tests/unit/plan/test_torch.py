@@ -178,6 +178,18 @@ def test_quantised_while_loaded_only_on_request(choose: Choose, unknown: Model) 
     assert choose(on="H100-80GB", profile="torch-int4-throughput").chosen.precision == "int4"
 
 
+def test_adapters_are_counted_and_the_plan_says_what_turns_cost(choose: Choose, unknown: Model) -> None:
+    plan, without = choose(of=unknown, max_loras=4, max_lora_rank=16), choose(of=unknown)
+    assert (plan.chosen.engine, plan.chosen.max_loras, plan.chosen.max_lora_rank) == ("torch", 4, 16)
+    assert plan.memory.adapters > without.memory.adapters == 0
+    said = next(reason.text for reason in plan.reasons if reason.code == "adapters")
+    assert "take turns" in said
+    assert "share no prefixes" in said
+    assert not [reason for reason in without.reasons if reason.code == "adapters"]
+    with pytest.raises(UsageError, match="not divided over ranks"):
+        choose(profile="torch-bf16-throughput", max_loras=1, max_lora_rank=8, tensor_parallel=2)
+
+
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stoker.errors import ModelError
-from stoker.kinds.openvino.build.checkpoint import read_shard
 from stoker.kinds.openvino.files import Target, constant_name
 from stoker.launch.generation import RequestRefusedError
-from stoker.resolve.json_files import read_json
-from stoker.resolve.lora import CONFIG, PREFIX, WEIGHTS, in_layer, part_of, read_lora_config
+from stoker.resolve.adapter_matrices import read_matrices
+from stoker.resolve.lora import PREFIX, in_layer
 
 Floats = npt.NDArray[np.float32]
 
@@ -56,14 +55,8 @@ class Matrices:
 def read_adapter(directory: Path, targets: GraphTargets) -> Matrices:
     """RequestRefusedError for what the graph has no place for."""
     try:
-        config = read_lora_config(read_json(directory / CONFIG), str(directory))
-        halves: dict[str, dict[str, Floats]] = {}
-        for name, tensor in read_shard(directory / WEIGHTS).items():
-            part = part_of(name, str(directory))
-            scale = np.float32(config.scale(part.module) if part.part == "B" else 1)
-            halves.setdefault(part.module, {})[part.part] = tensor.as_f32() * scale
-        pairs = {module: (parts["A"], parts["B"]) for module, parts in halves.items()}
-    except (ModelError, OSError, KeyError) as error:
+        pairs = read_matrices(directory)
+    except (ModelError, OSError) as error:
         raise RequestRefusedError("the adapter cannot be read", why=str(error)) from error
     known = targets.modules()
     for module, (inner, outer) in pairs.items():

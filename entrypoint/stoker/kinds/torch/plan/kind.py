@@ -36,7 +36,7 @@ def torch(catalogue: TorchCatalogue) -> PlanKind:
         unknown=unknown,
         checkpoint=checkpoint,
         against=against,
-        no_adapters=lambda _profile, _question: "this version serves them with other engines",
+        no_adapters=lambda _profile, _question: "",
         why_not_split=why_not_split,
         spreads_for_latency=lambda _profile, _question, _split: False,
         candidate=partial(candidate, catalogue),

@@ -18,6 +18,7 @@ def reasons_for(not_own: str, case: Case) -> tuple[Reason, ...]:
         ("context", context_line(case)),
         ("batch", batch_line(case, "the profile's")),
         ("pool", _pool(case)),
+        ("adapters", _adapters(case)),
         ("estimate", estimate_line(case)),
     )
 
@@ -56,4 +57,14 @@ def _pool(case: Case) -> str:
     return (
         f"KV cache of {count_text(pool.tokens)} tokens in {case.chosen.kv_precision} ({size_text(pool.bytes)}, with "
         "the copies that attention without flash kernels makes of it)"
+    )
+
+
+def _adapters(case: Case) -> str:
+    if not case.chosen.max_loras:
+        return ""
+    return (
+        f"up to {case.chosen.max_loras} LoRA adapters of rank {case.chosen.max_lora_rank} "
+        f"({size_text(case.memory.adapters)}) take turns with each other and with the base: a request waits until "
+        "those that run with another adapter have ended, and prompts share no prefixes in the cache"
     )

@@ -1,71 +1,81 @@
 """LoRA adapters for a model of transformers: the sequences of one adapter run together, and adapters take turns.
 
-Transformers' continuous batching gives a forward no word of which sequence a token is of, and shares prefixes by their
-ids alone. So a batch has one adapter, which hooks on the model's projections add, and each turn begins with an empty
-cache.
+Transformers' continuous batching does not tell a forward which sequence a token belongs to, and shares prefixes by
+their ids alone. So a batch has one adapter, which hooks on the model's projections add, and no prefixes are shared
+(paged.py).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
+import torch
 
 from stoker.errors import ModelError
 from stoker.launch.generation import Adapter, Generation, RequestRefusedError
 from stoker.launch.stub.runtime import Output, Runtime
 from stoker.launch.stub.waiting import WaitingSequence
-from stoker.resolve.json_files import read_json
-from stoker.resolve.lora import CONFIG, WEIGHTS, in_layer, part_of, read_lora_config
+from stoker.resolve.adapter_matrices import Matrix, read_matrices
+from stoker.resolve.lora import in_layer
 
 Pair = tuple[Any, Any]
 
 
 class Projections:
-    """The model's, and the one adapter that they have."""
+    """The model's, and the one adapter that they have. The hooks stay: the manager's thread may be amid a step for
+    sequences that were cancelled."""
 
     def __init__(self, model: Any) -> None:
         self._modules = {in_layer(name): each for name, each in model.named_modules() if hasattr(each, "in_features")}
         self._device, self._dtype = model.device, model.dtype
-        self._hooks: list[Any] = []
+        self._used: Mapping[str, Pair] = {}
+        self._hooks = [each.register_forward_hook(self._adding(name)) for name, each in self._modules.items()]
 
     def read(self, adapter: Adapter) -> dict[str, Pair]:
         """A and scaled B by module; RequestRefusedError for what the model has no place for."""
-        directory = Path(adapter.directory)
         try:
-            config = read_lora_config(read_json(directory / CONFIG), directory.name)
-            halves: dict[str, dict[str, Any]] = {}
-            for name, tensor in load_file(directory / WEIGHTS).items():
-                part = part_of(name, directory.name)
-                scale = config.scale(part.module) if part.part == "B" else 1
-                own = (tensor.float() * scale).to(self._device, self._dtype)
-                halves.setdefault(in_layer(part.module), {})[part.part] = own
-            pairs = {module: (parts["A"], parts["B"]) for module, parts in halves.items()}
-        except (ModelError, OSError, KeyError) as error:
+            matrices = read_matrices(Path(adapter.directory))
+        except (ModelError, OSError) as error:
             raise RequestRefusedError("the adapter cannot be read", why=str(error)) from error
+        pairs = {in_layer(module): self._placed(module, pair) for module, pair in matrices.items()}
         for module, (inner, outer) in pairs.items():
-            own = self._modules.get(module)
-            if own is None or (own.in_features, own.out_features) != (inner.shape[1], outer.shape[0]):
-                raise RequestRefusedError(
-                    f"the adapter does not fit {module[:200]}", why="the model has no such module"
-                )
+            self._check(module, (outer.shape[0], inner.shape[1]))
         return pairs
 
-    def use(self, pairs: dict[str, Pair]) -> None:
+    def _placed(self, module: str, pair: tuple[Matrix, Matrix]) -> Pair:
+        inner, outer = (torch.from_numpy(half).to(self._device, self._dtype) for half in pair)
+        if not (inner.isfinite().all() and outer.isfinite().all()):
+            raise RequestRefusedError(f"the adapter is too large for {self._dtype}", why=f"in {module[:200]}")
+        return inner, outer
+
+    def _check(self, module: str, shape: tuple[int, int]) -> None:
+        """`shape`: outputs and inputs of what the adapter is for."""
+        own = self._modules.get(module)
+        if own is None:
+            raise RequestRefusedError(f"the adapter does not fit {module[:200]}", why="the model has no such module")
+        if (own.out_features, own.in_features) != shape:
+            why = f"it is {[own.out_features, own.in_features]} in the model, and {list(shape)} in the adapter"
+            raise RequestRefusedError(f"the adapter does not fit {module[:200]}", why=why)
+
+    def use(self, pairs: Mapping[str, Pair]) -> None:
         """Instead of what was used before; nothing for the model as it is."""
+        self._used = pairs
+
+    def _adding(self, module: str) -> Callable[[Any, tuple[Any, ...], Any], Any]:
+        def hook(_: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+            if (pair := self._used.get(module)) is None:
+                return None
+            inner, outer = pair
+            return output + (inputs[0] @ inner.T) @ outer.T
+
+        return hook
+
+    def release(self) -> None:
         for hook in self._hooks:
             hook.remove()
-        self._hooks = [self._modules[module].register_forward_hook(_adding(*pair)) for module, pair in pairs.items()]
-
-
-def _adding(inner: Any, outer: Any) -> Callable[[Any, tuple[Any, ...], Any], Any]:
-    def hook(_: Any, inputs: tuple[Any, ...], output: Any) -> Any:
-        return output + (inputs[0] @ inner.T) @ outer.T
-
-    return hook
 
 
 class TurnSequence(WaitingSequence):
@@ -95,13 +105,13 @@ class TurnSequence(WaitingSequence):
 
 
 class AdapterTurns:
-    """A Runtime. `open_runtime` opens one with an empty cache."""
+    """A Runtime over `runtime`, which must share no prefixes. An adapter's turn ends when its running sequences do:
+    from the moment that another waits, its own new ones wait behind that."""
 
-    def __init__(self, projections: Projections, open_runtime: Callable[[], Runtime], most: int) -> None:
+    def __init__(self, projections: Projections, runtime: Runtime, most: int) -> None:
         self._projections = projections
-        self._open = open_runtime
         self._most = most
-        self._runtime = open_runtime()
+        self._runtime = runtime
         self._turn: Adapter | None = None
         self._read: dict[int, dict[str, Pair]] = {}
         self._running: list[TurnSequence] = []
@@ -139,10 +149,8 @@ class AdapterTurns:
         if not waiting:
             return
         turn = waiting[0].adapter
-        if turn != self._turn:
-            self._runtime.close()
-            self._projections.use(self._read[turn.number] if turn else {})
-            self._turn, self._runtime = turn, self._open()
+        self._projections.use(self._read[turn.number] if turn else {})
+        self._turn = turn
         self._held.extend(sequence for sequence in waiting if sequence.adapter != turn)
         for sequence in waiting:
             if sequence.adapter == turn:
@@ -159,5 +167,5 @@ class AdapterTurns:
             del self._read[number]
 
     def close(self) -> None:
-        self._projections.use({})
         self._runtime.close()
+        self._projections.release()

@@ -35,7 +35,8 @@ def open_runtime(settings: EngineSettings) -> Runtime:
     kind: Callable[[Any, EngineSettings], Runtime] = ContiguousRuntime if failure else PagedRuntime
     if not settings.chosen.max_loras:
         return kind(model, settings)
-    return AdapterTurns(Projections(model), lambda: kind(model, settings), settings.chosen.max_loras)
+    projections = Projections(model)  # before the manager's thread runs
+    return AdapterTurns(projections, kind(model, settings), settings.chosen.max_loras)
 
 
 def loaded(settings: EngineSettings) -> Any:

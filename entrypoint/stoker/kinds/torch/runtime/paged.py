@@ -103,6 +103,7 @@ class PagedRuntime:
 def open_manager(model: Any, settings: EngineSettings) -> Any:
     """Not started yet. In a process group each rank has one."""
     graphs = bool(settings.chosen.devices) and "flash" in model.config._attn_implementation
+    graphs = graphs and not settings.chosen.max_loras  # a graph would keep the adapter that it was captured with
     if "auto_switch_to_flash" not in _FIELDS and "flash" not in model.config._attn_implementation:
         # Before it could be told not to, the manager looked for flash attention on the hub.
         model.set_attn_implementation(f"paged|{model.config._attn_implementation.removeprefix('paged|')}")
@@ -125,5 +126,6 @@ def _limits(settings: EngineSettings) -> Mapping[str, Any]:
         "max_requests_per_batch": settings.chosen.max_batch_size,
         "max_memory_percent": 1.0,
         "return_logprobs": True,
+        "allow_block_sharing": not settings.chosen.max_loras,  # blocks are found by their ids, whatever made them
         **switch,
     }
