@@ -98,6 +98,7 @@ def checkpoint_config(
     source: dict[str, Any], dtype: str, tp: int, pp: int, quantization: dict[str, Any]
 ) -> dict[str, Any]:
     names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+    names = (*names, "num_key_value_heads")
     return {
         "architecture": source["architectures"][0],
         "dtype": dtype,

@@ -18,6 +18,8 @@ def read(tool: str, arguments: list[str]) -> argparse.Namespace:
         name = flag.lstrip("-").replace("-", "_")
         if value == "switch":
             parser.add_argument(flag, dest=name, action="store_true")
+        elif isinstance(value, dict):
+            parser.add_argument(flag, dest=name, nargs="+", choices=value["several"])
         elif isinstance(value, list):
             parser.add_argument(flag, dest=name, choices=value)
         else:

@@ -32,6 +32,16 @@ def check(options: Any, config: dict[str, Any]) -> None:
     check_attention(options, config["quantization"])
     check_products(options, config)
     check_gpu(config["quantization"])
+    check_adapters(options, config)
+
+
+def check_adapters(options: Any, config: dict[str, Any]) -> None:
+    """With no --lora_dir to read them off, the modules must be named."""
+    if options.lora_plugin in (None, "disable"):
+        require(not options.lora_target_modules and not options.max_lora_rank, "LoRA without its plugin")
+        return
+    require(bool(options.lora_dir or options.lora_target_modules), "lora_target_modules is empty")
+    require(options.lora_plugin in ("auto", config["dtype"]), f"lora_plugin {options.lora_plugin}: {config['dtype']}")
 
 
 def check_attention(options: Any, quantization: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ of processes other than the engine's ranks.
 
     FAKE_TENSORRTLLM_STEP    seconds that a step takes (0.002)
     FAKE_TENSORRTLLM_RANKS   a folder where each rank leaves its server's pid once it has its engine
+    FAKE_TENSORRTLLM_LORAS   a folder where it leaves the tensors of each adapter that it is sent
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import triton_python_backend_utils as pb_utils
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 BLOCK = 32
+ROOM = 2  # adapters in its cache; the one that was used longest ago makes room for another
 TIMES = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
 PARAMETERS = frozenset(
     """
@@ -61,6 +63,8 @@ class Request:
         self.bias = _tensor(request, "embedding_bias")
         self.moments = [time.monotonic_ns()] if _scalar(request, "return_perf_metrics") else None
         self.made: list[int] = []
+        self.lora = _scalar(request, "lora_task_id")
+        self.sum += self.lora or 0
 
     def step(self) -> bool:
         """Whether it is over now."""
@@ -108,6 +112,7 @@ class TritonPythonModel:
         self.outputs = frozenset(output["name"] for output in config["output"])
         self.vocabulary = _vocabulary(self.parameters)
         self.period = int(self.parameters["cancellation_check_period_ms"]) / 1000
+        self.loras = _Loras(self.parameters, config)
         self.lock = threading.Lock()
         self.requests: list[Request] = []
         self.stopped = threading.Event()
@@ -127,6 +132,9 @@ class TritonPythonModel:
             if taken.guide is not None and self.vocabulary is None:
                 error = pb_utils.TritonError("guided decoding is not enabled: guided_decoding_backend is not set")
                 taken.sender.send(pb_utils.InferenceResponse(error=error), flags=FINAL)
+                continue
+            if problem := self.loras.take(request):
+                taken.sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError(problem)), flags=FINAL)
                 continue
             with self.lock:
                 self.requests.append(taken)
@@ -155,6 +163,78 @@ class TritonPythonModel:
         for each in [each for each in self.requests if each.sender.is_cancelled()]:
             self.requests.remove(each)
             each.sender.send(flags=FINAL)
+
+
+MODULES = {"attn_q": 1, "attn_k": 2, "attn_v": 3, "attn_dense": 4, "mlp_h_to_4h": 5, "mlp_4h_to_h": 6, "mlp_gate": 7}
+LORA_TYPES = {"float16": "TYPE_FP16", "bfloat16": "TYPE_BF16"}
+
+
+class _Loras:
+    """What peftCacheManager.cpp and loraUtils.cpp check of a request's adapter, in their words. Only of engines in f16:
+    Triton's Python backend makes no NumPy array of bf16."""
+
+    def __init__(self, parameters: dict[str, str], config: dict[str, Any]) -> None:
+        folder = Path(parameters["gpt_model_path"])
+        self.engine = json.loads((folder / "config.json").read_text())
+        self.build = self.engine.get("build_config", {})
+        self.cached: dict[int, None] = {}
+        if not self.build.get("lora_plugin"):
+            return
+        (declared,) = (each["data_type"] for each in config["input"] if each["name"] == "lora_weights")
+        if declared != LORA_TYPES[self.build["lora_plugin"]]:
+            raise ValueError(f"lora_weights are {declared}, the engine computes in {self.build['lora_plugin']}")
+        if int(parameters["lora_cache_max_adapter_size"]) < self.build["max_lora_rank"]:
+            raise ValueError("lora_cache_max_adapter_size is below the engine's max_lora_rank")
+        if not 0 < float(parameters["lora_cache_gpu_memory_fraction"]) < 1:
+            raise ValueError("lora_cache_gpu_memory_fraction")
+
+    def take(self, request: Any) -> str:
+        """What is wrong with it; empty for nothing."""
+        if (number := _scalar(request, "lora_task_id")) is None:
+            return ""
+        if not self.build.get("lora_plugin"):
+            return "lora_weights provided but the engine has no LoRA plugin"
+        weights, config = _tensor(request, "lora_weights"), _tensor(request, "lora_config")
+        if weights is None or config is None:
+            if number not in self.cached:
+                return f"LoRA task {number} not found in cache. Please send LoRA weights with request"
+        elif problem := self.check(weights, config):
+            return problem
+        else:
+            self.keep(number, weights, config)
+        self.cached[number] = self.cached.pop(number, None)
+        return ""
+
+    def check(self, weights: Any, config: Any) -> str:
+        if weights.ndim != 3 or config.ndim != 3 or weights.shape[0] != 1 or config.shape[0] != 1:
+            return "Expected batch dimension to be 1 for each lora request"
+        if weights.shape[1] != config.shape[1] or config.shape[2] != 3:
+            return "Expected dim1 lora_weights and lora_keys to have the same size"
+        allowed = {MODULES[name] for name in self.build["lora_target_modules"]}
+        layers = self.engine["pretrained_config"]["num_hidden_layers"]
+        for module, layer, rank in config[0].tolist():
+            if module not in allowed:
+                return f"lora module {module} not enabled for this model"
+            if not 0 <= layer < layers:
+                return "Expected layerId to be in the range [0, numModelLayers)"
+            if not 0 < rank <= self.build["max_lora_rank"]:
+                return f"Invalid low_rank ({rank}). low_rank must be smaller than mMaxLowRank"
+            if self.size(module, rank) > weights.shape[2]:
+                return f"lora_weights has to few values for {module}"
+        return ""
+
+    def size(self, module: int, rank: int) -> int:
+        told = self.engine["pretrained_config"]
+        hidden, inner, heads = told["hidden_size"], told["intermediate_size"], told["num_attention_heads"]
+        keys = told["num_key_value_heads"] * (hidden // heads)
+        sizes = {1: 2 * hidden, 2: hidden + keys, 3: hidden + keys, 4: 2 * hidden}
+        return rank * sizes.get(module, hidden + inner)
+
+    def keep(self, number: int, weights: Any, config: Any) -> None:
+        while number not in self.cached and len(self.cached) >= ROOM:
+            self.cached.pop(next(iter(self.cached)))
+        if place := os.environ.get("FAKE_TENSORRTLLM_LORAS"):
+            np.savez(Path(place) / f"{len(list(Path(place).iterdir()))}-{number}.npz", weights=weights, config=config)
 
 
 class _Gauges:

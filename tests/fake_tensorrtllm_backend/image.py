@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from stoker.launch.installation import assemble_backends, find_installation
 
@@ -35,11 +37,13 @@ def _without_future(source: str) -> str:
     return source.replace("from __future__ import annotations\n", "")
 
 
-def make_engine(root: Path, ranks: int) -> Path:
-    """A store's directory with what trtllm-build leaves, as far as the stand-in looks at it."""
+def make_engine(root: Path, ranks: int, **built: Any) -> Path:
+    """A store's directory with what trtllm-build leaves, as far as the stand-in looks at it: `built` is the engine's
+    config.json, but for the ranks."""
     folder = root / "engine"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(f'{{"pretrained_config": {{"mapping": {{"world_size": {ranks}}}}}}}')
+    model = {**built.pop("pretrained_config", {}), "mapping": {"world_size": ranks}}
+    (folder / "config.json").write_text(json.dumps({**built, "pretrained_config": model}))
     for rank in range(ranks):
         (folder / f"rank{rank}.engine").write_bytes(b"an engine" * 1000)
     return root

@@ -13,8 +13,10 @@ import os
 import time
 from array import array
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 # The server is started by fork and exec, for which gRPC's handlers are of no use; they only complain.
@@ -25,15 +27,17 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from stoker.errors import StokerError
 from stoker.launch import contract
+from stoker.launch.adapter_tensors import read_tensors
 from stoker.launch.channel import Channel
 from stoker.launch.generation import (
+    Adapter,
     Delta,
     EngineDiedError,
     EngineState,
     Generation,
     RequestRefusedError,
 )
-from stoker.launch.messages import died, encode_request, encode_stop, error_of, perf_metrics
+from stoker.launch.messages import append_adapter, died, encode_request, encode_stop, error_of, perf_metrics
 from stoker.launch.metrics import fetch_metrics, parse_state
 from stoker.launch.suspects import Suspects, Verdicts
 
@@ -53,7 +57,8 @@ _ENDS = (grpc.aio.AioRpcError, asyncio.CancelledError, asyncio.InvalidStateError
 class _Link:
     """One server's lifetime: its connection, and the calls that must end with it.
 
-    `over` is done when that is, and `failure` then says why.
+    `over` is done when that is, and `failure` then says why. `inputs`: the model's tensors with their types; empty
+    while it cannot be asked. `adapters`: those whose weights it was sent.
     """
 
     connection: Any
@@ -62,7 +67,8 @@ class _Link:
     calls: set[Any] = field(default_factory=set)
     failure: str = ""
     channel: Channel | None = None
-    has_channels: asyncio.Task[bool] | None = None
+    inputs: asyncio.Task[Mapping[str, str]] | None = None
+    adapters: set[int] = field(default_factory=set)
     over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -166,39 +172,61 @@ class TritonClient:
         if link is None:
             raise died(self._reason)
         with self.suspects.watch(generation):
-            channel = await self._channel_of(link)
-            deltas = self._alone(link, generation) if channel is None else channel.generate(generation)
+            inputs = await _inputs_of(link)
+            deltas = self._deltas_of(link, generation, inputs)
             async with contextlib.aclosing(deltas):
                 async for delta in deltas:
                     yield delta
 
-    async def _channel_of(self, link: _Link) -> Channel | None:
-        """The multiplexed stream, opened with the first request; None of an engine that has none."""
-        if link.has_channels is None:
-            link.has_channels = asyncio.create_task(_takes_channels(link))
-        asking = link.has_channels
-        ends: set[asyncio.Future[Any]] = {asking, link.over}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if link.over.done():
-            raise died(link.failure)
-        if not asking.result():
-            return None
-        if link.channel is None:
-            link.channel = Channel(link.stub, self._hear)
-        return link.channel
+    def _deltas_of(self, link: _Link, generation: Generation, inputs: Mapping[str, str]) -> AsyncGenerator[Delta, None]:
+        """By the multiplexed stream, opened with the first request, where the model has one."""
+        if contract.CHANNEL in inputs:
+            if link.channel is None:
+                link.channel = Channel(link.stub, self._hear)
+            return link.channel.generate(generation)
+        if generation.adapter is not None and contract.ADAPTER_WEIGHTS in inputs:
+            return self._adapted(link, generation, inputs[contract.ADAPTER_WEIGHTS])
+        return self._alone(link, generation)
+
+    async def _adapted(self, link: _Link, generation: Generation, wire_type: str) -> AsyncGenerator[Delta, None]:
+        """The engine keeps as many adapters as it has room for: one that was sent before may have to be sent again."""
+        assert generation.adapter is not None
+        number, directory = generation.adapter.number, Path(generation.adapter.directory)
+        wish, produced = replace(generation, adapter=Adapter(number, "")), False
+        if number in link.adapters:
+            try:
+                async with contextlib.aclosing(self._alone(link, wish)) as deltas:
+                    async for delta in deltas:
+                        produced = True
+                        yield delta
+                return
+            except (RequestRefusedError, EngineDiedError):
+                if produced or link.over.done():
+                    raise
+                link.adapters.discard(number)  # if it was not for lack of weights, it fails again
+        tensors = await asyncio.to_thread(read_tensors, directory, wire_type)
+        append = partial(append_adapter, tensors=tensors, wire_type=wire_type)
+        async with contextlib.aclosing(self._alone(link, wish, append)) as deltas:
+            async for delta in deltas:
+                link.adapters.add(number)
+                yield delta
 
     def _hear(self) -> None:
         self.last_token = time.monotonic()
 
-    async def _alone(self, link: _Link, generation: Generation) -> AsyncGenerator[Delta, None]:
-        """By a call of its own."""
+    async def _alone(
+        self, link: _Link, generation: Generation, append: Callable[[Any], None] = lambda _: None
+    ) -> AsyncGenerator[Delta, None]:
+        """By a call of its own. `append`: what its message has besides."""
         call = link.stub.ModelStreamInfer()
         messages = _Messages(call)
         link.calls.add(call)
         wire_id = f"{generation.request_id}/{next(self._serial)}"
         over = False
         try:
-            await _write(link, call, encode_request(generation, wire_id))
+            request = encode_request(generation, wire_id)
+            append(request)
+            await _write(link, call, request)
             self._beside(messages.read())
             async for delta in self._deltas(messages):
                 yield delta
@@ -286,14 +314,26 @@ def _outputs(response: Any) -> _Outputs:
     return found
 
 
-async def _takes_channels(link: _Link) -> bool:
-    """Whether the model declares the multiplexed stream. False while it cannot be asked: the request then finds out."""
+async def _inputs_of(link: _Link) -> Mapping[str, str]:
+    """What the model takes; asked once. EngineDiedError if the server goes meanwhile."""
+    if link.inputs is None:
+        link.inputs = asyncio.create_task(_ask_inputs(link))
+    asking = link.inputs
+    ends: set[asyncio.Future[Any]] = {asking, link.over}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if link.over.done():
+        raise died(link.failure)
+    return asking.result()
+
+
+async def _ask_inputs(link: _Link) -> Mapping[str, str]:
+    """Empty while it cannot be asked: the request then finds out."""
     try:
         metadata = await link.stub.ModelMetadata(service_pb2.ModelMetadataRequest(name=contract.MODEL_NAME))
     except (grpc.aio.AioRpcError, asyncio.InvalidStateError, asyncio.CancelledError):
-        link.has_channels = None
-        return False
-    return any(tensor.name == contract.CHANNEL for tensor in metadata.inputs)
+        link.inputs = None
+        return {}
+    return {tensor.name: tensor.datatype for tensor in metadata.inputs}
 
 
 async def _write(link: _Link, call: Any, request: Any) -> None:

@@ -15,6 +15,7 @@ MODEL_NAME = "engine"
 
 INT32, INT64, UINT64, FP32, BOOL = "TYPE_INT32", "TYPE_INT64", "TYPE_UINT64", "TYPE_FP32", "TYPE_BOOL"
 UINT8, UINT32, STRING = "TYPE_UINT8", "TYPE_UINT32", "TYPE_STRING"
+FP16, BF16 = "TYPE_FP16", "TYPE_BF16"
 
 SCALAR = (1,)
 VECTOR = (-1,)
@@ -55,6 +56,10 @@ INPUTS: tuple[TensorSpec, ...] = (
     *_scalars(UINT64, "seed"),
     *_scalars(BOOL, "return_log_probs", "return_perf_metrics", "exclude_input_in_output", "stop", "streaming"),
     *_scalars(UINT64, "lora_task_id"),
+    # The weights of that adapter, with the first request for it, and when the engine's cache has dropped it
+    # (adapter_tensors.py). BF16 for an engine that computes in that.
+    TensorSpec("lora_weights", FP16, (-1, -1)),
+    TensorSpec("lora_config", INT32, (-1, 3)),
     *_scalars(STRING, "guided_decoding_guide_type", "guided_decoding_guide"),
     *_scalars(FP32, "min_p", ours=True),
     # Where the adapter of lora_task_id lies; of engines that read it themselves.
@@ -99,7 +104,8 @@ TEXT_INPUTS = (
     *("return_log_probs", "return_perf_metrics", "stop", "streaming"),
 )
 PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
-ADAPTERS = ("lora_task_id", "lora_directory")
+ADAPTERS = ("lora_task_id", "lora_directory")  # of engines that read adapters themselves
+ADAPTER_WEIGHTS, ADAPTER_CONFIG = "lora_weights", "lora_config"
 GUIDES = ("guided_decoding_guide_type", "guided_decoding_guide")
 TEXT_OUTPUTS = ("output_ids", "sequence_length", "output_log_probs", "out_of_memory", *TIMES)
 ENCODER_INPUTS = ("input_ids", "input_lengths", "request_output_len", "stop", "streaming", "token_type_ids")

@@ -12,6 +12,7 @@ from typing import Any
 from tritonclient.grpc import service_pb2
 
 from stoker.launch import contract
+from stoker.launch.adapter_tensors import AdapterTensors
 from stoker.launch.generation import EngineDiedError, Generation, PerfMetrics, RequestRefusedError
 
 _REFUSED = "refused: "
@@ -35,6 +36,16 @@ def encode_request(generation: Generation, wire_id: str, address: Address | None
     One with an address is answered by nothing but frames of its channel.
     """
     return _encoded(wire_id, (*_inputs(generation), *_addressed(address)), answered=address is None)
+
+
+def append_adapter(request: Any, tensors: AdapterTensors, wire_type: str) -> None:
+    """What `lora_task_id` stands for, of an engine that does not read adapters itself."""
+    for name, datatype, values in (
+        (contract.ADAPTER_WEIGHTS, wire_type, tensors.weights),
+        (contract.ADAPTER_CONFIG, "INT32", tensors.config),
+    ):
+        request.inputs.add(name=name, datatype=datatype, shape=(1, *values.shape))
+        request.raw_input_contents.append(values.tobytes())
 
 
 def encode_stop(wire_id: str, address: Address | None = None) -> Any:
@@ -109,7 +120,8 @@ def _sampling(generation: Generation) -> Iterator[tuple[str, Any]]:
         yield "embedding_bias", generation.embedding_bias
     if generation.adapter is not None:
         yield "lora_task_id", (generation.adapter.number,)
-        yield "lora_directory", (generation.adapter.directory,)
+        if generation.adapter.directory:
+            yield "lora_directory", (generation.adapter.directory,)
     if generation.guide is not None:
         yield "guided_decoding_guide_type", (generation.guide.kind,)
         yield "guided_decoding_guide", (generation.guide.text,)

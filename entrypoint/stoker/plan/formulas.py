@@ -22,13 +22,17 @@ def loras_of(overrides: Overrides) -> tuple[int, int]:
 
 
 def adapter_bytes(architecture: Architecture, overrides: Overrides, width: int) -> int:
-    """As many adapters as there may be, of the largest rank, on every projection of every layer; the experts of a
-    mixture take none. `width`: bytes of an element."""
+    """As many adapters as there may be. `width`: bytes of an element."""
     count, rank = loras_of(overrides)
+    return count * rank * bytes_per_rank(architecture, width)
+
+
+def bytes_per_rank(architecture: Architecture, width: int) -> int:
+    """Of an adapter on every projection of every layer; the experts of a mixture take none."""
     hidden, heads = architecture.hidden_size, architecture.heads * architecture.head_size
     attention = 2 * (hidden + heads) + 2 * (hidden + architecture.kv_heads * architecture.head_size)
     feed_forward = 0 if architecture.experts else 3 * (hidden + architecture.intermediate_size)
-    return count * rank * architecture.layers * (attention + feed_forward) * width
+    return architecture.layers * (attention + feed_forward) * width
 
 
 def group_size(profile: Profile, model: Model) -> int:

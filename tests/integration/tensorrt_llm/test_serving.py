@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import runpy
 import shutil
 import signal
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from stoker.errors import EngineError
 from stoker.kinds.tensorrt_llm import KIND
 from stoker.kinds.tensorrt_llm.build.vocabulary import write_vocabulary
-from stoker.launch.generation import EngineDiedError, Generation, Guide, RequestRefusedError
+from stoker.launch.adapter_tensors import MODULES, read_tensors
+from stoker.launch.generation import Adapter, EngineDiedError, Generation, Guide, RequestRefusedError
 from stoker.launch.servable import Servable
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.plan.types import Chosen, KvPool
 from stoker.processes import process_lives
 from stoker.resolve.local import DEMO_DIRECTORY
+from stoker.resolve.safetensors_header import read_header
 from stoker.store.engine import Engine, Manifest
 
 pytest.importorskip("pytriton")
@@ -162,6 +168,68 @@ def test_a_guide_needs_the_vocabulary_that_the_build_leaves(with_vocabulary, ran
         return await tokens(supervisor, Generation("plain", PROMPT, 4))
 
     assert run(with_engine(supervisor, work)) == expected(4)
+
+
+def adapted(tmp_path: Path) -> Supervisor:
+    """An engine of the demo model, built for two adapters of rank 8, as our plan has it built."""
+    config = json.loads((DEMO_DIRECTORY / "config.json").read_text())
+    modules = [name for _, name in MODULES.values()]
+    build = {"lora_plugin": "float16", "max_lora_rank": 8, "lora_target_modules": modules}
+    stored = make_engine(tmp_path / "stored", 1, pretrained_config=config, build_config=build)
+    shutil.copy(DEMO_DIRECTORY / "config.json", stored)
+    plan = replace(chosen(1), precision="f16", activation_precision="f16", max_loras=2, max_lora_rank=8)
+    return Supervisor(KIND.launch.open(Engine(stored, MANIFEST), plan, KvPool(128, 32, 1), ()), QUIET)
+
+
+def write_adapter(folder: Path, number: int, rank: int = 4) -> Adapter:
+    """Of two projections whose inputs and outputs differ, in some layers."""
+    tensors, draw = {}, np.random.default_rng(number)
+    for name, tensor in read_header(DEMO_DIRECTORY / "model.safetensors").tensors.items():
+        if name.endswith(("k_proj.weight", "down_proj.weight")):
+            module = f"base_model.model.{name.removesuffix('.weight')}"
+            tensors[f"{module}.lora_A.weight"] = draw.random((rank, tensor.shape[1]), np.float32)
+            tensors[f"{module}.lora_B.weight"] = draw.random((tensor.shape[0], rank), np.float32)
+    directory = folder / f"adapter{number}"
+    directory.mkdir()
+    save_file(tensors, directory / "adapter_model.safetensors")
+    (directory / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank, "lora_alpha": 6}))
+    return Adapter(number, str(directory))
+
+
+def test_an_adapter_s_weights_go_with_its_first_request_and_again_when_they_were_dropped(
+    ranks_folder, tmp_path, monkeypatch
+):
+    sent = tmp_path / "sent"
+    sent.mkdir()
+    monkeypatch.setenv("FAKE_TENSORRTLLM_LORAS", str(sent))
+    supervisor = adapted(tmp_path)
+    adapters = [write_adapter(tmp_path, number) for number in (1, 2, 3)]
+
+    async def ask(adapter: Adapter | None) -> list[int]:
+        return await tokens(supervisor, Generation("x", PROMPT, 5, adapter=adapter))
+
+    async def work():
+        given = [await ask(each) for each in (None, *adapters[:2], *adapters[:2], None)]
+        once = sorted(path.stem for path in sent.iterdir())
+        await asyncio.gather(*(ask(each) for each in (adapters[0], None, adapters[1]) * 4))
+        assert sorted(path.stem for path in sent.iterdir()) == once
+        await ask(adapters[2])  # the cache holds two: the first is dropped
+        again = await ask(adapters[0])
+        with pytest.raises(RequestRefusedError, match="low_rank"):
+            await ask(write_adapter(tmp_path, 4, rank=16))
+        return given, once, again, await ask(None)
+
+    given, once, again, base = run(with_engine(supervisor, work))
+    assert given[0] == given[-1] == base == expected(5)
+    assert given[1] == given[3] == again == [(token - 5 + 1) % 200 + 5 for token in expected(5)]
+    assert given[2] == given[4] != given[1]
+    assert once == ["0-1", "1-2"]
+    assert [path.stem for path in sorted(sent.iterdir())] == [*once, "2-3", "3-1"]
+    with np.load(sent / "0-1.npz") as found:
+        wanted = read_tensors(Path(adapters[0].directory), "FP16")
+        assert (found["weights"].dtype, found["config"].dtype) == (np.float16, np.int32)
+        assert np.array_equal(found["weights"], wanted.weights[None])
+        assert np.array_equal(found["config"], wanted.config[None])
 
 
 def test_a_request_that_is_given_up_is_stopped_in_the_engine(ranks_folder, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from stoker.kinds.tensorrt_llm_pytorch import TENSORS
 from stoker.launch import contract
-from stoker.launch.generation import EBNF_GRAMMAR, EngineDiedError, Generation, Guide, RequestRefusedError
+from stoker.launch.generation import EBNF_GRAMMAR, Adapter, EngineDiedError, Generation, Guide, RequestRefusedError
 from stoker.launch.messages import encode_request, error_of
 
 
@@ -69,6 +69,7 @@ def test_every_wish_has_its_tensor():
         guide=Guide(EBNF_GRAMMAR, 'root ::= "é"'),
         embedding_bias=array("f", (0.0, -100.0)),
         perf_metrics=True,
+        adapter=Adapter(3, "/adapters/3"),
     )
     request = encode_request(generation, "id/2")
     values = decoded(request)
@@ -82,6 +83,7 @@ def test_every_wish_has_its_tensor():
     assert values["guided_decoding_guide"] == ('root ::= "é"',)
     assert {tensor.name for tensor in request.inputs} == set(TENSORS["text"].inputs) - {"stop"}
     assert values["embedding_bias"] == (0.0, -100.0)
+    assert (values["lora_task_id"], values["lora_directory"]) == ((3,), ("/adapters/3",))
     assert request.id == "id/2"
     assert {tuple(tensor.shape) for tensor in request.inputs if tensor.name == "stop_words_list"} == {(1, 2, 2)}
 

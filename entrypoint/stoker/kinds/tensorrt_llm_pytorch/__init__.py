@@ -19,6 +19,7 @@ TENSORS: Mapping[str, Tensors] = {
             *contract.TEXT_INPUTS,
             *contract.PENALTIES,
             *contract.GUIDES,
+            *contract.ADAPTERS,
             *("min_tokens", "min_p", "embedding_bias"),
         ),
         (*contract.TEXT_OUTPUTS, contract.REUSED_BLOCKS),

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tensorrt_llm.core import Core, Ranks, Sequence_, log
+from tensorrt_llm.executor.request import LoRARequest
 from tensorrt_llm.llmapi.parameters import KvCacheConfig, SamplingParams
+from tensorrt_llm.lora_helper import LoraConfig
 
 ARGUMENTS = frozenset(
     """
@@ -136,7 +138,11 @@ class LLM:
         self.core = Core(kwargs.get("max_batch_size") or 2048)
 
     def generate_async(
-        self, inputs: list[int], sampling_params: SamplingParams | None = None, streaming: bool = False
+        self,
+        inputs: list[int],
+        sampling_params: SamplingParams | None = None,
+        lora_request: LoRARequest | None = None,
+        streaming: bool = False,
     ) -> RequestOutput:
         if self.core.stopped.is_set():
             raise RuntimeError("LLM is shutting down")
@@ -144,6 +150,8 @@ class LLM:
         if not all(type(each) is int for each in inputs):
             raise TypeError(f"The inputs must be type str or list of int, but got {inputs!r}")
         self._check_request(len(inputs), sampling)
+        if lora_request is not None:
+            self._take(lora_request)
         log(
             request={name: value for name, value in _loggable(sampling).items() if value is not None},
             streaming=streaming,
@@ -152,11 +160,21 @@ class LLM:
         sequence = Sequence_(
             inputs, sampling.max_tokens, end, sampling.stop_token_ids or (), lambda each: result.tell(each)
         )
+        sequence.sum += lora_request.lora_int_id if lora_request else 0
         sequence.bias(sampling.embedding_bias, self.vocabulary)
         sequence.reused = self.core.reused_blocks(inputs)
         result = RequestOutput(sampling, sequence)
         self.core.add(sequence)
         return result
+
+    def _take(self, lora_request: LoRARequest) -> None:
+        lora = self.arguments.get("lora_config")
+        if not isinstance(lora, LoraConfig):
+            raise ValueError("lora_config is not set")
+        config = json.loads((Path(lora_request.lora_path) / "adapter_config.json").read_text())
+        if config["r"] > lora.max_lora_rank:
+            raise ValueError(f"rank {config['r']} is above max_lora_rank {lora.max_lora_rank}")
+        log(lora=lora_request)
 
     def _check_request(self, prompt: int, sampling: SamplingParams) -> None:
         longest = self.arguments.get("max_seq_len")

@@ -128,8 +128,44 @@ def test_an_eight_bit_cache_on_a_quantised_checkpoint_is_only_what_its_converter
 
 
 @pytest.mark.parametrize(
+    ("name", "own", "precision"),
+    [("llama-3.1-8b", None, "bf16"), ("llama-3.1-8b", None, "fp8"), ("qwen2.5-7b", AWQ, "int4_awq")],
+)
+def test_an_engine_with_adapters_is_built_for_the_plan_s_rank_and_every_projection(name, own, precision, obeyed):
+    plan = plan_of(model_of(name, own), "1xH100", precision=precision, max_loras=4, max_lora_rank=24)
+    without = plan_of(model_of(name, own), "1xH100", precision=precision)
+    built = obeyed(plan)
+    assert built["build_config"]["max_lora_rank"] == 24
+    assert built["build_config"]["lora_plugin"] == built["pretrained_config"]["dtype"]
+    assert set(built["build_config"]["lora_target_modules"]) == {
+        *("attn_q", "attn_k", "attn_v", "attn_dense", "mlp_h_to_4h", "mlp_4h_to_h", "mlp_gate")
+    }
+    assert plan.memory.adapters > without.memory.adapters == 0
+    assert "lora_plugin" not in obeyed(without)["build_config"]
+    said = next(reason.text for reason in plan.reasons if reason.code == "adapters")
+    assert "not run on real hardware yet" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "why"),
+    [
+        ("gemma-2-9b", {}, "Stoker has them for LlamaForCausalLM"),
+        ("phi-4", {}, "Stoker has them for LlamaForCausalLM"),
+        ("qwen3-30b-a3b", {}, "Stoker has them for LlamaForCausalLM"),
+        ("mistral-nemo-12b", {}, "32 heads of 128 for a width of 5120"),
+        ("llama-3.1-8b", {"precision": "int8_sq"}, "TensorRT-LLM describes them with f16, bf16, fp8, int4_awq"),
+    ],
+)
+def test_adapters_that_no_engine_takes_are_refused_with_the_reason(name, given, why):
+    with pytest.raises(StokerError, match="takes no LoRA adapters") as refused:
+        plan_of(model_of(name), "1xH100", max_loras=1, max_lora_rank=8, engine="tensorrt_llm", **given)
+    assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
+        (lambda words: [*words, "--lora_target_modules", "q_proj"], "invalid choice"),
         (lambda words: [*words, "--gemm_plugins", "auto"], "unrecognized arguments"),
         (lambda words: [*words, "--max_lora_ranks", "8"], "unrecognized arguments"),
         (lambda words: ["int9" if word == "bfloat16" else word for word in words], "invalid choice"),

@@ -10,7 +10,7 @@ from tritonclient.grpc import model_config_pb2
 
 from stoker.kinds.openvino import TENSORS
 from stoker.kinds.tensorrt_llm.runtime.model_config import compiled_model_config, write_compiled_repository
-from stoker.kinds.tensorrt_llm.runtime.parameters import Served, as_mapping, paged_context
+from stoker.kinds.tensorrt_llm.runtime.parameters import AdapterCache, Served, as_mapping, paged_context
 from stoker.launch import contract
 from stoker.launch.repository import model_config
 from stoker.plan.types import Chosen
@@ -19,6 +19,17 @@ HERE = Path(__file__).parent
 WORKER = "/opt/tritonserver/backends/tensorrtllm/trtllmExecutorWorker"
 SERVED = {
     "paged": (Served("/cache/engines/llama/engine", WORKER, 259_840, paged_context=True), 256),
+    "with_adapters": (
+        Served(
+            "/cache/engines/qwen/engine",
+            WORKER,
+            4_096,
+            paged_context=True,
+            dtype="bf16",
+            adapters=AdapterCache(rank=16, bytes=1 << 30, share=0.25),
+        ),
+        8,
+    ),
     "without_paging": (Served('/cache/a "b"\\c/engine', WORKER, 8_192, paged_context=False), 4),
 }
 
@@ -52,6 +63,17 @@ def test_its_tensors_are_the_contract_without_our_additions():
         "input_lengths",
         "request_output_len",
     }
+
+
+def test_an_adapter_s_weights_have_the_engine_s_own_type():
+    config = parsed(compiled_model_config(*SERVED["with_adapters"]))
+    told = {each.name: each for each in config.input}
+    assert (told["lora_weights"].data_type, told["lora_weights"].dims) == (model_config_pb2.TYPE_BF16, [-1, -1])
+    assert (told["lora_config"].data_type, told["lora_config"].dims) == (model_config_pb2.TYPE_INT32, [-1, 3])
+    parameters = as_mapping(SERVED["with_adapters"][0])
+    assert parameters["lora_cache_max_adapter_size"] == "16"
+    assert parameters["lora_cache_gpu_memory_fraction"] == "0.2500"
+    assert parameters["lora_cache_host_memory_bytes"] == str(2 << 30)
 
 
 def test_the_python_models_config_parses_too():

@@ -16,6 +16,7 @@ from stoker.errors import BuildError
 from stoker.kinds.tensorrt_llm.files import ENGINE
 from stoker.kinds.tensorrt_llm.plan.catalogue import Converter
 from stoker.kinds.tensorrt_llm.plan.checkpoint import checkpoint_kind
+from stoker.launch.adapter_tensors import MODULES
 from stoker.plan.types import Chosen
 from stoker.resolve.model import Model
 
@@ -39,7 +40,7 @@ _SAMPLES, _SAMPLE_TOKENS = 512, 512
 
 @dataclass(frozen=True)
 class Flag:
-    """`value` is empty for a switch."""
+    """`value` is empty for a switch; words that follow one another are apart by spaces."""
 
     name: str
     value: str
@@ -59,7 +60,7 @@ class Step:
 
     @property
     def arguments(self) -> list[str]:
-        return [word for flag in self.flags for word in (flag.name, flag.value) if word]
+        return [word for flag in self.flags for word in (flag.name, *flag.value.split())]
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,15 @@ def _build(order: Order) -> Iterator[Flag]:
     yield from _limits(order.chosen)
     yield from _attention(order)
     yield from _products(order)
+    if order.chosen.max_loras:
+        yield from _adapters(order.chosen)
+
+
+def _adapters(chosen: Chosen) -> Iterator[Flag]:
+    yield Flag("--lora_plugin", _DTYPES[chosen.activation_precision], "LoRA adapters, in what the plan computes in")
+    yield Flag("--max_lora_rank", str(chosen.max_lora_rank), "the plan's largest rank")
+    names = " ".join(name for _, name in MODULES.values())
+    yield Flag("--lora_target_modules", names, "every projection: which ones adapters change is not known beforehand")
 
 
 def _limits(chosen: Chosen) -> Iterator[Flag]:

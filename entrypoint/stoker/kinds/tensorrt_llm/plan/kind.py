@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from stoker.errors import UnsupportedModelError
+from stoker.kinds.tensorrt_llm.plan.adapters import no_adapters
 from stoker.kinds.tensorrt_llm.plan.catalogue import COMPILED, Catalogue, GpuProfile, Kind, Verdict, load_nvidia
 from stoker.kinds.tensorrt_llm.plan.checkpoint import activation_dtype, checkpoint_cache, checkpoint_kind
-from stoker.kinds.tensorrt_llm.plan.memory import budget
+from stoker.kinds.tensorrt_llm.plan.memory import KV_WIDTH, budget
 from stoker.kinds.tensorrt_llm.plan.reasons import reasons_for
 from stoker.kinds.tensorrt_llm.plan.selection import Judge, family_verdict
 from stoker.kinds.tensorrt_llm.plan.spread import no_stages, why_not, worth_it
 from stoker.plan.devices import Place, Split
 from stoker.plan.fit import together
-from stoker.plan.formulas import cache_needed, group_size, group_size_source
+from stoker.plan.formulas import adapter_bytes, cache_needed, group_size, group_size_source
 from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, Shape
 from stoker.plan.profile import Profile
 from stoker.plan.sources import MODEL
@@ -47,7 +48,7 @@ def tensorrt_llm(catalogue: Catalogue, name: str) -> PlanKind:
         unknown=planner.unknown,
         checkpoint=lambda model: checkpoint_kind(model.quantization),
         against=planner.against,
-        no_adapters=lambda _profile, _question: "this version serves them with other engines",
+        no_adapters=no_adapters,
         why_not_split=planner.why_not_split,
         spreads_for_latency=planner.spreads_for_latency,
         candidate=planner.candidate,
@@ -92,9 +93,10 @@ class _Planner:
         kv_precision = _cache(profile, question)
         paged = (kv_precision, profile.precision) not in profile.kind.without_paging
         limits, model = profile.goal_limits.limits, question.model
+        adapters = adapter_bytes(model.architecture, question.overrides, KV_WIDTH[_activation_dtype(profile, model)])
 
         def budget_of(shape: Shape) -> MemoryBudget:
-            return budget(model, profile, kv_precision, shape, split, _limit(profile, devices))
+            return budget(model, profile, kv_precision, shape, split, _limit(profile, devices), adapters)
 
         return Candidate(
             profile=profile,

@@ -91,9 +91,10 @@ def runtime_bytes(architecture: Architecture, shape: Shape, constants: Constants
 
 
 def budget(
-    model: Model, profile: GpuProfile, kv_precision: str, shape: Shape, split: Split, limit: int
+    model: Model, profile: GpuProfile, kv_precision: str, shape: Shape, split: Split, limit: int, adapters: int = 0
 ) -> MemoryBudget:
-    """The cache takes its fraction of whatever the rest leaves, in whole blocks."""
+    """The cache takes its fraction of whatever the rest leaves, in whole blocks. `adapters`: bytes of all layers; every
+    GPU of a tensor-parallel group is taken to hold its layers' whole."""
     constants = profile.kind.memory
     fixed = MemoryBudget(
         weights=weight_bytes(model, profile, split),
@@ -103,5 +104,6 @@ def budget(
         limit=limit,
         context=constants.cuda_context,
         communication=constants.communication if split.gpus > 1 else 0,
+        adapters=-(-adapters // split.pipeline),
     )
     return with_pool(fixed, constants.kv_fraction)

@@ -32,6 +32,7 @@ def reasons_for(profile: GpuProfile, paged: bool, case: Case) -> tuple[Reason, .
         ("context", context_line(case)),
         ("batch", batch_line(case, "the profile's")),
         ("pool", _pool(profile, case)),
+        ("adapters", _adapters(profile, case)),
         ("host", host_line(profile.kind, machine, model)),
         ("driver", driver_line(profile.kind, machine)),
         ("estimate", estimate_line(case)),
@@ -108,3 +109,14 @@ def _pool(profile: GpuProfile, case: Case) -> str:
     pool, fraction = case.memory.kv, profile.kind.memory.kv_fraction
     tokens = count_text(pool.tokens)
     return f"KV cache of {tokens} tokens: {fraction:.0%} of what the rest leaves ({size_text(pool.bytes)} a GPU)"
+
+
+def _adapters(profile: GpuProfile, case: Case) -> str:
+    if not case.chosen.max_loras:
+        return ""
+    built = "built for" if profile.kind.compiled else "with room for"
+    return (
+        f"{built} {case.chosen.max_loras} LoRA adapters of rank {case.chosen.max_lora_rank} "
+        f"({size_text(case.memory.adapters)} per GPU, twice that of host memory), any mix in one batch; not run "
+        "on real hardware yet"
+    )

@@ -9,7 +9,7 @@ from stoker.errors import EngineError
 from stoker.kinds.tensorrt_llm.files import ENGINE, VOCABULARY
 from stoker.kinds.tensorrt_llm.runtime.model_config import write_compiled_repository
 from stoker.kinds.tensorrt_llm.runtime.packages import gpu_environment
-from stoker.kinds.tensorrt_llm.runtime.parameters import Served, paged_context
+from stoker.kinds.tensorrt_llm.runtime.parameters import AdapterCache, Served, paged_context
 from stoker.kinds.tensorrt_llm.runtime.ranks import under_mpirun
 from stoker.launch import shared_memory
 from stoker.launch.installation import find_image
@@ -19,13 +19,18 @@ from stoker.launch.run_directory import RunDirectory
 from stoker.launch.servable import Limits
 from stoker.launch.server import Command, TritonServer
 from stoker.launch.settings import settings_for
+from stoker.plan.formulas import bytes_per_rank
 from stoker.plan.types import Chosen, KvPool
 from stoker.probe.visible_devices import visible_to_cuda
+from stoker.resolve.facts import architecture_facts
+from stoker.resolve.json_files import read_json
+from stoker.resolve.numbers import CONFIG_FILE
 from stoker.store.engine import Engine
 
 BACKEND = "tensorrtllm"
 _RUNTIME = "stoker.kinds.tensorrt_llm.runtime.executor:ExecutorRuntime"
 _EXIT_SECONDS = 5
+_ADAPTER_WIDTH = 2  # bytes: f16 or bf16
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class CompiledEngine:
 
     directory: Path
     chosen: Chosen
-    kv_tokens: int
+    kv: KvPool
     gpus: tuple[str, ...] = ()
 
     @property
@@ -44,7 +49,7 @@ class CompiledEngine:
     @property
     def limits(self) -> Limits:
         chosen = self.chosen
-        longest = min(chosen.max_seq_len, self.kv_tokens)
+        longest = min(chosen.max_seq_len, self.kv.tokens)
         return Limits(chosen.max_num_tokens, longest, chosen.max_batch_size)
 
     @property
@@ -57,7 +62,15 @@ class CompiledEngine:
         worker = backends / BACKEND / "trtllmExecutorWorker"
         vocabulary = self.directory.parent / VOCABULARY
         guided = str(vocabulary) if vocabulary.is_file() else ""
-        served = Served(str(self.directory), str(worker), self.kv_tokens, paged_context(self.chosen), guided)
+        served = Served(
+            engine_directory=str(self.directory),
+            worker=str(worker),
+            kv_tokens=self.kv.tokens,
+            paged_context=paged_context(self.chosen),
+            vocabulary=guided,
+            dtype=self.chosen.activation_precision,
+            adapters=adapter_cache(self.directory.parent, self.chosen, self.kv),
+        )
         return Command(
             installation,
             backends=backends,
@@ -77,9 +90,19 @@ class CompiledEngine:
         return sum(read_bytes(pid) for pid in server.pids())
 
 
+def adapter_cache(directory: Path, chosen: Chosen, kv: KvPool) -> AdapterCache | None:
+    """`directory`: the stored engine's, which has the model's config.json. None for an engine without adapters."""
+    if not chosen.max_loras:
+        return None
+    architecture = architecture_facts(read_json(directory / CONFIG_FILE))
+    total = chosen.max_loras * chosen.max_lora_rank * bytes_per_rank(architecture, _ADAPTER_WIDTH)
+    own = -(-total // chosen.pipeline_parallel)
+    return AdapterCache(chosen.max_lora_rank, total, own / (own + kv.bytes))
+
+
 def servable(engine: Engine, chosen: Chosen, kv: KvPool, gpus: tuple[str, ...]) -> CompiledEngine:
     """EngineError unless there is an engine for each rank."""
-    found = CompiledEngine(engine.directory / ENGINE, chosen, kv.tokens, gpus)
+    found = CompiledEngine(engine.directory / ENGINE, chosen, kv, gpus)
     missing = [rank for rank in range(found.ranks) if not (found.directory / f"rank{rank}.engine").is_file()]
     if missing:
         raise EngineError("the engine is not whole", why=f"no {found.directory / f'rank{missing[0]}.engine'}")

@@ -65,6 +65,11 @@ class ExecutorRuntime:
             threading.Event().wait()
 
     def add(self, generation: Generation) -> ExecutorSequence:
+        if generation.adapter is not None:
+            why = (
+                "a compiled engine takes adapters from Stoker's server only, which sends them when its cache lacks them"
+            )
+            raise RequestRefusedError("no adapters without a server", why=why, remedy="use `stoker serve`")
         try:
             number = self._executor.enqueue_request(self._request(generation))
         except (RuntimeError, TypeError, ValueError) as error:

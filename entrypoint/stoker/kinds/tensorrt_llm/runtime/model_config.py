@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from stoker.kinds.tensorrt_llm.runtime.parameters import Served, parameters
@@ -35,7 +36,7 @@ def compiled_model_config(served: Served, max_batch_size: int) -> str:
             "# One instance for the whole engine; the GPUs are the backend's affair.",
             "instance_group [ { count: 1 kind: KIND_CPU } ]",
             *_parameters(served),
-            *(_tensor("input", spec) for spec in contract.INPUTS if not spec.ours),
+            *(_tensor("input", _as_computed(spec, served)) for spec in contract.INPUTS if not spec.ours),
             *(_tensor("output", spec) for spec in contract.OUTPUTS if not spec.ours),
             "",
         )
@@ -46,6 +47,12 @@ def _parameters(served: Served) -> Iterator[str]:
     for each in parameters(served):
         yield f"# {each.name}: {each.reason}."
         yield parameter(each.name, each.value)
+
+
+def _as_computed(spec: TensorSpec, served: Served) -> TensorSpec:
+    """An adapter's weights have the engine's own type."""
+    bf16 = spec.name == contract.ADAPTER_WEIGHTS and served.dtype == "bf16"
+    return replace(spec, data_type=contract.BF16) if bf16 else spec
 
 
 def _tensor(field: str, spec: TensorSpec) -> str:

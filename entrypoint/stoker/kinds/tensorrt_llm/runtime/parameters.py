@@ -1,7 +1,7 @@
 """The parameters of Triton's `tensorrtllm` backend, each set on purpose.
 
 Names and meanings: `inflight_batcher_llm/tensorrt_llm/config.pbtxt` of tensorrtllm_backend, TensorRT-LLM 1.2. What is
-not here has no bearing on the engines that we build: beams, LoRA, encoders, drafts.
+not here has no bearing on the engines that we build: beams, encoders, drafts.
 """
 
 from __future__ import annotations
@@ -23,16 +23,28 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class AdapterCache:
+    """LoRA adapters that an engine was built for. `rank`: the largest; `bytes`: of all that the plan counts;
+    `share`: the part of a GPU's memory that these are of what they and the KV pool take."""
+
+    rank: int
+    bytes: int
+    share: float
+
+
+@dataclass(frozen=True)
 class Served:
     """What the parameters follow from. `kv_tokens`: tokens in the planned KV pool of a rank. `paged_context`: the
     engine's attention over a prompt reads the cache in pages. `vocabulary`: the file that guided decoding needs, empty
-    where the engine has none."""
+    where the engine has none. `dtype`: f16 or bf16, what it computes in."""
 
     engine_directory: str
     worker: str
     kv_tokens: int
     paged_context: bool
     vocabulary: str = ""
+    dtype: str = "f16"
+    adapters: AdapterCache | None = None
 
 
 def paged_context(chosen: Chosen) -> bool:
@@ -47,6 +59,8 @@ def parameters(served: Served) -> Iterator[Parameter]:
     yield from _batching(served)
     yield from _answers()
     yield from _guides(served)
+    if served.adapters is not None:
+        yield from _adapters(served.adapters)
 
 
 def _engine(served: Served) -> Iterator[Parameter]:
@@ -90,6 +104,17 @@ def _guides(served: Served) -> Iterator[Parameter]:
     if served.vocabulary:
         yield Parameter("guided_decoding_backend", "xgrammar", "the grammars that the API sends are in its notation")
         yield Parameter("xgrammar_tokenizer_info_path", served.vocabulary, "what each token stands for")
+
+
+def _adapters(cache: AdapterCache) -> Iterator[Parameter]:
+    for name in ("optimal", "max"):
+        yield Parameter(f"lora_cache_{name}_adapter_size", str(cache.rank), "the largest rank that the engine takes")
+    yield Parameter(
+        "lora_cache_gpu_memory_fraction", f"{cache.share:.4f}", "the plan's adapters, of what the loaded engine leaves"
+    )
+    yield Parameter(
+        "lora_cache_host_memory_bytes", str(2 * cache.bytes), "the plan's adapters, and as much for pages partly filled"
+    )
 
 
 def _boolean(value: bool) -> str:

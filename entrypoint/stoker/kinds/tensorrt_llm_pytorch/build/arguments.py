@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stoker.launch.adapter_tensors import MODULES
 from stoker.plan.types import Chosen
 
 _DTYPES = {"f16": "float16", "bf16": "bfloat16"}
@@ -29,6 +30,17 @@ def llm_arguments(chosen: Chosen) -> dict[str, Any]:
         # The other sampler, which is the default, passes over penalties, min_tokens and seeds.
         "sampler_type": "TRTLLMSampler",
         "kv_cache_config": _cache(chosen),
+        **({"lora_config": _adapters(chosen)} if chosen.max_loras else {}),
+    }
+
+
+def _adapters(chosen: Chosen) -> dict[str, Any]:
+    """Every projection: which ones adapters change is not known beforehand."""
+    return {
+        "lora_target_modules": [name for _, name in MODULES.values()],
+        "max_lora_rank": chosen.max_lora_rank,
+        "max_loras": chosen.max_loras,
+        "max_cpu_loras": 2 * chosen.max_loras,
     }
 
 

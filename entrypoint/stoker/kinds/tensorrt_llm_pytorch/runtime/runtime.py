@@ -20,7 +20,7 @@ from stoker.errors import EngineError
 from stoker.kinds.tensorrt_llm.runtime.sampling import with_end
 from stoker.kinds.tensorrt_llm_pytorch.files import ARGUMENTS, CHECKPOINT
 from stoker.kinds.tensorrt_llm_pytorch.runtime.sampling import guide_arguments, sampling_arguments
-from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.generation import Adapter, Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output
 
@@ -93,6 +93,7 @@ class LlmRuntime:
         self._api: Any = importlib.import_module("tensorrt_llm.llmapi")
         self.refusal: type[Exception] = self._api.RequestError
         self._longest = settings.chosen.max_seq_len
+        self._adapters = settings.chosen.max_loras
         self._llm: Any = self._module.LLM(**_arguments(settings, self._api))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="results", daemon=True)
@@ -123,10 +124,22 @@ class LlmRuntime:
             **sampling_arguments(generation), guided_decoding=guide, embedding_bias=_bias(generation)
         )
         ids = [int(token) for token in generation.input_ids]
-        sequence.result = self._llm.generate_async(ids, sampling_params=sampling, streaming=True)
+        adapter = self._lora(generation.adapter)
+        sequence.result = self._llm.generate_async(
+            ids, sampling_params=sampling, streaming=True, **({"lora_request": adapter} if adapter else {})
+        )
         task = asyncio.ensure_future(sequence.follow())
         self._following.add(task)
         task.add_done_callback(self._following.discard)
+
+    def _lora(self, adapter: Adapter | None) -> Any:
+        """TensorRT-LLM's LoRARequest: it reads the directory when its cache lacks the adapter."""
+        if adapter is None:
+            return None
+        if not self._adapters:
+            raise RequestRefusedError("the engine takes no adapters", why="it was planned without --max-loras")
+        request = importlib.import_module("tensorrt_llm.executor.request")
+        return request.LoRARequest(f"adapter-{adapter.number}", adapter.number, adapter.directory)
 
     def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -170,6 +183,8 @@ def _arguments(settings: EngineSettings, api: Any) -> dict[str, Any]:
     size = {"max_tokens": settings.kv.tokens, "tokens_per_block": settings.kv.block_tokens}
     cache = {**arguments.pop("kv_cache_config"), **size}
     checkpoint = str(directory / CHECKPOINT)
+    if lora := arguments.pop("lora_config", None):
+        arguments["lora_config"] = importlib.import_module("tensorrt_llm.lora_helper").LoraConfig(**lora)
     return {
         **arguments,
         "return_perf_metrics": True,  # for those requests that ask for them
