@@ -20,7 +20,7 @@ from stoker.resolve.reference import LocalDirectory, parse_reference
 from stoker.serve.operate.adapters import AdapterError, Adapters, Served
 from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings
-from stoker.settings.value import named
+from stoker.settings.value import NAMES, is_name
 
 _LOG = logging.getLogger("stoker")
 
@@ -118,7 +118,8 @@ class AdapterLoader:
         return Served(name, Adapter(self._shelf.next_number(), str(facts.directory)), facts)
 
     def _check_name(self, name: str, *, replace: bool) -> None:
-        named(f"{name}=x")
+        if not is_name(name):
+            raise AdapterError(f"{name[:200]!r} is no name for an adapter", why=f"names are {NAMES}")
         serving = self._service.lifecycle.serving
         if serving is not None and name in serving.frontend.names:
             raise AdapterError(f"{name} is the model's own name", remedy="give the adapter another")

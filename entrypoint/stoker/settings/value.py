@@ -72,12 +72,20 @@ def named(text: str) -> tuple[str, ...]:
     entries = tuple(entry.strip() for entry in re.split(r"[,\n]+", text) if entry.strip())
     names = [entry.partition("=")[0].strip() for entry in entries]
     for entry, name in zip(entries, names, strict=True):
-        if not _NAME.fullmatch(name) or not entry.partition("=")[2].strip():
-            remedy = "write NAME=./directory or NAME=org/name; names are letters, digits and . _ - / :"
+        if not is_name(name) or not entry.partition("=")[2].strip():
+            remedy = f"write NAME=./directory or NAME=org/name; names are {NAMES}"
             raise UsageError(f"{entry!r} is not NAME=ADAPTER", remedy=remedy)
         if names.count(name) > 1:
             raise UsageError(f"two adapters are named {name}", remedy="give each a name of its own")
     return entries
+
+
+NAMES = "1 to 127 letters, digits and . _ - / :, and begin with a letter or digit"
+
+
+def is_name(text: str) -> bool:
+    """Whether an adapter may be called so."""
+    return _NAME.fullmatch(text) is not None
 
 
 def _seconds(text: str) -> float:

@@ -1,0 +1,302 @@
+"""Adapters as operators load them: what is wrong with one is told with its name, whatever the engine, and costs the
+others nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from stoker.chain import make_plan_for
+from stoker.errors import StokerError
+from stoker.launch.generation import Delta, Generation, RequestRefusedError
+from stoker.life.adapters import AdapterLoader
+from stoker.plan.types import Plan
+from stoker.probe.description import load_description
+from stoker.progress import Silent
+from stoker.resolve.local import DEMO_DIRECTORY
+from stoker.resolve.safetensors_header import read_header
+from stoker.serve.operate.adapters import AdapterError
+from stoker.serve.operate.service import Service
+from stoker.settings.layers import Settings, load_settings
+
+MOST, RANK = 2, 8
+SHAPES = {name: tensor.shape for name, tensor in read_header(DEMO_DIRECTORY / "model.safetensors").tensors.items()}
+Q = "model.layers.0.self_attn.q_proj"
+OUTPUTS, INPUTS = SHAPES[f"{Q}.weight"]
+
+
+class Engine:
+    """Gives a token for any adapter, but for those that it is told to refuse; `gate` holds all back."""
+
+    def __init__(self) -> None:
+        self.asked: list[Generation] = []
+        self.refuses = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
+        self.asked.append(generation)
+        await self.gate.wait()
+        if self.refuses:
+            raise RequestRefusedError("it has no place for layers.0")
+        yield Delta((5,), None)
+
+
+def pair(module: str = Q, rank: int = 4, inputs: int = INPUTS, outputs: int = OUTPUTS) -> dict[str, Any]:
+    name = f"base_model.model.{module}"
+    return {
+        f"{name}.lora_A.weight": np.ones((rank, inputs), np.float32),
+        f"{name}.lora_B.weight": np.ones((outputs, rank), np.float32),
+    }
+
+
+def write(directory: Path, tensors: dict[str, Any] | None = None, **config: Any) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    told = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "demo", **config}
+    (directory / "adapter_config.json").write_text(json.dumps(told))
+    save_file(pair() if tensors is None else tensors, directory / "adapter_model.safetensors")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("life")
+    (folder / "source").mkdir()
+    limits = {"max-loras": str(MOST), "max-lora-rank": str(RANK), "lora-source": str(folder / "source")}
+    return load_settings({"model": "demo", "cache": str(folder / "cache"), "lora-refresh": "0", **limits}, {})
+
+
+@pytest.fixture(scope="module")
+def plan(settings: Settings) -> Plan:
+    machine = load_description("cpu:4c-8g")
+    return make_plan_for(settings, Silent(), weights=True, machine=machine, buildable=False)
+
+
+@pytest.fixture
+def source(settings: Settings) -> Path:
+    """Empty, as each test finds it."""
+    source = Path(settings["lora-source"].value)
+    shutil.rmtree(source)
+    source.mkdir()
+    return source
+
+
+Work = Callable[[AdapterLoader, Service, Engine], Any]
+
+
+@pytest.fixture
+def during(settings: Settings, plan: Plan, source: Path) -> Callable[[Work], Any]:
+    """Runs the work with a loader that has begun; `right` is an adapter that fits, which came to the source since."""
+
+    def run(work: Work, **right: Any) -> Any:
+        async def inner() -> Any:
+            service, engine = Service(), Engine()
+            loader = AdapterLoader(settings, service, Silent())
+            await loader.begin(engine, plan, settings)  # type: ignore[arg-type]
+            write(source / "right", **right)
+            try:
+                return await work(loader, service, engine)
+            finally:
+                await loader.stop()
+
+        return asyncio.run(inner())
+
+    return run
+
+
+def tokenizer(directory: Path, **document: Any) -> Path:
+    (directory / "tokenizer.json").write_text(json.dumps(document))
+    return directory
+
+
+def pickled(directory: Path) -> Path:
+    write(directory)
+    (directory / "adapter_model.safetensors").rename(directory / "adapter_model.bin")
+    return directory
+
+
+def file_of(directory: Path) -> Path:
+    directory.write_text("x")
+    return directory
+
+
+def unreadable(directory: Path) -> Path:
+    write(directory)
+    (directory / "adapter_config.json").write_text("{")
+    return directory
+
+
+def extra(suffix: str, shape: tuple[int, ...], module: str = Q) -> dict[str, Any]:
+    return {**pair(), f"base_model.model.{module}.{suffix}": np.ones(shape, np.float32)}
+
+
+WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "a base of another width": (lambda path: write(path, pair(inputs=INPUTS + 8)), "does not fit demo"),
+    "a base of another family": (
+        lambda path: write(path, pair("transformer.h.0.attn.c_attn"), base_model_name_or_path="gpt2"),
+        "demo has no module transformer.h.0.attn.c_attn; it was made for gpt2",
+    ),
+    "a base of more layers": (lambda path: write(path, pair(Q.replace("0", "99"))), "has no module model.layers.99"),
+    "an unknown target module": (lambda path: write(path, pair(Q.replace("q_proj", "r_proj"))), "r_proj"),
+    "a rank above the limit": (lambda path: write(path, pair(rank=16), r=16), "start with --max-lora-rank 16"),
+    "a rank of nothing": (lambda path: write(path, r=0), "r is 0"),
+    "a rank that is a text": (lambda path: write(path, r="8"), "r is '8'"),
+    "retrained modules": (lambda path: write(path, modules_to_save=["lm_head"]), "retrained copies of whole modules"),
+    "a retrained output matrix": (
+        lambda path: write(path, {**pair(), "base_model.model.lm_head.weight": np.ones((8, 4), np.float32)}),
+        "embeddings retrained",
+    ),
+    "DoRA": (lambda path: write(path, use_dora=True), "DoRA"),
+    "DoRA's magnitudes": (lambda path: write(path, extra("lora_magnitude_vector", (OUTPUTS,))), "no part of a LoRA"),
+    "retrained biases": (lambda path: write(path, bias="lora_only"), "retrained biases"),
+    "biases in the adapter": (lambda path: write(path, lora_bias=True), "biases in the adapter"),
+    "a bias": (lambda path: write(path, extra("lora_B.bias", (OUTPUTS,))), "lora_B.bias"),
+    "embeddings": (
+        lambda path: write(path, extra("lora_embedding_A", (4, 16), "model.embed_tokens")),
+        "lora_embedding_A",
+    ),
+    "another method": (lambda path: write(path, peft_type="IA3"), "is no LoRA adapter"),
+    "numbers that are none": (
+        lambda path: write(path, {name: np.full_like(each, np.nan) for name, each in pair().items()}),
+        "infinite or not a number",
+    ),
+    "tokens of its own": (
+        lambda path: tokenizer(write(path), model={}, added_tokens=[{"id": 9999, "content": "<|new|>"}]),
+        "adds '<|new|>'",
+    ),
+    "a tokenizer that makes no sense": (
+        lambda path: tokenizer(write(path), model={}, added_tokens=[{"content": "<|new|>"}]),
+        "added_tokens[0] is ('<|new|>', None)",
+    ),
+    "a pickle": (pickled, "is a pickle"),
+    "a config that is not JSON": (unreadable, "is not JSON"),
+    "an empty directory": (lambda path: path.mkdir(), "has no adapter_config.json"),
+    "a file": (file_of, "is not a directory"),
+    "nothing": (lambda path: None, "is not a directory"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_with_an_adapter_is_told_with_where_it_lies(case: str, during: Any, source: Path) -> None:
+    prepare, why = WRONG[case]
+
+    async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:
+        prepare(source / "wrong")
+        with pytest.raises(StokerError) as raised:
+            await loader.load("name", "wrong", replace=False)
+        assert why in str(raised.value)
+        assert str(source / "wrong") in str(raised.value)
+        assert not list(service.adapters)
+        assert not engine.asked
+        await loader.load("name", "right", replace=False)
+        assert [each.name for each in service.adapters] == ["name"]
+
+    during(work)
+
+
+@pytest.mark.parametrize("config", [{"use_rslora": True}, {"target_modules": "all-linear"}, {"use_dora": False}])
+def test_what_is_a_lora_is_loaded(config: dict[str, Any], during: Any) -> None:
+    async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:
+        served = await loader.load("name", "right", replace=False)
+        assert engine.asked[0].adapter == served.adapter
+
+    during(work, **config)
+
+
+NOT_NAMES = ("", " ", " a", "a ", "a b", "a,b", "x=1,b", "a\nb", "../a", "-a", "ä", "名", "a\0b", "a" * 128)
+
+
+@pytest.mark.parametrize("name", NOT_NAMES)
+def test_what_is_no_name_is_refused_by_name(name: str, during: Any) -> None:
+    async def work(loader: AdapterLoader, service: Service, _: Engine) -> None:
+        with pytest.raises(AdapterError, match="is no name for an adapter") as raised:
+            await loader.load(name, "right", replace=False)
+        assert repr(name) in str(raised.value)
+        assert not list(service.adapters)
+
+    during(work)
+
+
+@pytest.mark.parametrize("name", ["a", "org/name", "a:b", "A-1_2.3"])
+def test_names_may_have_what_those_of_the_hub_have(name: str, during: Any) -> None:
+    async def work(loader: AdapterLoader, service: Service, _: Engine) -> None:
+        await loader.load(name, "right", replace=False)
+        assert name in service.adapters
+        assert loader.unload(name).name == name
+
+    during(work)
+
+
+def test_twice_too_many_and_at_once(during: Any) -> None:
+    async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:
+        await loader.load("one", "right", replace=False)
+        with pytest.raises(AdapterError, match="one is loaded already"):
+            await loader.load("one", "right", replace=False)
+        engine.gate.clear()
+        coming = asyncio.create_task(loader.load("two", "right", replace=False))
+        while len(engine.asked) < MOST:
+            await asyncio.sleep(0)
+        with pytest.raises(AdapterError, match="two is being loaded"):
+            await loader.load("two", "right", replace=False)
+        with pytest.raises(AdapterError, match="start with a larger --max-loras"):
+            await loader.load("three", "right", replace=False)
+        engine.gate.set()
+        await coming
+        with pytest.raises(AdapterError, match="start with a larger --max-loras"):
+            await loader.load("three", "right", replace=False)
+        before = service.adapters.get("one")
+        after = await loader.load("one", "right", replace=True)
+        assert before is not None
+        assert after.adapter.number != before.adapter.number
+        loader.unload("two")
+        await loader.load("three", "right", replace=False)
+        with pytest.raises(AdapterError, match=r"there is no adapter 'two'.*loaded: one, three"):
+            loader.unload("two")
+
+    during(work)
+
+
+def test_what_the_engine_refuses_is_not_served(during: Any) -> None:
+    async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:
+        engine.refuses = True
+        with pytest.raises(StokerError, match="the engine does not take the adapter name.*no place for layers"):
+            await loader.load("name", "right", replace=False)
+        assert not list(service.adapters)
+        engine.refuses = False
+        await loader.load("name", "right", replace=False)
+
+    during(work)
+
+
+def test_another_base_of_the_same_shapes_is_served_with_a_warning(
+    during: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(loader: AdapterLoader, service: Service, _: Engine) -> None:
+        with caplog.at_level(logging.WARNING, "stoker"):
+            await loader.load("name", "right", replace=False)
+
+    during(work, base_model_name_or_path="org/sibling")
+    assert "the adapter name says that it was made for org/sibling; it is served with demo" in caplog.text
+
+
+def test_a_directory_that_vanishes_leaves_what_is_loaded_of_it(during: Any, source: Path) -> None:
+    """What engines read is a copy in the cache."""
+
+    async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:
+        served = await loader.load("name", "right", replace=False)
+        shutil.rmtree(source / "right")
+        assert (Path(served.adapter.directory) / "adapter_model.safetensors").is_file()
+        with pytest.raises(StokerError, match="there is no adapter"):
+            await loader.load("other", "right", replace=False)
+        assert [each.name for each in service.adapters] == ["name"]
+
+    during(work)
