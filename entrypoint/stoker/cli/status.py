@@ -23,12 +23,21 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _state(row: Row) -> str:
-    """With each replica that is not like the server as a whole."""
-    if len(row.replicas) < 2 or row.state != "ready":
+    """With each replica that is not like the server as a whole, and the adapters beside the model."""
+    if row.state != "ready":
         return row.state
+    parts = [row.state, *_replicas(row)]
+    if row.adapters:
+        parts.append(f"{row.adapters} adapter{'s' if row.adapters > 1 else ''}")
+    return ", ".join(parts)
+
+
+def _replicas(row: Row) -> list[str]:
+    if len(row.replicas) < 2:
+        return []
     others = [f"{number} {state}" for number, state in enumerate(row.replicas) if state != "ready"]
-    ready = f"ready, {len(row.replicas) - len(others)} of {len(row.replicas)} replicas"
-    return f"{ready} ({', '.join(others)})" if others else ready
+    ready = f"{len(row.replicas) - len(others)} of {len(row.replicas)} replicas"
+    return [f"{ready} ({', '.join(others)})" if others else ready]
 
 
 def _table(found: list[Row]) -> str:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """`state`: the container's, or the server's phase while it runs. `replicas`: the state of each."""
+    """`state`: the container's, or the server's phase while it runs. `replicas`: the state of each.
+    `adapters`: how many are served beside the model."""
 
     model: str
     container: str
@@ -25,6 +26,7 @@ class Row:
     url: str
     image: str
     replicas: tuple[str, ...] = ()
+    adapters: int = 0
 
 
 def ours(connection: Connection, model: str = "") -> Sequence[Container]:
@@ -41,13 +43,14 @@ def rows(connection: Connection, model: str = "") -> list[Row]:
 
 def _row(container: Container) -> Row:
     url = container.labels.get(URL_LABEL, "")
-    state, replicas = str(container.status), ()
+    state, report = str(container.status), None
     if state == "running":
         report = startup_report(container.labels.get(WATCH_LABEL, url))
         state = _phase(report) if report else "not answering"
-        replicas = tuple(report.get("replicas", ())) if report else ()
+    told = report or {}
     image = str(container.attrs["Config"]["Image"])
-    return Row(container.labels[LABEL], str(container.name), state, url, image, replicas)
+    replicas, adapters = tuple(told.get("replicas", ())), int(told.get("adapters", 0))
+    return Row(container.labels[LABEL], str(container.name), state, url, image, replicas, adapters)
 
 
 def _phase(report: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What `stoker status` says of a server with several replicas."""
+"""What `stoker status` says of a server with several replicas, and with adapters."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from stoker.cli.status import _table
 from stoker.containers.listing import Row, row_document
 
 
-def row(state="ready", replicas=()):
-    return Row("demo", "stoker-demo", state, "http://127.0.0.1:8000", "stoker:cpu", replicas)
+def row(state="ready", replicas=(), adapters=0):
+    return Row("demo", "stoker-demo", state, "http://127.0.0.1:8000", "stoker:cpu", replicas, adapters)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,17 @@ def row(state="ready", replicas=()):
 )
 def test_replicas_that_are_not_ready_are_named(replicas, shown):
     assert shown in _table([row(replicas=replicas)])
+
+
+@pytest.mark.parametrize(
+    ("replicas", "adapters", "shown"),
+    [
+        ((), 1, "demo  ready, 1 adapter  http"),
+        (("ready", "ready"), 3, "demo  ready, 2 of 2 replicas, 3 adapters  http"),
+    ],
+)
+def test_adapters_are_counted(replicas, adapters, shown):
+    assert shown in _table([row(replicas=replicas, adapters=adapters)])
 
 
 def test_on_the_way_there_the_phase_says_it():

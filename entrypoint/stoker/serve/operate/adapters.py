@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -52,6 +53,7 @@ class Adapters:
         self.loader: Loader | None = None
         self._served: dict[str, Served] = {}
         self._numbers = itertools.count(1)
+        self._asked: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._served)
@@ -65,6 +67,16 @@ class Adapters:
     def get(self, name: str) -> Served | None:
         return self._served.get(name)
 
+    def named(self, name: str) -> Served | None:
+        """For a request, which is counted."""
+        if served := self.get(name):
+            self._asked[name] += 1
+        return served
+
+    def asked(self, name: str) -> int:
+        """Requests that named it since it was loaded, or loaded anew."""
+        return self._asked[name]
+
     def next_number(self) -> int:
         return next(self._numbers)
 
@@ -76,4 +88,5 @@ class Adapters:
         if name not in self._served:
             named = ", ".join(self._served) or "none"
             raise AdapterError(f"there is no adapter {name[:200]!r}", why=f"loaded: {named}")
+        del self._asked[name]
         return self._served.pop(name)

@@ -217,6 +217,7 @@ class Lifecycle:
                 "detail": self._detail,
                 "ready": self.ready,
                 "replicas": list(self.replicas),
+                "adapters": len(self.serving.frontend.adapters) if self.serving else 0,
                 "percent": round(min(100.0, 100.0 * done / total), 1) if known else None,
                 "progress": {"done": done, "total": total, "unit": self._unit} if known else None,
                 "eta_seconds": _seconds_left(self._phase, spent, done, total, self._expected.get(self._phase)),

@@ -82,7 +82,8 @@ def add_description(app: FastAPI, service: Service) -> None:
     async def status() -> Response:
         """What the server is doing now: sequences, KV blocks, tokens so far."""
         state = await engine_state(service)
-        return json_response({**_status(service, state), "replicas": _replicas(service)})
+        parts = {"replicas": _replicas(service), "adapters": _adapters(service.lifecycle)}
+        return json_response({**_status(service, state), **parts})
 
 
 def _replicas(service: Service) -> list[dict[str, Any]]:
@@ -95,6 +96,24 @@ def _replicas(service: Service) -> list[dict[str, Any]]:
         blocks = {"kv_blocks_used": gauges.kv_blocks_used, "kv_blocks": gauges.kv_blocks_total} if gauges else {}
         found.append({**document, **dict.fromkeys(("kv_blocks_used", "kv_blocks"), 0), **blocks, **place})
     return found
+
+
+def _adapters(lifecycle: Lifecycle) -> list[dict[str, Any]]:
+    """Those that are served, with the model that they change, and how many requests named each."""
+    if lifecycle.serving is None:
+        return []
+    frontend = lifecycle.serving.frontend
+    return [
+        {
+            "name": each.name,
+            "parent": frontend.names[0],
+            "root": each.root,
+            "revision": each.facts.revision,
+            "rank": each.facts.rank,
+            "requests": frontend.adapters.asked(each.name),
+        }
+        for each in frontend.adapters
+    ]
 
 
 def _status(service: Service, state: EngineState | None) -> dict[str, Any]:

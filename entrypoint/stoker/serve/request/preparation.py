@@ -137,7 +137,7 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
     wanted = generations(
         request, identity.id, wish.prompts, frontend.context, wish.count, log_probs, wish.guide, capped=wish.capped
     )
-    if adapter := frontend.adapters.get(request.model):
+    if adapter := frontend.adapters.named(request.model):
         wanted = [replace(each, adapter=adapter.adapter) for each in wanted]
     if top := _top_count(request, frontend):
         wanted = [replace(each, top_log_probs=top) for each in wanted]
