@@ -39,6 +39,7 @@ except ImportError:  # `make setup` without the tests' packages
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
+PICTURES = os.environ.get("STOKER_SCREENSHOTS", "")  # the folder that they are written to
 PATIENCE = 60
 AXE = next(Path(__file__).parent.glob("integration/chain/page/vendor/axe-core-*/axe.min.js.gz"))
 PHONE = (390, 844)
@@ -155,9 +156,9 @@ class Page:
         ]
 
     def picture(self, name: str) -> None:
-        if directory := os.environ.get("STOKER_SCREENSHOTS"):
+        if PICTURES:
             shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": False})
-            Path(directory, f"page-{name}.png").write_bytes(_small(base64.b64decode(shot["data"])))
+            Path(PICTURES, f"page-{name}.png").write_bytes(_small(base64.b64decode(shot["data"])))
 
 
 _ANSWERED = """return document.getElementById("messages").getAttribute("aria-busy") === "false"

@@ -3,7 +3,7 @@
 import { element, make } from "./dom.js";
 import { uPlot } from "./libraries.js";
 
-const HEIGHT = 170;
+const HEIGHT = 160;
 const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4"];
 
 /**
@@ -36,6 +36,8 @@ export async function loadCharts() {
 /** Draws a chart, or gives the one that is there new data. @param {Chart} chart @param {Columns} columns */
 export function drawChart(chart, columns) {
   const known = drawn.get(chart.id);
+  // A window that changed while the chart was hidden is noticed here.
+  if (known && known.width !== widthOf(chart.id)) known.setSize({ width: widthOf(chart.id), height: HEIGHT });
   if (known && known.series.length === columns.length) known.setData(columns);
   else create(chart, columns);
   describe(chart, columns);
@@ -65,7 +67,7 @@ function create(chart, columns) {
     legend: { show: false },
     cursor: { show: false },
     scales: { x: { time: true, range: () => shown }, y: { range: fromZero } },
-    axes: [{ ...axis, space: 80, values: written(clock) }, { ...axis, size: 62, values: written(chart.unit) }],
+    axes: [{ ...axis, space: 80, size: 28, values: written(clock) }, { ...axis, size: 62, values: written(chart.unit) }],
     series: [
       {},
       ...chart.labels.map((label, index) => ({ label, stroke: colour(COLOURS[index % COLOURS.length]), width: 2, dash: index > 1 ? [4, 4] : [], spanGaps: false })),

@@ -138,7 +138,7 @@ async function keep(conversation, message, failure) {
   if (conversation === current) {
     showAll();
     if (failure) showError(failure);
-    say(failure ? "" : message.stopped ? "stopped" : (message.stats ?? ""));
+    say(failure ? "" : message.stopped ? "stopped" : "answered");
   }
   await save(conversation).catch(() => say("This browser could not keep the conversation: its storage is full."));
   changedList();

@@ -6,6 +6,7 @@ import { NAMES, between, histogram, quantile } from "./latency.js";
 import { ServerError, ask } from "./server.js";
 
 const KEPT_SECONDS = 900;
+const SHORTEST_SECONDS = 60; // that a chart shows
 const WINDOW_SECONDS = 60; // of the percentiles
 const METRICS_EVERY = 2; // samples
 
@@ -95,7 +96,7 @@ export async function draw() {
   if (samples.length === 0) return;
   await loadCharts();
   const now = Date.now() / 1000;
-  const from = now - Number(field("window").value);
+  const from = Math.min(now - SHORTEST_SECONDS, Math.max(now - Number(field("window").value), samples[0].at));
   showTime(from, now);
   const shown = samples.filter((one) => one.at >= from);
   const column = (/** @type {(one: Sample) => number | null} */ value) => shown.map(value);
