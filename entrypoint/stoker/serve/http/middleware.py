@@ -156,9 +156,10 @@ class _Exchange:
 
 
 def _is_polling(scope: Scope, status: int) -> bool:
-    """Whether the page at / asks again how the server is, as it does every few seconds while it is open."""
+    """Whether the page at / asks again how the server is, as it does every few seconds, or loads one of its files."""
     ours = header(scope, b"sec-fetch-site") == b"same-origin"
-    return ours and scope["method"] == "GET" and scope["path"] in _POLLED and status < 400
+    path = scope["path"]
+    return ours and scope["method"] == "GET" and (path in _POLLED or path.startswith("/page/")) and status < 400
 
 
 def _refused(error: ApiError) -> str:

@@ -6,9 +6,10 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.browsing import Page, Press, Stage, sent_by, watch_requests
+from tests.browsing import Page, Press, Stage, Talker, answering, sent_by, watch_requests
 
 from stoker.serve.answer.parsers.reasoning import THINK
+from stoker.serve.operate.service import Service
 
 TABLE = """| a | b |
 |:--|--:|
@@ -295,6 +296,27 @@ def test_an_error_is_shown_and_nothing_is_lost(page: Page, stage: Stage) -> None
     page.click("Try again")
     page.until(lambda: page.answers == ["Hello."], "the answer")
     assert not page.all(".message.error")
+
+
+def test_a_browser_that_keeps_nothing_and_a_server_that_is_gone_take_no_chat_away(page: Page, frontend) -> None:
+    """With cookies blocked, a browser's storage throws; a server may be restarted under an open page."""
+    script = """for (const name of ["localStorage", "sessionStorage", "indexedDB"])
+      Object.defineProperty(window, name, { get() { throw new DOMException("blocked", "SecurityError"); } });"""
+    added = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    service = Service()
+    service.attach(Talker(frontend), frontend)
+    try:
+        with answering(service) as url:
+            page.open_ready(url)
+            page.say("Hi")
+            page.until(lambda: _titles(page) == ["Hi"], "the conversation")
+        page.until(lambda: page.text("phase") == "unreachable", "the news")
+        assert page.answers == ["Hello."]
+        page.find("#prompt").send_keys("Still there?", Press.ENTER)
+        page.until(lambda: "does not answer" in page.find(".message.error").text, "the error")
+        assert page.texts(".message.user .body") == ["Hi", "Still there?"]
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 def test_the_curl_command_says_what_the_page_would_and_works(page: Page, stage: Stage) -> None:

@@ -25,24 +25,25 @@ let polls = 0;
 async function poll() {
   try {
     const report = await get("v1/health/startup");
-    const state = report.ready && known.ready ? "ready" : report.phase === "failed" ? "failed" : "starting";
-    showPhase(report.phase, state);
+    showPhase(report.phase, report.phase === "failed" ? "failed" : known.ready ? "ready" : "starting");
     if (!report.ready) showStartup(report);
     if (!known.plan) await showPlanOnce();
     if (report.ready) await showReady();
   } catch (failure) {
     if (!(failure instanceof ServerError)) throw failure;
     if (failure.status === 401) askForKey();
-    else if (failure.status === 0) showPhase("unreachable", "gone");
+    else if (failure.status === 0) showPhase("unreachable", known.ready ? "ready" : "starting");
   } finally {
     setTimeout(poll, document.hidden ? HIDDEN_POLL_MS : POLL_MS);
   }
 }
 
-/** @param {string} text @param {string} state */
+/** Once it was ready, the views stay: an engine that restarts must not take away what is being written or read.
+ * @param {string} text @param {string} state of the page */
 function showPhase(text, state) {
   const phase = element("phase");
   if (phase.textContent !== text) phase.textContent = text;
+  phase.classList.toggle("good", text === "ready");
   if (document.body.dataset.state !== state) document.body.dataset.state = state;
 }
 
@@ -61,6 +62,7 @@ async function showReady() {
   if (!known.ready) {
     element("version").textContent = `Stoker ${(await get("version")).version}`;
     showPurpose(status.gives, models[0].id);
+    document.title = `${models[0].id} – Stoker`;
     known.ready = true;
     showPhase("ready", "ready");
   }

@@ -1,8 +1,10 @@
 // Requests to the server that this page came from, with the API key if one is needed.
 
+import { forget, keep, kept } from "./storage.js";
+
 const KEY = "stoker-key";
 
-let key = sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY) ?? "";
+let key = kept(KEY, "sessionStorage") ?? kept(KEY) ?? "";
 
 export class ServerError extends Error {
   /** @param {number} status 0 when nobody answered @param {string} message */
@@ -22,9 +24,9 @@ export const hasKey = () => key !== "";
 /** Keeps a key in this tab, or in this browser. An empty one forgets it. @param {string} value @param {boolean} remember */
 export function setKey(value, remember) {
   key = value;
-  sessionStorage.removeItem(KEY);
-  localStorage.removeItem(KEY);
-  if (value) (remember ? localStorage : sessionStorage).setItem(KEY, value);
+  forget(KEY, "sessionStorage");
+  forget(KEY);
+  if (value) keep(KEY, value, remember ? "localStorage" : "sessionStorage");
 }
 
 /**

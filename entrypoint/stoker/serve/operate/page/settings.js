@@ -1,6 +1,7 @@
 // How the model is asked: system prompt, sampling, tools and the form of the answer; kept in this browser.
 
 import { element, field, make } from "./dom.js";
+import { keep, kept } from "./storage.js";
 
 const KEPT = "stoker-settings";
 const PRESETS = "stoker-presets";
@@ -16,10 +17,10 @@ const BUILT_IN = {
 };
 
 export function startSettings() {
-  const kept = read(KEPT);
+  const values = read(KEPT);
   for (const name of [...NUMBERS, ...TEXTS]) {
-    if (typeof kept[name] === "string") field(name).value = kept[name];
-    field(name).addEventListener("change", keep);
+    if (typeof values[name] === "string") field(name).value = values[name];
+    field(name).addEventListener("change", keepSettings);
   }
   field("preset").addEventListener("change", usePreset);
   element("preset-form").addEventListener("submit", (event) => {
@@ -90,16 +91,16 @@ function isJson(text) {
   }
 }
 
-function keep() {
+function keepSettings() {
   const values = Object.fromEntries([...NUMBERS, ...TEXTS].map((name) => [name, field(name).value]));
-  localStorage.setItem(KEPT, JSON.stringify(values));
+  keep(KEPT, JSON.stringify(values));
   showFaults();
 }
 
 /** @param {string} name @returns {Record<string, any>} */
 function read(name) {
   try {
-    return JSON.parse(localStorage.getItem(name) ?? "{}") ?? {};
+    return JSON.parse(kept(name) ?? "{}") ?? {};
   } catch {
     return {};
   }
@@ -122,20 +123,20 @@ function usePreset() {
   // A built-in preset is about sampling alone: it leaves the system prompt, the limit and the seed as they are.
   const names = name in BUILT_IN ? ["temperature", "top_p", "top_k"] : IN_PRESETS;
   for (const each of names) field(each).value = preset[each] ?? "";
-  keep();
+  keepSettings();
 }
 
 function savePreset() {
   const name = field("preset-name").value.trim().slice(0, 60);
   if (!name || name in BUILT_IN) return;
   const values = Object.fromEntries(IN_PRESETS.map((each) => [each, field(each).value]));
-  localStorage.setItem(PRESETS, JSON.stringify({ ...read(PRESETS), [name]: values }));
+  keep(PRESETS, JSON.stringify({ ...read(PRESETS), [name]: values }));
   field("preset-name").value = "";
   showPresets(name);
 }
 
 function deletePreset() {
   const { [field("preset").value]: _, ...rest } = read(PRESETS);
-  localStorage.setItem(PRESETS, JSON.stringify(rest));
+  keep(PRESETS, JSON.stringify(rest));
   showPresets("");
 }
