@@ -16,6 +16,6 @@ def test_loading_and_unloading_under_load_gives_no_wrong_answer(tmp_path: Path) 
     try:
         server.wait_until(lambda: server.status("/v1/health/ready") == 200, "ready", seconds=400)
         assert "LoRA adapters of rank 16" in server.output
-        adapted.load_and_unload_under_load(server, rounds=1)
+        adapted.load_and_unload_under_load(server, rounds=1, prompts=adapted.PROMPTS[:2])
     finally:
         server.stop()

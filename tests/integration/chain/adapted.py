@@ -7,6 +7,7 @@ import shutil
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -82,18 +83,18 @@ class Adapted(chain.Server):
         return str(answer["choices"][0]["text"])
 
 
-def load_and_unload_under_load(server: Adapted, rounds: int) -> None:
+def load_and_unload_under_load(server: Adapted, rounds: int, prompts: Sequence[str] = PROMPTS) -> None:
     """No answer is wrong meanwhile. What is loaded again and again has the weights of one that stays, and so its
     answers."""
     shutil.copytree(server.source / "watched1", server.folder / "copy")
     names = ["demo", "named", "watched0", "watched1", "watched2"]
-    expected = {(name, prompt): server.says(name, prompt) for name in names for prompt in PROMPTS}
+    expected = {(name, prompt): server.says(name, prompt) for name in names for prompt in prompts}
     over = threading.Event()
 
     def stream(index: int) -> int:
         wrong, count = 0, 0
         while not over.is_set() or not count:
-            key = (names[(index + count) % len(names)], PROMPTS[(index * 3 + count) % len(PROMPTS)])
+            key = (names[(index + count) % len(names)], prompts[(index * 3 + count) % len(prompts)])
             wrong += server.says(*key) != expected[key]
             count += 1
         assert wrong == 0, f"{wrong} of {count} answers are wrong"
@@ -104,7 +105,7 @@ def load_and_unload_under_load(server: Adapted, rounds: int) -> None:
         try:
             for _ in range(rounds):
                 assert server.operate("load", lora_name="passing", lora_path="watched1")[0] == 200
-                for prompt in PROMPTS:
+                for prompt in prompts:
                     assert server.says("passing", prompt) == expected["watched1", prompt]
                 assert server.operate("unload", lora_name="passing")[0] == 200
         finally:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.browsing import DESKTOP, PHONE, Page, Press, Stage, Talker, answering, plan_for
 
-from stoker.launch.generation import EngineState, ReplicaState
+from stoker.launch.generation import Adapter, EngineState, ReplicaState
+from stoker.resolve.adapter import ResolvedAdapter
 from stoker.resolve.model import Pooling
+from stoker.serve.operate.adapters import Adapters, Served
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.service import Service
 
@@ -138,6 +141,21 @@ def test_it_shows_each_replica_where_there_are_several(page: Page, frontend: Fro
         rows = [page.texts(f"#replicas tr:nth-child({row}) td") for row in (1, 2)]
         page.until(lambda: "replica 0 50%" in page.text("chart-kv-legend"), "each replica's cache")
     assert rows == [["0", "ready", "GPU 4, 5", "3", "17", "50%", "2"], ["1", "loading", "CPU 0, 1", "0", "0", "", "0"]]
+
+
+def test_adapters_are_shown_with_their_base_and_may_be_chosen(page: Page, frontend: Frontend) -> None:
+    shelf = Adapters()
+    facts = ResolvedAdapter("org/poems", "0123456789abcdef", "demo", 8, 1, Path("adapter"), {})
+    shelf.put(Served("poems", Adapter(1, "adapter"), facts))
+    shelf.named("poems")
+    adapted = replace(frontend, adapters=shelf)
+    service = Service(plan=plan_for("cpu:4c-8g"))
+    service.attach(Talker(adapted), adapted)
+    with answering(service) as url:
+        page.open_ready(url, "observe")
+        page.until(lambda: page.shown("adapters-part"), "the adapters")
+        assert page.texts("#adapters td") == ["poems", "demo", "org/poems", "0123456789ab", "8", "1"]
+        assert page.texts("#model-choice option") == ["demo", "poems"]
 
 
 def test_it_asks_for_the_key_and_an_answer_can_be_stopped_at_any_token(page: Page, locked) -> None:

@@ -1,5 +1,6 @@
-// What the server does now and did in the last minutes: throughput, requests, latency, KV cache, replicas.
+// What the server does now and did in the last minutes: throughput, requests, latency, KV cache, replicas, adapters.
 
+import { showAdapters } from "./adapters.js";
 import { drawChart, loadCharts, showTime } from "./charts.js";
 import { element, field, make } from "./dom.js";
 import { NAMES, between, histogram, quantile } from "./latency.js";
@@ -33,6 +34,7 @@ export async function observe(status, shown) {
   while (samples[0].at < sample.at - KEPT_SECONDS) samples.shift();
   showTiles(sample);
   showReplicas(status.replicas ?? []);
+  showAdapters(status.adapters ?? []);
   if (shown) await draw();
 }
 

@@ -1,0 +1,17 @@
+// The LoRA adapters that are served beside the model. They are chosen where models are: in the header.
+
+import { element, make } from "./dom.js";
+
+/**
+ * @typedef {{name: string, parent: string, root: string, revision: string, rank: number, requests: number}} Adapter
+ */
+
+/** One line for each, where there are any. @param {Adapter[]} adapters of /v1/status */
+export function showAdapters(adapters) {
+  element("adapters-part").hidden = adapters.length === 0;
+  const lines = adapters.map((one) => {
+    const cells = [one.name, one.parent, one.root, one.revision.slice(0, 12), one.rank, one.requests];
+    return make("tr", {}, ...cells.map((cell) => make("td", {}, String(cell))));
+  });
+  element("adapters").replaceChildren(...lines);
+}
