@@ -113,6 +113,25 @@ def test_a_process_that_goes_takes_its_own_sequences_along(loop, slow, harness):
     loop.run(run())
 
 
+def test_requests_of_two_processes_that_are_alike_end_one_by_one(loop, slow, harness):
+    """Both begin to number theirs at the same number."""
+
+    async def run():
+        clients = [another(slow), another(slow)]
+        streams = [client.generate(Generation("same", (1, 2, 3), max_tokens=2000)) for client in clients]
+        for stream in streams:
+            await anext(stream)
+        await streams[1].aclose()
+        await harness.until(lambda: running(slow, 1))
+        await clients[1].detach("done")
+        await anext(streams[0])
+        await streams[0].aclose()
+        await clients[0].detach("done")
+        await harness.until(lambda: running(slow, 0))
+
+    loop.run(run())
+
+
 def test_a_channel_goes_on_when_it_is_opened_anew(loop, slow, harness, monkeypatch):
     monkeypatch.setattr("stoker.launch.channel.RENEW_AFTER", 1)
 

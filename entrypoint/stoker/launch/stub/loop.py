@@ -28,9 +28,10 @@ logger = logging.getLogger(__name__)
 OBSERVE_EVERY = 0.2  # seconds, while the number of requests stays the same
 Name = str | tuple[int, int]  # of a sequence: its request's id, or its channel and its handle there
 CANNOT_REOPEN = 71  # the stub's exit code when a broken engine could not be opened again
+BROKEN_LOOP = 72  # and when the loop itself failed
 
 
-@dataclass
+@dataclass(eq=False)  # one is itself alone: requests of two channels may be alike
 class Ticket:
     """One sequence from its arrival to its end. `ids` and what belongs to them wait to be sent; `asked` is when it was
     last asked whether it has been cancelled. `moments`: of its arrival, its admission and its first token, in
@@ -133,7 +134,7 @@ class EngineLoop:
         self._dropped = False
         self._steps = self._tokens = 0
         self._observed = (-1, -1, 0.0)
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread = threading.Thread(target=self._run_or_exit, name="engine", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -186,6 +187,14 @@ class EngineLoop:
             self._stopping = True
             self._wake.notify()
         self._thread.join()
+
+    def _run_or_exit(self) -> None:
+        """Without its loop a stub would stay, and answer nobody: it ends, so that the supervisor starts another."""
+        try:
+            self._run()
+        except Exception:
+            logger.exception("the engine's loop failed")
+            os._exit(BROKEN_LOOP)
 
     def _run(self) -> None:
         while self._collect():
