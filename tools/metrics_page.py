@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prometheus_client.core import Metric
 
 from stoker.launch.generation import ReplicaState
+from stoker.serve.operate.crew import WorkerState
 from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.serve.operate.metrics import Instrument, Metrics
 
@@ -40,7 +41,8 @@ last one are the optional block size and number of blocks. See [kubernetes.md](k
 """
 
 _TAIL = """
-Also the usual `process_*` metrics of this process.
+Also the usual `process_*` metrics of the server's own process. With [several API processes](scaling.md) counters and
+histograms are those of all of them, also of those that have ended; only then are there `stoker_api_worker_*`.
 
 Buckets:
 
@@ -51,6 +53,7 @@ def document() -> str:
     """Generated from the registry itself, so that it cannot say anything else."""
     metrics = Metrics(Lifecycle())
     metrics.replicas = (ReplicaState(0, "ready"),)
+    metrics.workers = (WorkerState(0, "ready"),)
     return _HEAD + "".join(sorted(_rows(metrics))) + _TAIL + "".join(_bucket_lines(metrics.instruments))
 
 

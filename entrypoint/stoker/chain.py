@@ -20,6 +20,7 @@ from stoker.errors import BuildError, OutOfMemoryError, StokerError, StoppedErro
 from stoker.kinds import available_kinds, kind_named, kinds, plan_kinds
 from stoker.kinds.known import check_known, check_model
 from stoker.origin import Origin, Sourced
+from stoker.plan.api_workers import AUTO, api_workers_reason
 from stoker.plan.overrides import goal_of, overrides_of
 from stoker.plan.planner import make_plan
 from stoker.plan.purpose import purpose_of
@@ -85,6 +86,8 @@ def make_plan_for(
         return _planned(here, model, overrides, available, without, without_kinds, draft)
 
     plan = tuned_plan(make, overrides_of(settings), tuned)
+    if settings["api-workers"].value is AUTO:
+        plan = replace(plan, reasons=(*plan.reasons, api_workers_reason(plan)))
     return replace(plan, reasons=(*(Reason("given_up", why) for why in without.values()), *plan.reasons))
 
 

@@ -23,21 +23,22 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _state(row: Row) -> str:
-    """With each replica that is not like the server as a whole, and the adapters beside the model."""
+    """With each replica and API process that is not like the server as a whole, and the adapters beside the model."""
     if row.state != "ready":
         return row.state
-    parts = [row.state, *_replicas(row)]
+    parts = [row.state, _of("replicas", row.replicas), _of("API processes", row.api_workers)]
     if row.adapters:
         parts.append(f"{row.adapters} adapter{'s' if row.adapters > 1 else ''}")
-    return ", ".join(parts)
+    return ", ".join(filter(None, parts))
 
 
-def _replicas(row: Row) -> list[str]:
-    if len(row.replicas) < 2:
-        return []
-    others = [f"{number} {state}" for number, state in enumerate(row.replicas) if state != "ready"]
-    ready = f"{len(row.replicas) - len(others)} of {len(row.replicas)} replicas"
-    return [f"{ready} ({', '.join(others)})" if others else ready]
+def _of(what: str, states: tuple[str, ...]) -> str:
+    """Empty where there are not several."""
+    if len(states) < 2:
+        return ""
+    others = [f"{number} {state}" for number, state in enumerate(states) if state != "ready"]
+    ready = f"{len(states) - len(others)} of {len(states)} {what}"
+    return f"{ready} ({', '.join(others)})" if others else ready
 
 
 def _table(found: list[Row]) -> str:

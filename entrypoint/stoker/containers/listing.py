@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """`state`: the container's, or the server's phase while it runs. `replicas`: the state of each.
-    `adapters`: how many are served beside the model."""
+    """`state`: the container's, or the server's phase while it runs. `replicas`: the state of each, `api_workers` that
+    of each API process, where there are several. `adapters`: how many are served beside the model."""
 
     model: str
     container: str
@@ -27,6 +27,7 @@ class Row:
     image: str
     replicas: tuple[str, ...] = ()
     adapters: int = 0
+    api_workers: tuple[str, ...] = ()
 
 
 def ours(connection: Connection, model: str = "") -> Sequence[Container]:
@@ -49,8 +50,9 @@ def _row(container: Container) -> Row:
         state = _phase(report) if report else "not answering"
     told = report or {}
     image = str(container.attrs["Config"]["Image"])
-    replicas, adapters = tuple(told.get("replicas", ())), int(told.get("adapters", 0))
-    return Row(container.labels[LABEL], str(container.name), state, url, image, replicas, adapters)
+    replicas, workers = (tuple(told.get(name, ())) for name in ("replicas", "api_workers"))
+    adapters = int(told.get("adapters", 0))
+    return Row(container.labels[LABEL], str(container.name), state, url, image, replicas, adapters, workers)
 
 
 def _phase(report: dict[str, Any]) -> str:

@@ -131,6 +131,11 @@ class TritonClient:
         self._ending: set[asyncio.Task[None]] = set()
 
     @property
+    def reason(self) -> str:
+        """Why there is no server, where there is none."""
+        return self._reason
+
+    @property
     def in_flight(self) -> int:
         link = self._link
         if link is None:

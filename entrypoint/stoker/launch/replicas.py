@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
 from stoker.errors import StokerError
 from stoker.launch.death import Death
 from stoker.launch.generation import Delta, EngineDiedError, EngineState, Generation, ReplicaState, joint_gauges
 from stoker.launch.messages import died
-from stoker.launch.routing import Load, Route, Router
+from stoker.launch.routing import Load, Route, Router, block_hashes
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.progress import Progress, Silent
 
@@ -50,6 +50,28 @@ class _Member:
     @property
     def load(self) -> Load:
         return Load(self.sequences, self.waiting)
+
+
+@dataclass
+class Share:
+    """One request's part of a replica's load: `waiting` tokens, until the answer has `begun`."""
+
+    replica: int
+    _member: _Member
+    waiting: int
+
+    def begun(self) -> None:
+        self._member.waiting -= self.waiting
+        self.waiting = 0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Of a replica's server: of its gRPC and of its metrics page. Empty while there is none, and `reason` says why."""
+
+    grpc: str
+    metrics: str
+    reason: str = ""
 
 
 @dataclass
@@ -102,6 +124,22 @@ class Replicas:
     def ready(self) -> int:
         """How many take requests."""
         return sum(member.supervisor.ready for member in self._members)
+
+    @property
+    def block_tokens(self) -> int:
+        """Of the blocks whose hashes a prompt is routed by; 0 where they make no difference."""
+        return self._router.block_tokens if len(self._members) > 1 else 0
+
+    def address(self, number: int) -> Address:
+        """Where a replica is reached now."""
+        supervisor = self._members[number].supervisor
+        if supervisor.state not in ("ready", "stalled"):
+            return Address("", "", supervisor.client.reason)
+        return Address(supervisor.address, supervisor.metrics_socket)
+
+    def heard(self, number: int) -> None:
+        """A token came out of a replica, for somebody who asks it beside its own client."""
+        self._members[number].supervisor.client.last_token = time.monotonic()
 
     @property
     def deaths(self) -> tuple[Death, ...]:
@@ -171,25 +209,41 @@ class Replicas:
         return self._routed(generation)
 
     async def _routed(self, generation: Generation) -> AsyncGenerator[Delta, None]:
-        route = self._route(generation)
-        member = self._members[route.replica]
-        self._count(member, len(generation.input_ids), route)
-        waiting = route.tokens
-        try:
-            async with aclosing(member.supervisor.client.generate(generation)) as deltas:
+        adapter = generation.adapter.number if generation.adapter else 0
+        hashes = block_hashes(generation.input_ids, self.block_tokens, adapter)
+        with self.routed(len(generation.input_ids), hashes) as share:
+            client = self._members[share.replica].supervisor.client
+            async with aclosing(client.generate(generation)) as deltas:
                 async for delta in deltas:
-                    if waiting:
-                        member.waiting -= waiting
-                        waiting = 0
+                    share.begun()
                     yield delta
+
+    @contextmanager
+    def routed(self, length: int, hashes: Sequence[int], grammar: str = "") -> Iterator[Share]:
+        """A place in one replica for a prompt of so many tokens, with its `block_hashes`. EngineDiedError while none
+        takes requests; RequestRefusedError for a `grammar_of` which an engine has died of, where one is given."""
+        if len(self._members) == 1:  # nothing to choose
+            with self._members[0].supervisor.client.suspects.watch_grammar(grammar):
+                yield Share(0, self._members[0], 0)
+            return
+        route = self._route(length, hashes)
+        member = self._members[route.replica]
+        share = Share(route.replica, member, route.tokens)
+        self._count(member, length, route)
+        try:
+            if not grammar:
+                yield share
+                return
+            with member.supervisor.client.suspects.watch_grammar(grammar):
+                yield share
         except EngineDiedError:
             member.failing_until = time.monotonic() + _FAILING_SECONDS
             raise
         finally:
+            share.begun()
             member.sequences -= 1
-            member.waiting -= waiting
 
-    def _route(self, generation: Generation) -> Route:
+    def _route(self, length: int, hashes: Sequence[int]) -> Route:
         """EngineDiedError while no replica takes requests.
 
         One that has just failed others is passed over: until its supervisor notices its death, it would fail all that
@@ -200,8 +254,7 @@ class Replicas:
         now = time.monotonic()
         whole = {number: each.load for number, each in ready.items() if each.failing_until < now}
         loads = whole or {number: each.load for number, each in ready.items()}
-        adapter = generation.adapter.number if generation.adapter else 0
-        return self._router.choose(generation.input_ids, loads, adapter)
+        return self._router.place(length, hashes, loads)
 
     @staticmethod
     def _count(member: _Member, prompt: int, route: Route) -> None:

@@ -85,14 +85,22 @@ class Router:
         self._slack = slack
         self._turn = 0
 
+    @property
+    def block_tokens(self) -> int:
+        """0 where prefixes make no difference."""
+        return self._block_tokens
+
     def choose(self, prompt: Sequence[int], loads: Mapping[int, Load], adapter: int = 0) -> Route:
         """`loads`: of the replicas that take requests, at least one; the chosen one is taken to read the prompt.
         `adapter`: the number of the one that is to answer, 0 for the model as it is."""
-        hashes = block_hashes(prompt, self._block_tokens, adapter)
+        return self.place(len(prompt), block_hashes(prompt, self._block_tokens, adapter), loads)
+
+    def place(self, length: int, hashes: Sequence[int], loads: Mapping[int, Load]) -> Route:
+        """`choose`, of a prompt whose `block_hashes` are known."""
         least = min(load.sequences for load in loads.values())
         most = least + max(1, int(least * self._slack))
         near = {each: load for each, load in loads.items() if load.sequences <= most}
-        own = {each: len(prompt) - self._prefixes[each].held(hashes) * self._block_tokens for each in near}
+        own = {each: length - self._prefixes[each].held(hashes) * self._block_tokens for each in near}
         chosen = min(near, key=lambda each: (near[each].waiting + own[each], near[each].sequences, self._order(each)))
         self._prefixes[chosen].add(hashes)
         self._turn = chosen + 1

@@ -94,6 +94,11 @@ class Supervisor:
         return self._server.address if self._server else ""
 
     @property
+    def metrics_socket(self) -> str:
+        """Of Triton's metrics page, beside `address`."""
+        return self._server.metrics_socket if self._server else ""
+
+    @property
     def server_pid(self) -> int | None:
         return self._server.process.pid if self._server else None
 

@@ -28,6 +28,13 @@ class Verdicts:
     guilty: set[str] = field(default_factory=set)
 
 
+def grammar_of(generation: Generation) -> str:
+    """The digest that a grammar goes by; empty without one."""
+    if generation.guide is None:
+        return ""
+    return hashlib.sha256(generation.guide.text.encode()).hexdigest()[:12]
+
+
 class Suspects:
     """Those of one engine process. All of it belongs to one event loop."""
 
@@ -39,10 +46,15 @@ class Suspects:
     @contextlib.contextmanager
     def watch(self, generation: Generation) -> Iterator[None]:
         """Around a request. RequestRefusedError for a grammar that an engine has died of."""
-        if generation.guide is None:
+        with self.watch_grammar(grammar_of(generation)):
+            yield
+
+    @contextlib.contextmanager
+    def watch_grammar(self, grammar: str) -> Iterator[None]:
+        """`watch`, of a request whose `grammar_of` is known."""
+        if not grammar:
             yield
             return
-        grammar = hashlib.sha256(generation.guide.text.encode()).hexdigest()[:12]
         if grammar in self._verdicts.guilty:
             raise RequestRefusedError("the text's form is refused", why="the engine died while it followed it")
         self._running[grammar] += 1

@@ -25,12 +25,13 @@ from stoker.life.fleet import Fleet
 from stoker.life.machines import Attendance, place_of, unless
 from stoker.life.service import capacity_of
 from stoker.pinning import Pinning
+from stoker.plan.api_workers import api_workers
 from stoker.plan.render import plan_document
 from stoker.plan.step_down import stepped_down
 from stoker.plan.types import Plan
 from stoker.progress import Progress, Tee
 from stoker.serve.generate.admission import Capacity
-from stoker.serve.operate.frontend import Frontend, load_frontend
+from stoker.serve.operate.frontend import Recipe
 from stoker.serve.operate.service import Service
 from stoker.serve.request.chat_template import TemplateMissingError, template_fault
 from stoker.settings.layers import Settings
@@ -41,6 +42,7 @@ from stoker.store.policy import policy_of
 from stoker.store.store import Store
 from stoker.store.timings import Timings
 from stoker.tune.run import tune_first
+from stoker.workers.crew import Crew
 
 _LOG = logging.getLogger("stoker")
 _T = TypeVar("_T")
@@ -48,10 +50,19 @@ _T = TypeVar("_T")
 
 class Engines:
     """`told` hears of progress like /v1/health/startup, `cancel` ends a build. `prepared` is set while no thread is at
-    work on a plan or an engine. `url`: where the API is."""
+    work on a plan or an engine. `url`: where the API is. `crew`: its processes, where this one is not the only one."""
 
-    def __init__(self, settings: Settings, service: Service, told: Progress, cancel: threading.Event, url: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        service: Service,
+        told: Progress,
+        cancel: threading.Event,
+        url: str,
+        crew: Crew | None = None,
+    ) -> None:
         self._settings = settings
+        self._crew = crew
         self._service = service
         self._lifecycle = service.lifecycle
         self._told = told
@@ -175,8 +186,12 @@ class Engines:
         damage = asyncio.ensure_future(self._damage(engine))
         try:
             await replicas.start(self._progress)
-            frontend = await asyncio.to_thread(self._frontend, engine, plan)
+            recipe = self._recipe(engine, plan)
+            frontend = await asyncio.to_thread(recipe.load, self._service.adapters)
             await self._adapters.begin(replicas, plan, self._settings)
+            if self._crew is not None:
+                await self._crew.resize(api_workers(plan, self._settings["api-workers"].value))
+                await self._crew.equip(recipe, replicas)
             self._service.attach(self._fleet.join(replicas, frontend, plan, engine), frontend, replicas.members)
             self._progress.phase("ready")
             self._record(plan, before)
@@ -210,6 +225,8 @@ class Engines:
         """A replica's states, once the engine serves, and what all are together: a restart of the last one that served
         is told like a start."""
         assert self._replicas is not None
+        if self._crew is not None:
+            self._crew.follow(number)
         before, restarts = self._lifecycle.current, self._lifecycle.restarts
         self._lifecycle.replicas = self._replicas.states
         self._lifecycle.engine_state(joint)
@@ -277,18 +294,17 @@ class Engines:
             told = ", ".join(f"{phase} {expected:.1f} s" for phase, expected in seconds.items())
             self._progress.note(f"expected, as measured on this machine: {told}")
 
-    def _frontend(self, engine: Engine, plan: Plan) -> Frontend:
-        return load_frontend(
+    def _recipe(self, engine: Engine, plan: Plan) -> Recipe:
+        return Recipe(
             engine,
             kind_named(plan.chosen.engine).launch.capabilities(plan.chosen.purpose),
-            names=self._settings.served_model_names or (plan.model.served_name,),
+            names=tuple(self._settings.served_model_names) or (plan.model.served_name,),
             max_seq_len=plan.chosen.max_seq_len,
             capacity=capacity_of(plan),
             limits=self._service.limits,
             tool_parser=str(self._settings["tool-parser"].value),
             reasoning_parser=str(self._settings["reasoning-parser"].value),
             model_defaults=self._settings["sampling-defaults"].value == "model",
-            adapters=self._service.adapters,
         )
 
     def _announce(self, plan: Plan) -> None:

@@ -8,12 +8,14 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 
 from stoker.life.service import tls_of
+from stoker.life.workers import crew_of, in_process
 from stoker.listening import shown
 from stoker.serve.http.app import create_app, create_management_app
 from stoker.serve.http.connections import Connections, raise_descriptor_limit, room
 from stoker.serve.http.server import HttpServer, bind
 from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings
+from stoker.workers.crew import Crew
 
 
 class Listeners(AbstractContextManager["Listeners"]):
@@ -28,8 +30,13 @@ class Listeners(AbstractContextManager["Listeners"]):
         raise_descriptor_limit()
         most, management = room(int(settings["max-connections"].value))
         bound = self._bind(settings.host, settings.port)
-        self._api = HttpServer(create_app(service), bound, tls, keep_alive=kept, connections=Connections(most))
-        self._all = [self._api]
+        self.crew: Crew | None = None
+        self._api: HttpServer | Crew
+        if in_process(settings):
+            self._api = HttpServer(create_app(service), bound, tls, keep_alive=kept, connections=Connections(most))
+        else:
+            self._api = self.crew = crew_of(settings, service, bound, Connections(most))
+        self._all: list[HttpServer | Crew] = [self._api]
         port = settings["management-port"].value
         if port is not None:
             host = settings["management-host"].value or settings.host

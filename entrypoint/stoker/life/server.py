@@ -69,7 +69,7 @@ class _Serving:
         self.progress = Tee(self.lifecycle, told)
         self.stopping = asyncio.Event()
         self.cancel = threading.Event()
-        self.engines = Engines(settings, service, told, self.cancel, listeners.url)
+        self.engines = Engines(settings, service, told, self.cancel, listeners.url, listeners.crew)
         self.signal = 0
 
     async def run(self) -> int:
@@ -94,8 +94,10 @@ class _Serving:
         if task.done():
             return self._failed(task)
         await self.engines.leave()
+        if self.listeners.crew is not None:
+            self.service.metrics.workers = tuple(await self.listeners.crew.states())
         was_ready, phase = self.lifecycle.serving is not None, self.lifecycle.current
-        requests = f"{self.lifecycle.in_flight} requests in flight; " if was_ready else ""
+        requests = f"{self._in_flight} requests in flight; " if was_ready else ""
         self.progress.phase("draining", f"{requests}a second Ctrl-C or SIGTERM stops at once")
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, StoppedError):
@@ -104,6 +106,10 @@ class _Serving:
             self.engines.prepared.wait, _BUILD_ENDS_SECONDS if phase == "building" else _PREPARATION_ENDS_SECONDS
         )
         return None if was_ready else 128 + self.signal
+
+    @property
+    def _in_flight(self) -> int:
+        return self.lifecycle.in_flight + self.service.metrics.requests_elsewhere
 
     def _failed(self, task: asyncio.Future[NoReturn]) -> int:
         error = task.exception()
@@ -117,13 +123,23 @@ class _Serving:
     async def _drain(self) -> int:
         """0 when every request in flight could finish in time, else as the signal says."""
         began = time.monotonic()
-        if await self.lifecycle.drained(self.settings.drain_timeout):
+        left = await self._left_after(self.settings.drain_timeout)
+        if not left:
             _LOG.info("drained in %.1f s", time.monotonic() - began)
             return 0
-        _LOG.warning("%d requests did not finish in %g s", self.lifecycle.in_flight, self.settings.drain_timeout)
+        _LOG.warning("%d requests did not finish in %g s", left, self.settings.drain_timeout)
         self.lifecycle.abort()
-        await self.lifecycle.drained(2)
+        if self.listeners.crew is not None:
+            self.listeners.crew.abort()
+        await self._left_after(2)
         return 128 + self.signal
+
+    async def _left_after(self, seconds: float) -> int:
+        """Requests in flight after so many seconds, in all processes."""
+        crew = self.listeners.crew
+        others = asyncio.ensure_future(crew.drained(seconds)) if crew is not None else None
+        await self.lifecycle.drained(seconds)
+        return self.lifecycle.in_flight + (await others if others is not None else 0)
 
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -138,6 +154,8 @@ class _Serving:
             self.reload()
         except StokerError as error:
             _LOG.error("the settings were not reloaded: %s", error)
+        if self.listeners.crew is not None:
+            self.listeners.crew.look_again()
 
     def _told_to_stop(self, number: int) -> None:
         if self.stopping.is_set():

@@ -231,6 +231,16 @@ SETTINGS: tuple[Setting, ...] = (
         minimum=1,
     ),
     Setting(
+        "api-workers",
+        "count",
+        "Processes that answer the API on its one port; `auto` takes as many as the planned throughput needs",
+        default=1,
+        metavar="N",
+        applies_to=("serve", "plan", "manifest", "up"),
+        minimum=1,
+        maximum=64,
+    ),
+    Setting(
         "response-store",
         "text",
         "Where /v1/responses keeps what asks for it, so that `previous_response_id` works: `memory` or a directory",

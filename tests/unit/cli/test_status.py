@@ -34,6 +34,11 @@ def test_adapters_are_counted(replicas, adapters, shown):
     assert shown in _table([row(replicas=replicas, adapters=adapters)])
 
 
+def test_api_processes_that_are_not_ready_are_named():
+    several = Row("demo", "c", "ready", "http://x", "i", ("ready",), 0, ("ready", "restarting"))
+    assert "demo  ready, 1 of 2 API processes (1 restarting)  http" in _table([several])
+
+
 def test_on_the_way_there_the_phase_says_it():
     assert "demo  loading 40%  http" in _table([row("loading 40%", ("loading", "starting"))])
 

@@ -18,7 +18,7 @@ import pytest
 
 from stoker.serve.http import connections as counting
 from stoker.serve.http import outbox, protocol
-from stoker.serve.http.acceptor import Acceptor
+from stoker.serve.http.acceptor import Acceptor, Connector
 from stoker.serve.http.backlog import Backlog
 from stoker.serve.http.connections import Connections, Refusals, network_of
 from stoker.serve.http.server import HttpServer, bind
@@ -223,7 +223,7 @@ def test_an_answer_that_is_not_read_is_given_up(size: int, close: bytes) -> None
         one = socket.create_connection(("127.0.0.1", server.port))
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         one.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n" + close + b"\r\n")
-        counted = server._server._connections
+        counted = server.connections
         await asyncio.sleep(0.1)
         for _ in range(300):
             if not counted.count:
@@ -246,9 +246,9 @@ def test_unread_answers_have_a_limit_over_all(monkeypatch: pytest.MonkeyPatch) -
             client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         for _ in range(200):
             await asyncio.sleep(0.05)
-            if server._server._connections.count <= 5:
+            if server.connections.count <= 5:
                 break
-        assert 1 <= server._server._connections.count <= 5
+        assert 1 <= server.connections.count <= 5
         assert 0 < own.total <= 20 << 20
         for client in clients:
             client.close()
@@ -385,11 +385,12 @@ def test_no_descriptor_left_is_told_and_ends_by_itself(
                 reached.set()
                 return asyncio.Protocol()
 
-            acceptor = Acceptor(Exhausted(bound), make, Connections(8), None)  # type: ignore[arg-type]
+            connector = Connector(make, None)
+            acceptor = Acceptor(Exhausted(bound), connector.take, Connections(8))  # type: ignore[arg-type]
             with socket.create_connection(bound.getsockname()):
                 await asyncio.wait_for(reached.wait(), 20)
             acceptor.close()
-            await acceptor.wait_closed()
+            connector.close()
 
     monkeypatch.setattr("stoker.serve.http.acceptor.refusals", Refusals())
     with caplog.at_level(logging.WARNING):

@@ -12,7 +12,7 @@ import pytest
 
 from stoker.serve.http.asgi import read_body
 from stoker.serve.http.errors import ApiError
-from stoker.serve.http.uploads import MOST_CONTAINERS, MOST_VALUES, SMALL_BYTES, Uploads, check_values
+from stoker.serve.http.uploads import MOST_CONTAINERS, MOST_VALUES, SMALL_BYTES, Upload, Uploads, check_values
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.lanes import CLIENT, MAX_WAITING, MAX_WAITING_EACH, Lane
 
@@ -210,7 +210,7 @@ def test_bodies_wait_for_room_and_no_client_takes_all() -> None:
         uploads, events = Uploads(room=4 * MEGABYTE), []
 
         async def upload(client: str, gate: asyncio.Event) -> None:
-            one = uploads.begin(client, MEGABYTE)
+            one = Upload(uploads, client, MEGABYTE)
             await one._arrived(SMALL_BYTES + 1)
             events.append(client)
             await gate.wait()
@@ -241,7 +241,7 @@ def test_nothing_more_is_read_while_a_body_waits_for_room() -> None:
             read += 1
             return {"type": "http.request", "body": b"x" * 65536, "more_body": True}
 
-        reading = asyncio.create_task(read_body(receive, uploads.begin("own", MEGABYTE)._arrived))
+        reading = asyncio.create_task(read_body(receive, Upload(uploads, "own", MEGABYTE)._arrived))
         await asyncio.sleep(0.05)
         reading.cancel()
         return read

@@ -18,8 +18,9 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from stoker.serve.http.errors import ApiError, overloaded, too_many
 
@@ -60,6 +61,21 @@ class Capacity:
     def hold(self, sequences: int, blocks: int) -> bool:
         fits_batch = not self.sequences or sequences <= self.sequences
         return fits_batch and (not self.blocks or blocks <= self.blocks)
+
+
+class Turns(Protocol):
+    """One request while it is here. `turn`: a place for one sequence of so many tokens, prompt and answer; ApiError,
+    429, if its request is given up. `queue_seconds`: the longest that one of its sequences waited."""
+
+    queue_seconds: float
+
+    def turn(self, tokens: int) -> AbstractAsyncContextManager[None]: ...
+
+
+class Doorkeeper(Protocol):
+    """Who decides which requests may start: an Admission of this process, or another's."""
+
+    def enter(self, name: str, tokens: list[int], patience: float = math.inf) -> AbstractContextManager[Turns]: ...
 
 
 @dataclass(eq=False)
@@ -107,10 +123,25 @@ class Visit:
     @asynccontextmanager
     async def turn(self, tokens: int) -> AsyncIterator[None]:
         """A place for one sequence of so many tokens, prompt and answer. ApiError, 429, if its request is given up."""
+        async with self.hold(self.line_up(tokens)):
+            yield
+
+    def line_up(self, tokens: int) -> _Turn:
+        """A sequence in its queue, to be held or dropped."""
+        turn = self._admission.line_up(self._client, tokens)
+        self._turns.append(turn)
+        return turn
+
+    def drop(self, turn: _Turn) -> None:
+        """Whatever became of it: nobody waits for it."""
+        if turn.granted.done():
+            turn.granted.exception()  # has been seen
+        self._admission.leave(self._client, turn)
+
+    @asynccontextmanager
+    async def hold(self, turn: _Turn) -> AsyncIterator[None]:
         admission, client = self._admission, self._client
         arrived = time.monotonic()
-        turn = admission.line_up(client, tokens)
-        self._turns.append(turn)
         try:
             await turn.granted
         except BaseException:

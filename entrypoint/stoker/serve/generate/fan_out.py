@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
 from stoker.launch.generation import Delta, EngineClient, Generation, PerfMetrics
-from stoker.serve.generate.admission import Visit
+from stoker.serve.generate.admission import Turns
 from stoker.serve.generate.budget import Budget, within_budget
 from stoker.serve.generate.measurement import EngineRun, Measurement
 
@@ -32,7 +32,7 @@ async def pieces(
     engine: EngineClient,
     generation: Generation,
     choice: Choice[_P],
-    visit: Visit,
+    visit: Turns,
     measurement: Measurement,
     budget: Budget | None = None,
 ) -> AsyncGenerator[_P, None]:

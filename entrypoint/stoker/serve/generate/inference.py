@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from stoker.errors import StokerError
-from stoker.serve.generate.admission import Visit
+from stoker.serve.generate.admission import Turns
 from stoker.serve.generate.fan_out import interleave, pieces
 from stoker.serve.generate.measurement import Measurement
 from stoker.serve.generate.sequence import Piece
@@ -69,7 +69,7 @@ class Endpoint:
             CLIENT.set(call.client)
             lifecycle = self._service.lifecycle
             lifecycle.check()  # before the body: what is refused anyway need not be sent
-            upload = self._service.uploads.begin(call.client, expected_bytes(scope, self._service.limits))
+            upload = Upload(self._service.uploads, call.client, expected_bytes(scope, self._service.limits))
             try:
                 await upload.read(receive, lifecycle.closing)
                 with lifecycle.admit() as serving:
@@ -139,13 +139,13 @@ class Inference(Endpoint):
         with self._measured(job.identity.model, job.prompt_tokens, exchange) as measurement:
             job = replace(job, measurement=measurement)
             try:
-                with self._service.admission.enter(call.client, tokens, call.left) as visit:
+                with self._service.doorkeeper.enter(call.client, tokens, call.left) as visit:
                     await _generate(serving, job, visit, measurement, exchange.reply)
             finally:
                 measurement.finish_reasons = [choice.finish_reason for choice in job.choices if choice.finish_reason]
 
 
-async def _generate(serving: Serving, job: Job, visit: Visit, measurement: Measurement, reply: _Reply) -> None:
+async def _generate(serving: Serving, job: Job, visit: Turns, measurement: Measurement, reply: _Reply) -> None:
     sources = [
         pieces(serving.engine, generation, choice, visit, measurement, job.budget)
         for generation, choice in zip(job.generations, job.choices, strict=True)

@@ -59,7 +59,7 @@ async def token_answer(
         if hear is not None:
             hear(measurement)
         try:
-            with service.admission.enter(call.client, tokens, call.left) as visit:
+            with service.doorkeeper.enter(call.client, tokens, call.left) as visit:
                 sources = [
                     pieces(serving.engine, generation, choice, visit, measurement)
                     for generation, choice in zip(job.generations, choices, strict=True)

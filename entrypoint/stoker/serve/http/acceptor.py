@@ -21,18 +21,59 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 MakeProtocol = Callable[[Place], asyncio.Protocol]
 
 
-class Acceptor:
-    """Of one listening socket, which it does not close. Stands for an asyncio.Server where uvicorn asks for one."""
+class Connector:
+    """Lets a protocol have a connection: with TLS, once its handshake is over."""
 
-    def __init__(
-        self, bound: socket.socket, make: MakeProtocol, connections: Connections, tls: ssl.SSLContext | None
-    ) -> None:
-        self._socket = bound
+    def __init__(self, make: MakeProtocol, tls: ssl.SSLContext | None) -> None:
         self._make = make
-        self._connections = connections
         self._tls = tls
         self._loop = asyncio.get_running_loop()
         self._starting: set[asyncio.Task[None]] = set()
+
+    def take(self, connection: socket.socket, place: Place) -> None:
+        task = self._loop.create_task(self._connect(connection, place))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    def close(self) -> None:
+        for task in self._starting:
+            task.cancel()
+
+    async def _connect(self, connection: socket.socket, place: Place) -> None:
+        timeout = _HANDSHAKE_SECONDS if self._tls else None
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(
+                lambda: self._make(place), connection, ssl=self._tls, ssl_handshake_timeout=timeout
+            )
+        except asyncio.CancelledError:
+            place.leave()
+            connection.close()
+            raise
+        except Exception as error:  # it has left, or is no TLS: nothing that anybody here could mend
+            place.leave()
+            connection.close()
+            if self._tls:
+                refusals.tell("TLS handshakes that failed", f"{place.address}: {error}"[:200])
+
+
+class Acceptor:
+    """Of one listening socket, which it does not close; `take` gets what is not refused. Refusals are in plain HTTP,
+    which none is in TLS."""
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        take: Callable[[socket.socket, Place], None],
+        connections: Connections,
+        *,
+        plain: bool = True,
+    ) -> None:
+        self._socket = bound
+        self._take = take
+        self._connections = connections
+        self._plain = plain
+        self._loop = asyncio.get_running_loop()
         self._spare = os.open(os.devnull, os.O_RDONLY)
         self._open = True
         self._loop.add_reader(bound, self._accept_all)
@@ -42,10 +83,6 @@ class Acceptor:
             self._open = False
             self._loop.remove_reader(self._socket)
             os.close(self._spare)
-
-    async def wait_closed(self) -> None:
-        for task in self._starting:
-            task.cancel()
 
     def _accept_all(self) -> None:
         for _ in range(_AT_ONCE):
@@ -66,32 +103,12 @@ class Acceptor:
             self._refuse(connection)
             return
         connection.setblocking(False)
-        task = self._loop.create_task(self._connect(connection, place))
-        self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
-
-    async def _connect(self, connection: socket.socket, place: Place) -> None:
-        """With TLS, until its handshake is over."""
-        timeout = _HANDSHAKE_SECONDS if self._tls else None
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(
-                lambda: self._make(place), connection, ssl=self._tls, ssl_handshake_timeout=timeout
-            )
-        except asyncio.CancelledError:
-            place.leave()
-            connection.close()
-            raise
-        except Exception as error:  # it has left, or is no TLS: nothing that anybody here could mend
-            place.leave()
-            connection.close()
-            if self._tls:
-                refusals.tell("TLS handshakes that failed", f"{place.address}: {error}"[:200])
+        self._take(connection, place)
 
     def _refuse(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             connection.setblocking(False)
-            if self._tls is None:
+            if self._plain:
                 connection.send(_REFUSAL)
                 connection.shutdown(socket.SHUT_WR)
                 connection.recv(65536)  # what is unread when a socket is closed ends in a reset, and the answer with it

@@ -20,7 +20,7 @@ from stoker.serve.apis.pooled.requests import EmbeddingRequest, RankingRequest, 
 from stoker.serve.apis.pooled.reranking import prepare_ranking, prepare_rerank
 from stoker.serve.apis.tokens.endpoint import TokenInference
 from stoker.serve.generate.inference import Inference, Lookup
-from stoker.serve.http.asgi import App
+from stoker.serve.http.asgi import App, Receive, Scope, Send
 from stoker.serve.http.browsers import BrowserCheck
 from stoker.serve.http.errors import ApiError
 from stoker.serve.http.keys import KeyCheck
@@ -74,6 +74,22 @@ _CORS_SECONDS = 600
 
 
 def create_app(service: Service) -> App:
+    return _guarded(create_answering(service), service)
+
+
+def create_worker_app(service: Service, elsewhere: App) -> App:
+    """Of a process that only answers inference: all the rest is answered `elsewhere`, once it has been let through."""
+    own = {**_inference(service, Responses(service.responses)), **ollama.inference(service)}
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        here = own.get(scope["path"]) if scope.get("method") == "POST" else None
+        await (here or elsewhere)(scope, receive, send)
+
+    return _guarded(answer, service)
+
+
+def create_answering(service: Service) -> App:
+    """The API without what surrounds each request: keys, log, limits of bodies."""
     app = _application()
     _add_inference(app, service)
     ollama.add_ollama(app, service)
@@ -85,12 +101,18 @@ def create_app(service: Service) -> App:
         add_metrics(app, service)
     add_page(app)
     describe(app)
-    return _guarded(app, service)
+    return HeadOfGet(cast(App, app))
 
 
 def _add_inference(app: FastAPI, service: Service) -> None:
     responses = Responses(service.responses)
-    endpoints = {
+    for path, endpoint in _inference(service, responses).items():
+        app.add_route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
+    add_kept(app, responses)
+
+
+def _inference(service: Service, responses: Responses) -> dict[str, App]:
+    return {
         "/v1/chat/completions": Inference(ChatRequest, prepare_chat, service),
         "/v1/completions": Inference(CompletionRequest, prepare_completion, service),
         "/inference/v1/generate": TokenInference(service),
@@ -103,9 +125,6 @@ def _add_inference(app: FastAPI, service: Service) -> None:
         "/tokenize": Lookup(TokenizeRequest, tokenize, service),
         "/detokenize": Lookup(DetokenizeRequest, detokenize, service),
     }
-    for path, endpoint in endpoints.items():
-        app.add_route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
-    add_kept(app, responses)
 
 
 def create_management_app(service: Service) -> App:
@@ -135,10 +154,9 @@ def _application(*, documented: bool = True) -> FastAPI:
     return app
 
 
-def _guarded(app: FastAPI, service: Service) -> App:
+def _guarded(answering: App, service: Service) -> App:
     """Keys inside, so that what they refuse is logged and counted too; CORS outside, as browsers ask first."""
     exposure = service.exposure
-    answering: App = HeadOfGet(cast(App, app))
     keyed = KeyCheck(answering, exposure.keys) if exposure.keys else answering
     guarded = _enveloped(_browsers_checked(keyed, service, keys=bool(exposure.keys)), service)
     if not exposure.cors_origins:

@@ -29,15 +29,35 @@ class Keys:
         self._given = _named(word for word in given.replace(",", " ").split())
         self._file = file
         self._watched = WatchedFiles([file] if file else [])
-        self._names = {**self._given, **(_read(file) if file else {})}
+        self._names: Mapping[bytes, str] = {**self._given, **(_read(file) if file else {})}
+
+    @classmethod
+    def of(cls, names: Mapping[bytes, str]) -> Keys:
+        """Those that another process reads: names by the digest of each key."""
+        keys = cls()
+        keys.names = names
+        return keys
+
+    @property
+    def names(self) -> Mapping[bytes, str]:
+        """As they are now in the file."""
+        self.refresh()
+        return self._names
+
+    @names.setter
+    def names(self, names: Mapping[bytes, str]) -> None:
+        self._names = names
+
+    def refresh(self) -> None:
+        if self._file is not None and self._watched.changed():
+            self._reload(self._file)
 
     def __len__(self) -> int:
         return len(self._names)
 
     def name_of(self, key: bytes) -> str | None:
         """The name of the key's owner; None for a key that is none."""
-        if self._file is not None and self._watched.changed():
-            self._reload(self._file)
+        self.refresh()
         presented = hashlib.sha256(key).digest()
         found = None
         for digest, name in self._names.items():

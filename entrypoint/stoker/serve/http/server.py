@@ -6,15 +6,15 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import uvicorn
 
 from stoker.errors import StokerError, UsageError
 from stoker.listening import address_of, listeners, process_of, shown
-from stoker.serve.http.acceptor import Acceptor
+from stoker.serve.http.acceptor import Acceptor, Connector, MakeProtocol
 from stoker.serve.http.asgi import App
 from stoker.serve.http.connections import MOST_CONNECTIONS, Connections, Place
 from stoker.serve.http.protocol import connection
@@ -59,9 +59,23 @@ def _cannot_listen(host: str, port: int, error: OSError) -> StokerError:
     return UsageError(what, why=error.strerror or str(error), remedy="check --host and --port")
 
 
+class Closes(Protocol):
+    def close(self) -> None: ...
+
+
+Take = Callable[[socket.socket, Place], None]
+Source = Callable[[socket.socket, Take], Closes]
+"""Where connections come from: begins to hand them over."""
+
+
+def listening(connections: Connections, tls: ssl.SSLContext | None) -> Source:
+    """From a socket of the server's own."""
+    return lambda bound, take: Acceptor(bound, take, connections, plain=tls is None)
+
+
 class HttpServer:
     """uvicorn with httptools, and uvloop where the loop is one. `keep_alive`: how long idle connections are kept;
-    `connections`: how many there may be."""
+    `connections`: how many there may be. `bound`: a listening socket, or where `source` takes connections from."""
 
     def __init__(
         self,
@@ -71,6 +85,7 @@ class HttpServer:
         *,
         keep_alive: float = KEEP_ALIVE_SECONDS,
         connections: Connections | None = None,
+        source: Source | None = None,
     ) -> None:
         config = uvicorn.Config(
             cast(Any, app),
@@ -87,7 +102,8 @@ class HttpServer:
         )
         config.load()
         config.ssl = tls
-        self._server = _Server(config, connections or Connections(MOST_CONNECTIONS))
+        self.connections = connections or Connections(MOST_CONNECTIONS)
+        self._server = _Server(config, source or listening(self.connections, tls))
         self._socket = bound
         self._running: asyncio.Future[None] | None = None
 
@@ -110,9 +126,9 @@ class HttpServer:
 class _Server(uvicorn.Server):
     """uvicorn's, but for its signals and for how connections begin."""
 
-    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+    def __init__(self, config: uvicorn.Config, source: Source) -> None:
         super().__init__(config)
-        self._connections = connections
+        self._source = source
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -120,13 +136,28 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
-        acceptors = [Acceptor(each, self._connection, self._connections, self.config.ssl) for each in sockets or ()]
-        self.servers = cast(Any, acceptors)
+        self.servers = [
+            cast(Any, _Doors(each, self._source, self._connection, self.config.ssl)) for each in sockets or ()
+        ]
         self.started = True
 
     def _connection(self, place: Place) -> asyncio.Protocol:
         given = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
         return connection(place, **given, _loop=asyncio.get_running_loop())
+
+
+class _Doors:
+    """Stands for an asyncio.Server where uvicorn asks for one."""
+
+    def __init__(self, bound: socket.socket, source: Source, make: MakeProtocol, tls: ssl.SSLContext | None) -> None:
+        self._connector = Connector(make, tls)
+        self._source = source(bound, self._connector.take)
+
+    def close(self) -> None:
+        self._source.close()
+
+    async def wait_closed(self) -> None:
+        self._connector.close()
 
 
 async def serve(app: App, bound: socket.socket) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from stoker.serve.http.asgi import Receive, read_body
 from stoker.serve.http.errors import ApiError, invalid, overloaded, unavailable
@@ -23,6 +23,14 @@ _NOT_STRUCTURE = bytes(set(range(256)) - set(b'",[{'))
 _SLICE = 64 << 10
 
 
+class Room(Protocol):
+    """`enter` waits until there is room for so many bytes of the client's; `leave` gives it back."""
+
+    async def enter(self, client: str, size: int) -> None: ...
+
+    def leave(self, client: str, size: int) -> None: ...
+
+
 class Uploads:
     """All of it belongs to one event loop. `room`: bytes."""
 
@@ -30,10 +38,6 @@ class Uploads:
         self._room = room
         self._held: dict[str, int] = {}
         self._left = asyncio.Event()
-
-    def begin(self, client: str, expected: int) -> Upload:
-        """`expected`: bytes, as many as there may be."""
-        return Upload(self, client, expected)
 
     def _fits(self, client: str, size: int) -> bool:
         own = self._held.get(client, 0)
@@ -62,9 +66,9 @@ class Uploads:
 
 @dataclass
 class Upload:
-    """One body. `done` as soon as nothing of it is needed any more."""
+    """One body, of as many bytes as may be expected. `done` as soon as nothing of it is needed any more."""
 
-    _uploads: Uploads
+    _uploads: Room
     _client: str
     _expected: int
     _size: int = 0

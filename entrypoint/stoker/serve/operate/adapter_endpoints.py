@@ -36,6 +36,7 @@ def add_adapters(app: FastAPI, service: Service) -> None:
         wanted = _read(await request.body(), LoadRequest)
         try:
             await _loader(service).load(wanted.lora_name, wanted.lora_path, replace=wanted.load_inplace)
+            await _agreed(service)
         except StokerError as error:
             raise _api_error(error) from error
         return PlainTextResponse(f"Success: LoRA adapter '{wanted.lora_name}' added successfully.")
@@ -46,9 +47,16 @@ def add_adapters(app: FastAPI, service: Service) -> None:
         wanted = _read(await request.body(), UnloadRequest)
         try:
             _loader(service).unload(wanted.lora_name)
+            await _agreed(service)
         except StokerError as error:
             raise _api_error(error, 404) from error
         return PlainTextResponse(f"Success: LoRA adapter '{wanted.lora_name}' removed successfully.")
+
+
+async def _agreed(service: Service) -> None:
+    """All of the API's processes know."""
+    if service.crew is not None:
+        await service.crew.agree()
 
 
 def _read(body: bytes, kind: type[_T]) -> _T:

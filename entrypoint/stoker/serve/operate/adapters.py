@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -46,11 +46,14 @@ class Loader(Protocol):
 
 class Adapters:
     """By name. `most`: how many there may be, 0 for an engine that takes none. `loader` is None until an engine is
-    planned. All of it belongs to the event loop."""
+    planned. `on_change` hears of each that comes or goes, `on_request` of each request for one. All of it belongs to
+    the event loop."""
 
     def __init__(self) -> None:
         self.most = 0
         self.loader: Loader | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_request: Callable[[str], object] = lambda _: None
         self._served: dict[str, Served] = {}
         self._numbers = itertools.count(1)
         self._asked: Counter[str] = Counter()
@@ -71,6 +74,7 @@ class Adapters:
         """For a request, which is counted."""
         if served := self.get(name):
             self._asked[name] += 1
+            self.on_request(name)
         return served
 
     def asked(self, name: str) -> int:
@@ -82,6 +86,11 @@ class Adapters:
 
     def put(self, served: Served) -> None:
         self._served[served.name] = served
+        self.on_change()
+
+    def replace(self, served: Iterable[Served]) -> None:
+        """With those of another process."""
+        self._served = {each.name: each for each in served}
 
     def remove(self, name: str) -> Served:
         """Requests under way go on; AdapterError where nothing has that name."""
@@ -89,4 +98,6 @@ class Adapters:
             named = ", ".join(self._served) or "none"
             raise AdapterError(f"there is no adapter {name[:200]!r}", why=f"loaded: {named}")
         del self._asked[name]
-        return self._served.pop(name)
+        removed = self._served.pop(name)
+        self.on_change()
+        return removed

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,26 @@ class Frontend:
         """None where the model has none of that name."""
         usual = {DEFAULT: self.chat_template, TOOL_USE: self.tool_template}
         return usual[name] if name in usual else self.other_templates.get(name)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a frontend is loaded from, in whichever process; `load_frontend` says what each is."""
+
+    engine: Engine
+    capabilities: Capabilities
+    names: tuple[str, ...]
+    max_seq_len: int
+    capacity: Capacity
+    limits: Limits
+    tool_parser: str
+    reasoning_parser: str
+    model_defaults: bool
+
+    def load(self, adapters: Adapters) -> Frontend:
+        """Raises what `load_frontend` does."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return load_frontend(own.pop("engine"), own.pop("capabilities"), adapters=adapters, **own)
 
 
 def load_frontend(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,9 @@ class Lifecycle:
     Phases and `attach`, `detach`, `resume`, `fail` may be called from any thread; everything about requests in flight
     belongs to the event loop. Once `drain` has been called no phase but `failed` opens any more.
 
-    `replicas`: the state of each copy of the engine, as its supervisor calls it.
+    `replicas`: the state of each copy of the engine, as its supervisor calls it. `workers`: that of each API process,
+    where there are others than this one. `on_change` hears of each change of phase, detail or engine, in the thread
+    that makes it.
     """
 
     def __init__(self) -> None:
@@ -52,6 +54,8 @@ class Lifecycle:
         self._closing: asyncio.Future[None] | None = None
         self.restarts = 0
         self.replicas: tuple[str, ...] = ()
+        self.workers: tuple[str, ...] = ()
+        self.on_change: Callable[[], None] = lambda: None
 
     # Progress
 
@@ -65,6 +69,7 @@ class Lifecycle:
             self._elapsed[self._phase] = self._elapsed.get(self._phase, 0.0) + now - self._began
             self._phase, self._detail, self._began = name, redacted(detail), now
             self._done = self._total = 0
+        self.on_change()
 
     def advance(self, done: int, total: int, unit: str = "bytes") -> None:
         with self._lock:
@@ -73,6 +78,7 @@ class Lifecycle:
     def note(self, text: str) -> None:
         with self._lock:
             self._detail = redacted(text)
+        self.on_change()
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         """How long phases are likely to take, by what they took before."""
@@ -82,8 +88,12 @@ class Lifecycle:
 
     def attach(self, engine: EngineClient, frontend: Frontend) -> None:
         """The engine is warm: from here on requests are taken."""
-        self._serving = Serving(engine, frontend)
+        self.equip(Serving(engine, frontend))
         self.phase("ready")
+
+    def equip(self, serving: Serving | None) -> None:
+        """What requests are served with while the phase is `ready`."""
+        self._serving = serving
 
     def detach(self, detail: str = "the engine is being restarted") -> None:
         """The engine process exited: requests are refused until `resume`."""
@@ -94,6 +104,7 @@ class Lifecycle:
         """Another engine takes the place of the attached one: its states count only once it is attached too."""
         self.detach(detail)
         self._serving = None
+        self.on_change()
 
     def resume(self) -> None:
         """The engine that was attached is back."""
@@ -218,6 +229,7 @@ class Lifecycle:
                 "ready": self.ready,
                 "replicas": list(self.replicas),
                 "adapters": len(self.serving.frontend.adapters) if self.serving else 0,
+                "api_workers": list(self.workers),
                 "percent": round(min(100.0, 100.0 * done / total), 1) if known else None,
                 "progress": {"done": done, "total": total, "unit": self._unit} if known else None,
                 "eta_seconds": _seconds_left(self._phase, spent, done, total, self._expected.get(self._phase)),

@@ -5,10 +5,11 @@ work; ours begin with `stoker_`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,6 +27,8 @@ from stoker.launch.generation import EngineState, ReplicaState
 from stoker.progress import PHASES
 from stoker.serve.generate.admission import Admission
 from stoker.serve.generate.measurement import Measurement
+from stoker.serve.operate.counted import Summed, total
+from stoker.serve.operate.crew import WorkerState
 from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.version import __version__
 
@@ -60,9 +63,12 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.instruments: list[Instrument] = []
         ProcessCollector(registry=self.registry)
-        self.registry.register(_LifecycleCollector(lifecycle, admission))
         self.replicas: tuple[ReplicaState, ...] = ()
+        self.workers: tuple[WorkerState, ...] = ()
+        self.counted: Path | None = None
+        self.registry.register(_LifecycleCollector(lifecycle, admission, self))
         self.registry.register(_ReplicaCollector(self))
+        self.registry.register(_WorkerCollector(self))
         self._http = self._counter("stoker_http_requests", "Requests by endpoint and HTTP status", "endpoint", "status")
         self._ignored = self._counter(
             "stoker_ignored_fields",
@@ -150,8 +156,19 @@ class Metrics:
 
     @property
     def tokens_generated(self) -> int:
-        """Of all requests so far, those under way included."""
-        return self._ended_tokens + sum(each.completion_tokens for each in self._active.values())
+        """Of all requests so far, those under way included, in all processes."""
+        others = total(self.counted, "generation_tokens") if self.counted else 0
+        return self._ended_tokens + self.tokens_under_way + int(others) + sum(one.tokens for one in self.workers)
+
+    @property
+    def tokens_under_way(self) -> int:
+        """Of this process's requests that have not ended."""
+        return sum(each.completion_tokens for each in self._active.values())
+
+    @property
+    def requests_elsewhere(self) -> int:
+        """In flight in other processes."""
+        return sum(one.requests_in_flight for one in self.workers)
 
     def http_request(self, endpoint: str, status: int) -> None:
         self._http.labels(endpoint, str(status)).inc()
@@ -174,13 +191,18 @@ class Metrics:
         self._layout.labels(model, str(state.kv_block_tokens), str(state.kv_blocks_total)).set(1)
 
     def render(self) -> bytes:
-        return generate_latest(self.registry)
+        if self.counted is None:
+            return generate_latest(self.registry)
+        summed = CollectorRegistry()
+        summed.register(Summed(self.registry, self.counted))
+        return generate_latest(summed)
 
 
 class _LifecycleCollector(Collector):
     """Asked when /metrics is, so that the lifecycle need not know of metrics."""
 
-    def __init__(self, lifecycle: Lifecycle, admission: Admission) -> None:
+    def __init__(self, lifecycle: Lifecycle, admission: Admission, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._lifecycle = lifecycle
         self._admission = admission
 
@@ -191,7 +213,8 @@ class _LifecycleCollector(Collector):
         yield _labelled("stoker_phase", "1 for the phase that is open", "phase", _flags(lifecycle.current))
         yield _labelled("stoker_phase_seconds", "Time spent in each phase so far", "phase", seconds)
         yield GaugeMetricFamily("stoker_build_seconds", "What building the engine took", _build_seconds(lifecycle))
-        yield GaugeMetricFamily("stoker_requests_in_flight", "Requests being answered", lifecycle.in_flight)
+        in_flight = lifecycle.in_flight + self._metrics.requests_elsewhere
+        yield GaugeMetricFamily("stoker_requests_in_flight", "Requests being answered", in_flight)
         yield GaugeMetricFamily(
             "stoker_queue_sequences", "Sequences that wait outside the engine", self._admission.waiting
         )
@@ -214,21 +237,54 @@ class _ReplicaCollector(Collector):
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        replicas = self._metrics.replicas
-        for name, help_, value in _REPLICA_GAUGES:
-            gauge = GaugeMetricFamily(name, help_, labels=["replica"])
-            for one in replicas:
-                gauge.add_metric([str(one.replica)], value(one))
-            yield gauge
-        for name, help_, value in _REPLICA_COUNTERS:
-            counter = CounterMetricFamily(name, help_, labels=["replica"])
-            for one in replicas:
-                counter.add_metric([str(one.replica)], value(one))
-            yield counter
+        told = [(str(one.replica), one) for one in self._metrics.replicas]
+        yield from _families("replica", told, _REPLICA_GAUGES, _REPLICA_COUNTERS)
 
 
-_Value = Callable[[ReplicaState], float]
-_REPLICA_GAUGES: tuple[tuple[str, str, _Value], ...] = (
+class _WorkerCollector(Collector):
+    """Each API process as it was when it was last asked; nothing where the server itself is the only one."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        told = [(str(one.worker), one) for one in self._metrics.workers]
+        if told:
+            yield from _families("worker", told, _WORKER_GAUGES, _WORKER_COUNTERS)
+
+
+_T = TypeVar("_T")
+_Told = Sequence[tuple[str, str, Callable[[_T], float]]]
+
+
+def _families(label: str, told: Sequence[tuple[str, _T]], gauges: _Told[_T], counters: _Told[_T]) -> Iterator[Metric]:
+    """Names, helps, and what each of those that are told of has in them."""
+    for families, kind in ((gauges, GaugeMetricFamily), (counters, CounterMetricFamily)):
+        for name, help_, value in families:
+            family = kind(name, help_, labels=[label])
+            for own, one in told:
+                family.add_metric([own], value(one))
+            yield family
+
+
+_WORKER_GAUGES: _Told[WorkerState] = (
+    ("stoker_api_worker_ready", "1 for an API process that takes requests", lambda one: one.state == "ready"),
+    ("stoker_api_worker_connections", "Connections that the API process has", lambda one: one.connections),
+    (
+        "stoker_api_worker_requests_in_flight",
+        "Requests that the API process is answering",
+        lambda one: one.requests_in_flight,
+    ),
+)
+_WORKER_COUNTERS: _Told[WorkerState] = (
+    ("stoker_api_worker_restarts", "How often the API process was started anew", lambda one: one.restarts),
+    (
+        "stoker_api_worker_processor_seconds",
+        "Processor time of the API process that runs now",
+        lambda one: one.processor_seconds,
+    ),
+)
+_REPLICA_GAUGES: _Told[ReplicaState] = (
     ("stoker_replica_ready", "1 for a replica that takes requests", lambda one: one.state == "ready"),
     ("stoker_replica_sequences", "Sequences that the replica has", lambda one: one.sequences),
     (
@@ -242,7 +298,7 @@ _REPLICA_GAUGES: tuple[tuple[str, str, _Value], ...] = (
         lambda one: one.engine.kv_blocks_used if one.engine else 0,
     ),
 )
-_REPLICA_COUNTERS: tuple[tuple[str, str, _Value], ...] = (
+_REPLICA_COUNTERS: _Told[ReplicaState] = (
     ("stoker_replica_restarts", "How often the replica was restarted", lambda one: one.restarts),
     ("stoker_replica_requests", "Sequences that the replica was given", lambda one: one.requests),
     ("stoker_replica_tokens_read", "Tokens of prompts that the replica had to read", lambda one: one.tokens_read),

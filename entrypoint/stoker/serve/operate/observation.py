@@ -69,7 +69,8 @@ def add_description(app: FastAPI, service: Service) -> None:
     @app.get("/load", tags=["observation"])
     async def load() -> Response:
         """vLLM's: how many requests are being answered."""
-        return json_response({"server_load": service.lifecycle.in_flight})
+        await _crew_state(service)
+        return json_response({"server_load": service.lifecycle.in_flight + service.metrics.requests_elsewhere})
 
     @app.get("/v1/plan", tags=["observation"], responses={404: {"description": "No plan yet", "content": _JSON}})
     async def plan() -> Response:
@@ -82,7 +83,8 @@ def add_description(app: FastAPI, service: Service) -> None:
     async def status() -> Response:
         """What the server is doing now: sequences, KV blocks, tokens so far."""
         state = await engine_state(service)
-        parts = {"replicas": _replicas(service), "adapters": _adapters(service.lifecycle)}
+        workers = [vars(one) for one in service.metrics.workers]
+        parts = {"replicas": _replicas(service), "adapters": _adapters(service.lifecycle), "api_workers": workers}
         return json_response({**_status(service, state), **parts})
 
 
@@ -122,7 +124,7 @@ def _status(service: Service, state: EngineState | None) -> dict[str, Any]:
         "phase": lifecycle.current,
         "ready": lifecycle.ready,
         "gives": purpose_of(lifecycle.serving.frontend) if lifecycle.serving else None,
-        "requests_in_flight": lifecycle.in_flight,
+        "requests_in_flight": lifecycle.in_flight + metrics.requests_elsewhere,
         "sequences_running": state.running if state else 0,
         "sequences_waiting": admission.waiting + (state.waiting if state else 0),
         "expected_wait_seconds": round(admission.expected_wait(), 3),
@@ -135,8 +137,15 @@ def _status(service: Service, state: EngineState | None) -> dict[str, Any]:
     }
 
 
+async def _crew_state(service: Service) -> None:
+    if service.crew is not None:
+        service.metrics.workers = tuple(await service.crew.states())
+
+
 async def engine_state(service: Service) -> EngineState | None:
-    """Brings the engine's gauges up to date; leaves them as they are where it does not answer."""
+    """Brings the gauges of the engine and of the API's processes up to date; leaves those of an engine as they are that
+    does not answer."""
+    await _crew_state(service)
     serving = service.lifecycle.serving
     if serving is None:
         return None

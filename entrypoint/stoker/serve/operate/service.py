@@ -8,12 +8,13 @@ from typing import Any
 
 from stoker.launch.generation import EngineClient, ReplicaState
 from stoker.serve.apis.openai_responses.store import ResponseStore
-from stoker.serve.generate.admission import Admission
+from stoker.serve.generate.admission import Admission, Doorkeeper
 from stoker.serve.http.keys import Keys
 from stoker.serve.http.limits import Limits
 from stoker.serve.http.peers import Network
-from stoker.serve.http.uploads import ROOM_BYTES, Uploads
+from stoker.serve.http.uploads import ROOM_BYTES, Room, Uploads
 from stoker.serve.operate.adapters import Adapters
+from stoker.serve.operate.crew import Crew
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.serve.operate.metrics import Metrics
@@ -45,7 +46,9 @@ Members = Callable[[], Awaitable[Sequence[ReplicaState]]]
 class Service:
     """`plan` is the document that `stoker plan --json` prints, once there is a plan. `responses`: where those of
     /v1/responses are kept. `reject_unknown`: fields that nobody knows are refused, and not passed over.
-    `members`: asks each replica of the engine how it is. `adapters`: those that are served beside the model."""
+    `members`: asks each replica of the engine how it is. `adapters`: those that are served beside the model.
+    `uploads` is this process's own, unless another's takes its place, as `remote` does that of `admission`. `crew`: the
+    API's processes, where they are others than this one."""
 
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     limits: Limits = field(default_factory=Limits)
@@ -56,7 +59,9 @@ class Service:
     reject_unknown: bool = False
     members: Members | None = None
     adapters: Adapters = field(default_factory=Adapters)
-    uploads: Uploads = field(init=False)
+    crew: Crew | None = None
+    remote: Doorkeeper | None = None
+    uploads: Room = field(init=False)
     metrics: Metrics = field(init=False)
     admission: Admission = field(init=False)
 
@@ -64,6 +69,11 @@ class Service:
         self.uploads = Uploads(max(ROOM_BYTES, 2 * self.limits.body_bytes))
         self.admission = Admission(self.limits.queue, lambda: len(self.exposure.keys) > 1)
         self.metrics = Metrics(self.lifecycle, self.admission)
+
+    @property
+    def doorkeeper(self) -> Doorkeeper:
+        """Who decides which requests may start."""
+        return self.remote or self.admission
 
     def attach(self, engine: EngineClient, frontend: Frontend, members: Members | None = None) -> None:
         """The engine is warm: from here on requests are taken, as many at once as it has room for."""

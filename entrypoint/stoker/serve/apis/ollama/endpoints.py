@@ -25,6 +25,7 @@ from stoker.serve.apis.ollama.requests import (
 from stoker.serve.apis.ollama.translation import chat_request, generate_request
 from stoker.serve.apis.pooled.endpoints import Encoding
 from stoker.serve.generate.inference import Exchange, Inference, Lookup
+from stoker.serve.http.asgi import App
 from stoker.serve.http.limits import Call
 from stoker.serve.http.replies import json_response
 from stoker.serve.operate.frontend import Frontend
@@ -44,16 +45,20 @@ def add_ollama(app: FastAPI, service: Service) -> None:
     async def shown(request: ShowRequest, frontend: Frontend) -> Any:
         return show(request, frontend, service)
 
-    endpoints = {
+    endpoints = {**inference(service), "/api/show": Lookup(ShowRequest, shown, service)}
+    for path, endpoint in endpoints.items():
+        app.add_route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
+    _add_listings(app, service)
+
+
+def inference(service: Service) -> dict[str, App]:
+    """Endpoints by their path."""
+    return {
         "/api/chat": Asked(OllamaChatRequest, prepare_chat, service),
         "/api/generate": Asked(GenerateRequest, prepare_generate, service),
         "/api/embed": Encoding(EmbedRequest, prepare_embed, service, VECTORS),
         "/api/embeddings": Encoding(EmbeddingsRequest, prepare_embeddings, service, VECTORS),
-        "/api/show": Lookup(ShowRequest, shown, service),
     }
-    for path, endpoint in endpoints.items():
-        app.add_route(path, endpoint, methods=["POST"])  # type: ignore[arg-type]
-    _add_listings(app, service)
 
 
 def _add_listings(app: FastAPI, service: Service) -> None:

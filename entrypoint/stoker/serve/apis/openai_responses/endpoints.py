@@ -31,7 +31,7 @@ class Responses:
         check(request)
         if request.store and self._store is None:
             raise unsupported("store", "Nothing is stored here: start the server with --response-store.")
-        earlier = self._earlier(request, call.client)
+        earlier = await self._earlier(request, call.client)
         tools = offered(request.tools or ())
         chat = chat_request(request, [msgspec.convert(item, Item) for item in earlier], tools)
 
@@ -45,25 +45,25 @@ class Responses:
 
         return await chat_job(chat, frontend, writer, "resp_")
 
-    def _earlier(self, request: ResponsesRequest, client: str) -> list[dict[str, Any]]:
+    async def _earlier(self, request: ResponsesRequest, client: str) -> list[dict[str, Any]]:
         if request.previous_response_id is None:
             return []
         if self._store is None:
             text = "Nothing is stored here: send the whole conversation, or start the server with --response-store."
             raise unsupported("previous_response_id", text)
-        return self.kept(request.previous_response_id, client).items
+        return (await self.kept(request.previous_response_id, client)).items
 
-    def kept(self, id_: str, client: str) -> Kept:
+    async def kept(self, id_: str, client: str) -> Kept:
         """ApiError, 404, without it."""
-        kept = self._store.get(id_, client) if self._store is not None else None
+        kept = await self._store.find(id_, client) if self._store is not None else None
         if kept is None:
             text = f"No response '{id_[:100]}' is stored here."
             raise ApiError(404, text, param="previous_response_id", code="response_not_found")
         return kept
 
-    def delete(self, id_: str, client: str) -> None:
+    async def delete(self, id_: str, client: str) -> None:
         """ApiError, 404, without it."""
-        self.kept(id_, client)
+        await self.kept(id_, client)
         assert self._store is not None
         self._store.delete(id_, client)
 
@@ -74,10 +74,11 @@ def add_kept(app: FastAPI, responses: Responses) -> None:
     @app.get("/v1/responses/{response_id}", tags=["inference"], responses=missing)
     async def get(response_id: str, request: Request) -> Response:
         """A response that was stored."""
-        return json_response(responses.kept(response_id, client_of(request.scope)).response)
+        kept = await responses.kept(response_id, client_of(request.scope))
+        return json_response(kept.response)
 
     @app.delete("/v1/responses/{response_id}", tags=["inference"], responses=missing)
     async def delete(response_id: str, request: Request) -> Response:
         """Forgets a response."""
-        responses.delete(response_id, client_of(request.scope))
+        await responses.delete(response_id, client_of(request.scope))
         return json_response({"id": response_id, "object": "response", "deleted": True})

@@ -46,7 +46,7 @@ class Kept(msgspec.Struct, frozen=True):
 class ResponseStore(Protocol):
     def put(self, kept: Kept) -> None: ...
 
-    def get(self, id_: str, owner: str) -> Kept | None:
+    async def find(self, id_: str, owner: str) -> Kept | None:
         """None also for another client's."""
         ...
 
@@ -116,6 +116,9 @@ class _BoundedStore(ABC):
                 return
             self._ages.add(id_, time.time(), len(document))
             self.expire()
+
+    async def find(self, id_: str, owner: str) -> Kept | None:
+        return self.get(id_, owner)
 
     def get(self, id_: str, owner: str) -> Kept | None:
         with self._lock:

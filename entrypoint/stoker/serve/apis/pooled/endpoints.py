@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from stoker.launch.generation import EngineClient, Generation
-from stoker.serve.generate.admission import Visit
+from stoker.serve.generate.admission import Turns
 from stoker.serve.generate.fan_out import interleave
 from stoker.serve.generate.inference import Endpoint, Exchange
 from stoker.serve.generate.measurement import Measurement
@@ -54,13 +54,13 @@ class Encoding(Endpoint):
         call, lengths = exchange.call, [len(each.ids) for each in job.inputs]
         with (
             self._measured(job.model, job.tokens, exchange) as measurement,
-            self._service.admission.enter(call.client, lengths, call.left) as visit,
+            self._service.doorkeeper.enter(call.client, lengths, call.left) as visit,
         ):
             vectors = await _vectors(exchange.serving.engine, job, visit, measurement)
             await exchange.reply.whole(200, msgspec.json.encode(job.answer(vectors)))
 
 
-async def _vectors(engine: EngineClient, job: PooledJob, visit: Visit, measurement: Measurement) -> Vectors:
+async def _vectors(engine: EngineClient, job: PooledJob, visit: Turns, measurement: Measurement) -> Vectors:
     generations = [
         Generation(job.id, each.ids, max_tokens=1, token_types=each.token_types if any(each.token_types) else ())
         for each in job.inputs
@@ -74,7 +74,7 @@ async def _vectors(engine: EngineClient, job: PooledJob, visit: Visit, measureme
 
 
 async def _vector(
-    engine: EngineClient, generation: Generation, visit: Visit, measurement: Measurement
+    engine: EngineClient, generation: Generation, visit: Turns, measurement: Measurement
 ) -> AsyncGenerator[Sequence[float], None]:
     async with visit.turn(len(generation.input_ids)):
         measurement.queue_seconds = visit.queue_seconds
