@@ -32,6 +32,7 @@ from stoker.probe.probe import probe_machine
 from stoker.progress import Progress
 from stoker.resolve.checkpoint import AdapterGivenError, accept_any
 from stoker.resolve.document import model_as_json
+from stoker.resolve.heads import check_head_tensors
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
 from stoker.resolve.vocabularies import check_same_tokenizer
@@ -247,14 +248,14 @@ def resolve_model(settings: Settings, progress: Progress, *, weights: bool = Tru
 
 def resolve_draft(model: Model, settings: Settings, progress: Progress, *, weights: bool = True) -> Model | None:
     """The model that guesses tokens for `model`, where the settings name one. Raises UsageError where it has another
-    tokenizer."""
+    tokenizer, or its tensors are not those of a head for it."""
     speculation = parse_speculation(settings["speculative"].value)
     if not speculation.reference:
         return None
     draft = resolve(speculation.reference, settings.cache, progress, offline=settings.offline, weights=weights)
     check_draft(model, draft, speculation.method)
-    if speculation.method == DRAFT and weights:
-        check_same_tokenizer(model, draft)
+    if weights:
+        (check_same_tokenizer if speculation.method == DRAFT else check_head_tensors)(model, draft)
     return draft
 
 

@@ -10,7 +10,7 @@ from tests.vllm.conftest import direct_settings, eager_engine
 from stoker.kinds.vllm.runtime.alone import HostRuntime
 from stoker.kinds.vllm.runtime.process import DRAFT
 from stoker.launch.generation import Generation
-from stoker.resolve.local import DEMO_DIRECTORY, DEMO_DRAFT_DIRECTORY
+from stoker.resolve.local import DEMO_DIRECTORY, DEMO_DRAFT_DIRECTORY, DEMO_HEAD_DIRECTORY
 
 TEXT = (1, *range(300, 330), *range(300, 320))  # its end stands in it already
 PROMPTS = (TEXT, *((1, *range(start, start + 24), *range(start, start + 8)) for start in range(100, 1600, 250)))
@@ -47,21 +47,28 @@ def finish(runtime, running, found) -> int:
     return steps
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = eager_engine(tmp_path_factory.mktemp("guessing") / "engine", DEMO_DIRECTORY)
-    (directory / DRAFT).symlink_to(DEMO_DRAFT_DIRECTORY)
+def engine_with(folder: Path, guesser: Path) -> Path:
+    directory = eager_engine(folder / "engine", DEMO_DIRECTORY)
+    (directory / DRAFT).symlink_to(guesser)
     return directory
 
 
 @pytest.fixture(scope="module")
-def plain(engine: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[int]]:
-    return answers(engine, tmp_path_factory.mktemp("plain") / "run")[0]
+def plain(tmp_path_factory: pytest.TempPathFactory) -> list[list[int]]:
+    folder = tmp_path_factory.mktemp("plain")
+    return answers(engine_with(folder, DEMO_DRAFT_DIRECTORY), folder / "run")[0]
 
 
-@pytest.mark.parametrize("changes", [{"speculative": "lookup"}, {"speculative": "draft", "draft": "demo-draft@1"}])
-def test_greedy_text_is_what_it_is_without(engine, plain, tmp_path, changes):
-    found, steps, refused = answers(engine, tmp_path / "run", **changes)
+@pytest.mark.parametrize(
+    ("guesser", "changes"),
+    [
+        (DEMO_DRAFT_DIRECTORY, {"speculative": "lookup"}),
+        (DEMO_DRAFT_DIRECTORY, {"speculative": "draft", "draft": "demo-draft@1"}),
+        (DEMO_HEAD_DIRECTORY, {"speculative": "eagle3", "draft": "demo-eagle3@1"}),
+    ],
+)
+def test_greedy_text_is_what_it_is_without(plain, tmp_path, guesser, changes):
+    found, steps, refused = answers(engine_with(tmp_path, guesser), tmp_path / "run", **changes)
     assert found == plain
     assert steps < sum(map(len, plain))
     assert "min_p is not available" in refused

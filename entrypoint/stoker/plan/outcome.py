@@ -44,7 +44,7 @@ def plan_of(
 
 
 def _chosen(attempt: Attempt, found: Fit, tokens: int, question: Question) -> Chosen:
-    candidate, method = attempt.candidate, method_of(attempt.kind, question)
+    candidate, method = attempt.candidate, method_of(attempt.kind.speculates, question)
     nodes = nodes_over(candidate.devices, question.machine)
     return Chosen(
         profile=candidate.profile.name,

@@ -116,7 +116,7 @@ def _takes_no_adapters(kind: PlanKind, profile: Profile, question: Question) -> 
 
 
 def _does_not_speculate(kind: PlanKind, _: Profile, question: Question) -> Obstacle | None:
-    reason = why_not(kind, question)
+    reason = why_not(kind.speculates, question)
     return Obstacle(SPECULATIVE, reason, UsageError, by_override=True) if reason else None
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from stoker.errors import UsageError
 from stoker.nearest import did_you_mean
 from stoker.plan.units import count_text
+from stoker.resolve.heads import check_head
 from stoker.resolve.model import Model
 
 if TYPE_CHECKING:
-    from stoker.plan.kind import PlanKind, Question
+    from stoker.plan.kind import Question
 
 OFF, AUTO, LOOKUP, DRAFT, EAGLE3, MTP = "off", "auto", "lookup", "draft", "eagle3", "mtp"
 WITH_MODEL = (DRAFT, EAGLE3)
@@ -59,19 +60,19 @@ def never(why: str) -> Speculates:
     return Speculates(lambda _method, _question: why, lambda _goal: OFF)
 
 
-def method_of(kind: PlanKind, question: Question) -> str:
-    """What the kind does: OFF, or one of its methods."""
+def method_of(kind: Speculates, question: Question) -> str:
+    """What a kind does: OFF, or one of its methods."""
     method = question.speculation.method
     if method != AUTO:
         return method
-    paying = kind.speculates.pays(question.goal)
-    return OFF if paying == OFF or kind.speculates.why_not(paying, question) else paying
+    paying = kind.pays(question.goal)
+    return OFF if paying == OFF or kind.why_not(paying, question) else paying
 
 
-def why_not(kind: PlanKind, question: Question) -> str:
-    """Why the kind does not have what the user asks for; empty where it has."""
+def why_not(kind: Speculates, question: Question) -> str:
+    """Why a kind does not have what the user asks for; empty where it has."""
     method = method_of(kind, question)
-    return "" if method == OFF else kind.speculates.why_not(method, question)
+    return "" if method == OFF else kind.why_not(method, question)
 
 
 def identity(draft: Model) -> str:
@@ -80,7 +81,9 @@ def identity(draft: Model) -> str:
 
 
 def check_draft(model: Model, draft: Model, method: str) -> None:
-    """UsageError for a model that cannot guess another's tokens. An EAGLE head has a vocabulary of its own."""
+    """UsageError for a model that cannot guess another's tokens."""
+    if method == EAGLE3:
+        check_head(model, draft)
     own, other = model.architecture.vocabulary_size, draft.architecture.vocabulary_size
     if method == DRAFT and own != other:
         raise UsageError(

@@ -11,6 +11,7 @@ from typing import Any
 from stoker.errors import DamagedModelError, ModelError, NoSafetensorsError
 from stoker.resolve.facts import Config, architecture_facts, quantization_facts
 from stoker.resolve.generation_config import check_generation_config, check_token_settings
+from stoker.resolve.heads import is_head
 from stoker.resolve.json_files import read_json, read_optional_json
 from stoker.resolve.model import Architecture, Model, Quantization, Weights
 from stoker.resolve.parameters import count_parameters
@@ -141,6 +142,12 @@ def read_config(directory: Path, check: Check) -> dict[str, Any]:
     config = read_json(directory / CONFIG)
     check(config)
     return config
+
+
+def check_words(directory: Path, config: Config, names: Iterable[str], place: str) -> None:
+    """What `check_tokenizer` raises, but for a head that guesses tokens: it uses its model's tokenizer."""
+    if not is_head(config):
+        check_tokenizer(directory, names, place)
 
 
 def check_tokenizer(directory: Path, names: Iterable[str], place: str) -> None:

@@ -40,8 +40,9 @@ _WINDOWED_ON_REQUEST = frozenset({"qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "s
 
 
 def text_config(config: Config) -> Config:
-    """The language model's part: checkpoints that also see keep it under `text_config`."""
-    nested = config.get("text_config")
+    """The language model's part: checkpoints that also see keep it under `text_config`, some heads that guess tokens
+    under `transformer_layer_config`."""
+    nested = config.get("text_config") or config.get("transformer_layer_config")
     if not isinstance(nested, Mapping):
         return config
     tied = {"tie_word_embeddings": config["tie_word_embeddings"]} if "tie_word_embeddings" in config else {}

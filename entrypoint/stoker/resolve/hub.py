@@ -19,7 +19,7 @@ from stoker.resolve.checkpoint import (
     PLANNING_FILES,
     Check,
     check_missing,
-    check_tokenizer,
+    check_words,
     describe,
     file_names,
     read_config,
@@ -168,12 +168,12 @@ class HubModels:
         """Only after everything that could make the download useless was looked at."""
         directory = self._cache.snapshot(listing.commit)
         verify_small_files(directory, listing.files)
-        read_config(directory, self._check)
+        config = read_config(directory, self._check)
         files = weight_files(listing.files, read_optional_json(directory / INDEX))
         if not files:
             raise self._no_weights(client, listing)
         check_missing(self._repository.id, files, listing.files)
-        check_tokenizer(directory, listing.files, self._repository.id)
+        check_words(directory, config, listing.files, self._repository.id)
         if not self._is_complete(listing.commit):
             self._progress.phase("downloading", self._repository.id)
         self._fetch(client, listing, files)
@@ -210,7 +210,7 @@ class HubModels:
         verify_weights(directory, files, self._models, self._progress)
         config = read_config(directory, self._check)
         headers = read_headers(directory, files, index)
-        check_tokenizer(directory, selected, self._repository.id)
+        check_words(directory, config, selected, self._repository.id)
         model = describe(directory, config, self._reference, self._repository.id, headers)
         self._cache.touch()
         return replace(model, revision=commit, directory=directory, files=selected)

@@ -15,7 +15,7 @@ from stoker.resolve.checkpoint import (
     INDEX,
     Check,
     check_missing,
-    check_tokenizer,
+    check_words,
     describe,
     file_names,
     read_config,
@@ -33,6 +33,8 @@ from stoker.resolve.nemo import refuse_foreign
 
 DEMO_DIRECTORY = Path(__file__).parent / "demo"
 DEMO_DRAFT_DIRECTORY = Path(__file__).parent / "demo_draft"
+DEMO_HEAD_DIRECTORY = Path(__file__).parent / "demo_eagle3"
+DEMO_DIRECTORIES = {"demo": DEMO_DIRECTORY, "demo-draft": DEMO_DRAFT_DIRECTORY, "demo-eagle3": DEMO_HEAD_DIRECTORY}
 
 
 def resolve_directory(
@@ -80,7 +82,7 @@ class _Found:
         config = read_config(directory, check)
         check_missing(str(directory), files, names)
         model = describe(directory, config, self.reference, self.served_name, read_headers(directory, files, index))
-        check_tokenizer(directory, names, str(directory))
+        check_words(directory, config, names, str(directory))
         selected = tuple(sorted({*small_files(names), *files}))
         revision = directory_revision(directory, selected, digests, progress)
         return replace(model, revision=revision, directory=directory, files=selected)

@@ -13,6 +13,7 @@ from stoker.resolve.known_names import probably_meant
 
 FORMS = "a model is `demo`, a directory (./name), or a Hugging Face repository (org/name, org/name@revision)"
 DEFAULT_REVISION = "main"
+DEMOS = ("demo", "demo-draft", "demo-eagle3")
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _REPOSITORY = re.compile(rf"(?P<id>{_PART}/{_PART})(?:@(?P<revision>[A-Za-z0-9][A-Za-z0-9._/+-]{{0,254}}))?")
@@ -21,9 +22,9 @@ _LOCAL_PREFIXES = ("/", "./", "../", "~")
 
 @dataclass(frozen=True)
 class Demo:
-    """The small model inside the package, or the `draft` that guesses its tokens."""
+    """The small model inside the package, or what guesses its tokens; `name` is what it is asked for by."""
 
-    draft: bool = False
+    name: str = "demo"
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,8 @@ def parse_reference(text: str) -> Reference:
     name = text.strip()
     if not name:
         raise UsageError("no model was named", remedy=FORMS)
-    if name == "demo":
-        return Demo()
-    if name == "demo-draft":
-        return Demo(draft=True)
+    if name in DEMOS:
+        return Demo(name)
     if name.startswith("hf://"):
         return _hub_repository(name.removeprefix("hf://"), text)
     if name in (".", "..") or name.startswith(_LOCAL_PREFIXES) or Path(name).exists():

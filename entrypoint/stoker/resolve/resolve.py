@@ -8,7 +8,7 @@ from pathlib import Path
 from stoker.progress import Progress
 from stoker.resolve.checkpoint import Check, accept_any
 from stoker.resolve.hub import HubModels
-from stoker.resolve.local import DEMO_DIRECTORY, DEMO_DRAFT_DIRECTORY, resolve_directory
+from stoker.resolve.local import DEMO_DIRECTORIES, resolve_directory
 from stoker.resolve.model import Model
 from stoker.resolve.model_manifest import named_model
 from stoker.resolve.nemo import archive_in, resolve_archive
@@ -35,8 +35,8 @@ def resolve(
     parsed = parse_reference(reference)
     models = cache / "models"
     if isinstance(parsed, Demo):
-        place, name = (DEMO_DRAFT_DIRECTORY, "demo-draft") if parsed.draft else (DEMO_DIRECTORY, "demo")
-        return resolve_directory(place, reference, name, models, progress, weights=weights, check=check)
+        place = DEMO_DIRECTORIES[parsed.name]
+        return resolve_directory(place, reference, parsed.name, models, progress, weights=weights, check=check)
     if isinstance(parsed, LocalDirectory):
         if named := named_model(parsed.path):
             return resolve(named, cache, progress, offline=offline, weights=weights, check=check)

@@ -204,3 +204,30 @@ def test_a_decoder_that_embeds_keeps_its_cache() -> None:
 def test_vectors_are_made_in_16_bits_only() -> None:
     with pytest.raises(UsageError, match="fp8"):
         plan("H100", bge(), precision="fp8")
+
+
+def test_layers_for_further_tokens_take_room_where_they_guess() -> None:
+    model = model_of("llama-3.1-8b")
+    further = replace(model, config={**model.config, "num_nextn_predict_layers": 2})
+    plain, guessing = plan("H200", further), plan("H200", further, speculative="mtp")
+    assert guessing.chosen.speculative == "mtp"
+    assert guessing.memory.kv.bytes_per_token == plain.memory.kv.bytes_per_token * 34 // 32
+    layer = plain.memory.weights / 32
+    assert 2 * layer < guessing.memory.weights - plain.memory.weights < 3 * layer
+    with pytest.raises(UsageError) as refused:
+        plan("H200", model, speculative="mtp")
+    assert "no layers that predict further tokens" in refused.value.why
+
+
+def test_a_head_takes_room_for_its_layer() -> None:
+    model = model_of("llama-3.1-8b")
+    config = {**model.config, "architectures": ["LlamaForCausalLMEagle3"], "draft_vocab_size": 32000}
+    weights = Weights(400_000_000, {"BF16": 800_000_000})
+    layer = replace(model.architecture, name="LlamaForCausalLMEagle3", layers=1)
+    head = replace(model, reference="org/head", architecture=layer, config=config, weights=weights)
+    asked = Overrides(speculative=Sourced("eagle3=org/head", Origin.FLAG, "--speculative"))
+    guessing = make_plan(load_description("H200"), model, (planning(),), asked, draft=head)
+    plain = plan("H200", "llama-3.1-8b")
+    assert guessing.chosen.speculative == "eagle3"
+    assert guessing.memory.weights == plain.memory.weights + 800_000_000
+    assert guessing.memory.kv.bytes_per_token == plain.memory.kv.bytes_per_token * 33 // 32

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stoker.plan.formulas import WIDTH
-from stoker.plan.speculation import DRAFT, EAGLE3, LOOKUP, OFF
+from stoker.plan.speculation import DRAFT, EAGLE3, LOOKUP, OFF, WITH_MODEL
 from stoker.plan.types import Chosen
 
 DRAFT_FOLDER = "draft"  # in the engine's directory
-METHODS = (LOOKUP, DRAFT)
+METHODS = (LOOKUP, DRAFT, EAGLE3)
 GUESSES = 4  # tokens per step and sequence while few run
 FEWEST_GUESSES = 1
 FEW_STREAMS = 2  # sequences that run at once up to which guesses are worth their time
@@ -36,7 +36,7 @@ def most_tokens(chosen: Chosen) -> int:
     A draft reads its prompts apart from the model, in pieces of another length, after which GenAI gives a token twice:
     so a prompt is read whole, beside the guesses of all others."""
     rows = most_rows(chosen.speculative, chosen.max_batch_size)
-    return max(chosen.max_num_tokens, rows + (chosen.max_seq_len if chosen.speculative == DRAFT else 0))
+    return max(chosen.max_num_tokens, rows + (chosen.max_seq_len if chosen.speculative in WITH_MODEL else 0))
 
 
 def spare_blocks(chosen: Chosen) -> int:
@@ -60,6 +60,4 @@ def why_not(method: str, *, dense: bool, pooling: bool) -> str:
         return "the model generates no text"
     if dense:
         return "this model's soft-capped attention cannot be paged, and GenAI guesses only in its paged pipeline"
-    if method == EAGLE3:
-        return "Stoker builds no EAGLE-3 heads for OpenVINO; draft=MODEL takes a small model instead"
     return "" if method in METHODS else f"OpenVINO GenAI has no {method}; it has {' and '.join(METHODS)}"

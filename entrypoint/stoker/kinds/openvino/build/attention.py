@@ -55,9 +55,20 @@ class Step:
     rows: Rows
 
 
-def attend(x: Any, spec: Attention, weights: Weights, name: str, hidden_size: int, layer: int, step: Step) -> Any:
-    """x is [batch, tokens, hidden]; `name` is the block's, such as `model.layers.0.self_attn`."""
-    query, key, value = _projected(x, spec, weights, name, hidden_size, step)
+def attend(
+    x: Any,
+    spec: Attention,
+    weights: Weights,
+    name: str,
+    hidden_size: int,
+    layer: int,
+    step: Step,
+    *,
+    inputs: int | None = None,
+) -> Any:
+    """x is [batch, tokens, inputs], `hidden_size` unless stated; `name` is the block's, such as
+    `model.layers.0.self_attn`."""
+    query, key, value = _projected(x, spec, weights, name, inputs or hidden_size, step)
     if step.turn is not None:
         query, key = (rotate(each, step.turn, spec.head_size) for each in (query, key))
     key = _repeated(step.cache.extended(layer, "key", key, spec.kv_heads, spec.head_size), spec)
@@ -68,17 +79,15 @@ def attend(x: Any, spec: Attention, weights: Weights, name: str, hidden_size: in
     return weights.linear(f"{name}.o_proj", (hidden_size, width), spec.output_bias)(step.rows.filled(joined))
 
 
-def _projected(
-    x: Any, spec: Attention, weights: Weights, name: str, hidden_size: int, step: Step
-) -> tuple[Any, Any, Any]:
+def _projected(x: Any, spec: Attention, weights: Weights, name: str, inputs: int, step: Step) -> tuple[Any, Any, Any]:
     """Queries, keys and values, each [batch, heads, tokens, head_size]."""
     widths = [spec.heads * spec.head_size] + [spec.kv_heads * spec.head_size] * 2
     if spec.fused:
-        whole = weights.linear(f"{name}.qkv_proj", (sum(widths), hidden_size), spec.input_bias)(x)
+        whole = weights.linear(f"{name}.qkv_proj", (sum(widths), inputs), spec.input_bias)(x)
         parts = split(whole, widths)
     else:
         names = ("q_proj", "k_proj", "v_proj")
-        parts = weights.linears(x, name, dict(zip(names, widths, strict=True)), hidden_size, spec.input_bias)
+        parts = weights.linears(x, name, dict(zip(names, widths, strict=True)), inputs, spec.input_bias)
     parts = [step.rows.own(part) for part in parts]
     parts = [_normed(x, part, spec, weights, f"{name}.{part}_norm", step) for x, part in zip(parts, "qkv", strict=True)]
     return tuple(_swapped(part) for part in parts)

@@ -1,12 +1,13 @@
 """From a config and a checkpoint to an OpenVINO graph: a stateful decoder.
 
 Inputs: `input_ids`, `attention_mask` (past and present), `position_ids`, all i64 [batch, tokens], and `beam_idx`, i32
-[batch]. Output: `logits`, f32 [batch, tokens, vocabulary].
+[batch]. Output: `logits`, f32 [batch, tokens, vocabulary]; for an EAGLE-3 head also `last_hidden_state`, what goes into
+the layers that the head sees, f32 [batch, tokens, 3 * hidden].
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ from stoker.kinds.openvino.build.rope import Rotation, rotation
 from stoker.kinds.openvino.build.rows import SAMPLED, AsTheyAre, FilledUp, Rows
 from stoker.kinds.openvino.build.weights import Linear, Weights
 
+HIDDEN = "last_hidden_state"
+_SEEN = "eagle3_hidden_states_concat"  # the name by which GenAI finds it
+
 
 def build_graph(
     config: Mapping[str, Any],
@@ -38,12 +42,14 @@ def build_graph(
     *,
     few_rows: bool = False,
     adapters: bool = False,
+    seen: Sequence[int] = (),
 ) -> ov.Model:
     """The decoder's graph, its constants shared with the checkpoint's memory map where the encoding allows it.
 
     `max_seq_len`, in tokens (the config's `max_position_embeddings` if None), chooses between longrope's short and
     long factors. `layer_pass` remakes each layer before the next is built. `few_rows`: for matrix
     products that want more rows than a step has (see `rows`); no dense decoder is changed by it, nor one of experts.
+    `seen`: the layers whose inputs an EAGLE-3 head sees.
     The graph's rt_info has under "stoker": `attention`, "paged" or, where paged attention cannot express the model's,
     "dense". With `adapters` it takes some beside the base (adapters.py), and its `targets` say where.
     What is compiled from the graph without saving it must not outlive it.
@@ -51,8 +57,8 @@ def build_graph(
     """
     decoder = describe(config, max_seq_len)
     weights = Weights(checkpoint, encoding, _root(decoder, checkpoint))
-    graph = _Graph(decoder, weights, layer_pass, few_rows=few_rows, adapters=adapters)
-    model = graph.model()
+    graph = _Graph(decoder, weights, layer_pass, few_rows=few_rows and not seen, adapters=adapters)
+    model = graph.model(seen)
     weights.refuse_leftovers(decoder.ignored)
     model.set_rt_info("dense" if decoder.dense else "paged", ["stoker", "attention"])
     if graph.adapters is not None:
@@ -106,6 +112,7 @@ class _Graph:
         self.rows = self._filled_up() if few_rows and not (decoder.dense or decoder.of_experts) else AsTheyAre()
         self.masks = Masks(self.input_ids, self.attention_mask)
         self.turns: dict[Rope, Rotation] = {}
+        self.entered: list[Any] = []
         if self.adapters is not None:
             self.adapters.listen(self.cache, self.position_ids, self.masks.mask(None), self.rows)
 
@@ -119,17 +126,22 @@ class _Graph:
         batch = ops.gather(ops.shape_of(self.input_ids), np.array([0], np.int64), np.int64(0))
         return Cache(beam_idx, batch, [])
 
-    def model(self) -> ov.Model:
+    def model(self, seen: Sequence[int] = ()) -> ov.Model:
         hidden, table = self.hidden()
-        logits = self._ended(hidden, table)
-        logits.output(0).get_tensor().set_names({"logits"})
-        return ov.Model([ops.result(logits)], self.cache.sinks, self.parameters, "decoder")
+        results = [result(self._ended(hidden, table), "logits")]
+        if seen:
+            both = ops.concat([self.entered[index] for index in seen], -1)
+            both.set_friendly_name(_SEEN)
+            results.append(result(both, HIDDEN))
+        return ov.Model(results, self.cache.sinks, self.parameters, "decoder")
 
     def hidden(self) -> tuple[Any, Any]:
         """The last layer's hidden states, and the table that the first came from."""
         hidden, table = self._embedded()
+        self.entered = [hidden]  # what goes into each layer, and what comes out of the last
         for index, layer in enumerate(self.decoder.layers):
             hidden = self._added(hidden, layer, index)
+            self.entered.append(hidden)
         return hidden, table
 
     def _embedded(self) -> tuple[Any, Any]:
@@ -217,6 +229,11 @@ def counted(ids: Any) -> Any:
     """0, 1, 2... for each row of ids, [batch, tokens]."""
     ones = ops.add(ops.multiply(ids, np.int64(0)), np.int64(1))
     return ops.cum_sum(ones, np.int64(1), True, False)
+
+
+def result(node: Any, name: str) -> Any:
+    node.output(0).get_tensor().set_names({name})
+    return ops.result(node)
 
 
 def parameter(name: str, shape: list[int], kind: Any = np.int64) -> Any:

@@ -18,6 +18,7 @@ from stoker.kinds.openvino.build.blocks import usable_cores
 from stoker.kinds.openvino.build.builder import build_graph
 from stoker.kinds.openvino.build.calibrated import Calibration, CompressedEnds
 from stoker.kinds.openvino.build.checkpoint import open_checkpoint
+from stoker.kinds.openvino.build.eagle3 import build_head
 from stoker.kinds.openvino.build.encoder import build_pooled
 from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding, Tensor
 from stoker.kinds.openvino.build.int4 import Int4
@@ -82,9 +83,16 @@ class Counted:
 
 
 def build(
-    model: Model, chosen: Chosen, directory: Path, progress: Progress, calibration: Path | None = None
+    model: Model,
+    chosen: Chosen,
+    directory: Path,
+    progress: Progress,
+    calibration: Path | None = None,
+    *,
+    seen: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Builds the engine of `model` into `directory` and returns what engine.json records of it.
+    """Builds the engine of `model` into `directory` and returns what engine.json records of it. `seen`: layers whose
+    inputs an EAGLE-3 head sees.
 
     Raises UnsupportedModelError, DamagedModelError, StorageError, and BuildError where the compiler fails.
     """
@@ -98,7 +106,7 @@ def build(
         layers = None
         if chosen.precision in CALIBRATED and not isinstance(encoding, Prequantized):
             layers = Calibration(model, chosen, calibration, checkpoint)
-        graph = _graph(model, chosen, checkpoint, encoding, layers)
+        graph = _graph(model, chosen, checkpoint, encoding, layers, seen)
     details = _details(encoding)
     if layers is not None:
         stages.split("graph", "calibrate", layers.seconds)
@@ -121,7 +129,12 @@ def build(
 
 
 def _graph(
-    model: Model, chosen: Chosen, checkpoint: Checkpoint, encoding: Encoding, layers: Calibration | None
+    model: Model,
+    chosen: Chosen,
+    checkpoint: Checkpoint,
+    encoding: Encoding,
+    layers: Calibration | None,
+    seen: Sequence[int],
 ) -> ov.Model:
     if model.pooling is not None:
         return build_pooled(model.config, checkpoint, encoding, model.pooling, chosen.max_seq_len)
@@ -134,7 +147,18 @@ def _graph(
         layers,
         few_rows=few_rows,
         adapters=bool(chosen.max_loras),
+        seen=seen,
     )
+
+
+def build_eagle3(head: Model, model: Model, chosen: Chosen, directory: Path, progress: Progress) -> dict[str, Any]:
+    """Builds the head that guesses the tokens of `model`; `chosen` is how. Raises what `build` does."""
+    assert head.directory is not None
+    progress.phase("building", f"{head.served_name} in {chosen.precision}")
+    encoding = encoding_for(head, chosen)
+    checkpoint = Counted(open_checkpoint(head.directory), progress)
+    graph = build_head(head.config, model.architecture.layers, checkpoint, encoding, chosen.max_seq_len)
+    return {"precision": chosen.precision, "graph_bytes": save_graph(graph, directory)}
 
 
 def encoding_for(model: Model, chosen: Chosen) -> Encoding:

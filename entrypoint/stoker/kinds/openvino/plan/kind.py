@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
-from stoker.errors import DoesNotFitError, ModelError, UnsupportedModelError
+from stoker.errors import DamagedModelError, DoesNotFitError, ModelError, UnsupportedModelError
 from stoker.kinds.openvino.build.families import ENCODERS, POOLED, SUPPORTED, check_config
+from stoker.kinds.openvino.build.families.eagle3 import describe_head
 from stoker.kinds.openvino.plan import memory
 from stoker.kinds.openvino.plan.catalogue import load_catalogue
 from stoker.kinds.openvino.plan.compute import Compute, attention_cannot_be_paged, compute_for, kernels
@@ -24,7 +25,7 @@ from stoker.plan.kind import Candidate, Obstacle, Package, PlanKind, Question, S
 from stoker.plan.profile import Profile
 from stoker.plan.purpose import pools
 from stoker.plan.sources import PLANNER
-from stoker.plan.speculation import AUTO, DRAFT, OFF, Speculates
+from stoker.plan.speculation import EAGLE3, OFF, WITH_MODEL, Speculates, method_of
 from stoker.plan.tuning import limits_to_try
 from stoker.plan.types import Chosen, KvPool, MemoryBudget, Overrides
 from stoker.probe.machine import Cpu, Gpu
@@ -51,7 +52,7 @@ def openvino(profiles: Sequence[OpenvinoProfile]) -> PlanKind:
         spreads_for_latency=lambda _profile, _question, _split: False,
         candidate=candidate,
         retries_build=False,
-        speculates=Speculates(why_not, lambda _goal: OFF),
+        speculates=SPECULATES,
         spans_machines=False,
         tunable=tunable,
     )
@@ -134,7 +135,29 @@ def why_not(method: str, question: Question) -> str:
     model = question.model
     if question.overrides.max_loras:
         return "OpenVINO's engines take either LoRA adapters or guesses"
-    return why_no_speculation(method, dense=attention_cannot_be_paged(model), pooling=pools(model))
+    if reason := why_no_speculation(method, dense=attention_cannot_be_paged(model), pooling=pools(model)):
+        return reason
+    return _why_not_head(question) if method == EAGLE3 else ""
+
+
+def _why_not_head(question: Question) -> str:
+    """Of a head that was made for the model; empty where the builder knows it."""
+    if question.draft is None:
+        return ""
+    model, config = question.model, question.draft.config
+    try:
+        describe_head(config, model.architecture.layers, question.longest)
+    except (DamagedModelError, UnsupportedModelError) as error:
+        return f"{error.what}: {error.why}" if error.why else error.what
+    return ""
+
+
+def pays(_goal: str) -> str:
+    """Nothing was measured to gain (docs/speculative.md)."""
+    return OFF
+
+
+SPECULATES = Speculates(why_not, pays)
 
 
 @dataclass(frozen=True)
@@ -158,8 +181,7 @@ def candidate(profile: Profile, question: Question, place: Place, split: Split, 
     assert isinstance(profile, OpenvinoProfile)
     compute = compute_for(profile, place.cpu, question.model, question.overrides)
     assert isinstance(compute, Compute)
-    method = question.speculation.method
-    method = OFF if method == AUTO else method
+    method = method_of(SPECULATES, question)
     setting = Setting(profile, question.model, place.cpu, compute, question.overrides, method, question.draft)
     own = f"profile {profile.name}"
     return Candidate(
@@ -190,7 +212,7 @@ def candidate(profile: Profile, question: Question, place: Place, split: Split, 
 def budget(setting: Setting, shape: Shape) -> MemoryBudget:
     profile, architecture, compute = setting.profile, setting.model.architecture, setting.compute
     whole = pools(setting.model)  # a text is encoded whole, however long
-    rows = most_rows(setting.method, shape.batch) + (shape.context if setting.method == DRAFT else 0)
+    rows = most_rows(setting.method, shape.batch) + (shape.context if setting.method in WITH_MODEL else 0)
     step = max(shape.tokens, shape.context if whole else rows)
     precision, cores = compute.activation_precision, setting.cpu.cores
     load = memory.Load(shape.batch, step, shape.context, cores, precision, compute.dense)
@@ -202,7 +224,9 @@ def budget(setting: Setting, shape: Shape) -> MemoryBudget:
         adapters=adapter_bytes(architecture, setting.overrides, memory.ADAPTER_WIDTH),
         limit=int(min(setting.cpu.memory_available, setting.cpu.memory_limit) * profile.memory.available_fraction),
     )
-    if setting.draft is not None:
+    if setting.draft is not None and setting.method == EAGLE3:
+        fixed = memory.with_head(fixed, architecture, setting.draft, profile, load)
+    elif setting.draft is not None:
         fixed = memory.with_draft(fixed, setting.draft, profile, load)
     if whole:
         return fixed

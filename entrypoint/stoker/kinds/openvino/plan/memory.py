@@ -24,6 +24,7 @@ _DENSE_COPIES = 3  # a state is rebuilt beside its former self when a step appen
 _DENSE_SCORES = 32  # elements for each score: scores, capped scores and probabilities of a few layers, fragmentation
 _DENSE_ROWS = 256  # smaller steps reallocate more often and save nothing
 _DENSE_LOGITS = 10  # bytes for each token of a step and vocabulary entry: the graph computes all of them
+_SEEN = 3 + 3  # hidden states of a token: of three layers; one made of them for the model, a sequence and the head
 _GUESS_LOGITS = 3 * 4  # bytes: f32, once from the graph, twice while a token is chosen
 _GROWTH = 2  # buffers that grow with the context: the old one lives while the new one is made
 
@@ -157,6 +158,19 @@ def with_draft(fixed: MemoryBudget, draft: Model, profile: OpenvinoProfile, load
         activations=fixed.activations + activation_bytes(architecture, load, constants),
         runtime=fixed.runtime + vocabulary,
     )
+
+
+def with_head(
+    fixed: MemoryBudget, model: Architecture, head: Model, profile: OpenvinoProfile, load: Load
+) -> MemoryBudget:
+    """Adds an EAGLE-3 head: its own scalars, GenAI's copy of the model's embedding for it, its step's buffers, and the
+    hidden states that the model hands it."""
+    table, width = model.vocabulary_size * model.hidden_size, WIDTH.get(profile.precision)
+    embedding = table * width if width else table + model.vocabulary_size * _INT8_ROW
+    weights = head.weights.parameters * WIDTH.get(draft_precision(profile.precision), 1) + embedding
+    seen = load.tokens * _SEEN * model.hidden_size * WIDTH["f32"]
+    own = activation_bytes(head.architecture, load, profile.memory)
+    return replace(fixed, weights=fixed.weights + weights, activations=fixed.activations + own + seen)
 
 
 def with_guesses(fixed: MemoryBudget, architecture: Architecture, rows: int, spare: int) -> MemoryBudget:

@@ -22,19 +22,30 @@ from stoker.kinds.openvino.runtime.vocabulary import write_encoder
 from stoker.kinds.openvino.speculation import DRAFT_FOLDER, NGRAM, as_draft, guesses
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
-from stoker.plan.speculation import DRAFT, LOOKUP, OFF
+from stoker.plan.speculation import EAGLE3, LOOKUP, OFF, WITH_MODEL
+
+_FEWEST_FOR_A_HEAD = 2  # tokens of a prompt
 
 
 def goes_beside(method: str, generation: Generation) -> bool:
     """Whether a request runs without guesses: GenAI counts tokens wrong after a wrong one. A grammar is GenAI's own."""
+    if method == EAGLE3 and generation.guide is None and _is_too_much_for_a_head(generation):
+        return True
     return method != OFF and generation.min_tokens > 1 and generation.guide is None
+
+
+def _is_too_much_for_a_head(generation: Generation) -> bool:
+    """GenAI has a head guess only after a prompt's second token, and looks for the tokens that penalties count among
+    the head's own, which are fewer."""
+    penalties = (generation.presence_penalty, generation.frequency_penalty, generation.repetition_penalty)
+    return len(generation.input_ids) < _FEWEST_FOR_A_HEAD or any(each is not None for each in penalties)
 
 
 def check_goes_with(method: str, generation: Generation) -> None:
     """RequestRefusedError for what GenAI gets wrong with guesses, and nobody else does here."""
     if method != OFF and generation.min_tokens > 1:
         raise _refused("min_tokens with a form of the text")
-    if method == DRAFT and generation.guide is not None:  # the draft's grammar is not taken back with a wrong guess
+    if method in WITH_MODEL and generation.guide is not None:  # it would not be taken back with a wrong guess
         raise _refused("guided decoding", " and a draft model")
 
 
@@ -54,7 +65,7 @@ def guessing(settings: EngineSettings, scheduler: Any) -> Iterator[dict[str, Any
     """What a pipeline is opened with besides its own; a draft's files are needed until it is open."""
     if settings.chosen.speculative == LOOKUP:
         yield {"prompt_lookup": True}
-    elif settings.chosen.speculative == DRAFT:
+    elif settings.chosen.speculative in WITH_MODEL:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(settings.engine_directory, DRAFT_FOLDER)
             for path in (source / GRAPH, (source / GRAPH).with_suffix(".bin")):

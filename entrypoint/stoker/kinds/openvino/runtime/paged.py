@@ -19,13 +19,14 @@ from stoker.kinds.openvino.runtime.guessing import check_goes_with, goes_beside,
 from stoker.kinds.openvino.runtime.guided import Begin, GuidedQueue
 from stoker.kinds.openvino.runtime.partial_blocks import Alone
 from stoker.kinds.openvino.runtime.properties import compile_properties
+from stoker.kinds.openvino.runtime.reserved import Reserved
 from stoker.kinds.openvino.runtime.vocabulary import FILE as TOKENIZER_FILE
 from stoker.kinds.openvino.runtime.vocabulary import genai_tokenizer
 from stoker.kinds.openvino.speculation import most_tokens, spare_blocks
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output, RunningSequence
-from stoker.plan.speculation import DRAFT, LOOKUP, OFF
+from stoker.plan.speculation import LOOKUP, OFF, WITH_MODEL
 from stoker.resolve.facts import with_defaults
 from stoker.resolve.json_files import read_json
 
@@ -69,9 +70,11 @@ class PagedRuntime:
         self._capacity = settings.capacity
         self._method = settings.chosen.speculative
         self._running: list[PagedSequence] = []
-        one_by_one = self._method == DRAFT  # of several prompts in a step all but the first may be cut
-        self._alone = Alone(self._begin, settings.kv.block_tokens, settings.kv.blocks, always=one_by_one)
-        self._start: Begin = self._begin if self._method == LOOKUP else self._alone.add
+        kv, one_by_one = settings.kv, self._method in WITH_MODEL  # of several prompts in a step others may be cut
+        self._reserved = Reserved(self._begin, kv.blocks + spare_blocks(settings.chosen), kv.block_tokens)
+        begin: Begin = self._begin if self._method == OFF else self._reserved.add
+        self._alone = Alone(begin, kv.block_tokens, kv.blocks, always=one_by_one)
+        self._start: Begin = begin if self._method == LOOKUP else self._alone.add
         self._guided = GuidedQueue(self._start)
         self._adapters = Adapters(settings, self._admit)
         self._beside = Beside(settings)
@@ -88,7 +91,7 @@ class PagedRuntime:
                 self._pipeline: Any = open_pipeline(str(directory), scheduler, "CPU", {**properties, **guess})
                 return
             logits = self._settings.vocabulary_size or _logits(directory)
-            tokenizer = genai_tokenizer(directory, logits, compared=self._method == DRAFT)
+            tokenizer = genai_tokenizer(directory, logits, compared=self._method in WITH_MODEL)
             self._guided.use(Grammars(tokenizer, logits))
             self._pipeline = open_pipeline(str(directory), tokenizer, scheduler, "CPU", **properties, **guess)
 
@@ -124,6 +127,7 @@ class PagedRuntime:
 
     def step(self) -> bool:
         self._guided.move()
+        self._reserved.move()
         self._alone.move()
         others, busy = self._pipeline.has_non_finished_requests(), self._beside.busy
         self._beside.step(others=others)

@@ -8,9 +8,9 @@ from functools import cache, partial
 from stoker.errors import DoesNotFitError, UnsupportedModelError, UsageError
 from stoker.kinds.vllm.plan.catalogue import KIND, NO_CACHE, Catalogue, Goal, VllmProfile, load_vllm
 from stoker.kinds.vllm.plan.checkpoint import checkpoint_of
-from stoker.kinds.vllm.plan.memory import budget, weight_bytes, with_draft
+from stoker.kinds.vllm.plan.memory import budget, weight_bytes, with_draft, with_further_layers
 from stoker.kinds.vllm.plan.reasons import reasons_for
-from stoker.kinds.vllm.speculation import why_not
+from stoker.kinds.vllm.speculation import heads_of, why_not
 from stoker.plan.archives import archive_error
 from stoker.plan.devices import Place, Split
 from stoker.plan.fit import together
@@ -20,7 +20,7 @@ from stoker.plan.profile import Profile
 from stoker.plan.purpose import pools, purpose_of
 from stoker.plan.selection import CACHE
 from stoker.plan.sources import MODEL
-from stoker.plan.speculation import OFF, Speculates
+from stoker.plan.speculation import MTP, OFF, Speculates, method_of
 from stoker.plan.tuning import limits_to_try
 from stoker.plan.types import RERANK, MemoryBudget
 from stoker.probe.machine import NVIDIA, Gpu
@@ -56,7 +56,7 @@ def vllm(catalogue: Catalogue) -> PlanKind:
         spreads_for_latency=planner.spreads_for_latency,
         candidate=planner.candidate,
         retries_build=True,
-        speculates=Speculates(_why_not, lambda _goal: OFF),
+        speculates=SPECULATES,
         spans_machines=True,
         tunable=limits_to_try,
     )
@@ -134,6 +134,8 @@ class _Planner:
 
         def budget_of(shape: Shape) -> MemoryBudget:
             own = budget(model, profile, kv_precision, shape, split, limit, constants, adapters)
+            if method_of(SPECULATES, question) == MTP:
+                return with_further_layers(own, model.architecture, heads_of(model.config), split)
             return with_draft(own, question.draft, kv_precision, split) if question.draft else own
 
         return Candidate(
@@ -169,6 +171,14 @@ class _Planner:
 
 def _why_not(method: str, question: Question) -> str:
     return why_not(method, question.model.config, pooling=pools(question.model))
+
+
+def _pays(_goal: str) -> str:
+    """Nothing was measured to gain on a GPU (docs/speculative.md)."""
+    return OFF
+
+
+SPECULATES = Speculates(_why_not, _pays)
 
 
 def _too_old(what: str, least: tuple[int, int], place: Place) -> str:

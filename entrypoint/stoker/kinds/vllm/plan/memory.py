@@ -113,6 +113,16 @@ def budget(
     return with_pool(fixed, 1.0) if per_token else fixed
 
 
+def with_further_layers(own: MemoryBudget, architecture: Architecture, count: int, split: Split) -> MemoryBudget:
+    """With the layers for further tokens, of which the last pipeline group has all: each is a layer of the model and a
+    matrix that joins two hidden states. Its embedding and output matrix are the model's."""
+    layers = layers_per_gpu(architecture, split)
+    joining = 2 * architecture.hidden_size**2 * _WIDTH
+    weights = own.weights + count * (own.weights // layers + joining)
+    per_token = own.kv.bytes_per_token + count * (own.kv.bytes_per_token // layers)
+    return with_pool(replace(own, weights=weights, kv=KvPool(0, own.kv.block_tokens, per_token)), 1.0)
+
+
 def with_draft(own: MemoryBudget, draft: Model, kv_precision: str, split: Split) -> MemoryBudget:
     """With the weights of the model that guesses tokens, whole on each GPU, and its part of each token's cache, which
     takes what is left."""

@@ -1,0 +1,41 @@
+"""EAGLE-3 heads of Llama's kind, which the published heads for Llama and Qwen models are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stoker.errors import DamagedModelError, UnsupportedModelError
+from stoker.kinds.openvino.build.families import llama
+from stoker.kinds.openvino.build.families.family import Family
+from stoker.kinds.openvino.build.families.keys import names
+from stoker.kinds.openvino.build.families.spec import Decoder
+from stoker.resolve.heads import seen_layers
+
+FAMILY = Family(
+    ("LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM"),
+    llama.describe,
+    names(
+        "hidden_act attention_bias mlp_bias draft_vocab_size target_hidden_size eagle_config "
+        "eagle_aux_hidden_state_layer_ids num_aux_hidden_states target_model_type"
+    ),
+    {"layer_types": (None, ["full_attention"]), "sliding_window": (None,), "max_window_layers": (None,)},
+)
+SEEN = 3  # layers whose hidden states GenAI takes
+
+
+def describe_head(config: Mapping[str, Any], layers: int, context: int) -> Decoder:
+    """Of a head for a model of so many layers. Raises UnsupportedModelError and DamagedModelError."""
+    name = str(next(iter(config.get("architectures") or ()), "none"))
+    if name not in FAMILY.architectures:
+        what = f"EAGLE-3 heads of the architecture {name} are not supported"
+        raise UnsupportedModelError(what, why=f"known: {' and '.join(FAMILY.architectures)}")
+    try:
+        decoder = FAMILY.spec(config, context)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DamagedModelError("the head's config.json has a value of the wrong kind", why=repr(error)) from error
+    seen = seen_layers(config, layers)
+    if len(decoder.layers) != 1 or len(seen) != SEEN:
+        own = f"it has {len(decoder.layers)} layers and sees {len(seen)} of the model's"
+        raise UnsupportedModelError("this head is not supported", why=f"{own}; OpenVINO GenAI knows 1 and {SEEN}")
+    return decoder
