@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.browsing import DESKTOP, PHONE, Page, Press, Stage, Talker, answering, plan_for
+from tests.browsing import DESKTOP, PHONE, PICTURES, Page, Press, Stage, Talker, answering, plan_for
 
 from stoker.launch.generation import Adapter, EngineState, ReplicaState
 from stoker.resolve.adapter import ResolvedAdapter
@@ -63,6 +65,8 @@ def test_it_follows_a_start_and_chats_with_a_real_model_by_keyboard_alone(page: 
     _chat_by_keyboard(page)
     with urllib.request.urlopen(f"{server.url}/v1/plan", timeout=10) as answer:
         _look_at_plan(page, json.load(answer))
+    if PICTURES:
+        _picture_traffic(page, server.url)
 
 
 def _chat_by_keyboard(page: Page) -> None:
@@ -79,12 +83,36 @@ def _chat_by_keyboard(page: Page) -> None:
     page.until(lambda: len(page.answers) == 2, "the second answer")
     page.answered()
     assert page.texts(".message.user .body")[1] == "And what\ncan you do?"
-    assert "tokens in" in page.text("said")
+    assert "tokens/s" in page.texts(".message.assistant .foot")[1]
     reached = set()
     for _ in range(40):
         page.press(Press.TAB)
         reached.add(page.focused)
     assert reached >= {"prompt", "send", "clear", "curl", "attach", "open-settings", "messages", "export"}
+
+
+def _picture_traffic(page: Page, url: str) -> None:
+    """Observe, while clients come and go for three quarters of a minute."""
+    page.show("observe")
+    end = time.monotonic() + 50
+    with ThreadPoolExecutor(24) as pool:
+        for client in range(24):
+            pool.submit(_ask_until, url, time.monotonic() + client, end - client)
+        time.sleep(40)
+        for size, name, dark in ((DESKTOP, "desktop-light", False), (PHONE, "phone-dark", True)):
+            page.media(size, dark=dark)
+            time.sleep(2)
+            page.picture(f"observe-{name}")
+
+
+def _ask_until(url: str, begin: float, end: float) -> None:
+    body = {"model": "demo", "messages": [{"role": "user", "content": "Tell me a story."}], "max_tokens": 200}
+    request = urllib.request.Request(
+        f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    time.sleep(max(0, begin - time.monotonic()))
+    while time.monotonic() < end:
+        urllib.request.urlopen(request).read()
 
 
 def _look_at_plan(page: Page, plan: dict[str, Any]) -> None:
@@ -231,7 +259,8 @@ def test_every_view_is_accessible_on_a_desktop_and_on_a_phone(page: Page, stage:
                 page.until(lambda: page.all("#chart-next canvas"), "the charts")
             found += [f"{colours} {name} {view}: {each}" for each in page.violations()]
             assert page.run("return document.documentElement.scrollWidth <= window.innerWidth"), f"{view} is too wide"
-            page.picture(f"{view}-{name}-{colours}")
+            if view == "chat" or (view, name, dark) in (("plan", "desktop", True), ("plan", "phone", False)):
+                page.picture(f"{view}-{name}-{colours}")
     page.show("chat")
     page.find("#open-list").click()
     found += [f"{colours} list: {each}" for each in page.violations()]
