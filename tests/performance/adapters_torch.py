@@ -23,7 +23,7 @@ from tests.engine_settings import engine_settings  # noqa: E402
 
 from stoker.kinds.torch.runtime.choice import open_runtime  # noqa: E402
 
-ROUNDS, THREADS = 3, 2
+ROUNDS, THREADS = 7, 2
 
 
 def main(layers: int) -> None:

@@ -8,7 +8,14 @@ import contextlib
 import logging
 from pathlib import Path
 
-from stoker.errors import ModelNotFoundError, StokerError, UnsupportedModelError, UsageError
+from stoker.errors import (
+    ModelError,
+    ModelNotFoundError,
+    StokerError,
+    StorageError,
+    UnsupportedModelError,
+    UsageError,
+)
 from stoker.launch.generation import Adapter, EngineClient, Generation, RequestRefusedError
 from stoker.launch.warm_up import unlikely_prompt
 from stoker.plan.types import Plan
@@ -39,6 +46,7 @@ class AdapterLoader:
         self._shelf: Adapters = service.adapters
         self._progress = progress
         self._fitting: Fitting | None = None
+        self._names: tuple[str, ...] = ()
         self._engine: EngineClient | None = None
         self._turn = asyncio.Lock()
         self._coming: set[str] = set()
@@ -46,21 +54,42 @@ class AdapterLoader:
         self._seen: dict[str, Stamp] = {}
         self._watching: asyncio.Task[None] | None = None
 
+    def check(self, plan: Plan, settings: Settings) -> None:
+        """Before an engine is built, which may take long: raises what is wrong with those that the settings name."""
+        self._plan(plan, settings)
+        for name, path in self._missing(settings).items() if self._shelf.most else ():
+            self._check_name(name, replace=False)
+            assert self._fitting is not None
+            resolve_adapter(path, self._cache, self._progress, self._fitting, offline=self._offline)
+
     async def begin(self, engine: EngineClient, plan: Plan, settings: Settings) -> None:
-        """Loads what the settings name, and what was loaded before; raises what is wrong with it."""
-        self._shelf.most, self._shelf.loader, self._engine = plan.chosen.max_loras, self, engine
+        """Loads what the settings name, and what was loaded before; AdapterError says what is wrong with it."""
+        await asyncio.to_thread(self._plan, plan, settings)
+        self._shelf.loader, self._engine = self, engine
         if not self._shelf.most:
             return
-        self._fitting = await asyncio.to_thread(fitting_of, plan.model, plan.chosen.max_lora_rank)
-        named = dict(entry.partition("=")[::2] for entry in settings["lora"].value or ())
-        missing = [name for name in named if name not in self._shelf and name not in self._unloaded]
-        found = [await self._resolved(name, named[name], replace=False) for name in missing]
-        await asyncio.gather(*(self._try(served) for served in (*self._shelf, *found)))
+        try:
+            missing = self._missing(settings)
+            found = [await self._resolved(name, missing[name], replace=False) for name in missing]
+            await asyncio.gather(*(self._try(served) for served in (*self._shelf, *found)))
+        except (ModelError, StorageError) as error:  # of an adapter, not of the engine
+            raise AdapterError("an adapter is not served", why=str(error)) from error
         for served in found:
             self._shelf.put(served)
         await self._look()
         if self._source is not None and self._refresh and self._watching is None:
             self._watching = asyncio.create_task(self._watch())
+
+    def _plan(self, plan: Plan, settings: Settings) -> None:
+        self._shelf.most = plan.chosen.max_loras
+        self._names = settings.served_model_names or (plan.model.served_name,)
+        if self._shelf.most:
+            self._fitting = fitting_of(plan.model, plan.chosen.max_lora_rank)
+
+    def _missing(self, settings: Settings) -> dict[str, str]:
+        """Of those that the settings name, what is neither served nor was unloaded."""
+        named = dict(entry.partition("=")[::2] for entry in settings["lora"].value or ())
+        return {name: path for name, path in named.items() if name not in self._shelf and name not in self._unloaded}
 
     async def stop(self) -> None:
         if self._watching is not None:
@@ -120,8 +149,7 @@ class AdapterLoader:
     def _check_name(self, name: str, *, replace: bool) -> None:
         if not is_name(name):
             raise AdapterError(f"{name[:200]!r} is no name for an adapter", why=f"names are {NAMES}")
-        serving = self._service.lifecycle.serving
-        if serving is not None and name in serving.frontend.names:
+        if name in self._names:
             raise AdapterError(f"{name} is the model's own name", remedy="give the adapter another")
         if name in self._shelf and not replace:
             raise AdapterError(f"the adapter {name} is loaded already", remedy="unload it first, or set load_inplace")

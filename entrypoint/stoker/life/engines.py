@@ -269,6 +269,7 @@ class Engines:
         for reason in first.reasons:
             self._progress.note(reason.text)
         self._check_template(first)
+        self._adapters.check(first, self._settings)
         self._expect(first)
         plan, engine = obtain_planned(first, self._settings, self._progress, self._cancel)
         if plan is not first:

@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from stoker.chain import make_plan_for
-from stoker.errors import StokerError
+from stoker.errors import DamagedModelError, StokerError
 from stoker.launch.generation import Delta, Generation, RequestRefusedError
 from stoker.life.adapters import AdapterLoader
 from stoker.plan.types import Plan
@@ -234,6 +234,40 @@ def test_names_may_have_what_those_of_the_hub_have(name: str, during: Any) -> No
         assert loader.unload(name).name == name
 
     during(work)
+
+
+@pytest.mark.parametrize("names", [{}, {"served-model-name": "one,two"}])
+def test_the_model_s_own_names_are_taken_from_the_start(names: dict[str, str], settings: Settings, plan: Plan) -> None:
+    async def begin(name: str) -> None:
+        given = {"model": "demo", "max-loras": "2", "lora": f"{name}=./nothing", **names}
+        own = load_settings({**given, "cache": str(settings.cache)}, {})
+        loader = AdapterLoader(own, Service(), Silent())
+        with pytest.raises(AdapterError, match=f"{name} is the model's own name"):
+            loader.check(plan, own)
+        with pytest.raises(AdapterError, match=f"{name} is the model's own name"):
+            await loader.begin(Engine(), plan, own)  # type: ignore[arg-type]
+
+    for name in names.get("served-model-name", "demo").split(","):
+        asyncio.run(begin(name))
+
+
+def test_what_the_settings_name_is_checked_before_an_engine_is_built(
+    settings: Settings, plan: Plan, tmp_path: Path
+) -> None:
+    """And one that is damaged since is not taken for a damaged engine, which would be built anew."""
+
+    async def begin(path: Path) -> None:
+        own = load_settings({"model": "demo", "cache": str(settings.cache), "lora": f"name={path}"}, {})
+        loader = AdapterLoader(own, Service(), Silent())
+        write(path)
+        loader.check(plan, own)
+        (path / "adapter_model.safetensors").write_bytes(b"x")
+        with pytest.raises(DamagedModelError, match="adapter"):
+            loader.check(plan, own)
+        with pytest.raises(AdapterError, match="an adapter is not served"):
+            await loader.begin(Engine(), plan, own)  # type: ignore[arg-type]
+
+    asyncio.run(begin(tmp_path / "adapter"))
 
 
 def test_twice_too_many_and_at_once(during: Any) -> None:

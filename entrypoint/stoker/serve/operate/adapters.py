@@ -17,6 +17,7 @@ from stoker.resolve.adapter import ResolvedAdapter
 class AdapterError(StokerError):
     """An adapter that is not served, or cannot be."""
 
+    exit_code = 65
     code = "adapter"
 
 
