@@ -8,7 +8,7 @@ from stoker.plan.units import count_text
 AUTO = None
 MOST = 64
 SEQUENCES_EACH = 384
-"""One process keeps up with so many sequences of a GPU: docs/scaling.md has what was measured."""
+"""One process keeps up with so many at 80 tokens a second each: docs/scaling.md has what was measured."""
 _CORES_EACH = 4  # of the host, for one API process: engines, Triton and preparing prompts want the others
 
 
@@ -22,11 +22,14 @@ def api_workers_reason(plan: Plan) -> Reason:
 
 
 def _counted(plan: Plan) -> tuple[int, str]:
-    sequences, cores = plan.chosen.max_batch_size * len(plan.replicas), plan.machine.cpu.cores
     if not plan.chosen.devices:
         return 1, "the engine needs the processor's cores, and one process keeps up with it"
-    wanted, room = -(-sequences // SEQUENCES_EACH), max(1, cores // _CORES_EACH)
+    sequences = plan.chosen.max_batch_size * len(plan.replicas)
+    wanted = min(MOST, -(-sequences // SEQUENCES_EACH))
     text = f"{count_text(sequences)} sequences at once, of which one process keeps up with {SEQUENCES_EACH}"
+    if not plan.machine.host_known:
+        return wanted, f"{text}; a host with fewer than {wanted * _CORES_EACH} cores gets fewer"
+    room = max(1, plan.machine.cpu.cores // _CORES_EACH)
     if wanted <= room:
-        return min(wanted, MOST), text
-    return min(room, MOST), f"{text}, and {cores} cores, of which each process is to have {_CORES_EACH}"
+        return wanted, text
+    return room, f"{text}; of the {plan.machine.cpu.cores} cores each process is to have {_CORES_EACH}"
