@@ -28,6 +28,10 @@ def f(x):
 Euler: $e^{{i\pi}}+1=0$, for $5 and $6.
 
 $$\int_0^1 x^2\,dx = \frac{{1}}{{3}}$$
+
+See [there].
+
+[there]: https://example.com/
 """
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Bonn"}}\n</tool_call>'
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"properties": {"city": {}}}}}]
@@ -104,6 +108,7 @@ def test_markdown_is_drawn_as_it_streams(page: Page, stage: Stage) -> None:
     page.until(lambda: len(page.all(".formula .katex")) == 2, "the formulas")
     assert "$5 and $6" in page.answers[0]
     assert page.find(".text h3").text == "Heading"
+    assert page.find(".text a").get_attribute("href") == "https://example.com/", "defined after it was used"
     assert [cell.get_attribute("class") for cell in page.all(".text td")] == ["left", "right"]
     assert [word.text for word in page.all(".text .hljs-keyword")] == ["def", "return"]
     page.run("window.copied = ''; navigator.clipboard.writeText = async (text) => { window.copied = text; }")

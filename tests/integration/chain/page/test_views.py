@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.browsing import DESKTOP, PHONE, PICTURES, Page, Press, Stage, Talker, answering, plan_for
 
+from stoker.errors import UsageError
 from stoker.launch.generation import Adapter, EngineState, ReplicaState
 from stoker.resolve.adapter import ResolvedAdapter
 from stoker.resolve.model import Pooling
@@ -126,6 +127,18 @@ def _look_at_plan(page: Page, plan: dict[str, Any]) -> None:
     assert max(widths) == widths[-1], "most of the machine's memory is free"
     assert f"Rejected profiles: {len(plan['rejected'])}" in page.text("rejected-part")
     assert len(page.all("#rejected details")) == len({one["reason"] for one in plan["rejected"]})
+
+
+def test_a_start_that_fails_says_why_and_what_to_do(page: Page) -> None:
+    service = Service(plan=plan_for("cpu:4c-8g"))
+    with answering(service) as url:
+        page.open(url)
+        page.until(lambda: page.shown("plan-cards") and page.text("phase") == "starting", "the start")
+        assert page.violations() == []
+        service.lifecycle.fail(UsageError("no room", why="the disk is full", remedy="remove something"))
+        page.until(lambda: page.shown("failure"), "the failure")
+        assert page.text("failure").split("\n") == ["no room", "the disk is full", "What to do: remove something"]
+        assert page.violations() == []
 
 
 def test_percentiles_are_those_of_the_time_between_two_samples(page: Page, stage: Stage) -> None:

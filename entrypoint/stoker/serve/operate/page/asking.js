@@ -16,7 +16,7 @@ export function showPurpose(gives, model) {
   const [path, request] = REQUESTS[gives];
   const command = curl(path, { model, ...request });
   document.body.dataset.purpose = "asking";
-  element("gives").textContent = `This model gives ${gives}.`;
+  element("gives").textContent = `This model returns ${gives}.`;
   element("asking-command").textContent = command;
   element("asking-copy").replaceChildren(copyButton(() => command));
   element("skip").textContent = "Skip to the command";

@@ -101,6 +101,7 @@ async function receive(message, ways) {
   if (!conversation.messages.includes(message)) conversation.messages.push(message);
   Object.assign(message, { finish: "", stopped: false });
   following = true;
+  say("");
   const view = viewOf(message, false);
   setRunning({ controller: new AbortController(), conversation, view });
   showAll();

@@ -65,14 +65,14 @@ export class MarkdownView {
     this.blocks = [];
   }
 
-  /** @param {string} text @param {boolean} [complete] render all of it: later lines may define links of earlier ones */
+  /** @param {string} text @param {boolean} [complete] its last lines may define links of its first ones */
   update(text, complete = false) {
-    if (complete) this.clear();
     if (text.length > LONGEST) return this.plain(text);
     const lines = text.split("\n");
     /** @type {any} */
     const environment = {};
     const groups = blocksOf(markdown.parse(text, environment));
+    if (complete && Object.keys(environment.references ?? {}).length) this.clear();
     groups.forEach((tokens, index) => {
       const source = sourceOf(tokens, lines);
       if (this.blocks[index]?.source !== source) this.put(index, source, tokens, environment);
