@@ -20,6 +20,7 @@ from stoker.deploy.types import Deployment
 from stoker.errors import StokerError
 from stoker.kinds import kind_named, kinds_on_request
 from stoker.logs import resolved_format, set_up_logging
+from stoker.plan.api_workers import api_workers
 from stoker.plan.overrides import overrides_of
 from stoker.plan.render import pinned
 from stoker.plan.types import Plan
@@ -58,7 +59,7 @@ def plan_deployment(settings: Settings, machine: str | None, *, pods: int = 1) -
     image = str(settings["image"].value or "")
     plan = _plan(settings, load_description(machine) if machine else None, any_kind=bool(image))
     part = kind_named(plan.chosen.engine).deploy
-    sizing = size(plan, part, settings.drain_timeout)
+    sizing = size(plan, part, settings.drain_timeout, api_workers(plan, settings["api-workers"].value))
     given = given_flags(settings, "manifest", dict.fromkeys(("goal", "replicas", *(name for name, _ in pinned(plan)))))
     return make_deployment(plan, part, sizing, given, image=image, replicas=pods, port=settings.port)
 

@@ -17,10 +17,11 @@ _NCCL_SHARED = GIB
 _TOKEN_BYTES = 4
 _SPARE_DISK = 1.1
 _CORES = 2
+_API_PROCESS = 128 * MIB
 
 
-def size(plan: Plan, part: DeployPart, drain_seconds: float) -> Sizing:
-    """`part` is that of the plan's engine kind."""
+def size(plan: Plan, part: DeployPart, drain_seconds: float, api_workers: int = 1) -> Sizing:
+    """`part` is that of the plan's engine kind. `api_workers`: processes that answer the API; 1 is the server's own."""
     shared, needs = _shared_memory(plan), part.host_needs(plan)
     grace = PRE_STOP_SECONDS + int(drain_seconds) + _STOP_SECONDS
     why_grace = f"{PRE_STOP_SECONDS} s to leave the routes, {drain_seconds:g} s to drain, {_STOP_SECONDS} s to end"
@@ -32,9 +33,18 @@ def size(plan: Plan, part: DeployPart, drain_seconds: float) -> Sizing:
     else:
         memory = _gpu_host_memory(plan, needs, shared.value)
         cores = Sized(_CORES + _CORES * gpus.value, "the API, Triton, and a feeding thread and its helper for each GPU")
+    if api_workers > 1:
+        memory, cores = _with_workers(memory, cores, api_workers, gpus=bool(gpus.value))
     cache = _cache(plan, needs)
     starting = startup(plan, part.build_rate)
     return Sizing(gpus, cores, memory, shared, cache, starting, Sized(grace, why_grace), not gpus.value)
+
+
+def _with_workers(memory: Sized, cores: Sized, count: int, *, gpus: bool) -> tuple[Sized, Sized]:
+    """Beside a GPU each is to have a core; on a CPU they share the engine's."""
+    own, why = count * _API_PROCESS, f"{count} API processes"
+    more = Sized(memory.value + own, f"{memory.why}, and {size_text(own)} for {why}")
+    return more, Sized(cores.value + count, f"{cores.why}, and one for each of {why}") if gpus else cores
 
 
 def _gpus(plan: Plan) -> Sized:

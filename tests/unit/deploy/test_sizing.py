@@ -106,3 +106,13 @@ def test_several_gpus_get_shared_memory_for_their_exchange(deployment):
     tokens = [8 * server.plan.chosen.max_batch_size * server.plan.chosen.max_seq_len for server in (one, four)]
     assert (one.sizing.gpus.value, four.sizing.gpus.value) == (1, 4)
     assert four.sizing.shared_memory.value - one.sizing.shared_memory.value >= (2 << 30) + 2 * tokens[1] - tokens[0]
+
+
+@pytest.mark.parametrize(("machine", "more_cores"), [("cpu:8c-16g", 0), ("1xH100-80GB", 4)])
+def test_api_processes_have_memory_and_beside_a_gpu_cores_of_their_own(deployment, machine, more_cores):
+    plan = deployment("qwen2.5-0.5b", machine).plan
+    part = kind_named(plan.chosen.engine).deploy
+    one, four = (size(plan, part, 30, count) for count in (1, 4))
+    assert four.memory.value - one.memory.value == 4 * 128 * MIB
+    assert four.memory.why.endswith("and 512.0 MiB for 4 API processes")
+    assert four.cores.value - one.cores.value == more_cores
