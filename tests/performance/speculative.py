@@ -1,8 +1,8 @@
 """What guesses gain on `openvino`: `python -m tests.performance.speculative [--shape] [--rounds N]`.
 
 One engine after the other answers the same prompts at 1, 4 and 16 streams, without guesses, with `lookup`, and with the
-demo model's draft, round by round, so that a busy machine is busy for all; ratios are medians over the rounds, of
-tokens per second and, which other processes disturb less, of tokens per second of processor time. Chats are the demo
+demo model's draft and head, round by round, so that a busy machine is busy for all; ratios are medians over the rounds,
+of tokens per second and, which other processes disturb less, of tokens per second of processor time. Chats are the demo
 model's own. A copy is a passage that the prompt has said twice already; answers go on past its end, so that the model,
 which is too small to copy well, at least repeats itself. `--shape` takes a model of 130 million random weights instead,
 whose greedy text turns in circles: all that a lookup could wish for.
@@ -16,7 +16,7 @@ import io
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.engine_settings import engine_settings
@@ -29,8 +29,10 @@ from stoker.kinds.openvino.build.worker import build_job
 from stoker.kinds.openvino.runtime.paged import PagedRuntime
 from stoker.launch.generation import Generation
 from stoker.progress import Silent
-from stoker.resolve.local import DEMO_DIRECTORY, DEMO_DRAFT_DIRECTORY, resolve_directory
+from stoker.resolve.local import DEMO_DIRECTORY, DEMO_DRAFT_DIRECTORY, DEMO_HEAD_DIRECTORY, resolve_directory
 from stoker.resolve.model import Model
+
+Engines = Mapping[str, Path]  # by method; of those that are not named, the first
 
 SMALL = {**QWEN2_5_0_5B, "num_hidden_layers": 8, "vocab_size": 2048}
 STREAMS, TOKENS = (1, 4, 16), 64
@@ -44,19 +46,22 @@ def model_in(directory: Path, cache: Path) -> Model:
     return resolve_directory(directory, "m", "m", cache, Silent(), weights=True, check=lambda _: None)
 
 
-def build(folder: Path, source: Path, draft: Path | None) -> Path:
-    engine = folder / "engine"
+def build(folder: Path, source: Path, draft: Path | None, method: str = "draft") -> Path:
+    engine = folder / f"engine-{method}"
     engine.mkdir()
-    chosen = engine_settings("", engine, engine="openvino", precision="int8").chosen
+    chosen = engine_settings("", engine, engine="openvino", precision="int8", speculative=method).chosen
     guessing = model_in(draft, folder / "models") if draft else None
     build_job(Job(model_in(source, folder / "models"), chosen, str(engine), draft=guessing), Lines(io.StringIO()))
     return engine
 
 
-def measure(engine: Path, method: str, prompts: Sequence[Sequence[int]], streams: int) -> tuple[float, float, float]:
+def measure(
+    engines: Engines, method: str, prompts: Sequence[Sequence[int]], streams: int
+) -> tuple[float, float, float]:
     """Tokens per second, per second of processor time, and for each step of a sequence."""
     settings = engine_settings(
-        *("", engine), kv_blocks=512, precision="int8", activation_precision="bf16", kv_precision="u8",
+        *("", engines.get(method, engines["off"])), kv_blocks=512,
+        precision="int8", activation_precision="bf16", kv_precision="u8",
         max_batch_size=16, max_num_tokens=128, max_seq_len=2048, threads=2, speculative=method,
     )  # fmt: skip
     runtime = PagedRuntime(settings)
@@ -83,12 +88,12 @@ def answer(runtime: PagedRuntime, prompts: Sequence[Sequence[int]], streams: int
     return tokens, steps
 
 
-def compare(engine: Path, methods: Sequence[str], texts: dict[str, Sequence[str]], rounds: int) -> None:
+def compare(engines: Engines, methods: Sequence[str], texts: dict[str, Sequence[str]], rounds: int) -> None:
     tokenizer = Tokenizer.from_file(str(DEMO_DIRECTORY / "tokenizer.json"))
     for name, prompts in texts.items():
         ids = [tokenizer.encode(text).ids for text in prompts]
         for streams in STREAMS:
-            found = [[measure(engine, method, ids, streams) for method in methods] for _ in range(rounds)]
+            found = [[measure(engines, method, ids, streams) for method in methods] for _ in range(rounds)]
             for place, method in enumerate(methods[1:], 1):
                 wall, processor = (statistics.median(each[place][n] / each[0][n] for each in found) for n in (0, 1))
                 kept = statistics.median(each[place][2] for each in found) - 1
@@ -105,10 +110,12 @@ def main() -> None:
         place = Path(folder)
         if options.shape:
             engine = build(place, write_model(place / "random", SMALL), None)
-            compare(engine, ("off", "lookup"), {"circles": COPY}, options.rounds)
+            compare({"off": engine}, ("off", "lookup"), {"circles": COPY}, options.rounds)
         else:
             engine = build(place, DEMO_DIRECTORY, DEMO_DRAFT_DIRECTORY)
-            compare(engine, ("off", "lookup", "draft"), {"chat": CHAT, "copy": COPY}, options.rounds)
+            headed = build(place, DEMO_DIRECTORY, DEMO_HEAD_DIRECTORY, "eagle3")
+            methods = ("off", "lookup", "draft", "eagle3")
+            compare({"off": engine, "eagle3": headed}, methods, {"chat": CHAT, "copy": COPY}, options.rounds)
 
 
 if __name__ == "__main__":

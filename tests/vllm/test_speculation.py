@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.vllm.conftest import direct_settings, eager_engine
+from tests.vllm.mtp_model import write_mtp_model
 
 from stoker.kinds.vllm.runtime.alone import HostRuntime
 from stoker.kinds.vllm.runtime.process import DRAFT
@@ -71,4 +72,14 @@ def test_greedy_text_is_what_it_is_without(plain, tmp_path, guesser, changes):
     found, steps, refused = answers(engine_with(tmp_path, guesser), tmp_path / "run", **changes)
     assert found == plain
     assert steps < sum(map(len, plain))
+    assert "min_p is not available" in refused
+
+
+def test_a_checkpoint_s_own_layer_guesses(tmp_path):
+    """It was trained for nothing: hardly a guess is kept."""
+    engine = eager_engine(tmp_path / "engine", write_mtp_model(tmp_path / "model"))
+    plain, _, _ = answers(engine, tmp_path / "plain")
+    found, steps, refused = answers(engine, tmp_path / "mtp", speculative="mtp")
+    assert found == plain
+    assert steps <= sum(map(len, plain))
     assert "min_p is not available" in refused

@@ -1,8 +1,8 @@
 """Greedy text of engines that round, with and without guesses.
 
-The kernel of attention for several tokens of a sequence rounds to bf16 what that for one token keeps in f32. The first
-reads prompts and checks guesses. So an engine without guesses says itself what a guessing engine says, if it is given
-the text so far as a prompt; and both may differ only where f32 finds the two tokens about equally likely.
+A step of several tokens of a sequence is rounded differently from a step of one: guesses are checked the way that
+prompts are read. So an engine without guesses says itself what a guessing engine says, if it is given the text so far
+as a prompt; and both may differ only where f32 finds the two tokens about equally likely.
 """
 
 from __future__ import annotations
