@@ -32,7 +32,7 @@ from stoker.probe.probe import probe_machine
 from stoker.progress import Progress
 from stoker.resolve.checkpoint import AdapterGivenError, accept_any
 from stoker.resolve.document import model_as_json
-from stoker.resolve.heads import check_head_tensors
+from stoker.resolve.heads import check_head_tensors, check_no_head
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
 from stoker.resolve.vocabularies import check_same_tokenizer
@@ -241,6 +241,7 @@ def resolve_model(settings: Settings, progress: Progress, *, weights: bool = Tru
     else:
         check, offline = check_known if buildable else accept_any, settings.offline
         model = resolve(reference, settings.cache, progress, offline=offline, weights=weights, check=check)
+        check_no_head(model, "name that model, and ")
         if buildable:
             check_model(model)
     return replace(model, served_name=next(iter(settings.served_model_names), model.served_name))

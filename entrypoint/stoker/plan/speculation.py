@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stoker.errors import UsageError
 from stoker.nearest import did_you_mean
 from stoker.plan.units import count_text
-from stoker.resolve.heads import check_head
+from stoker.resolve.heads import check_head, check_no_head
 from stoker.resolve.model import Model
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def check_draft(model: Model, draft: Model, method: str) -> None:
     """UsageError for a model that cannot guess another's tokens."""
     if method == EAGLE3:
         check_head(model, draft)
+    else:
+        check_no_head(draft)
     own, other = model.architecture.vocabulary_size, draft.architecture.vocabulary_size
     if method == DRAFT and own != other:
         raise UsageError(

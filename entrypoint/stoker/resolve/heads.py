@@ -66,6 +66,16 @@ def check_head(model: Model, head: Model) -> None:
     seen_layers(config, own.layers)
 
 
+def check_no_head(model: Model, instead: str = "use ") -> None:
+    """UsageError for a head in the place of a model, with what to do `instead`."""
+    if is_head(model.config):
+        raise UsageError(
+            f"{model.served_name} is an EAGLE-3 head, not a model",
+            why="it guesses tokens of the model that it was trained for",
+            remedy=f"{instead}--speculative eagle3={model.reference}",
+        )
+
+
 def check_head_tensors(model: Model, head: Model) -> None:
     """UsageError where its tensors contradict its config.json."""
     assert head.directory is not None
@@ -87,6 +97,6 @@ def _expected(model: Model, head: Model) -> Mapping[str, tuple[int, ...]]:
     return {"fc.weight": (width, seen), "lm_head.weight": (guessed, width), MAP: (guessed,)}
 
 
-def _wrong(model: Model, head: Model, why: str, instead: str = "") -> UsageError:
+def _wrong(model: Model, head: Model, why: str, instead: str = "use ") -> UsageError:
     what = f"{head.served_name} cannot guess tokens of {model.served_name}"
     return UsageError(what, why=why, remedy=f"name an EAGLE-3 head that was trained for {model.served_name}{instead}")

@@ -110,7 +110,14 @@ def test_tensors_that_contradict_the_configuration_are_refused(tmp_path: Path):
     assert "its tensor fc.weight is [256, 512], and config.json means [256, 768]" in refused.value.why
 
 
-def test_a_model_is_no_head(tmp_path: Path):
+def test_a_head_is_no_draft():
+    given = build_overrides(speculative="draft=org/head")
+    with pytest.raises(UsageError, match="is an EAGLE-3 head, not a model") as refused:
+        make_plan(build_machine(64), build_model("llama-3.1-8b"), compiled_kinds(), given, draft=head())
+    assert "--speculative eagle3=org/llama-3.1-8b" in refused.value.remedy
+
+
+def test_a_model_is_no_head():
     with pytest.raises(UsageError) as refused:
         planned(replace(build_model("llama-3.1-8b"), reference="org/small"))
     assert "--speculative draft=org/small" in refused.value.remedy
