@@ -173,6 +173,32 @@ def _one(message: dict[str, str]) -> str:
     return json.dumps({"format": "stoker-conversations", "version": 1, "conversations": [{"messages": [message]}]})
 
 
+def test_a_page_that_is_closed_while_an_answer_arrives_keeps_what_came(page: Page, stage: Stage) -> None:
+    stage.tell("The old man went down to the sea. " * 3)
+    stage.talker.stop_before = 0
+    page.open_ready(stage.url)
+    page.find("#prompt").send_keys("Tell me", Press.ENTER)
+    page.until(lambda: _titles(page) == ["Tell me"], "the conversation, before there is an answer")
+    page.until(lambda: page.wait_for(_STORED) == 2, "the conversation, kept")
+    page.open_ready(stage.url)
+    page.until(lambda: _titles(page) == ["Tell me"], "the conversation of before")
+    page.click("Tell me", within="#conversations")
+    assert "no answer yet" in page.find(".message.error").text
+    page.click("Try again")
+    page.until(lambda: page.shown("stop"), "another try")
+    page.click("Delete Tell me")
+    page.click("Really delete Tell me?")
+    page.until(lambda: page.shown("send") and stage.talker.cancelled == 2, "the end of the answer")
+    assert _titles(page) == []
+    assert not page.all(".message")
+
+
+_STORED = """indexedDB.open("stoker").onsuccess = ({ target }) => {
+  target.result.transaction("conversations").objectStore("conversations").getAll().onsuccess = (found) => {
+    target.result.close();
+    done(found.target.result[0]?.messages.length); }; }"""
+
+
 def test_a_message_is_edited_copied_and_an_answer_regenerated(page: Page, stage: Stage) -> None:
     page.open_ready(stage.url)
     page.say("One")

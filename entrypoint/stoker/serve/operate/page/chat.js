@@ -7,6 +7,7 @@ import { MessageView } from "./message.js";
 import { curl } from "./server.js";
 import { requestSettings } from "./settings.js";
 
+const SAVE_MS = 1000; // while an answer arrives: a page may be closed at any time
 const NEAR_END = 80; // pixels: whoever reads further up is not moved
 
 /** @typedef {import("./conversations.js").Message} Message */
@@ -38,6 +39,14 @@ export function openConversation(conversation = newConversation()) {
   following = true;
   showAll();
   say("");
+  const waits = current.messages[current.messages.length - 1]?.role === "user";
+  if (waits && running?.conversation !== current) showError("This message has no answer yet.");
+}
+
+/** Of a conversation that is deleted, nothing goes on. @param {string} id */
+export function closeConversation(id) {
+  if (running?.conversation.id === id) stop();
+  if (current.id === id) openConversation();
 }
 
 /** @param {string} text @param {import("./conversations.js").Attachment[]} attachments */
@@ -105,6 +114,7 @@ async function receive(message, ways) {
   const view = viewOf(message, false);
   setRunning({ controller: new AbortController(), conversation, view });
   showAll();
+  saveNow(conversation);
   changedList();
   await follow(request, message, before);
 }
@@ -114,8 +124,13 @@ async function follow(request, message, before) {
   const { controller, conversation, view } = /** @type {NonNullable<typeof running>} */ (running);
   const answered = emptyAnswer();
   let failure = "";
+  let saved = performance.now();
   try {
     await stream(request, answered, () => {
+      if (performance.now() - saved > SAVE_MS) {
+        saved = performance.now();
+        saveNow(conversation);
+      }
       message.content = before.content + answered.text;
       message.reasoning = before.reasoning + answered.reasoning;
       if (answered.calls.length) message.tool_calls = answered.calls;
@@ -141,9 +156,13 @@ async function keep(conversation, message, failure) {
     if (failure) showError(failure);
     say(failure ? "" : message.stopped ? "stopped" : "answered");
   }
-  await save(conversation).catch(() => say("This browser could not keep the conversation: its storage is full."));
+  await saveNow(conversation);
   changedList();
 }
+
+/** @param {typeof current} conversation */
+const saveNow = (conversation) =>
+  save(conversation).catch(() => say("This browser could not keep the conversation: its storage is full."));
 
 /** @param {Message} message */
 const isEmpty = (message) => !message.content && !message.reasoning && !message.tool_calls?.length;

@@ -16,6 +16,8 @@ const ROLES = ["user", "assistant", "tool"];
 
 /** @type {Map<string, Conversation>} */
 const kept = new Map();
+/** Deleted ones: an answer that still arrives must not bring its conversation back. @type {Set<string>} */
+const removed = new Set();
 /** @type {Promise<IDBDatabase | null>} */
 const database = open();
 
@@ -48,7 +50,17 @@ async function using(mode, action) {
 /** Reads what earlier visits left. */
 export async function loadConversations() {
   const found = /** @type {Conversation[] | null} */ (await using("readonly", (store) => store.getAll()));
-  for (const each of found ?? []) kept.set(each.id, each);
+  for (const each of found ?? []) kept.set(each.id, withoutHalfAnswer(each));
+}
+
+/** An answer that was arriving when the page was closed counts as stopped, or as none where nothing had come.
+ * @param {Conversation} one */
+function withoutHalfAnswer(one) {
+  const last = one.messages[one.messages.length - 1];
+  if (last?.role !== "assistant" || last.finish) return one;
+  if (last.content || last.reasoning || last.tool_calls) last.stopped = true;
+  else one.messages.pop();
+  return one;
 }
 
 /** The newest first. */
@@ -65,8 +77,9 @@ function randomId() {
   return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** @param {Conversation} one */
+/** Keeps a conversation as it is now, also while an answer is arriving. @param {Conversation} one */
 export async function save(one) {
+  if (removed.has(one.id)) return;
   one.updated = Date.now();
   one.title ||= titleOf(one.messages[0]?.content ?? "");
   kept.set(one.id, one);
@@ -82,6 +95,7 @@ export async function rename(one, title) {
 /** @param {string} id */
 export async function remove(id) {
   kept.delete(id);
+  removed.add(id);
   await using("readwrite", (store) => store.delete(id));
 }
 
@@ -111,6 +125,7 @@ export async function importText(text) {
   }
   const read = document.conversations.map(checked);
   for (const one of read) {
+    removed.delete(one.id);
     kept.set(one.id, one);
     await using("readwrite", (store) => store.put(one));
   }

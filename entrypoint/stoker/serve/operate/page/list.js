@@ -1,6 +1,6 @@
 // The list of conversations: open, rename, delete, export, import.
 
-import { openConversation, openId } from "./chat.js";
+import { closeConversation, openConversation, openId } from "./chat.js";
 import { conversations, exportText, importText, loadConversations, remove, rename } from "./conversations.js";
 import { button, download, element, field, make } from "./dom.js";
 import { closeOverlays } from "./overlays.js";
@@ -81,7 +81,7 @@ function deleteButton(one) {
       return;
     }
     await remove(one.id).catch(() => {});
-    if (one.id === openId()) openConversation();
+    closeConversation(one.id);
     showList();
     element("clear").focus();
   }, { class: "icon", "aria-label": `Delete ${one.title}`, title: "Delete" });
