@@ -25,9 +25,8 @@ class Answer:
 
     @property
     def rate(self) -> float:
-        """Tokens per second after the first one; 0 where that is not known."""
-        after = self.seconds - self.first
-        return (self.tokens - 1) / after if self.tokens > 1 and after > 0 else 0.0
+        """Tokens per second, the time until the first one included: several may come at once."""
+        return self.tokens / self.seconds if self.seconds > 0 else 0.0
 
 
 def print_answer(pieces: Iterator[Piece], write: Callable[[str], object], *, styled: bool) -> Answer:
@@ -64,8 +63,7 @@ def summary(answer: Answer) -> str:
     """One line under the answer."""
     if not answer.finish:
         return "stopped"
-    rate = f", {answer.rate:.1f} tokens/s" if answer.rate else ""
-    line = f"{answer.tokens} tokens{rate}, first token after {answer.first:.2f} s"
+    line = f"{answer.tokens} tokens, {answer.rate:.1f} tokens/s, first token after {answer.first:.2f} s"
     if answer.finish == "length":
         line += "; cut off at the longest answer: /set max_tokens N"
     return line
