@@ -55,6 +55,10 @@ vendor:  # the libraries of the page, from the npm registry, as its manifest pin
 screenshots: setup-test
 	STOKER_SCREENSHOTS=docs .venv/bin/python -m pytest tests/integration/chain/page
 
+.PHONY: record
+record: setup-test  # a session on a terminal, docs/terminal.cast: asciinema play docs/terminal.cast
+	RECORD_TERMINAL=$(CURDIR)/docs .venv/bin/python -m pytest tests/integration/terminal
+
 .PHONY: fuzz
 fuzz: setup-test  # 20,000 cases from our OpenAPI document, and as many hostile bodies
 	STOKER_FUZZ_CASES=20000 .venv/bin/python -m pytest tests/integration/fuzz -s

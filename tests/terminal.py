@@ -17,14 +17,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 COLUMNS, LINES = 100, 30
+SECONDS = 180.0  # the longest wait for anything
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\x1b[=>]")
 
 
 class Terminal:
-    """`seconds`: the longest wait for anything."""
+    """The program runs in `folder`, or where the tests do."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], seconds: float = 180) -> None:
-        self.seconds = seconds
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> None:
+        self.seconds = SECONDS
         self.events: list[tuple[float, str]] = []
         self._master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
@@ -38,6 +39,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
+            cwd=folder,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
             env={**inherited, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", **environment},

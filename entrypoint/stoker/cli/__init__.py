@@ -16,6 +16,7 @@ COMMANDS = (
 )
 # NVIDIA NIM's names of commands that have another one here.
 _ALIASES = {"run": "chat", "nim-serve": "serve", "nim-run": "serve", "nim_list_model_profiles": "list-model-profiles"}
+_MODULES = {"list": "list_cache"}  # a module called `list` would be what this package means by the word
 
 _UMASK, _UMASK_OF_OTHERS = 0o027, 0o007
 _IMAGES = (0o002, 0)  # the umask and the group that the images set: their users share a cache
@@ -107,7 +108,7 @@ def _dispatch(arguments: list[str]) -> int:
         sys.stdout.write(f"stoker {__version__}\n")
         return 0
     command, rest = split_command(arguments)
-    module = importlib.import_module(f"stoker.cli.{command.replace('-', '_')}")
+    module = importlib.import_module(f"stoker.cli.{_MODULES.get(command, command.replace('-', '_'))}")
     return int(module.run(rest))
 
 

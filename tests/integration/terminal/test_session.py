@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.terminal import Terminal, write_cast
 
 STOKER = [sys.executable, "-m", "stoker"]
-RECORD = os.environ.get("STOKER_RECORD_TERMINAL", "")
+RECORD = os.environ.get("RECORD_TERMINAL", "")
 PROMPT = ">>>"
 
 
@@ -45,11 +44,12 @@ def test_the_ready_lines_give_the_page_and_a_request(server: Terminal, url: str)
 
 
 def test_a_person_serves_chats_plans_and_stops(server: Terminal, url: str, environment: dict[str, str]) -> None:
+    folder = Path(environment["XDG_CACHE_HOME"])
     with (
-        Terminal([*STOKER, "chat", url], environment) as chat,
-        Terminal([*STOKER, "plan", "demo"], environment) as plan,
+        Terminal([*STOKER, "chat", url], environment, folder) as chat,
+        Terminal([*STOKER, "plan", "demo"], environment, folder) as plan,
     ):
-        _chat(chat, Path(environment["XDG_STATE_HOME"]))
+        _chat(chat)
         assert plan.wait() == 0
         assert re.search(r"Precision +int8 weights", plan.text)
         server.type("\x03")
@@ -60,16 +60,16 @@ def test_a_person_serves_chats_plans_and_stops(server: Terminal, url: str, envir
             write_cast(Path(RECORD) / "terminal.cast", "stoker serve, chat, plan and Ctrl-C", told)
 
 
-def _chat(chat: Terminal, folder: Path) -> None:
+def _chat(chat: Terminal) -> None:
     at = chat.wait_for(PROMPT, chat.wait_for("already running|/help lists"))
     at = _say(chat, "Who are you?", r"\d+ tokens, [\d.]+ tokens/s, first token after", at)
     at = _say(chat, "/set temprature 0", r"did you mean temperature\?", at)
     at = _say(chat, "/set max_tokens 1900", "max_tokens +1900", at)
     at = _say(chat, "/system You are terse.", "system prompt set", at)
     at = _stopped(chat, at)
-    at = _say(chat, f"/save {folder}/chat.json", "saved 4 messages", at)
+    at = _say(chat, "/save chat.json", "saved 4 messages", at)
     at = _say(chat, "/clear", "forgotten the conversation", at)
-    at = _say(chat, f"/load {folder}/chat.json", "loaded 4 messages", at)
+    at = _say(chat, "/load chat.json", "loaded 4 messages", at)
     chat.type('"""\rtwo\rlines"""\r')
     at = chat.wait_for("first token after|stopped", chat.wait_for(r"lines\"\"\"", at))
     chat.wait_for(PROMPT, at)
