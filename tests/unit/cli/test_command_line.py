@@ -129,7 +129,18 @@ LIGHT = [
 
 @pytest.mark.parametrize("arguments", LIGHT)
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
-    heavy = ["openvino", "nncf", "numpy", "tritonclient", "grpc", "fastapi", "huggingface_hub", "rich", "docker"]
+    heavy = [
+        "openvino",
+        "nncf",
+        "numpy",
+        "tritonclient",
+        "grpc",
+        "fastapi",
+        "huggingface_hub",
+        "rich",
+        "docker",
+        "prompt_toolkit",
+    ]
     program = (
         "import sys, json, contextlib, io\nfrom stoker import cli\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"

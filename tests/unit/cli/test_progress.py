@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from stoker.cli.progress import LogProgress
+from stoker.cli.progress import LogProgress, time_text
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -40,3 +40,16 @@ def test_a_phase_that_did_not_end_well_is_not_called_over(
     progress.phase("building")
     progress.phase(following)
     assert said in lines(caplog)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "expected", "said"),
+    [
+        (2.0, 10.0, "about 8 s left"),
+        (12.0, 10.0, "12 s elapsed"),
+        (3.4, 0.0, "3 s elapsed"),
+        (9.5, 10.0, "10 s elapsed"),
+    ],
+)
+def test_time_left_is_told_only_where_it_is_known(elapsed: float, expected: float, said: str) -> None:
+    assert time_text(elapsed, expected) == said

@@ -44,3 +44,11 @@ def test_the_last_words_are_the_servers_own_error_and_hint():
     assert last_words(log) == ("it does not fit: 7 GiB are missing", "", "--precision int4")
     assert last_words("exec format error\n\n") == ("exec format error", "", "")
     assert last_words("") == ("it said nothing", "", "")
+
+
+def test_what_the_server_expects_is_passed_on():
+    listener, lifecycle = Listener(), Lifecycle()
+    lifecycle.expect({"building": 100.0})
+    lifecycle.phase("building")
+    Follower(listener).follow(lifecycle.report())
+    assert 99 < listener.expected["building"] < 101

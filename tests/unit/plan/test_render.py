@@ -96,3 +96,17 @@ def test_the_text_says_choice_sources_reasons_budget_and_rejections(plan):
     assert all(rejection.reason in text for rejection in found.rejected)
     assert command_line(found) in text
     assert not {"\t", "\x1b"} & set(text)
+
+
+def test_the_summary_has_what_a_person_decides_by(plan):
+    found = plan("llama-3.1-8b", 16, max_seq_len=4096)
+    text = render_plan(found, image="stoker:cpu")
+    lines = text.splitlines()
+    assert len(lines) < 35
+    assert "Model      org/llama-3.1-8b at abc123: LlamaForCausalLM, 8,030,261,248 parameters" in lines
+    assert "Image      stoker:cpu" in lines
+    assert "Context    4,096 tokens (flag --max-seq-len)" in lines
+    assert f"Rejected  {len(found.rejected)} profiles (--all lists them)" in lines
+    assert all(f"  - {reason}" in text for reason in found.reasons)
+    assert not any(rejection.reason in text for rejection in found.rejected)
+    assert command_line(found) in text

@@ -19,7 +19,9 @@ from httpx import ASGITransport
 from stoker.errors import UsageError
 from stoker.serve.http import watched
 from stoker.serve.http.app import create_app, create_management_app
+from stoker.serve.http.errors import invalid
 from stoker.serve.http.keys import Keys
+from stoker.serve.http.middleware import refused_text
 from stoker.serve.http.server import HttpServer, bind
 from stoker.serve.http.tls import TlsFiles, reloading_context
 from stoker.serve.operate.service import Exposure
@@ -166,3 +168,27 @@ def test_the_log_shows_what_was_asked_only_when_told_to(
     caplog.set_level(logging.INFO, "stoker.access")
     ask("/v1/completions", PLAIN)
     assert ("a secret" in caplog.text) == asked
+
+
+def test_the_log_says_what_was_refused_and_why(ask: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "stoker.access")
+    ask("/v1/completions", {**PLAIN, "temperature": 9})
+    ask("/v1/nothing")
+    refused, unknown = [record for record in caplog.records if record.name == "stoker.access"]
+    assert " code=invalid_value param=temperature " in refused.getMessage()
+    assert (refused.fields["code"], refused.fields["param"]) == ("invalid_value", "temperature")
+    assert " code=not_found " in unknown.getMessage()
+
+
+def test_the_pages_own_polling_is_no_news(ask: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """What a program or a person asks is."""
+    caplog.set_level(logging.INFO, "stoker.access")
+    ask("/v1/status", headers={"sec-fetch-site": "same-origin"})
+    assert caplog.records == []
+    ask("/v1/status")
+    assert "GET /v1/status 200" in caplog.text
+
+
+def test_what_a_client_names_cannot_look_like_more_of_the_line() -> None:
+    error = invalid("no", "a b\nINFO code=ok", "unknown_parameter")
+    assert refused_text(error) == " code=unknown_parameter param=a%20b%0AINFO%20code%3Dok"

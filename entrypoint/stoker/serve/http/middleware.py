@@ -106,7 +106,7 @@ class Envelope:
         refused = ""
         if record.error is not None:
             fields |= {"code": record.error.code, "param": record.error.param}
-            refused = _refused(record.error)
+            refused = refused_text(record.error)
         if exchange.kept:
             fields["body"] = b"".join(exchange.kept)[:_SHOWN_BODY].decode(errors="replace")
         told = ""
@@ -162,7 +162,7 @@ def _is_polling(scope: Scope, status: int) -> bool:
     return ours and scope["method"] == "GET" and (path in _POLLED or path.startswith("/page/")) and status < 400
 
 
-def _refused(error: ApiError) -> str:
+def refused_text(error: ApiError) -> str:
     """Which parameter is the client's to name: it is shown so that it cannot look like more of the line."""
     param = f" param={quote(error.param[:100], safe='[]')}" if error.param else ""
     return f" code={error.code}{param}"
