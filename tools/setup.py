@@ -21,6 +21,7 @@ import sysconfig
 import tempfile
 import urllib.parse
 import urllib.request
+from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,12 @@ SUPPORTED = ((3, 11), (3, 12), (3, 10))
 INDEX = "https://pypi.org/simple"
 LOCKS = ROOT / "tools" / "locks"
 NODE = ROOT / "tests" / "clients" / "node"
+PARTS = {
+    "build": "what installs the rest",
+    "serve": "API, Triton, OpenVINO",
+    "test": "what the tests need",
+    "containers": "what the tests of the images need",
+}
 
 
 def main(extras: list[str]) -> None:
@@ -54,6 +61,7 @@ def main(extras: list[str]) -> None:
     else:
         install(extras)
         provide_libpython()
+        print(f"The command is {VENV}/bin/stoker; for `stoker` alone: . {VENV.name}/bin/activate", flush=True)
     with stamp.open("a") as file:
         file.write(wanted + "\n")
 
@@ -135,8 +143,10 @@ def fetch(url: str, accept: str = "*/*") -> bytes:
 
 def install(extras: list[str]) -> None:
     """From tools/locks, by versions and hashes; but for the PyTorch of this machine, which TORCH_INDEX may name."""
-    print(f"Installing Stoker and its engines into {VENV.name} (a few minutes the first time)", flush=True)
-    for name in ("build", "serve", *(extra for extra in extras if extra != "torch")):
+    print(f"Installing Stoker and its engines into {VENV.name}: about 900 MB, a few minutes the first time", flush=True)
+    names = ("build", "serve", *(extra for extra in extras if extra != "torch"))
+    for number, name in enumerate(names, 1):
+        print(f"  [{number}/{len(names)}] {name}: {PARTS.get(name, name)}", flush=True)
         install_locked(name)
     if "torch" in extras:
         index = ("--index-url", TORCH_INDEX) if TORCH_INDEX else ()
@@ -149,8 +159,48 @@ def install(extras: list[str]) -> None:
 
 def install_locked(name: str) -> None:
     """Wheels only: to build a package from its source would fetch what builds it, by no hash."""
-    options = ("--require-hashes", "--no-deps", "--only-binary", ":all:")
-    run(python(), "-m", "pip", "install", "--quiet", *options, "--requirement", str(LOCKS / f"{name}.lock"))
+    lock = LOCKS / f"{name}.lock"
+    options = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-color", "--progress-bar", "off")
+    command = (python(), "-m", "pip", "install", *options, "--requirement", str(lock))
+    said: deque[str] = deque(maxlen=20)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+        assert pip.stdout is not None
+        told = Count()
+        for line in pip.stdout:
+            said.append(line)
+            told.hear(line)
+    told.end()
+    if pip.returncode != 0:
+        sys.exit(f"{''.join(said)}error: this failed: {' '.join(command)}")
+
+
+class Count:
+    """What pip is doing, on one line of a terminal; elsewhere a line every so often."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.shown = False
+
+    def hear(self, line: str) -> None:
+        package = re.match(r"(Collecting|Installing collected)\s+(\S+)", line)
+        if package is None:
+            return
+        installing = package[1] != "Collecting"
+        self.done += not installing
+        text = (
+            f"installing {self.done} packages"
+            if installing
+            else f"package {self.done}: {package[2].partition('==')[0]}"
+        )
+        if sys.stdout.isatty():
+            self.shown = True
+            print(f"\r        {text:<60}", end="", flush=True)
+        elif installing or self.done % 20 == 0:
+            print(f"        {text}", flush=True)
+
+    def end(self) -> None:
+        if self.shown:
+            print(f"\r{'':<68}\r", end="", flush=True)
 
 
 def install_vllm() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from stoker.bench.types import Load, Measured, Report
 from stoker.errors import StorageError, UsageError
+from stoker.installing import with_extra
 
 SUFFIXES = (".svg", ".png")
 _PANELS: tuple[tuple[str, Callable[[Load], float]], ...] = (
@@ -27,7 +28,7 @@ def check_chart(path: Path) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError(
             f"--chart {path}: charts need matplotlib, which is not installed",
-            remedy="pip install 'stoker[bench]', or leave --chart out",
+            remedy=f"{with_extra('bench')}, or leave --chart out",
         )
 
 

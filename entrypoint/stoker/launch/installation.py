@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stoker.child_environment import child_environment
 from stoker.errors import EngineError
+from stoker.installing import with_extra
 from stoker.probe.libpython import find_libpython, libpython_name
 
 _IMAGE_SERVER = Path("/opt/tritonserver/bin/tritonserver")
@@ -18,7 +19,7 @@ _LIBRARY = "libtriton_python.so"
 _TMP = "/tmp"  # noqa: S108
 # What a constant of the library begins the directory's name with, and the same number of bytes.
 _IN_TMP, _IN_WORKING_DIRECTORY = b"/tmp/python_env_", b"./python_env____"
-_INSTALL = "install Stoker with its extra: pip install 'stoker[cpu]'"
+_INSTALL = with_extra("cpu")
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "otlp-endpoint",
         "text",
-        "Address of an OpenTelemetry collector (OTLP over HTTP) that traces are sent to; needs `stoker[otel]`",
+        "Address of an OpenTelemetry collector (OTLP over HTTP) that traces are sent to; needs the extra `otel`",
         shown_default="none",
         metavar="URL",
         applies_to=("serve", "manifest", "up"),

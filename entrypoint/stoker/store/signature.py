@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stoker.errors import UsageError
+from stoker.installing import with_extra
 from stoker.store.remotes.remote import Signed
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def check_keys(public_key: Path | None, private_key: Path | None) -> None:
             _private_key(private_key)
     except ImportError as error:
         raise UsageError(
-            f"{error.name} is not installed", why="signatures need it", remedy="pip install 'stoker[remotes]'"
+            f"{error.name} is not installed", why="signatures need it", remedy=with_extra("remotes")
         ) from error
 
 

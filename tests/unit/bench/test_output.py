@@ -61,7 +61,7 @@ def test_without_matplotlib_a_chart_says_what_to_install(tmp_path: Path, monkeyp
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="matplotlib") as caught:
         check_chart(tmp_path / "chart.svg")
-    assert "stoker[bench]" in caught.value.remedy
+    assert ".[bench]" in caught.value.remedy
 
 
 def test_memory_is_that_of_the_whole_family_and_of_its_largest(tmp_path: Path) -> None:

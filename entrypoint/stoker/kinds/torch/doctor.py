@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stoker.installing import with_extra
 from stoker.kinds.torch.vendor import pytorch_vendor
 from stoker.probe.checks.check import Check
 from stoker.probe.machine import AMD, Machine
@@ -23,7 +24,5 @@ def check_amd(machine: Machine, built_for: str) -> Iterator[Check]:
         yield Check("PyTorch for AMD", "ok", "a ROCm build")
         return
     found = f"the PyTorch that is installed is for {built_for}" if built_for else "PyTorch is not installed"
-    remedy = (
-        f"pip install torch --index-url {ROCM_INDEX}, then pip install 'stoker[torch]': no other kind serves from it"
-    )
+    remedy = f"pip install torch --index-url {ROCM_INDEX}, then {with_extra('torch')}: no other kind serves from it"
     yield Check("PyTorch for AMD", "warning", found, remedy)

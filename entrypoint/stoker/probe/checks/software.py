@@ -6,10 +6,11 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+from stoker.installing import with_extra
 from stoker.probe.checks.check import Check
 from stoker.probe.libpython import find_libpython, libpython_name
 
-_INSTALL = "pip install 'stoker[cpu]'"
+_INSTALL = with_extra("cpu")
 _GLIBC = (2, 35)
 
 

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stoker.errors import UsageError
+from stoker.installing import with_extra
 from stoker.serve.generate.measurement import EngineRun, Measurement
 from stoker.serve.http.asgi import Scope
 from stoker.version import __version__
@@ -38,7 +39,7 @@ def open_tracer(endpoint: str) -> Tracer:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        raise UsageError("traces need OpenTelemetry", why=str(error), remedy="pip install 'stoker[otel]'") from error
+        raise UsageError("traces need OpenTelemetry", why=str(error), remedy=with_extra("otel")) from error
     url = endpoint.rstrip("/")
     url = url if url.endswith("/v1/traces") else f"{url}/v1/traces"
     provider = TracerProvider(resource=Resource.create({"service.name": "stoker", "service.version": __version__}))

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from stoker.errors import UsageError
+from stoker.installing import with_extra
 from stoker.remote_address import FORMS, check_address
 from stoker.store.remotes.remote import Remote
 from stoker.store.remotes.tree import TreeRemote
@@ -41,5 +42,5 @@ def _module(name: str) -> Any:
         return importlib.import_module(f"stoker.store.remotes.{name}")
     except ImportError as error:
         raise UsageError(
-            f"{error.name} is not installed", why="this kind of remote needs it", remedy="pip install 'stoker[remotes]'"
+            f"{error.name} is not installed", why="this kind of remote needs it", remedy=with_extra("remotes")
         ) from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from stoker.errors import DamagedModelError, DoesNotFitError, ModelError, UnsupportedModelError
+from stoker.installing import with_extra
 from stoker.kinds.openvino.build.families import ENCODERS, POOLED, SUPPORTED, check_config
 from stoker.kinds.openvino.build.families.eagle3 import describe_head
 from stoker.kinds.openvino.plan import memory
@@ -41,7 +42,7 @@ def openvino(profiles: Sequence[OpenvinoProfile]) -> PlanKind:
         last_choice=False,
         devices=(CPU,),
         elsewhere="OpenVINO serves from the CPU",
-        package=Package("OpenVINO", "pip install 'stoker[cpu]'"),
+        package=Package("OpenVINO", with_extra("cpu")),
         profiles=tuple(profiles),
         architectures=(*sorted(SUPPORTED), *sorted(ENCODERS)),
         unknown=unknown,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache, partial
 
 from stoker.errors import DoesNotFitError, UnsupportedModelError, UsageError
+from stoker.installing import with_extra
 from stoker.kinds.torch.plan.catalogue import KIND, TorchCatalogue, TorchProfile, load_torch
 from stoker.kinds.torch.plan.device import computed_dtype, computes_int4, lacks_bf16
 from stoker.kinds.torch.plan.memory import Load, budget
@@ -30,7 +31,7 @@ def torch(catalogue: TorchCatalogue) -> PlanKind:
         last_choice=True,
         devices=(CPU, NVIDIA, AMD),
         elsewhere="",
-        package=Package("PyTorch", "pip install 'stoker[torch]'"),
+        package=Package("PyTorch", with_extra("torch")),
         profiles=catalogue.profiles,
         architectures=(),
         unknown=unknown,
