@@ -9,6 +9,7 @@ from pathlib import Path
 import commands_page
 import dropin_page
 import metrics_page
+import plan_page
 
 from stoker import errors
 from stoker.attributes import attribute
@@ -43,7 +44,9 @@ def columns() -> list[Column]:
 
 def pages() -> Iterator[tuple[str, str]]:
     """Names and contents of the documents that are written, in part or whole."""
-    for name, content in (("errors.md", "".join(error_rows())), ("nvidia.md", support_tables())):
+    parts = {"errors.md": "".join(error_rows()), "nvidia.md": support_tables()}
+    parts["terminal.md"] = "".join(plan_page.examples())
+    for name, content in parts.items():
         yield name, replaced((ROOT / "docs" / name).read_text(), content)
     yield "support.md", document(columns())
     yield "metrics.md", metrics_page.document()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from dataclasses import replace
 from stoker.chain import make_plan_for
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.warnings import show_warnings
-from stoker.deploy.kind import CPU
+from stoker.deploy.deployment import image_for
+from stoker.errors import StokerError
 from stoker.kinds import available_kinds, kind_named
 from stoker.logs import resolved_format, set_up_logging
 from stoker.plan.render import plan_document, render_plan
@@ -42,7 +44,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _image(plan: Plan) -> str:
     """The image that has the engine, for a plan that this installation cannot follow; else empty."""
-    kind, vendors = kind_named(plan.chosen.engine), {gpu.index: gpu.vendor for gpu in plan.machine.gpus}
-    place = vendors[plan.chosen.devices[0]] if plan.chosen.devices else CPU
-    tag = "" if kind.build.available else kind.deploy.images.get(place, "")
-    return tag if ":" in tag or not tag else f"stoker:{tag}"
+    kind = kind_named(plan.chosen.engine)
+    if kind.build.available:
+        return ""
+    with contextlib.suppress(StokerError):
+        return image_for(plan, kind.deploy.images)
+    return ""
