@@ -7,7 +7,7 @@ import importlib
 from typing import NoReturn
 from unittest.mock import patch
 
-from stoker.cli import COMMANDS
+from stoker.cli import COMMANDS, module_of
 from stoker.cli.arguments import Parser
 from stoker.errors import StokerError
 from stoker.settings.setting import Setting
@@ -27,6 +27,8 @@ _HEALTH = """\
 Whether the server on this machine is ready, by its exit code; `--host ADDRESS` and `--port PORT` say which server.
 """
 
+_OF_ALL = ("help", "help_all")
+
 
 class _Parsed(BaseException):
     def __init__(self, parser: Parser) -> None:
@@ -41,9 +43,10 @@ def section(command: str) -> str:
     parser = parser_of(command)
     settings = {setting.flag for setting in SETTINGS}
     own = [action for action in parser._actions if not settings & set(action.option_strings) and not _is_model(action)]
-    rows = [row(action) for action in own if action.help is not argparse.SUPPRESS and action.dest != "help"]
+    rows = [row(action) for action in own if action.help is not argparse.SUPPRESS and action.dest not in _OF_ALL]
     table = ["| option | |", "|---|---|", *rows, ""] if rows else []
-    description = " ".join((parser.description or "").split())
+    text = parser.description or ""
+    description = f"```\n{text.strip()}\n```" if "\n\n" in text else " ".join(text.split())
     return "\n".join([f"## stoker {command}", "", description, "", *table])
 
 
@@ -68,7 +71,7 @@ def parser_of(command: str) -> Parser:
     def stop(parser: Parser, *_: object) -> NoReturn:
         raise _Parsed(parser)
 
-    module = importlib.import_module(f"stoker.cli.{command.replace('-', '_')}")
+    module = importlib.import_module(module_of(command))
     with patch.object(Parser, "parse_args", stop), patch.object(Parser, "parse_intermixed_args", stop):
         try:
             module.run([])

@@ -52,6 +52,7 @@ MODEL is `demo` (built in), a directory, or org/name[@revision] on the Hugging F
 """
 _HELP_ALL = """
 Other commands
+  tune MODEL             measure what the plan leaves open, and keep the quickest
   run                    the same as chat
   health                 whether the server on this machine is ready: 0 or 1
   list-model-profiles, download-to-cache, create-model-store, nim-serve, nim-run
@@ -108,8 +109,13 @@ def _dispatch(arguments: list[str]) -> int:
         sys.stdout.write(f"stoker {__version__}\n")
         return 0
     command, rest = split_command(arguments)
-    module = importlib.import_module(f"stoker.cli.{_MODULES.get(command, command.replace('-', '_'))}")
+    module = importlib.import_module(module_of(command))
     return int(module.run(rest))
+
+
+def module_of(command: str) -> str:
+    """The name of the module that runs a command of COMMANDS."""
+    return f"stoker.cli.{_MODULES.get(command, command.replace('-', '_'))}"
 
 
 def split_command(arguments: list[str]) -> tuple[str, list[str]]:

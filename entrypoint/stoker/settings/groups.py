@@ -8,11 +8,21 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "model": ("model", "served-model-name", "lora", "lora-source", "lora-refresh", "max-loras", "max-lora-rank"),
     "server": (
         *("host", "port", "api-key", "api-key-file", "tls-cert", "tls-key", "tls-client-ca", "cors-origins"),
-        *("allowed-hosts", "trusted-proxies", "management-port", "management-host", "image"),
+        *("allowed-hosts", "trusted-proxies", "management-port", "management-host", "image", "api-workers"),
     ),
     "engine": (
-        *("engine", "profile", "goal", "precision", "kv-precision", "max-seq-len", "max-batch-size", "max-num-tokens"),
-        *("tensor-parallel", "pipeline-parallel", "replicas", "speculative", "calibration"),
+        *(
+            "engine",
+            "profile",
+            "goal",
+            "precision",
+            "kv-precision",
+            "activation-precision",
+            "max-seq-len",
+            "max-batch-size",
+            "max-num-tokens",
+        ),
+        *("tensor-parallel", "pipeline-parallel", "replicas", "speculative", "calibration", "tune", "no-tune"),
         *("engine-timeout", "restart-limit", "nodes", "node-rank", "leader", "dynamo"),
     ),
     "requests": (
