@@ -52,7 +52,6 @@ MODEL is `demo` (built in), a directory, or org/name[@revision] on the Hugging F
 """
 _HELP_ALL = """
 Other commands
-  tune MODEL             measure what the plan leaves open, and keep the quickest
   run                    the same as chat
   health                 whether the server on this machine is ready: 0 or 1
   list-model-profiles, download-to-cache, create-model-store, nim-serve, nim-run

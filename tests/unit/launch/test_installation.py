@@ -12,7 +12,7 @@ from stoker.launch.installation import assemble_backends, find_installation, ser
 
 def test_a_machine_without_triton_is_told_what_to_install(monkeypatch):
     monkeypatch.setattr(installation.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(EngineError, match=r"stoker\[cpu\]"):
+    with pytest.raises(EngineError, match=r"\.\[cpu\] in"):
         find_installation()
 
 
@@ -65,3 +65,21 @@ def test_a_stub_that_may_not_be_executed_is_copied_and_the_installations_own_sta
     assert not own.is_symlink()
     assert (own.read_bytes(), own.stat().st_mode & 0o777) == (b"a program", 0o700)
     assert stub.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_triton_that_is_killed_leaves_nothing_in_tmp(tmp_path):
+    """Its library makes a directory when it is loaded, and removes it at its end alone: in the run directory, then."""
+    found = find_installation()
+    library = assemble_backends(found, tmp_path / "backends") / "python" / "libtriton_python.so"
+    own = (found.backend / library.name).read_bytes()
+    assert own.count(b"/tmp/python_env_") == 1
+    assert library.read_bytes() == own.replace(b"/tmp/python_env_", b"./python_env____")
+
+
+def test_another_build_of_the_library_is_taken_as_it_is(tmp_path):
+    found = find_installation()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "libtriton_python.so").write_bytes(b"no such constant")
+    folder = assemble_backends(replace(found, backend=other), tmp_path / "backends") / "python"
+    assert (folder / "libtriton_python.so").is_symlink()
