@@ -12,7 +12,7 @@ from stoker.launch.installation import assemble_backends, find_installation, ser
 
 def test_a_machine_without_triton_is_told_what_to_install(monkeypatch):
     monkeypatch.setattr(installation.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(EngineError, match=r"\.\[cpu\] in"):
+    with pytest.raises(EngineError, match=r"\.\[cpu\]' in"):
         find_installation()
 
 
