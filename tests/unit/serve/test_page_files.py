@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -109,6 +110,17 @@ def test_nothing_else_is_given_away(service: Any, name: str) -> None:
             return (await client.send(request)).status_code
 
     assert asyncio.run(status()) == 404
+
+
+def test_the_log_passes_over_what_the_page_loads_but_not_what_it_misses(
+    ask: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "stoker.access")
+    for path in ("/page/main.js", "/v1/status", "/page/none.js"):
+        ask(path, headers={"sec-fetch-site": "same-origin"})
+    ask("/page/main.js")
+    logged = [record.__dict__["fields"]["path"] for record in caplog.records if record.name == "stoker.access"]
+    assert logged == ["/page/none.js", "/page/main.js"]
 
 
 def test_a_library_comes_as_it_was_published(ask: Any) -> None:
