@@ -17,9 +17,11 @@ _LIST = "eagle_aux_hidden_state_layer_ids"
 
 
 def is_head(config: Config) -> bool:
-    """By the name of its architecture: LlamaForCausalLMEagle3, Eagle3LlamaForCausalLM, Eagle3Speculator..."""
+    """By the name of its architecture: LlamaForCausalLMEagle3, Eagle3LlamaForCausalLM, Eagle3Speculator... The first
+    published heads call themselves LlamaForCausalLM; a vocabulary of their own gives them away."""
     names = config.get("architectures")
-    return isinstance(names, list) and bool(names) and "eagle3" in str(names[0]).lower()
+    named = isinstance(names, list) and bool(names) and "eagle3" in str(names[0]).lower()
+    return named or bool(config.get("draft_vocab_size"))
 
 
 def head_vocabulary(config: Config) -> int:

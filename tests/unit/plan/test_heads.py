@@ -48,7 +48,7 @@ def test_a_head_takes_room_for_itself_its_embedding_and_its_cache():
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"architectures": ["LlamaForCausalLM"]}, "not an EAGLE-3 head"),
+        ({"architectures": ["LlamaForCausalLM"], "draft_vocab_size": None}, "not an EAGLE-3 head"),
         ({"hidden_size": 2048, "num_attention_heads": 16}, "hidden size of 2,048, org/llama-3.1-8b has 4,096"),
         ({"target_hidden_size": 5120}, "hidden size of 5,120"),
         ({"vocab_size": 151936}, "vocabulary of 151,936, org/llama-3.1-8b has 128,256"),
@@ -69,6 +69,17 @@ def test_a_head_that_the_builder_does_not_know_is_refused_with_its_reason():
     with pytest.raises(UsageError) as refused:
         planned(head(norm_before_residual=True))
     assert "norm_before_residual" in refused.value.why
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architectures": ["LlamaForCausalLM"]},
+        {"max_window_layers": 36, "sliding_window": None, "use_sliding_window": False, "rope_scaling": None},
+    ],
+)
+def test_heads_as_they_are_published_have_a_plan(changes: dict[str, object]):
+    assert planned(head(**changes)).chosen.speculative == "eagle3"
 
 
 def test_the_layers_that_a_head_sees():

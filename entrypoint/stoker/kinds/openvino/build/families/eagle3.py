@@ -13,13 +13,13 @@ from stoker.kinds.openvino.build.families.spec import Decoder
 from stoker.resolve.heads import seen_layers
 
 FAMILY = Family(
-    ("LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM"),
+    ("LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM", "LlamaForCausalLM"),
     llama.describe,
     names(
         "hidden_act attention_bias mlp_bias draft_vocab_size target_hidden_size eagle_config "
-        "eagle_aux_hidden_state_layer_ids num_aux_hidden_states target_model_type"
+        "eagle_aux_hidden_state_layer_ids num_aux_hidden_states target_model_type sliding_window max_window_layers"
     ),
-    {"layer_types": (None, ["full_attention"]), "sliding_window": (None,), "max_window_layers": (None,)},
+    {"layer_types": (None, ["full_attention"]), "use_sliding_window": (False,)},
 )
 SEEN = 3  # layers whose hidden states GenAI takes
 
@@ -29,7 +29,7 @@ def describe_head(config: Mapping[str, Any], layers: int, context: int) -> Decod
     name = str(next(iter(config.get("architectures") or ()), "none"))
     if name not in FAMILY.architectures:
         what = f"EAGLE-3 heads of the architecture {name} are not supported"
-        raise UnsupportedModelError(what, why=f"known: {' and '.join(FAMILY.architectures)}")
+        raise UnsupportedModelError(what, why=f"known: {', '.join(FAMILY.architectures)}")
     try:
         decoder = FAMILY.spec(config, context)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
