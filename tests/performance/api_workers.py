@@ -1,6 +1,6 @@
 """What API processes cost and give: an engine that emits tokens, behind one process, one beside the server, and two.
 
-    python tests/performance/api_workers.py [--streams 64] [--tokens 300] [--rounds 3] [--requests 20000]
+    python tests/performance/api_workers.py [--streams 64] [--tokens 300] [--rounds 3] [--requests 20000] [--step-ms 10]
 
 Prints tokens/s and processor time for each, and then sends many small requests with two keys, and one that is none,
 through two processes: what clients saw beside what the server counted.
@@ -169,8 +169,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     for name, default in (("streams", 64), ("tokens", 300), ("rounds", 3), ("requests", 20_000)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    os.environ["PYTHONPATH"] = f"{HERE}:{os.environ.get('PYTHONPATH', '')}"  # for the engine's process
-    uvloop.run(run(parser.parse_args()))
+    parser.add_argument("--step-ms", default="10", help="of the engine; 0 for as fast as Triton takes them")
+    options = parser.parse_args()
+    own = {"PYTHONPATH": f"{HERE}:{os.environ.get('PYTHONPATH', '')}", "EMITTER_STEP_MS": options.step_ms}
+    os.environ.update({**own, "STOKER_ENGINE_ENVIRONMENT": "EMITTER_STEP_MS"})  # for the engine's process
+    uvloop.run(run(options))
 
 
 if __name__ == "__main__":
