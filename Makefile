@@ -5,6 +5,7 @@
 # make test-fleet  tests workers of a real Dynamo, with etcd and NATS, in an environment of its own
 # make test-clients  runs real clients and coding agents against a server, in an environment of their own; nightly
 # make bench   measures, and writes docs/performance.md
+# make bench-peers LLAMA=PYTHON VLLM=PYTHON  measures the CPU engine beside llama.cpp, vLLM and transformers
 # make soak    kills, damages and starves it for an hour
 # make release builds a release's files in dist/; make test-wheel serves from its wheel in an empty environment
 # make site    builds the documentation site in site/
@@ -66,6 +67,12 @@ fuzz: setup-test  # 20,000 cases from our OpenAPI document, and as many hostile 
 bench: setup-test
 	.venv/bin/python -m tests.performance
 	@$(MAKE) bench-torch
+
+# LLAMA and VLLM are Pythons of environments with llama-cpp-python, gguf and numpy, and with vLLM's CPU build
+# (make setup-vllm) and transformers; without them those peers are left out. Under 8 minutes on two quiet cores.
+.PHONY: bench-peers
+bench-peers: setup-test
+	.venv/bin/python -m tests.performance.peers --write $(if $(LLAMA),--llama $(LLAMA)) $(if $(VLLM),--vllm $(VLLM))
 
 .PHONY: soak
 soak: setup-test  # the long variants of the tests of faults, about an hour

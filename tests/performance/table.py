@@ -12,14 +12,20 @@ END = "<!-- end -->"
 
 
 def write(rows: Sequence[Any], note: str) -> None:
+    replace(BEGIN, END, f"Machine: {machine()}\n\n" + "".join(lines(rows)) + f"\n{note}\n")
+
+
+def machine() -> str:
     from stoker.probe.probe import probe_machine
 
     cpu = probe_machine().cpu
-    machine = f"{cpu.name}, {cpu.cores} cores, {cpu.memory_limit / 2**30:.0f} GiB, {' '.join(cpu.isa)}"
-    text = DOCUMENT.read_text()
-    before, rest = text.split(BEGIN)
-    content = f"Machine: {machine}\n\n" + "".join(lines(rows)) + f"\n{note}\n"
-    DOCUMENT.write_text(f"{before}{BEGIN}{content}{END}{rest.split(END, 1)[1]}")
+    return f"{cpu.name}, {cpu.cores} cores, {cpu.memory_limit / 2**30:.0f} GiB, {' '.join(cpu.isa)}"
+
+
+def replace(begin: str, end: str, content: str) -> None:
+    """What stands between the two in the document."""
+    before, rest = DOCUMENT.read_text().split(begin)
+    DOCUMENT.write_text(f"{before}{begin}{content}{end}{rest.split(end, 1)[1]}")
 
 
 def lines(rows: Sequence[Any]) -> list[str]:

@@ -1,0 +1,79 @@
+"""A Qwen2 checkpoint as GGUF without a vocabulary: `python gguf_model.py MODEL_DIRECTORY q8_0|q4_0 FILE.gguf`.
+
+In q4_0 the embedding, which is the output matrix too, has 8 bits, as ours has in int4.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+NAMES = {
+    "model.embed_tokens.weight": "token_embd.weight",
+    "model.norm.weight": "output_norm.weight",
+}
+LAYER_NAMES = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+
+
+def tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Of a safetensors file in bf16, as f32."""
+    with path.open("rb") as file:
+        size = struct.unpack("<Q", file.read(8))[0]
+        header = json.loads(file.read(size))
+        for name, entry in header.items():
+            begin, end = entry["data_offsets"]
+            file.seek(8 + size + begin)
+            values = np.frombuffer(file.read(end - begin), np.uint16).astype(np.uint32) << 16
+            yield name, values.view(np.float32).reshape(entry["shape"])
+
+
+def name_of(name: str) -> str:
+    if name in NAMES:
+        return NAMES[name]
+    _, _, layer, *rest, kind = name.split(".")
+    return f"blk.{layer}.{LAYER_NAMES['.'.join(rest)]}.{kind}"
+
+
+def write(directory: Path, wanted: str, path: Path) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    writer = gguf.GGUFWriter(path, "qwen2")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_tokenizer_model("no_vocab")
+    writer.add_vocab_size(config["vocab_size"])
+    for name, values in tensors(directory / "model.safetensors"):
+        if values.ndim == 1:
+            writer.add_tensor(name_of(name), values)
+            continue
+        stored = gguf.GGMLQuantizationType[("q8_0" if "embed_tokens" in name else wanted).upper()]
+        writer.add_tensor(name_of(name), gguf.quants.quantize(values, stored), raw_dtype=stored)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
