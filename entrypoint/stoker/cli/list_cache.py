@@ -18,7 +18,9 @@ _EMPTY = "the cache is empty; `stoker pull MODEL` fetches a model, `stoker serve
 
 
 def run(arguments: Sequence[str]) -> int:
-    parser = command_parser("list", "List the models and engines in the cache.", like="doctor", without=("model",))
+    parser = command_parser(
+        "list", "List the models and engines in the cache.", like="doctor", without=("model", "offline")
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options, settings = parse(parser, arguments)
     store = Store(settings.cache)

@@ -15,7 +15,7 @@ _NONE = "no server runs here; `stoker serve MODEL` starts one, `stoker status` l
 
 
 def run(arguments: Sequence[str]) -> int:
-    parser = command_parser("ps", _DESCRIPTION, like="doctor", without=("model", "cache"))
+    parser = command_parser("ps", _DESCRIPTION, like="doctor", without=("model", "cache", "offline"))
     parser.add_argument("--api-key", metavar="KEY", help="key of the servers; better given as STOKER_API_KEY")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options, settings = parse(parser, arguments)

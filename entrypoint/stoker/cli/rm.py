@@ -17,7 +17,7 @@ _DESCRIPTION = "Delete models with their engines, or single engines by their key
 
 
 def run(arguments: Sequence[str]) -> int:
-    parser = command_parser("rm", _DESCRIPTION, like="doctor", without=("model",))
+    parser = command_parser("rm", _DESCRIPTION, like="doctor", without=("model", "offline"))
     parser.add_argument("names", nargs="+", metavar="NAME", help="a model or an engine's key, as `stoker list` has it")
     parser.add_argument("--keep-engines", action="store_true", help="delete the model's files alone")
     parser.add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")

@@ -310,6 +310,7 @@ SETTINGS: tuple[Setting, ...] = (
         "switch",
         "Use only what the cache holds: no request to the hub or a remote",
         default=False,
+        applies_to=("serve", "plan", "build", "export", "bench", "generate", "manifest", "up", "doctor"),
     ),
     *ADAPTER_SETTINGS,
     *STORE_SETTINGS,

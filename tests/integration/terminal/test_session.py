@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -41,6 +42,12 @@ def test_the_ready_lines_give_the_page_and_a_request(server: Terminal, url: str)
     text = re.sub(r"\n +", "", server.text)  # long lines are wrapped beside a bar
     assert f"page: {url}/" in text
     assert f"try: curl {url}/v1/chat/completions -H 'Content-Type: application/json' -d " in text
+
+
+def test_ps_finds_the_server(server: Terminal, url: str, environment: dict[str, str]) -> None:
+    ran = subprocess.run([*STOKER, "ps", "--json"], capture_output=True, text=True, env={**os.environ, **environment})
+    (found,) = [row for row in json.loads(ran.stdout) if row["url"] == url]
+    assert (found["models"], found["state"], found["pid"]) == (["demo"], "ready", server.process.pid)
 
 
 def test_a_person_serves_chats_plans_and_stops(server: Terminal, url: str, environment: dict[str, str]) -> None:
