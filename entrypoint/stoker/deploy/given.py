@@ -47,6 +47,7 @@ NOT_PASSED_ON: Mapping[str, Mapping[str, str]] = {
         "api-key": "a manifest holds no secret: it says where the server gets the variable from",
         **dict.fromkeys(("api-key-file", "tls-cert", "tls-key", "tls-client-ca"), _OF_THIS_MACHINE),
         **dict.fromkeys(("calibration", "public-key", "private-key"), _OF_THIS_MACHINE),
+        "tune": "it measures for minutes before the first start, which probes do not wait for: run `stoker tune` there",
         "response-store": "in memory, it is more than was planned; in a directory, the manifest has no volume for it",
         "management-port": "what may reach it differs from place to place: publish it there",
         "management-host": "the same",
