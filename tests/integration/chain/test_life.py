@@ -8,12 +8,14 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from stoker.progress import Silent
+from stoker.store.lease import leased
 
 
 def shared_memory(pid: int) -> set[str]:
@@ -37,23 +39,26 @@ def events(response: http.client.HTTPResponse) -> list[str]:
 
 
 @contextmanager
-def silent_hub() -> Iterator[dict[str, str]]:
-    """The environment of a server that waits for its hub, which takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as hub:
-        yield {"HF_ENDPOINT": f"http://127.0.0.1:{hub.getsockname()[1]}"}
+def being_built(cache: Path, other: Path) -> Iterator[None]:
+    """As if another process built the demo's engine into the cache `other`: a server waits for that."""
+    build = [sys.executable, "-m", "stoker", "build", "demo", "--cache", str(cache)]
+    subprocess.run(build, capture_output=True, timeout=300, check=True)
+    (key,) = (path.parent.name for path in cache.glob("engines/*/engine.json"))
+    (other / "locks").mkdir(parents=True)
+    with leased(other / "locks", key, Silent()):
+        yield
 
 
-def test_live_answers_long_before_ready_and_the_port_is_ours_from_the_start(start, tmp_path: Path) -> None:
-    with silent_hub() as environment:
-        server = start("org/model", cache=tmp_path / "cache", environment=environment)
+def test_live_answers_long_before_ready_and_the_port_is_ours_from_the_start(start, cache, tmp_path: Path) -> None:
+    with being_built(cache, tmp_path / "cache"):
+        server = start("demo", cache=tmp_path / "cache")
         server.wait_until(lambda: server.status("/v1/health/live") == 200, "live")
-        assert server.status("/v1/health/ready") == 503
         command = [sys.executable, "-m", "stoker", "serve", "demo", "--port", str(server.port)]
-        second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert second.returncode == 64
         assert f"cannot listen on 127.0.0.1:{server.port}" in second.stderr
         assert server.status("/v1/health/ready") == 503
-        server.stop()
+    server.wait_ready()
 
 
 def test_a_second_start_finds_the_engine_and_builds_nothing(start, cache: Path) -> None:
@@ -110,9 +115,9 @@ def test_a_killed_stub_ends_streams_cleanly_and_the_server_comes_back(start) -> 
         assert json.loads(events(response)[-2])["choices"][0]["finish_reason"] == "length"
 
 
-def test_ctrl_c_before_ready_ends_at_once(start, tmp_path: Path) -> None:
-    with silent_hub() as environment:
-        server = start("org/model", cache=tmp_path / "cache", environment=environment)
+def test_ctrl_c_before_ready_ends_at_once(start, cache, tmp_path: Path) -> None:
+    with being_built(cache, tmp_path / "cache"):
+        server = start("demo", cache=tmp_path / "cache")
         server.wait_until(lambda: server.status("/v1/health/live") == 200, "live")
         assert server.stop(signal.SIGINT) == 130
     assert not list((tmp_path / "cache" / "tmp").glob("*"))
