@@ -4,7 +4,7 @@
 # make test-vllm  tests the vllm kind, with a real vLLM on the CPU, in an environment of its own
 # make test-fleet  tests workers of a real Dynamo, with etcd and NATS, in an environment of its own
 # make test-clients  runs real clients and coding agents against a server, in an environment of their own; nightly
-# make bench   measures, and writes docs/performance.md
+# make bench   measures, and writes docs/performance.md; make bench-quick compares a few ratios with the last release's
 # make bench-peers LLAMA=PYTHON VLLM=PYTHON  measures the CPU engine beside llama.cpp, vLLM and transformers
 # make soak    kills, damages and starves it for an hour
 # make release builds a release's files in dist/; make test-wheel serves from its wheel in an empty environment
@@ -36,8 +36,13 @@ check: setup-test
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/mypy tools/*.py
 	.venv/bin/lint-imports
 	.venv/bin/python tools/measure_code.py
+
+.PHONY: check-tests
+check-tests: setup-test  # types in the tests
+	.venv/bin/mypy --config-file tests/mypy.ini tests
 
 .PHONY: test-gpu
 test-gpu:  # on a machine with NVIDIA GPUs; docs/nvidia.md
@@ -73,6 +78,10 @@ bench: setup-test
 .PHONY: bench-peers
 bench-peers: setup-test
 	.venv/bin/python -m tests.performance.peers --write $(if $(LLAMA),--llama $(LLAMA)) $(if $(VLLM),--vllm $(VLLM))
+
+.PHONY: bench-quick
+bench-quick: setup-test  # ratios that a commit can break, in five minutes, beside the last release's
+	.venv/bin/python -m tests.performance.quick
 
 .PHONY: soak
 soak: setup-test  # the long variants of the tests of faults, about an hour

@@ -122,7 +122,8 @@ class FakeNvml:
     def nvmlDeviceGetEccMode(self, gpu: FakeGpu) -> list[int]:
         if gpu.ecc is None:
             raise pynvml.NVMLError(NOT_SUPPORTED)
-        return self._answer("nvmlDeviceGetEccMode", lambda: [int(gpu.ecc), int(gpu.ecc)], gpu)
+        ecc = int(gpu.ecc)
+        return self._answer("nvmlDeviceGetEccMode", lambda: [ecc, ecc], gpu)
 
     def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[Any]:
         running = [SimpleNamespace(pid=100 + number, usedGpuMemory=GIB) for number in range(gpu.processes)]
@@ -131,7 +132,8 @@ class FakeNvml:
     def nvmlDeviceGetPersistenceMode(self, gpu: FakeGpu) -> int:
         if gpu.persistence is None:
             raise pynvml.NVMLError(NOT_SUPPORTED)
-        return self._answer("nvmlDeviceGetPersistenceMode", lambda: int(gpu.persistence), gpu)
+        persistence = int(gpu.persistence)
+        return self._answer("nvmlDeviceGetPersistenceMode", lambda: persistence, gpu)
 
     def nvmlDeviceGetMigMode(self, gpu: FakeGpu) -> list[int]:
         on = int(gpu.mig is not None)
@@ -141,9 +143,10 @@ class FakeNvml:
         return self._answer("nvmlDeviceGetMaxMigDeviceCount", lambda: 7, gpu)
 
     def nvmlDeviceGetMigDeviceHandleByIndex(self, gpu: FakeGpu, index: int) -> FakeGpu:
-        if index not in (gpu.mig or {}):
+        found = (gpu.mig or {}).get(index)
+        if found is None:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-        return self._answer("nvmlDeviceGetMigDeviceHandleByIndex", lambda: gpu.mig[index], gpu)
+        return self._answer("nvmlDeviceGetMigDeviceHandleByIndex", lambda: found, gpu)
 
     def nvmlDeviceGetP2PStatus(self, first: FakeGpu, second: FakeGpu, index: int) -> int:
         """Takes the index as ctypes does: pynvml's NVML_P2P_CAPS_INDEX_READ is a tuple, which a real call refuses."""

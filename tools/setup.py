@@ -136,7 +136,7 @@ def locked_pip() -> tuple[str, set[str]]:
 def fetch(url: str, accept: str = "*/*") -> bytes:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=60) as answer:
-            return answer.read()
+            return bytes(answer.read())
     except OSError as error:
         sys.exit(f"error: cannot fetch {url}: {error}\nhint: check the network, or install python3-venv")
 

@@ -13,7 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "nvidia-build.md"
 BEGIN = "<!-- begin: written by `python tools/write_build_docs.py` -->\n"
 END = "<!-- end -->"
-CASES = (("llama-3.1-8b", "1xH100", {}), ("llama-3.1-70b", "2xH100", {"precision": "fp8"}))
+CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("llama-3.1-8b", "1xH100", {}),
+    ("llama-3.1-70b", "2xH100", {"precision": "fp8"}),
+)
 TOOLS = {"convert": "convert_checkpoint.py", "quantize": "quantize.py", "build": "trtllm-build"}
 
 

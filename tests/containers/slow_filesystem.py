@@ -98,7 +98,10 @@ class Slow(mfusepy.Operations):
         os.chmod(self.at(path), mode)
 
     def utimens(self, path: str, times: tuple[int, int] | None = None) -> None:
-        os.utime(self.at(path), ns=times)
+        if times is None:
+            os.utime(self.at(path))
+        else:
+            os.utime(self.at(path), ns=times)
 
     def symlink(self, target: str, source: str) -> None:
         os.symlink(source, self.at(target))

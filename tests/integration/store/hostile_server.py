@@ -101,12 +101,13 @@ def document(body: bytes) -> Way:
     return answer
 
 
+CONFIGS: tuple[object, ...] = (None, 7, [], {}, {"digest": 7}, {"digest": "md5:x"})
 DOCUMENTS = tuple(
     document(body)
     for body in (
         *(b"", b"null", b"[]", b"{", b'"x"', b"\xff\xfe", b"7" * 5000, b"NaN", b"[" * 200_000),
         b'{"config":' * 100_000,
-        *(json.dumps({"config": config}).encode() for config in (None, 7, [], {}, {"digest": 7}, {"digest": "md5:x"})),
+        *(json.dumps({"config": config}).encode() for config in CONFIGS),
         json.dumps({"schema": 2, "sha256": "x", "files": 7}).encode(),
     )
 )

@@ -11,6 +11,8 @@ from stoker.cli import main
 
 def fake_nvml(count: int):
     spec = importlib.util.spec_from_file_location("fake_nvml", Path(__file__).parents[2] / "fake_nvml.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = sys.modules["fake_nvml"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     gpus = [module.FakeGpu(f"GPU-{index}", bus_id=f"00000000:0{index}:00.0") for index in range(count)]
@@ -19,4 +21,4 @@ def fake_nvml(count: int):
 
 if __name__ == "__main__":
     sys.modules["pynvml"] = fake_nvml(int(sys.argv[1]))
-    sys.exit(main(sys.argv[2:]))
+    main(sys.argv[2:])

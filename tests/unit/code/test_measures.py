@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.loading import load
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "tools/measure_code.py"
@@ -16,6 +17,12 @@ SCRIPT = ROOT / "tools/measure_code.py"
 def function(name: str, lines: int) -> str:
     """Of exactly so many lines, but for a decorator."""
     return f"@staticmethod\ndef {name}():\n" + "    x = 1\n" * (lines - 1)
+
+
+def test_lines_that_name_any_are_counted_but_for_imports(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text("from typing import Any\n\nx: Any = 1\nManyAnys = 2\n")
+    assert load("measure_code", SCRIPT).any_share([path]) == 1 / 4
 
 
 def measure(folder: Path, *sources: str) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,8 @@ def spawned(printed: Connection) -> None:
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
     lock, memory = context.Lock(), SharedMemory(create=True, size=64)
-    print(os.getpid(), memory.name, f"sem.{lock._semlock.name.lstrip('/')}", flush=True)
+    semaphore = vars(lock)["_semlock"].name.lstrip("/")
+    print(os.getpid(), memory.name, f"sem.{semaphore}", flush=True)
     printed, end = context.Pipe(duplex=False)
     context.Process(target=spawned, args=(end,)).start()
     if "broken" in sys.argv[1]:
