@@ -181,6 +181,22 @@ CASES: tuple[Case, ...] = (
     gemma3_with_vision("gemma3_with_vision"),
     granite("granite"),
     case("olmo2", "Olmo2ForCausalLM", "olmo2", without="head_dim", hidden_size=128, pad_token_id=0),
+    case(
+        "seed_oss",
+        "SeedOssForCausalLM",
+        "seed_oss",
+        attention_bias=True,
+        attention_out_bias=False,
+        residual_dropout=0.1,
+    ),
+    case(
+        "seed_oss_biases",
+        "SeedOssForCausalLM",
+        "seed_oss",
+        without="attention_bias",
+        attention_out_bias=True,
+        mlp_bias=True,
+    ),
     case("smollm3", "SmolLM3ForCausalLM", "smollm3", no_rope_layer_interval=2, pad_token_id=0),
     case(
         "mixtral",

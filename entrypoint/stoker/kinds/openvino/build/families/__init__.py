@@ -17,6 +17,7 @@ from stoker.kinds.openvino.build.families import (
     phi3,
     qwen2,
     qwen3,
+    seed_oss,
     smollm3,
 )
 from stoker.kinds.openvino.build.families.family import Family
@@ -33,6 +34,7 @@ FAMILIES: tuple[Family[Decoder], ...] = (
     gemma.GEMMA3_MULTIMODAL,
     granite.FAMILY,
     olmo2.FAMILY,
+    seed_oss.FAMILY,
     smollm3.FAMILY,
     mixtral.FAMILY,
     qwen3.MOE,

@@ -24,8 +24,8 @@ HARMLESS = names(
     "bos_token_id eos_token_id pad_token_id sep_token_id unk_token_id decoder_start_token_id forced_bos_token_id "
     "forced_eos_token_id suppress_tokens begin_suppress_tokens prefix bad_words_ids "
     # training
-    "attention_dropout embd_pdrop hidden_dropout initializer_range pretraining_tp resid_pdrop router_aux_loss_coef "
-    "router_jitter_noise gradient_checkpointing problem_type label2id id2label finetuning_task "
+    "attention_dropout embd_pdrop hidden_dropout initializer_range pretraining_tp resid_pdrop residual_dropout "
+    "router_aux_loss_coef router_jitter_noise gradient_checkpointing problem_type label2id id2label finetuning_task "
     # what a call returns, and how it caches
     "cache_implementation chunk_size_feed_forward output_attentions output_hidden_states output_router_logits "
     "output_scores remove_invalid_values return_dict return_dict_in_generate torchscript use_bfloat16 use_cache "
