@@ -163,6 +163,10 @@ coverage: setup-test
 	$(PYTEST) tests/unit $(if $(filter all,$(COVERAGE)),tests/integration) --cov --cov-report=term --cov-report=html \
 	  $(if $(COVERAGE),,--cov-fail-under=$(UNIT_COVERAGE))
 
+.PHONY: mutants
+mutants: setup-test setup-project  # changes that no test notices: SAMPLE=100 of plan, store/key and guided each, for hours
+	.venv-project/bin/python tools/mutants.py --sample $(or $(SAMPLE),100) $(TARGETS)
+
 .PHONY: image image-test image-test-nvidia lock
 image:
 	images/build cpu

@@ -31,7 +31,7 @@ WANTED = {
     "serve": [*PROJECT["project"]["dependencies"], *EXTRAS["cpu"], *EXTRAS["remotes"]],
     "build": [*PROJECT["build-system"]["requires"], "pip", "editables"],
     **{group: PROJECT["dependency-groups"][group] for group in ("test", "containers")},
-    "project": [*PROJECT["dependency-groups"]["docs"], *PROJECT["dependency-groups"]["release"]],
+    "project": [each for group in ("docs", "mutation", "release") for each in PROJECT["dependency-groups"][group]],
     "clients": requirements("clients.in"),
 }
 

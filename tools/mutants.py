@@ -1,0 +1,81 @@
+"""`make mutants`: changes the product one place at a time, and names the changes that no unit test notices.
+
+    python tools/mutants.py [--sample N] [--seed N] [TARGET...]
+
+Runs in .venv-project (cosmic-ray) on a copy under .cache/mutants, with the tests of .venv. A target is one of TARGETS;
+without one, all. Survivors are shown as differences: each is a test that is missing, or a change that changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPY = ROOT / ".cache" / "mutants"
+TARGETS = {
+    "key": ("entrypoint/stoker/store/key.py", "tests/unit/store/test_key.py"),
+    "plan": ("entrypoint/stoker/plan", "tests/unit/plan"),
+    "guided": ("entrypoint/stoker/serve/request/guided", "tests/unit/serve/guided"),
+}
+CONFIG = """\
+[cosmic-ray]
+module-path = "{module}"
+timeout = 900.0
+excluded-modules = []
+test-command = "{python} -m pytest -x -q -p no:cacheprovider {tests}"
+[cosmic-ray.distributor]
+name = "local"
+"""
+
+
+def survivors(target: str, sample: int, seed: int) -> str:
+    """The report of what was tried, with the difference of each survivor."""
+    module, tests = TARGETS[target]
+    config, session = COPY / f"{target}.toml", COPY / f"{target}.sqlite"
+    session.unlink(missing_ok=True)
+    config.write_text(CONFIG.format(module=module, tests=tests, python=ROOT / ".venv/bin/python"))
+    cosmic_ray("init", str(config), str(session))
+    keep_some(session, sample, seed)
+    cosmic_ray("exec", str(config), str(session))
+    command = [str(Path(sys.executable).with_name("cr-report")), "--surviving-only", "--show-diff", str(session)]
+    return subprocess.run(command, cwd=COPY, capture_output=True, text=True, check=True).stdout
+
+
+def keep_some(session: Path, sample: int, seed: int) -> None:
+    """Forgets all but `sample` of the changes that cosmic-ray found; 0 keeps them all."""
+    with sqlite3.connect(session) as database:
+        jobs = sorted(row[0] for row in database.execute("SELECT job_id FROM work_items"))
+        dropped = random.Random(seed).sample(jobs, max(0, len(jobs) - sample)) if sample else []
+        for table in ("mutation_specs", "work_items"):
+            database.executemany(f"DELETE FROM {table} WHERE job_id = ?", [(job,) for job in dropped])
+    print(f"{session.stem}: {len(jobs) - len(dropped)} of {len(jobs)} changes", flush=True)
+
+
+def cosmic_ray(*arguments: str) -> None:
+    command = [str(Path(sys.executable).with_name("cosmic-ray")), *arguments]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(COPY / "entrypoint"), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run(command, cwd=COPY, env=environment, check=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], metavar="TARGET", help=", ".join(TARGETS))
+    parser.add_argument("--sample", type=int, default=100, help="changes of each target; 0 for all")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    shutil.rmtree(COPY, ignore_errors=True)
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(COPY)], check=True)
+    for target in given.targets or TARGETS:
+        print(survivors(target, given.sample, given.seed))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
