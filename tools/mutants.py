@@ -51,6 +51,9 @@ def survivors(target: str, sample: int, seed: int) -> str:
 def keep_some(session: Path, sample: int, seed: int) -> None:
     """Forgets all but `sample` of the changes that cosmic-ray found; 0 keeps them all."""
     with sqlite3.connect(session) as database:
+        # `|` is nearly always one of an annotation, which no test can notice.
+        database.execute("DELETE FROM mutation_specs WHERE operator_name LIKE '%BinaryOperator_BitOr%'")
+        database.execute("DELETE FROM work_items WHERE job_id NOT IN (SELECT job_id FROM mutation_specs)")
         jobs = sorted(row[0] for row in database.execute("SELECT job_id FROM work_items"))
         dropped = random.Random(seed).sample(jobs, max(0, len(jobs) - sample)) if sample else []
         for table in ("mutation_specs", "work_items"):

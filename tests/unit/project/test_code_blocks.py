@@ -28,7 +28,11 @@ FENCE = re.compile(
 )
 INDENTED = re.compile(r"(?<=\n\n)(?: {4}(?:stoker|make) [^\n]*\n)+")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-ELSEWHERE = {"docs/architecture.md": "tests/integration/kinds/test_echo.py"}  # its files make a package there
+FILTERS = ("cat", "echo", "kubectl")  # around a pipe
+ELSEWHERE = {
+    "docs/architecture.md": "tests/integration/kinds/test_echo.py",  # its files make a package there
+    "docs/reference/commands.md": "tools/commands_page.py",  # written by it
+}
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,13 @@ CHECKED = [block for block in BLOCKS if not block.marker and block.page not in E
 
 
 def commands(code: str) -> list[list[str]]:
-    """The command lines, without variables before them, and comments and pipes behind."""
-    lines = [line.partition(" | ")[0] for line in code.replace("\\\n", " ").splitlines()]
-    words = [shlex.split(line, comments=True) for line in lines]
-    return [[*_without_variables(line)] for line in words if line]
+    """The command lines, without variables before them and comments behind. In a block that begins with a prompt, what
+    has none is output; of a pipe each part is one."""
+    lines = code.replace("\\\n", " ").splitlines()
+    if code.startswith("$ "):
+        lines = [line[2:] for line in lines if line.startswith("$ ")]
+    words = [shlex.split(part, comments=True) for line in lines for part in line.split(" | ")]
+    return [[*_without_variables(line)] for line in words if line and line[0] not in FILTERS]
 
 
 def _without_variables(words: list[str]) -> list[str]:
@@ -107,6 +114,8 @@ def test_a_broken_command_is_found(parse_only: None, capsys: pytest.CaptureFixtu
     assert cli.run(["plan", "demo", "--no-such-flag"]) == 64
     assert "--no-such-flag" in capsys.readouterr().err
     assert commands("A=1 stoker serve demo  # comment\n") == [["stoker", "serve", "demo"]]
+    assert commands("$ stoker plan demo\nModel  demo\n") == [["stoker", "plan", "demo"]]
+    assert commands("cat a | stoker generate demo\n") == [["stoker", "generate", "demo"]]
 
 
 def test_there_are_blocks_of_each_sort() -> None:
