@@ -37,15 +37,16 @@ def run(arguments: Sequence[str]) -> int:
     if options.json:
         text = json.dumps(plan_document(plan), indent=2)
     else:
-        text = render_plan(plan, everything=options.all, image=_image(plan))
+        text = render_plan(plan, everything=options.all, image=_image(plan, described=machine is not None))
     sys.stdout.write(text.rstrip("\n") + "\n")
     return 0
 
 
-def _image(plan: Plan) -> str:
-    """The image that has the engine, for a plan that this installation cannot follow; else empty."""
+def _image(plan: Plan, *, described: bool) -> str:
+    """The image that has the engine, for a plan that this installation cannot follow, or for GPUs of a machine that is
+    described, whatever is installed here; else empty."""
     kind = kind_named(plan.chosen.engine)
-    if kind.build.available:
+    if kind.build.available and not (described and plan.chosen.devices):
         return ""
     with contextlib.suppress(StokerError):
         return image_for(plan, kind.deploy.images)

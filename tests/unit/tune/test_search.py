@@ -8,6 +8,9 @@ from tests.unit.plan.conftest import build_machine, build_model, build_overrides
 from stoker.chain import Planner
 from stoker.errors import EngineError, StoppedError, UsageError
 from stoker.progress import Silent
+from stoker.settings.layers import load_settings
+from stoker.store.tuned import TunedStore, tuning_key
+from stoker.tune import run
 from stoker.tune.measure import Load, load_for
 from stoker.tune.run import Search, found
 
@@ -84,3 +87,42 @@ def test_the_load_is_what_the_goal_is_about():
     plan = search(lambda _: 1.0).planner.plan({})
     assert load_for(plan, "latency").streams == 1
     assert load_for(plan, "throughput").streams == 16
+
+
+def first(tmp_path, monkeypatch, outcome) -> tuple[bool, list[str]]:
+    """What `serve --tune` does: whether it measured, and what it noted."""
+    planner, noted = search(lambda _: 1.0).planner, []
+
+    class Noting(Silent):
+        def note(self, text: str) -> None:
+            noted.append(text)
+
+    monkeypatch.setattr(run, "planner_for", lambda *_: planner)
+    monkeypatch.setattr(run, "tune", outcome)
+    settings = load_settings({"model": "demo", "cache": str(tmp_path)}, {})
+    return run.tune_first(settings, Noting(), threading.Event()), noted
+
+
+def test_a_first_start_measures_once(tmp_path, monkeypatch):
+    def keep(settings, *_):
+        planner = search(lambda _: 1.0).planner
+        key = tuning_key(planner.machine, planner.model, planner.goal)
+        TunedStore(settings.cache).write(key, found(search(lambda _: 1.0), LOAD))
+
+    assert first(tmp_path, monkeypatch, keep) == (True, [])
+    assert first(tmp_path, monkeypatch, keep) == (False, [])
+
+
+def test_a_start_goes_on_where_it_cannot_measure(tmp_path, monkeypatch):
+    def fail(*_):
+        raise EngineError("it died")
+
+    assert first(tmp_path, monkeypatch, fail) == (False, ["not tuned: it died"])
+
+
+def test_a_stop_while_measuring_stops_the_start(tmp_path, monkeypatch):
+    def stop(*_):
+        raise StoppedError("stopped")
+
+    with pytest.raises(StoppedError):
+        first(tmp_path, monkeypatch, stop)
