@@ -39,7 +39,7 @@ def plan_of(
     sources = sources_for(chosen, candidate, found, question)
     plan = Plan(question.machine, question.model, chosen, memory, rejected, reasons, sources, replicas=case.replicas)
     plan = replace(plan, draft=question.draft if chosen.draft else None)
-    own_settings = ("activation_precision",) if candidate.profile.activation_precisions else ()
+    own_settings = ("activation_precision",) if question.overrides.activation_precision else ()
     return replace(plan, next_profile=taken.next_profile, why_not_gpus=why_not_gpus, kind_settings=own_settings)
 
 

@@ -159,7 +159,8 @@ class Plan:
     `next_profile`: what to take, once, should the quantised engine of this plan fail to build; empty for none.
     `why_not_gpus`: of a plan for the CPU, why the machine's GPUs do not serve it; empty where there are none.
     `draft`: the model that guesses tokens, where one does.
-    `kind_settings`: fields of `chosen` that a setting decides for this engine, and for others does not.
+    `kind_settings`: fields of `chosen` that were set, though not every engine leaves them open; what the planner chose
+    of these is for the machine that it runs on to choose again.
     """
 
     machine: Machine
