@@ -8,7 +8,7 @@ from stoker.kinds import kind_named
 from stoker.plan.types import Chosen, KvPool, MemoryBudget, Plan
 from stoker.probe.machine import Cpu, Machine
 from stoker.resolve.model import Architecture, Model, Weights
-from stoker.store.key import engine_key, key_inputs
+from stoker.store.key import digest_of, engine_key, key_inputs
 
 CPU = Cpu("x86_64", "A processor", 4, None, 1 << 34, 1 << 34, 1 << 33, ("avx2", "avx512"))
 CHOSEN = Chosen("p", "openvino", "text", "int8", "u8", "f32", 1, 1, (), 16, 256, 2048, 4)
@@ -37,6 +37,18 @@ def test_the_key_reads_like_what_it_names() -> None:
     assert name == "qwen2.5-0.5b-instruct-openvino-int8"
     assert len(digest) == 16
     int(digest, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("demo", "demo"), ("a/b/C d", "c-d"), ("org/模型", "model"), ("org/.hidden-", "hidden")]
+)
+def test_a_name_of_any_form_has_its_last_part_in_the_key(name: str, part: str) -> None:
+    assert engine_key(name, CHOSEN, {}).startswith(f"{part}-openvino-int8-")
+
+
+def test_a_digest_knows_no_order_and_is_that_of_earlier_versions() -> None:
+    """Engines in caches are found by it: a change of its form would build them all anew."""
+    assert digest_of({"b": 1, "a": "模型"}) == digest_of({"a": "模型", "b": 1}) == "827623bca183ccee"
 
 
 def test_every_input_that_changes_the_bytes_changes_the_key(tmp_path: Path) -> None:
