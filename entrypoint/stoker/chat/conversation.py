@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ _VERSION = 1
 
 
 def _words(text: str) -> list[str]:
-    return [text.encode().decode("unicode_escape") if "\\" in text else text]
+    return [text.encode("latin-1", "backslashreplace").decode("unicode_escape") if "\\" in text else text]
 
 
 SAMPLING: Mapping[str, tuple[Callable[[str], Any], str]] = {
@@ -83,16 +84,17 @@ class Conversation:
 
 def save(conversation: Conversation, path: Path) -> None:
     """UsageError for a file that cannot be written, or that is there and no saved chat."""
-    if path.exists() and not _is_chat(path):
+    if os.path.exists(path) and not _is_chat(path):  # noqa: PTH110 - Path's raises where it may not look
         raise UsageError(f"{path} exists and is not a saved chat", remedy="name another file")
     document = {"format": _MARK, "version": _VERSION, **asdict(conversation)}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}", why=error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: half a character, which some terminals paste
+        with contextlib.suppress(OSError, ValueError):
+            partial.unlink(missing_ok=True)
+        raise UsageError(f"cannot write {path}", why=getattr(error, "strerror", None) or str(error)) from error
 
 
 def load(path: Path) -> Conversation:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from stoker.chat.answers import Answer, print_answer, summary
+from stoker.chat.answers import Answer, print_answer, shown, summary
 from stoker.chat.commands import Outcome, run_command
 from stoker.chat.conversation import Conversation
-from stoker.errors import ServerError, StokerError
+from stoker.errors import StokerError
 from stoker.servers.endpoint import Endpoint
 
 
@@ -38,6 +38,8 @@ class Session:
                 return
 
     def _take(self, line: str) -> Outcome:
+        """What fails leaves the conversation as it was."""
+        before = [*self._conversation.messages]
         try:
             outcome = run_command(line, self._conversation) if line.startswith("/") else Outcome(answer=True)
             if not line.startswith("/"):
@@ -47,18 +49,15 @@ class Session:
             if outcome.answer:
                 self.answer()
         except StokerError as error:
-            self._tell(f"error: {error}")
+            self._conversation.messages[:] = before
+            self._tell(f"error: {shown(str(error))}")
             return Outcome()
         return outcome
 
     def answer(self) -> Answer:
-        """Asks for the next answer and prints it. After a ServerError the question is not part of the chat."""
-        try:
-            pieces = self._endpoint.answer(self._conversation.request())
-            answer = print_answer(pieces, self._write, styled=self._styled)
-        except (ServerError, KeyboardInterrupt):
-            self._conversation.take_back_question()
-            raise
+        """Asks for the next answer and prints it. ServerError, ServerUnreachableError."""
+        pieces = self._endpoint.answer(self._conversation.request())
+        answer = print_answer(pieces, self._write, styled=self._styled)
         self._write("\n")
         if answer.text:
             self._conversation.answered(answer.text)

@@ -43,7 +43,7 @@ class Endpoint:
         """What GET answers, one object."""
         with closing(self._connection(_PATIENCE_SECONDS)) as connection:
             answer = self._asked(connection, "GET", path, None)
-            found = _object(answer.read())
+            found = _object(self._whole(answer))
         _check(answer.status, found)
         return found
 
@@ -57,8 +57,14 @@ class Endpoint:
             response = self._asked(connection, "POST", _COMPLETIONS, text)
             with closing(response):
                 if response.status != 200:
-                    _check(response.status, _object(response.read()))
+                    _check(response.status, _object(self._whole(response)))
                 yield from _pieces(self._lines(response))
+
+    def _whole(self, response: http.client.HTTPResponse) -> bytes:
+        try:
+            return response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
 
     def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
         try:
@@ -75,7 +81,7 @@ class Endpoint:
         try:
             connection.request(method, urlsplit(self.url).path + path, body, headers)
             return connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # no name of a host
             raise self._unreachable(error) from error
 
     def _connection(self, timeout: float | None) -> http.client.HTTPConnection:

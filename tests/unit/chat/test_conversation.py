@@ -42,6 +42,26 @@ def test_no_other_file_is_written_over(conversation: Conversation, tmp_path: Pat
     assert (tmp_path / "notes.json").read_text() == '{"mine": 1}'
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "\x00"])
+def test_a_file_that_cannot_be_is_told(conversation: Conversation, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="cannot write"):
+        save(conversation, tmp_path / name)
+
+
+def test_a_text_that_no_file_can_have_leaves_the_file_that_is_there(conversation: Conversation, tmp_path: Path) -> None:
+    save(conversation, tmp_path / "chat.json")
+    before = (tmp_path / "chat.json").read_text()
+    conversation.say("half a character: \udce9")
+    with pytest.raises(UsageError, match="cannot write"):
+        save(conversation, tmp_path / "chat.json")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"chat.json": before}
+
+
+def test_escapes_of_a_stop_leave_other_letters_as_they_are(conversation: Conversation) -> None:
+    conversation.set("stop", "é模\\n")
+    assert conversation.sampling["stop"] == ["é模\n"]
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "stoker-chat"}', '{"format": "other"}', "\x00"])
 def test_what_is_no_saved_chat_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "chat.json").write_text(content)

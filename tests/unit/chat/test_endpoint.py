@@ -22,6 +22,11 @@ EVENTS = [
 
 class Api(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path.startswith("/cut"):
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            return
         self._send(200, b'{"data": [{"id": "demo"}]}')
 
     def do_POST(self) -> None:
@@ -67,9 +72,15 @@ def test_what_the_server_refuses_is_told_in_its_words(url: str) -> None:
         list(endpoint_at(url, "k").answer({"model": "fails"}))
 
 
-def test_nothing_at_an_address_is_told() -> None:
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://127.0.0.1..:1", "http://a..b"])
+def test_nothing_at_an_address_is_told(address: str) -> None:
     with pytest.raises(ServerUnreachableError, match="does not answer"):
-        endpoint_at("http://127.0.0.1:1").models()
+        endpoint_at(address).models()
+
+
+def test_an_answer_that_is_cut_off_is_told(url: str) -> None:
+    with pytest.raises(ServerUnreachableError, match="does not answer"):
+        endpoint_at(f"{url}/cut").models()
 
 
 @pytest.mark.parametrize("url", ["http://", "ftp://host", "http://host:99999", "http://[::1"])
