@@ -104,7 +104,7 @@ class Page:
         return True
 
     def texts(self, selector: str) -> list[str]:
-        """In one step: while the page draws, an element that was found may be gone."""
+        """In one step: while the page draws, an element that was found may have been removed."""
         return list(
             self.run("return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText)", selector)
         )

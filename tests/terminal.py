@@ -79,7 +79,7 @@ class Terminal:
             return False
         try:
             data = os.read(self._master, 1 << 16)
-        except OSError:  # the last one that held the other side is gone
+        except OSError:  # the last one that held the other side has exited
             return False
         text = self._decoder.decode(data)
         self.events.append((time.monotonic() - self._began, text))

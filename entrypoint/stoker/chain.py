@@ -223,7 +223,7 @@ def _planned(
     without_kinds: Set[str] = frozenset(),
     draft: Model | None = None,
 ) -> Plan:
-    """By the profiles of this installation, but for some, and but for those of some kinds."""
+    """By the profiles of this installation, except some, and except those of some kinds."""
     gone = frozenset(without)
     kept = [
         replace(kind, profiles=tuple(one for one in kind.profiles if one.name not in gone))

@@ -8,7 +8,7 @@
     │   ├── NoSafetensorsError     65  only pickles or other formats
     │   ├── UnsupportedModelError  69  architecture, or a config key that changes the mathematics
     │   └── DamagedModelError      74  truncated, changed or inconsistent files
-    ├── DoesNotFitError            69  memory, or hardware that cannot run the wish
+    ├── DoesNotFitError            69  not enough memory, or hardware that cannot run what was requested
     ├── DamagedEngineError         74  a finished engine's files are not what was built
     ├── CacheError                 73  the cache is not writable
     ├── StorageError               74  disk full, or input/output failed

@@ -56,6 +56,6 @@ def set_up_logging(log_format: str, level: str) -> None:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
-def resolved_format(wish: str) -> str:
+def resolved_format(setting: str) -> str:
     """`auto` is text for a terminal and for plain output alike; JSON is asked for by name."""
-    return "text" if wish == "auto" else wish
+    return "text" if setting == "auto" else setting

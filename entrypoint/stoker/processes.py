@@ -26,12 +26,12 @@ def stat_fields(pid: int) -> list[str]:
 
 
 def session_members(leader: int) -> list[int]:
-    """Processes whose session is that of `leader`, which may be gone itself."""
+    """Processes whose session is that of `leader`, which may have ended itself."""
     return _members(_SESSION, leader)
 
 
 def group_members(leader: int) -> list[int]:
-    """Processes whose process group is that of `leader`, which may be gone itself."""
+    """Processes whose process group is that of `leader`, which may have ended itself."""
     return _members(_GROUP, leader)
 
 
@@ -58,7 +58,7 @@ def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
 def kill_session(leader: int) -> None:
     """SIGKILL for every process of the session, those that are forked meanwhile included; returns when none lives.
 
-    But for multiprocessing's resource trackers, which end by themselves once nobody is left to track, and remove from
+    Except multiprocessing's resource trackers, which end by themselves once nobody is left to track, and remove from
     /dev/shm the semaphores of those that were killed; they have a few seconds for it.
     """
     began = time.monotonic()

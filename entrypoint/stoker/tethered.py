@@ -1,9 +1,9 @@
 """Commands that end with this process, started without running any of our code between fork and exec.
 
-A `preexec_fn` runs Python in a copy of a process whose other threads (gRPC's, an engine's, the event loop's) are
-gone while their locks are held: now and then the copy crashes or hangs before it ever becomes the command. So a small
-Python process asks for what `preexec_fn` would have asked for, and then becomes the command by exec: same process ID,
-same session, same files.
+A `preexec_fn` runs Python in a copy of a process whose other threads (gRPC's, an engine's, the event loop's) do
+not exist while their locks are held: now and then the copy crashes or hangs before it ever becomes the command. So a
+small Python process asks for what `preexec_fn` would have asked for, and then becomes the command by exec: same
+process ID, same session, same files.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ def _gauge(metrics: str, name: str) -> float:
 
 
 def test_the_written_docker_command_runs_as_it_is(tmp_path: Path) -> None:
-    """But for the names of container and volume, which other tests may use."""
+    """Without the names of container and volume, which other tests may use."""
     name, port = f"stoker-test-{uuid.uuid4().hex[:8]}", free_port()
     script = stoker("manifest", "docker", "demo", "--port", str(port), "--image", IMAGE)
     script = script.replace("--name stoker-demo", f"--name {name}").replace("--volume stoker:", f"--volume {name}:")
@@ -178,7 +178,7 @@ def test_the_written_docker_command_runs_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_written_compose_file_runs_as_it_is(tmp_path: Path) -> None:
-    """But for the volume's name."""
+    """Without the volume's name."""
     name, port = f"stoker-test-{uuid.uuid4().hex[:8]}", free_port()
     text = stoker("manifest", "compose", "demo", "--port", str(port), "--image", IMAGE)
     document = yaml.safe_load(text)

@@ -23,7 +23,7 @@ needs_prometheus = pytest.mark.skipif(not shutil.which("prometheus"), reason="no
 
 @pytest.fixture(scope="module")
 def prometheus(demo: Container, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Its URL, with the shipped configuration but for the target, after some requests and scrapes."""
+    """Its URL, with the shipped configuration, except for the target, after some requests and scrapes."""
     directory = tmp_path_factory.mktemp("prometheus")
     config = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
     config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}

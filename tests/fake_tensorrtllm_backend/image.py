@@ -39,7 +39,7 @@ def _without_future(source: str) -> str:
 
 def make_engine(root: Path, ranks: int, **built: Any) -> Path:
     """A store's directory with what trtllm-build leaves, as far as the stand-in looks at it: `built` is the engine's
-    config.json, but for the ranks."""
+    config.json, except for the ranks."""
     folder = root / "engine"
     folder.mkdir(parents=True)
     model = {**built.pop("pretrained_config", {}), "mapping": {"world_size": ranks}}

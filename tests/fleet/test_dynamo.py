@@ -89,7 +89,7 @@ def test_the_router_sends_conversations_to_the_worker_that_holds_them(two):
 
 
 async def _share_kept(url: str, seed: int) -> float:
-    """12 conversations of 5 turns, each alone, so that no load speaks for the other worker: how many of the later turns
+    """12 conversations of 5 turns, each alone, so that load never favours the other worker: how many of the later turns
     went where the one before did."""
     async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         served = [await _converse(client, random.Random(seed + each)) for each in range(12)]

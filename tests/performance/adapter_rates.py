@@ -31,12 +31,12 @@ def adapter(folder: Path, config: dict[str, Any], number: int) -> Adapter:
 
 
 def rate(runtime: Runtime, streams: int, adapters: list[Adapter]) -> float:
-    """Tokens a second of that many sequences, each with the next adapter."""
+    """Tokens per second of that many sequences, each with the next adapter."""
     ids = np.random.default_rng().integers(10, 2000, (streams, 16))
     own = [adapters[index % len(adapters)] if adapters else None for index in range(streams)]
-    wishes = [Generation(str(n), ids[n].tolist(), TOKENS, adapter=each) for n, each in enumerate(own)]
+    generations = [Generation(str(n), ids[n].tolist(), TOKENS, adapter=each) for n, each in enumerate(own)]
     began = time.perf_counter()
-    running = [runtime.add(wish) for wish in wishes]
+    running = [runtime.add(generation) for generation in generations]
     while running:
         runtime.step()
         running = [sequence for sequence in running if not sequence.read().ended]
@@ -44,7 +44,7 @@ def rate(runtime: Runtime, streams: int, adapters: list[Adapter]) -> float:
 
 
 def ratios(runtimes: Mapping[str, Runtime], adapters: Sequence[Adapter], rounds: int) -> dict[str, dict[str, float]]:
-    """Of CASES, tokens a second over the first's with 1 and 16 streams: medians of the rounds, in which they take
+    """Of CASES, tokens/s over the first's with 1 and 16 streams: medians of the rounds, in which they take
     turns."""
     rates: dict[str, dict[int, list[float]]] = {case: {1: [], 16: []} for case in CASES}
     for turn in range(rounds + 1):  # the first warms up, and loads the adapters

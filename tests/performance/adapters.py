@@ -1,7 +1,7 @@
 """What LoRA adapters cost on OpenVINO: `python tests/performance/adapters.py [LAYERS]`, on layers of a 0.5B shape.
 
 Engines without places for adapters, with places and none loaded, with one, and with eight of rank 16 on every
-projection take turns; shown are the others' tokens a second over the first's, as medians of the rounds.
+projection take turns; shown are the others' tokens/s over the first's, as medians of the rounds.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 of a 0.5B shape.
 
 An engine without adapters, one with places and none asked for, with one, and with eight of rank 16 on every projection
-take turns; shown are the others' tokens a second over the first's, as medians of the rounds. Eight among 16 streams
+take turns; shown are the others' tokens/s over the first's, as medians of the rounds. Eight among 16 streams
 are eight turns of two.
 """
 

@@ -89,7 +89,7 @@ class Serving:
 
 
 async def speed(serving: Serving, streams: int, tokens: int) -> tuple[float, float]:
-    """Tokens a second, and seconds of processor time for 100,000 tokens."""
+    """Tokens per second, and seconds of processor time for 100,000 tokens."""
     before = await serving.processor_seconds()
     result = await asyncio.to_thread(http_load, serving.url, "demo", streams, PROMPT, tokens)
     spent = await serving.processor_seconds() - before

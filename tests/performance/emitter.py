@@ -21,7 +21,7 @@ STREAMS, TOKENS, PROMPT = 16, 1900, 8
 
 
 def measure_api_cost(medians: Callable[..., tuple[float, float]]) -> tuple[float, float]:
-    """Tokens a second through our API, and for the bare gRPC client of the same Triton."""
+    """Tokens per second through our API, and for the bare gRPC client of the same Triton."""
     from processes import http_load
 
     environment = {**os.environ, "PYTHONPATH": f"{HERE}:{os.environ.get('PYTHONPATH', '')}"}

@@ -37,7 +37,7 @@ async def _ask(client: openai.AsyncOpenAI, rates: list[float], **extra: Any) -> 
 
 
 async def measure(url: str, *, fresh: bool) -> dict[str, float]:
-    """Medians over the free streams, in tokens a second of each. `fresh`: every schema is a new one."""
+    """Medians over the free streams, in tokens/s of each. `fresh`: every schema is a new one."""
     beside_free: list[float] = []
     beside_guided: list[float] = []
     async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=600) as client:

@@ -5,7 +5,7 @@ demo model's draft and head, round by round, so that a busy machine is busy for 
 of tokens per second and, which other processes disturb less, of tokens per second of processor time. Chats are the demo
 model's own. A copy is a passage that the prompt has said twice already; answers go on past its end, so that the model,
 which is too small to copy well, at least repeats itself. `--shape` takes a model of 130 million random weights instead,
-whose greedy text turns in circles: all that a lookup could wish for.
+whose greedy text turns in circles: the best case for a lookup.
 """
 
 from __future__ import annotations

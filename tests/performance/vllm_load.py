@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from stoker.kinds.vllm.runtime import link
-from stoker.kinds.vllm.runtime.wishes import Wish
+from stoker.kinds.vllm.runtime.params import SequenceParams
 from stoker.launch.frames import RUNNING, read_frame
 
 
@@ -60,8 +60,8 @@ class Load:
         self._handle += 1
         ids = array("i", (self._random.randrange(self._low, self._high) for _ in range(self._prompt)))
         self._live[self._handle] = Run(time.perf_counter())
-        wish = msgspec.to_builtins(Wish(max_tokens=tokens))
-        self._link.send(link.ADD, 1, self._handle, ids.tobytes(), wish)
+        params = msgspec.to_builtins(SequenceParams(max_tokens=tokens))
+        self._link.send(link.ADD, 1, self._handle, ids.tobytes(), params)
 
     def run(self, streams: int, repeats: int, tokens: int) -> tuple[list[Run], float]:
         done: list[Run] = []

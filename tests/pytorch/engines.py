@@ -80,8 +80,8 @@ def reference(directory: Path, prompt: Sequence[int], count: int) -> list[int]:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
-    wishes = {"max_new_tokens": count, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-    return list(model.generate(torch.tensor([list(prompt)]), **wishes)[0, len(prompt) :].tolist())
+    options = {"max_new_tokens": count, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    return list(model.generate(torch.tensor([list(prompt)]), **options)[0, len(prompt) :].tolist())
 
 
 def merged_log_probs(

@@ -29,8 +29,8 @@ def test_the_tokens_of_other_families_agree(name: str, tmp_path: Path) -> None:
     adapter = Adapter(1, str(golden.write(tmp_path / "adapter")))
     runtime = open_runtime(engines.settings(tmp_path / "base", max_loras=1, max_lora_rank=64))
     try:
-        wishes = [Generation(str(n), prompt, 64, adapter=adapter) for n, prompt in enumerate(golden.inputs)]
-        assert engines.run(runtime, wishes)[0] == golden.continuations
+        generations = [Generation(str(n), prompt, 64, adapter=adapter) for n, prompt in enumerate(golden.inputs)]
+        assert engines.run(runtime, generations)[0] == golden.continuations
     finally:
         runtime.close()
 
@@ -60,15 +60,15 @@ def runtime(base: Any) -> Iterator[Runtime]:
 
 def test_adapters_and_the_base_take_turns(runtime: Runtime, base: Any, shelf: dict[Adapter, GoldenAdapter]) -> None:
     """Asked for in turn, so that each finds what the others could have left."""
-    wishes: list[tuple[list[int], Adapter | None, list[int]]] = [
+    generations: list[tuple[list[int], Adapter | None, list[int]]] = [
         (prompt, None, tokens) for prompt, tokens in zip(*base[1:], strict=True)
     ]
     for adapter, golden in shelf.items():
         own = list(zip(golden.inputs, golden.continuations, strict=True))
-        wishes += [(prompt, adapter, tokens) for prompt, tokens in own]
-    wishes = wishes[::2] + wishes[1::2]
-    asked = [Generation(str(n), prompt, 64, adapter=adapter) for n, (prompt, adapter, _) in enumerate(wishes)]
-    assert engines.run(runtime, asked)[0] == [tokens for _, _, tokens in wishes]
+        generations += [(prompt, adapter, tokens) for prompt, tokens in own]
+    generations = generations[::2] + generations[1::2]
+    asked = [Generation(str(n), prompt, 64, adapter=adapter) for n, (prompt, adapter, _) in enumerate(generations)]
+    assert engines.run(runtime, asked)[0] == [tokens for _, _, tokens in generations]
 
 
 def test_no_prefix_is_shared(runtime: Runtime, shelf: dict[Adapter, GoldenAdapter]) -> None:
@@ -148,8 +148,8 @@ def test_a_base_in_bf16_is_as_near_to_f32_with_an_adapter_as_without(
     runtime, errors = open_runtime(settings), []
     try:
         for adapter in (None, next(each for each, golden in shelf.items() if golden.name == "tied_all_r64")):
-            wishes = [Generation("x", prompt, 32, log_probs=True, adapter=adapter) for prompt in base[1]]
-            ids, found = engines.run(runtime, wishes)
+            generations = [Generation("x", prompt, 32, log_probs=True, adapter=adapter) for prompt in base[1]]
+            ids, found = engines.run(runtime, generations)
             matrices = read_matrices(Path(adapter.directory)) if adapter else {}
             expected = engines.merged_log_probs(base[0], matrices, list(zip(base[1], ids, strict=True)))
             errors.append(float(np.abs(np.subtract(np.concatenate(found), expected)).mean()))

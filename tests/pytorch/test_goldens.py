@@ -20,8 +20,8 @@ def test_the_greedy_tokens_of_a_batch_agree(name: str, tmp_path: Path) -> None:
     runtime = open_runtime(engines.settings(tmp_path, max_seq_len=longest))
     try:
         assert isinstance(runtime, PagedRuntime) == (name not in TAKE_TURNS)
-        wishes = [Generation(str(index), prompt, 64) for index, prompt in enumerate(prompts)]
-        tokens, _ = engines.run(runtime, wishes)
+        generations = [Generation(str(index), prompt, 64) for index, prompt in enumerate(prompts)]
+        tokens, _ = engines.run(runtime, generations)
     finally:
         runtime.close()
     assert tokens == continuations

@@ -55,9 +55,9 @@ def test_two_ranks_give_the_tokens_of_the_references(tmp_path: Path) -> None:
     """Random ones too: each rank draws for itself, and had they drawn apart, the greedy ones beside would suffer."""
     prompts, continuations, longest = engines.golden("mixtral", tmp_path)
     greedy = [Generation(str(index), tuple(prompt), 64) for index, prompt in enumerate(prompts)]
-    wish = Generation("random", tuple(prompts[0]), 32, temperature=1.5, seed=7, top_p=0.9)
+    generation = Generation("random", tuple(prompts[0]), 32, temperature=1.5, seed=7, top_p=0.9)
     with opened(settings_of(tmp_path, longest)) as process:
-        found = run(process, [*greedy, wish, dataclasses.replace(wish, request_id="again")])
+        found = run(process, [*greedy, generation, dataclasses.replace(generation, request_id="again")])
     assert found.pop("random") == found.pop("again")
     assert list(found.values()) == continuations
 

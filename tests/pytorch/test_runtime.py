@@ -34,8 +34,8 @@ def turns(stablelm: Path) -> Iterator[Runtime]:
     runtime.close()
 
 
-def random_one(seed: int, **wishes: object) -> Generation:
-    return Generation("random", PROMPT, 16, temperature=1.0, seed=seed, **wishes)  # type: ignore[arg-type]
+def random_one(seed: int, **generations: object) -> Generation:
+    return Generation("random", PROMPT, 16, temperature=1.0, seed=seed, **generations)  # type: ignore[arg-type]
 
 
 def test_a_family_without_paging_gives_the_tokens_of_generate(turns: Runtime, stablelm: Path) -> None:
@@ -46,11 +46,11 @@ def test_a_family_without_paging_gives_the_tokens_of_generate(turns: Runtime, st
 @pytest.mark.parametrize("kind", ["paged", "turns"])
 def test_each_request_is_sampled_as_it_asks(kind: str, request: pytest.FixtureRequest) -> None:
     runtime = request.getfixturevalue(kind)
-    wishes = [
+    generations = [
         *(random_one(1), random_one(1), random_one(2), random_one(1, top_k=1)),
         *(Generation("greedy", PROMPT, 16), random_one(3, top_p=1e-6), random_one(4, min_p=1.0)),
     ]
-    (first, again, other, *greedy), _ = engines.run(runtime, wishes)
+    (first, again, other, *greedy), _ = engines.run(runtime, generations)
     assert first == again
     assert first != other
     assert len({tuple(ids) for ids in greedy}) == 1
@@ -68,8 +68,10 @@ def test_log_probabilities_are_the_model_s_own(paged: Runtime, llama: Path, temp
     import torch
     from transformers import AutoModelForCausalLM
 
-    wish = Generation("log", PROMPT, 12, temperature=temperature, top_k=50 if temperature else None, log_probs=True)
-    (ids,), (found,) = engines.run(paged, [wish])
+    generation = Generation(
+        "log", PROMPT, 12, temperature=temperature, top_k=50 if temperature else None, log_probs=True
+    )
+    (ids,), (found,) = engines.run(paged, [generation])
     model = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
     with torch.no_grad():
         logits = model(torch.tensor([[*PROMPT, *ids]])).logits[0, len(PROMPT) - 1 : -1]
@@ -124,9 +126,9 @@ def test_more_than_the_cache_holds_is_computed_again(llama: Path) -> None:
     settings = engines.settings(llama, kv_blocks=8, max_seq_len=200, max_batch_size=6)
     runtime = open_runtime(settings)
     roomy = open_runtime(dataclasses.replace(settings, kv=dataclasses.replace(settings.kv, blocks=64)))
-    wishes = [Generation(str(start), tuple(range(start, start + 40)), 80) for start in range(10, 70, 10)]
+    generations = [Generation(str(start), tuple(range(start, start + 40)), 80) for start in range(10, 70, 10)]
     try:
-        assert engines.run(runtime, wishes)[0] == engines.run(roomy, wishes)[0]
+        assert engines.run(runtime, generations)[0] == engines.run(roomy, generations)[0]
         with pytest.raises(RequestRefusedError, match="too long"):
             runtime.add(Generation("too long", (1,) * 200, 1))
     finally:

@@ -72,8 +72,8 @@ def test_a_model_that_a_builder_knows_is_compiled_though_pytorch_is_here(llama: 
 def test_what_it_cannot_sample_is_a_clear_400(start, llama: Path) -> None:
     server = start(str(llama), *TORCH)
     server.wait_ready()
-    wishes = {"presence_penalty": 1.0, "frequency_penalty": 1.0, "repetition_penalty": 1.5, "min_tokens": 4}
-    for name, value in wishes.items():
+    penalties = {"presence_penalty": 1.0, "frequency_penalty": 1.0, "repetition_penalty": 1.5, "min_tokens": 4}
+    for name, value in penalties.items():
         status, answer = post(server, model="tiny-llama", prompt="Once", **{name: value})
         assert (status, answer["error"]["param"], answer["error"]["code"]) == (400, name, "unsupported_parameter")
     assert post(server, model="tiny-llama", prompt="Once", presence_penalty=0, repetition_penalty=1)[0] == 200

@@ -20,7 +20,7 @@ from stoker.launch.generation import Adapter, Generation
 REFERENCE = INTEGRATION / "goldens" / "reference"
 NAMES = [name for name in golden_adapters.adapter_names() if name.startswith("tied")]
 
-Wish = tuple[Sequence[int], Adapter | None]
+Request = tuple[Sequence[int], Adapter | None]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,9 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostRuntime]:
     runtime.close()
 
 
-def run(runtime: HostRuntime, wishes: Sequence[Wish]) -> list[list[int]]:
+def run(runtime: HostRuntime, requests: Sequence[Request]) -> list[list[int]]:
     return tokens_of(
-        runtime, [Generation(str(n), prompt, 64, adapter=adapter) for n, (prompt, adapter) in enumerate(wishes)]
+        runtime, [Generation(str(n), prompt, 64, adapter=adapter) for n, (prompt, adapter) in enumerate(requests)]
     )
 
 
@@ -63,11 +63,11 @@ def test_adapters_and_the_base_in_one_batch_give_the_tokens_that_each_gives_alon
     """Twice: what the first round leaves in the prefix cache must not reach another adapter in the second."""
     for golden, adapter in shelf:
         assert run(runtime, [(prompt, adapter) for prompt in golden.inputs]) == golden.continuations
-    wishes = [(prompt, adapter) for golden, adapter in shelf for prompt in golden.inputs]
-    wishes += [(prompt, None) for prompt in base[0]]
+    requests = [(prompt, adapter) for golden, adapter in shelf for prompt in golden.inputs]
+    requests += [(prompt, None) for prompt in base[0]]
     expected = [*(tokens for golden, _ in shelf for tokens in golden.continuations), *base[1]]
-    assert run(runtime, wishes) == expected
-    assert run(runtime, wishes[::-1]) == expected[::-1]
+    assert run(runtime, requests) == expected
+    assert run(runtime, requests[::-1]) == expected[::-1]
 
 
 def test_the_prefix_cache_is_never_shared_between_adapters(runtime, shelf) -> None:

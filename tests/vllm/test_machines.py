@@ -63,7 +63,7 @@ def test_two_machines_serve_as_one_and_end_together(loop: Any, eager: Path, harn
                     pass
 
         loop.run(killed())
-        assert ended.wait(60), "a follower whose ranks are gone ends"
+        assert ended.wait(60), "a follower whose ranks have exited ends"
         assert "ranks on this machine ended" in str(failures[0])
     finally:
         follower.stop()

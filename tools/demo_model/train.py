@@ -205,7 +205,7 @@ def train(model: LlamaForCausalLM, stream: torch.Tensor, options: Options, token
 
 
 def save(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path, size: str) -> None:
-    """The model directory, but for its chat template and its card, which are files of their own."""
+    """The model directory, without its chat template and its card, which are files of their own."""
     out.mkdir(parents=True, exist_ok=True)
     weights = {name: value.bfloat16().contiguous() for name, value in model.state_dict().items()}
     weights.pop("lm_head.weight")  # tied to the embeddings

@@ -105,7 +105,7 @@ async def _stream(host: str, port: int, bodies: Sequence[bytes]) -> list[Sample]
 
 
 async def run_round(host: str, port: int, bodies: Sequence[Sequence[bytes]]) -> Round:
-    """All streams at once; `bodies[i]` are the requests of stream i. EngineError where an answer is not whole."""
+    """All streams concurrently; `bodies[i]` are the requests of stream i. EngineError where an answer is not whole."""
     cpu, began = time.process_time(), time.perf_counter()
     tasks = [asyncio.create_task(_stream(host, port, each)) for each in bodies]
     try:

@@ -50,7 +50,7 @@ def run_build(
     """Builds into `directory` in a worker process of the kind and returns its record.
 
     Raises the worker's own StokerError, BuildError for a worker that died or a tool that is missing, and
-    BuildCancelledError once `cancel` is set; the worker's whole session is gone by then.
+    BuildCancelledError once `cancel` is set; every process of the worker's session has ended by then.
     """
     text = str(calibration.resolve()) if calibration else ""
     job = Job(model, chosen, str(directory), text, site or Site(), draft)

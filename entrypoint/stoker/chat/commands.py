@@ -23,7 +23,7 @@ class Outcome:
 
 
 def run_command(line: str, conversation: Conversation) -> Outcome:
-    """UsageError for what is no command, or cannot be done."""
+    """UsageError for an unknown command, or for one that cannot be done."""
     name, _, rest = line.strip().partition(" ")
     if name in _LEAVE:
         return Outcome(leave=True)

@@ -128,7 +128,7 @@ def split_command(arguments: list[str]) -> tuple[str, list[str]]:
 
 
 def _refuse_misspelt(command: str) -> None:
-    """Models have a slash in their names, but for those that come with Stoker, and files, which have a dot."""
+    """Names of models contain a slash, except those that come with Stoker, and files, which have a dot."""
     from stoker.errors import UsageError
     from stoker.nearest import nearest
 

@@ -62,7 +62,7 @@ def _url(scheme: str, host: str, port: int) -> str:
 
 
 def volume_or_directory(text: str) -> str:
-    """A name stays as it is, a path becomes absolute. UsageError where it is not there: Docker would make it root's."""
+    """A name is kept, a path becomes absolute. UsageError where it does not exist: Docker would make it root's."""
     if "/" not in text and not text.startswith((".", "~")):
         return text
     path = Path(text).expanduser().absolute()
@@ -75,7 +75,7 @@ def volume_or_directory(text: str) -> str:
 def container_options(
     server: Deployment, arguments: tuple[str, ...], place: Place, environ: Mapping[str, str], mounts: Mounts = NO_MOUNTS
 ) -> dict[str, Any]:
-    """Arguments of docker.containers.create, but for GPUs. `mounts`: of what the arguments name."""
+    """Arguments of docker.containers.create, without GPUs. `mounts`: of what the arguments name."""
     on_host = place.network == "host"
     own = place.own_flags if on_host else ()
     options: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""A `docker run` command with its reasons; podman takes the same, but for its way to name GPUs."""
+"""A `docker run` command with its reasons; podman takes the same, except for how it names GPUs."""
 
 from __future__ import annotations
 

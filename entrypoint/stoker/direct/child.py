@@ -57,7 +57,7 @@ def _requests() -> queue.SimpleQueue[dict[str, Any]]:
 
 
 class _Batch:
-    """Admits, steps and delivers, as many sequences at once as the engine takes."""
+    """Admits, steps and delivers, as many concurrent sequences as the engine takes."""
 
     def __init__(
         self, runtime: Runtime, most: int, messages: queue.SimpleQueue[dict[str, Any]], output: BinaryIO

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EngineKind:
-    """No field has a default: a kind that says nothing of something would be taken for another one. Texts in
+    """No field has a default: a kind that leaves something undefined would be taken for another one. Texts in
     `module:attribute` form are imported when they are called, so that this value imports no engine.
 
     name: as in `--engine`, profiles and engine.json; lower-case letters, digits and underscores.

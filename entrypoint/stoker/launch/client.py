@@ -172,7 +172,7 @@ class TritonClient:
             return False
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
-        """Closing it early cancels the request. RequestRefusedError, or EngineDiedError if the engine goes away."""
+        """Closing it early cancels the request. RequestRefusedError, or EngineDiedError if the engine exits."""
         link = self._link
         if link is None:
             raise died(self._reason)
@@ -197,10 +197,10 @@ class TritonClient:
         """The engine keeps as many adapters as it has room for: one that was sent before may have to be sent again."""
         assert generation.adapter is not None
         number, directory = generation.adapter.number, Path(generation.adapter.directory)
-        wish, produced = replace(generation, adapter=Adapter(number, "")), False
+        alone, produced = replace(generation, adapter=Adapter(number, "")), False
         if number in link.adapters:
             try:
-                async with contextlib.aclosing(self._alone(link, wish)) as deltas:
+                async with contextlib.aclosing(self._alone(link, alone)) as deltas:
                     async for delta in deltas:
                         produced = True
                         yield delta
@@ -211,7 +211,7 @@ class TritonClient:
                 link.adapters.discard(number)  # if it was not for lack of weights, it fails again
         tensors = await asyncio.to_thread(read_tensors, directory, wire_type)
         append = partial(append_adapter, tensors=tensors, wire_type=wire_type)
-        async with contextlib.aclosing(self._alone(link, wish, append)) as deltas:
+        async with contextlib.aclosing(self._alone(link, alone, append)) as deltas:
             async for delta in deltas:
                 link.adapters.add(number)
                 yield delta

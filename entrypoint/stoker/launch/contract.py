@@ -81,7 +81,7 @@ OUTPUTS: tuple[TensorSpec, ...] = (
     TensorSpec("output_ids", INT32, (-1, -1), optional=False),
     TensorSpec("sequence_length", INT32, VECTOR, optional=False),
     TensorSpec("output_log_probs", FP32, (-1, -1)),
-    # In the final response when asked for: blocks of the prompt that the KV cache held already, where the engine tells,
+    # In the final response when asked for: blocks of the prompt that the KV cache held, where the engine reports them,
     # and moments by a clock of the engine's own.
     TensorSpec("kv_cache_reused_blocks", INT32, SCALAR),
     *_scalars(INT64, "arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns"),

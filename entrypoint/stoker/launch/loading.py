@@ -12,7 +12,7 @@ def engine_bytes(directory: Path, weights: str) -> int:
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of a process that is in RAM; 0 if it is gone."""
+    """Resident memory of a process; 0 if it has exited."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (FileNotFoundError, ProcessLookupError, IndexError):
@@ -21,7 +21,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def read_bytes(pid: int) -> int:
-    """What a process has read so far, from wherever; 0 if it is gone."""
+    """What a process has read so far, from wherever; 0 if it has exited."""
     try:
         fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
         return int(fields["rchar"])

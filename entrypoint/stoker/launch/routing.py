@@ -3,7 +3,7 @@
 Those tokens are the prompts that wait there, and what the replica's cache does not hold of the request's own prompt. So
 a replica that holds the beginning of a conversation takes its next turn, but not where others would begin it sooner.
 Replicas that run more sequences than the least busy one, by more than a few, are passed over: their steps take longer.
-Pure, but for what it remembers.
+Pure, except for what it remembers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HASHED_BLOCKS = 256
 
 
 SLACK = 0.25
-"""Sequences come and go: with less, replicas that hold a conversation are passed over for a difference that is gone a
+"""Sequences come and go: with less, replicas that hold a conversation are passed over for a difference that ends a
 moment later. docs/performance.md has what it is worth."""
 
 
@@ -111,5 +111,5 @@ class Router:
         return (replica - self._turn) % len(self._prefixes)
 
     def forget(self, replica: int) -> None:
-        """Its cache is gone."""
+        """Its cache is lost."""
         self._prefixes[replica].clear()

@@ -11,7 +11,7 @@ from stoker.launch.server import Command, TritonServer
 
 @dataclass(frozen=True)
 class Limits:
-    """What warm-up may ask of an engine: tokens of one step, tokens of the longest sequence, sequences at once, and
+    """What warm-up may ask of an engine: tokens of one step, tokens of the longest sequence, concurrent sequences, and
     token ids below `vocabulary_size`, where that is known and not 0."""
 
     max_num_tokens: int

@@ -126,7 +126,7 @@ class TritonServer:
             os.close(self.directory)
 
     async def _end_stub(self) -> None:
-        """Waits until the stub is gone too: it may still be writing to the shared memory that is about to be removed.
+        """Waits until the stub has exited too: it may still be writing to the shared memory about to be removed.
 
         With its parent dead it is ours to collect (see start_server); PID 1 of a container might never do so.
         """
@@ -203,7 +203,7 @@ async def _end(pid: int) -> None:
 
 
 def _collected(pid: int) -> bool:
-    """Whether a killed process is gone, its zombie too if that is for us to collect."""
+    """Whether a killed process has ended, its zombie too if that is for us to collect."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:

@@ -30,13 +30,13 @@ def remove_regions(prefix: str) -> None:
 
 
 def remove_stale_regions() -> None:
-    """Removes the regions of runs whose process is gone."""
+    """Removes the regions of runs whose process has exited."""
     for region in stale(SHARED_MEMORY):
         region.unlink(missing_ok=True)
 
 
 def stale(directory: Path) -> Iterator[Path]:
-    """What this user's processes that are gone have left in a directory; those of other PID namespaces are not ours to
+    """What this user's exited processes have left in a directory; those of other PID namespaces are not ours to
     judge, and what another user put there under such a name is nothing to touch."""
     for path in directory.glob(f"{_PREFIX}-{_namespace()}-*"):
         owner = path.name.split("-")[2:4] if _is_ours(path) else []

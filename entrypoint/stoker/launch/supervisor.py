@@ -33,7 +33,7 @@ STATES = ("starting", "loading", "warming", "ready", "stalled", "restarting", "s
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds, but for `attempts`: how often in a row the engine may fail to come back before it is given up.
+    """In seconds, except `attempts`: how often in a row the engine may fail to come back before it is given up.
 
     `heartbeat`: silence after which an idle engine is given a token to make; `fresh`: silence after which it no longer
     counts as ready but as stalled; `wedged`: silence after which it is taken for dead. `deaths` within `window` are
@@ -184,7 +184,7 @@ class Supervisor:
             await asyncio.sleep(self._patience.watch / 2)
 
     async def _unless_dead(self, work: Coroutine[Any, Any, None]) -> None:
-        """Awaits `work`, but for no longer than the server and its stub live: EngineError with the cause of death."""
+        """Awaits `work`, at most as long as the server and its stub live: EngineError with the cause of death."""
         task = asyncio.ensure_future(work)
         death = asyncio.ensure_future(self._death())
         try:
@@ -200,7 +200,7 @@ class Supervisor:
             await asyncio.gather(task, death, return_exceptions=True)
 
     async def _death(self) -> EngineError:
-        """Returns the cause when the server or its stub is gone."""
+        """Returns the cause when the server or its stub exits."""
         server = self._server
         assert server is not None
         while True:

@@ -162,9 +162,9 @@ class AdapterLoader:
     async def _try(self, served: Served) -> None:
         """One token, by which the engine has read the adapter, or says what is wrong with it."""
         assert self._engine is not None
-        wish = Generation(f"adapter-{served.adapter.number}", unlikely_prompt(), 1, adapter=served.adapter)
+        generation = Generation(f"adapter-{served.adapter.number}", unlikely_prompt(), 1, adapter=served.adapter)
         try:
-            async for _ in self._engine.generate(wish):
+            async for _ in self._engine.generate(generation):
                 pass
         except RequestRefusedError as error:
             raise UnsupportedModelError(

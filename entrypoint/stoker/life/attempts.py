@@ -18,7 +18,7 @@ class History:
     """What a server has been through.
 
     `steps_down`: why the limits of the plan's profile were halved, once for each time. `given_up`: why, by profile.
-    `deaths`: those of the engine at hand, after it was ready; none for one that never was. `replaced`: how many
+    `deaths`: those of the current engine, after it was ready; none for one that never was. `replaced`: how many
     damaged engines were replaced since one was last found whole. `own_engine`: the engine is the store's, so that it
     can be replaced and another profile built; one that is served from an exported directory is all there is.
     """

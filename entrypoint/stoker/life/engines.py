@@ -240,7 +240,7 @@ class Engines:
             self._follow_capacity(number, state)
 
     def _follow_capacity(self, number: int, state: str) -> None:
-        """As many requests at once as the replicas that are left have room for."""
+        """As many concurrent requests as the remaining replicas have room for."""
         ready = self._lifecycle.replicas.count("ready")
         if ready:
             self._service.admission.resize(self._capacities[ready])

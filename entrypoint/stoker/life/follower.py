@@ -51,7 +51,7 @@ async def follow(follower: Follower, place: Place) -> int:
     if failure is not None:
         raise failure
     why = f"its connection to {place.leader} ended"
-    raise EngineError("the leader is gone", why=why, remedy="all machines of the group start again together")
+    raise EngineError("the leader exited", why=why, remedy="all machines of the group start again together")
 
 
 def _in_a_thread(follower: Follower, loop: asyncio.AbstractEventLoop) -> asyncio.Future[BaseException]:

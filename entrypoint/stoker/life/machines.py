@@ -1,4 +1,4 @@
-"""The machines that share one engine: who leads, who follows, and how each learns that another is gone."""
+"""The machines that share one engine: who leads, who follows, and how each learns that another is lost."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Attendance:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[asyncio.Future[EngineError]]:
-        """Gives what is done once a follower that was here is gone. UsageError for a port that is taken."""
+        """Gives what is done once a connected follower is lost. UsageError for a port that is taken."""
         gone: asyncio.Future[EngineError] = asyncio.get_running_loop().create_future()
         if self._place.nodes == 1:
             yield gone
@@ -95,7 +95,7 @@ class Attendance:
             await _until_closed(reader)
             self.here.discard(rank)
             if not gone.done():
-                what = f"machine {rank} of {self._place.nodes} is gone"
+                what = f"machine {rank} of {self._place.nodes} is lost"
                 remedy = "all machines of the group start again together"
                 gone.set_result(EngineError(what, why="its connection ended", remedy=remedy))
         finally:
@@ -113,7 +113,7 @@ async def _hello(reader: asyncio.StreamReader) -> int | None:
 
 
 async def unless(gone: asyncio.Future[EngineError], work: Coroutine[Any, Any, _T]) -> _T:
-    """What `work` returns; raises the error when a machine is gone before."""
+    """What `work` returns; raises the error when a machine is lost before."""
     task = asyncio.ensure_future(work)
     ends: set[asyncio.Future[Any]] = {task, gone}
     try:
@@ -127,7 +127,7 @@ async def unless(gone: asyncio.Future[EngineError], work: Coroutine[Any, Any, _T
 
 
 async def attend(place: Place, port: int = PORT) -> None:
-    """A follower's: returns when the leader is gone. Waits for a leader that has not started yet."""
+    """A follower's: returns when the leader has exited. Waits for a leader that has not started yet."""
     while True:
         try:
             reader, writer = await asyncio.open_connection(place.leader, port)

@@ -8,7 +8,7 @@ from stoker.plan.units import count_text
 AUTO = None
 MOST = 64
 SEQUENCES_EACH = 384
-"""One process keeps up with so many at 80 tokens a second each: docs/scaling.md has what was measured."""
+"""One process keeps up with so many at 80 tokens/s each: docs/scaling.md has what was measured."""
 _CORES_EACH = 4  # of the host, for one API process: engines, Triton and preparing prompts want the others
 
 
@@ -26,7 +26,7 @@ def _counted(plan: Plan) -> tuple[int, str]:
         return 1, "the engine needs the processor's cores, and one process keeps up with it"
     sequences = plan.chosen.max_batch_size * len(plan.replicas)
     wanted = min(MOST, -(-sequences // SEQUENCES_EACH))
-    text = f"{count_text(sequences)} sequences at once, of which one process keeps up with {SEQUENCES_EACH}"
+    text = f"{count_text(sequences)} concurrent sequences, of which one process keeps up with {SEQUENCES_EACH}"
     if not plan.machine.host_known:
         return wanted, f"{text}; a host with fewer than {wanted * _CORES_EACH} cores gets fewer"
     room = max(1, plan.machine.cpu.cores // _CORES_EACH)

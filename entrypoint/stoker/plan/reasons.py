@@ -19,24 +19,25 @@ def precision_asked(case: Case) -> str:
 def context_line(case: Case) -> str:
     value, start, longest = case.chosen.max_seq_len, case.span.context.start, case.question.longest
     if override := case.question.overrides.max_seq_len:
-        return f"context {count_text(value)} tokens: {given_text(override)}"
+        return f"context: {count_text(value)} tokens, {given_text(override)}"
     if value == longest:
-        return f"context {count_text(value)} tokens: all that the model allows"
+        return f"context: {count_text(value)} tokens, the model's maximum"
     if value == start:
-        whole = f"the model allows {count_text(longest)} (--max-seq-len)"
-        return f"context {count_text(value)} tokens: the profile's default; {whole}"
+        most = f"the model's maximum is {count_text(longest)} (--max-seq-len)"
+        return f"context: {count_text(value)} tokens, profile default; {most}"
     return f"context shrunk from {count_text(start)} to {count_text(value)} tokens to fit in memory"
 
 
 def batch_line(case: Case, whose: str) -> str:
     value, start = case.chosen.max_batch_size, case.span.batch.start
+    batch = f"batch: up to {count_text(value)} sequence{'s' if value > 1 else ''}"
     if (tokens := case.question.overrides.max_num_tokens) and not case.question.overrides.max_batch_size:
-        return f"{value} sequences at once: {whose}; {count_text(tokens.value)} tokens per step: {given_text(tokens)}"
+        return f"{batch} ({whose}), {count_text(tokens.value)} tokens per step: {given_text(tokens)}"
     if override := case.question.overrides.max_batch_size:
-        return f"{value} sequences at once: {given_text(override)}"
+        return f"{batch}: {given_text(override)}"
     if value < start:
-        return f"batch shrunk from {start} to {value} sequences at once to fit in memory"
-    return f"{value} sequences at once and {count_text(case.chosen.max_num_tokens)} tokens per step: {whose}"
+        return f"batch shrunk from {start} to {value} sequences to fit in memory"
+    return f"{batch}, {count_text(case.chosen.max_num_tokens)} tokens per step ({whose})"
 
 
 def no_speculation_line(case: Case) -> str:
@@ -47,7 +48,7 @@ def no_speculation_line(case: Case) -> str:
 
 def estimate_line(case: Case) -> str:
     measured = case.question.model.weights.measured
-    return "" if measured else "weights computed from the architecture: no file headers were at hand"
+    return "" if measured else "weight size estimated from config.json (no safetensors headers available)"
 
 
 def reasons(*lines: tuple[str, str]) -> tuple[Reason, ...]:

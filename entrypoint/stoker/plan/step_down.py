@@ -8,7 +8,7 @@ from stoker.plan.types import Plan, Reason
 
 
 def stepped_down(plan: Plan, why: str) -> Plan | None:
-    """Half as many sequences at once and half the KV cache, but never less than one longest sequence needs.
+    """Half as many concurrent sequences and half the KV cache, but never less than one longest sequence needs.
 
     `why` goes into the plan's reasons. Both are launch limits for every kind: a compiled engine runs with fewer
     sequences than it was built for. None where nothing is left to halve.
@@ -20,6 +20,6 @@ def stepped_down(plan: Plan, why: str) -> Plan | None:
     if (batch, blocks) == (chosen.max_batch_size, memory.kv.blocks):
         return None
     smaller = replace(memory, kv=replace(memory.kv, blocks=blocks))
-    less = f"{batch} sequences at once instead of {chosen.max_batch_size}, {blocks} KV blocks"
+    less = f"batch size {batch} instead of {chosen.max_batch_size}, {blocks} KV blocks"
     reasons = (*plan.reasons, Reason("step_down", f"{why}: {less}"))
     return replace(plan, chosen=replace(chosen, max_batch_size=batch), memory=smaller, reasons=reasons)

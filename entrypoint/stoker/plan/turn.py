@@ -210,7 +210,7 @@ def _why_left(own: Sequence[Attempt], taken: Attempt, attempts: Sequence[Attempt
     if fitting is None:
         return short(own)
     if attempts.index(fitting) < attempts.index(taken) and (found := fitting.found):
-        least = f"only {count_text(found.context)} tokens and {found.batch} sequences at once"
+        least = f"only {count_text(found.context)} tokens and {found.batch} concurrent sequences"
         return f"would leave a context of {least}"
     if fitting.candidate.unproven and not taken.candidate.unproven:
         return f"is in no table for {fitting.candidate.unproven}, so others come first"

@@ -78,7 +78,7 @@ def mapping_of(key: Rule, value: Rule) -> Rule:
 
 
 def fields_of(rules: Mapping[str, Rule], optional: tuple[str, ...] = ()) -> Rule:
-    """A mapping of exactly these fields, but for the optional ones."""
+    """A mapping of exactly these fields; the optional ones may be missing."""
 
     def rule(entry: Any) -> str:
         if not isinstance(entry, dict):

@@ -225,7 +225,7 @@ def _check_numbers(path: Path, reference: str) -> None:
 
 
 def prune(cache: Path, used: set[Path]) -> None:
-    """Deletes copies that nobody has used for longest, but for some."""
+    """Deletes the least recently used copies, except some."""
     folder = cache / FOLDER
     if not folder.is_dir():
         return

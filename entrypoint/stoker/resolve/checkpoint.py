@@ -145,7 +145,7 @@ def read_config(directory: Path, check: Check) -> dict[str, Any]:
 
 
 def check_words(directory: Path, config: Config, names: Iterable[str], place: str) -> None:
-    """What `check_tokenizer` raises, but for a head that guesses tokens: it uses its model's tokenizer."""
+    """What `check_tokenizer` raises, except for a head that guesses tokens: it uses its model's tokenizer."""
     if not is_head(config):
         check_tokenizer(directory, names, place)
 

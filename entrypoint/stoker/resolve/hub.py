@@ -179,7 +179,7 @@ class HubModels:
         self._fetch(client, listing, files)
 
     def _remote_headers(self, client: HubClient, listing: Listing) -> Mapping[str, Header] | None:
-        """Headers by ranged requests, unless files at hand or the index already tell the weights' size."""
+        """Headers by ranged requests, unless local files or the index already give the weights' size."""
         directory = self._cache.snapshot(listing.commit)
         index = read_optional_json(directory / INDEX)
         files = weight_files(listing.files, index)

@@ -97,7 +97,7 @@ class HubClient:
         )
 
     def _remote_file(self, sibling: Any, commit: str) -> RemoteFile | None:
-        """Files of sub-folders are no part of a model, but for the few that are called for by name."""
+        """Files of sub-folders are not part of a model, except the few that are named."""
         name = sibling.rfilename
         if not isinstance(name, str) or name in ("", ".", "..") or any(character < " " for character in name):
             raise ValueError(f"it names a file {name!r}"[:200])

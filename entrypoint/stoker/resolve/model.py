@@ -54,7 +54,7 @@ class Quantization:
 @dataclass(frozen=True)
 class Weights:
     """`parameters` counts scalars; `bytes_by_dtype` is what the files hold ("BF16", "F32", "I32"...);
-    `measured` is False where they were computed from the architecture, no file being at hand."""
+    `measured` is False where they were estimated from the architecture, no file being available."""
 
     parameters: int
     bytes_by_dtype: Mapping[str, int]

@@ -24,7 +24,7 @@ def resolve(
     weights: bool = True,
     check: Check = accept_any,
 ) -> Model:
-    """The model that `reference` names, its files at hand and checked.
+    """The model that `reference` names, its files available and checked.
 
     Hub models are kept under `cache`/models. With `offline`, or HF_HUB_OFFLINE set, no connection is made.
     Without `weights` only the facts are fetched (config.json and the sizes of the weights), for planning: the result

@@ -71,7 +71,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "goal",
         "text",
-        "What to tune for: tokens a second over all streams, or the time of each",
+        "What to tune for: tokens/s over all streams, or the time of each",
         default="throughput",
         choices=("throughput", "latency"),
     ),
@@ -96,7 +96,7 @@ SETTINGS: tuple[Setting, ...] = (
         metavar="TOKENS",
         minimum=1,
     ),
-    Setting("max-batch-size", "whole", "Most sequences that run at once", metavar="N", minimum=1),
+    Setting("max-batch-size", "whole", "Maximum number of concurrent sequences", metavar="N", minimum=1),
     Setting("max-num-tokens", "tokens", "Most tokens in one step of the engine", metavar="TOKENS", minimum=1),
     Setting("tensor-parallel", "whole", "Devices that share each layer", metavar="N", minimum=1),
     Setting(
@@ -112,7 +112,7 @@ SETTINGS: tuple[Setting, ...] = (
         "speculative",
         "text",
         "How tokens are guessed before the model checks them: `off`, `lookup` (in the prompt), `draft=MODEL`, "
-        "`eagle3=MODEL`, `mtp` (the model's own heads), or `auto`, which is off unless measurements speak for it",
+        "`eagle3=MODEL`, `mtp` (the model's own heads), or `auto`, which is off unless measurements show a gain",
         default="off",
         metavar="METHOD",
     ),

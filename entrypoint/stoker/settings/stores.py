@@ -60,7 +60,7 @@ STORE_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "cache-limit",
         "bytes",
-        "Most bytes of engines that the cache keeps, like `500g`; those not used for longest go, never those in use",
+        "Maximum size of cached engines, like `500g`; the least recently used are removed, never those in use",
         shown_default="no limit",
         metavar="BYTES",
         applies_to=(*ENGINES, "manifest", "up"),

@@ -52,7 +52,7 @@ def touch(path: Path) -> None:
 
 
 def seconds_since_touched(path: Path) -> float:
-    """By the file system's own clock, so that nodes whose clocks differ agree. Infinite for what is gone."""
+    """By the file system's own clock, so that nodes whose clocks differ agree. Infinite for what no longer exists."""
     try:
         touched = path.stat().st_mtime
     except FileNotFoundError:

@@ -31,7 +31,7 @@ POLL_SECONDS = 0.25
 @dataclass
 class Lease:
     """Held while the file is there and fresh. `progress` is a listener that lets the waiting ones see how far it is;
-    `reserved` bytes of the disk are spoken for, of which `workspace` has taken some already."""
+    `reserved` bytes of the disk are reserved, of which `workspace` has taken some already."""
 
     path: Path
     reserved: int = 0

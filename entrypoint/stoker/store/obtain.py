@@ -55,7 +55,7 @@ def obtain(
         feed_remotes(engine, policy, progress)
     if policy.limit is not None and store.writable:
         for gone in evict(store, policy.limit):
-            progress.note(f"removed the engine {gone.key}, which was not used for longest, to stay within the limit")
+            progress.note(f"removed the least recently used engine, {gone.key}, to stay within the limit")
     return engine
 
 

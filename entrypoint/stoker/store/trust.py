@@ -61,7 +61,7 @@ def forget(cache: Path, key: str) -> None:
 
 
 def forget_others(cache: Path, kept: Collection[str]) -> None:
-    """Records of engines that are gone, by whichever way."""
+    """Records of engines that were removed, by whichever way."""
     for path in (cache / _FOLDER).glob("*.json"):
         if path.name.rsplit(".", 2)[0] not in kept:
             path.unlink(missing_ok=True)

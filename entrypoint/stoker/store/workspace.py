@@ -43,12 +43,12 @@ def sweep(tmp: Path) -> None:
 
 
 def reserve(locks: Path, tmp: Path, lease: Lease, needed: int) -> None:
-    """Speaks for `needed` bytes of the disk. StorageError where they are not free, or others have spoken for them."""
+    """Reserves `needed` bytes of the disk. StorageError where they are not free, or others have reserved them."""
     free = shutil.disk_usage(tmp).free - sum(_outstanding(tmp, document) for _, document in _others(locks, lease))
     if needed > free:
         raise StorageError(
             f"the engine does not fit on the disk of {tmp.parent}",
-            why=f"it needs {needed / 1e9:.2f} GB and {max(0, free) / 1e9:.2f} GB are free and not spoken for",
+            why=f"it needs {needed / 1e9:.2f} GB and {max(0, free) / 1e9:.2f} GB are free and unreserved",
             remedy="make room with `stoker engines prune`, or name a larger disk with --cache",
         )
     lease.reserved = needed

@@ -7,7 +7,7 @@ Messages are msgpack arrays behind their length, in order:
     [OPEN, number, name, arguments]    the same; what was answered is held until
     [CLOSE, number, error or null]     or until the link ends, however it ends
 
-So what an API process holds (a place in the engine, room for a body) is free again as soon as it is gone.
+So what an API process holds (a place in the engine, room for a body) is free again as soon as it exits.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LENGTH = struct.Struct("<I")
 
 
 class LinkLostError(Exception):
-    """The other process is gone."""
+    """The other process has exited."""
 
 
 @dataclass(frozen=True)

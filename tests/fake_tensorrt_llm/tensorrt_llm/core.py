@@ -1,4 +1,4 @@
-"""What both interfaces share: sequences that gain a token a step, ranks, and the log."""
+"""What both interfaces share: sequences that gain one token per step, ranks, and the log."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Sequence_:
 
 
 class Core:
-    """At most `batch` sequences at once; the others wait."""
+    """At most `batch` concurrent sequences; the others wait."""
 
     def __init__(self, batch: int) -> None:
         self.batch = batch

@@ -18,8 +18,8 @@ KEYS = ("attacker", "other")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("attacked")
     (folder / "keys").write_text("".join(f"{name} {name}\n" for name in KEYS))
-    wishes = ["--api-key-file", str(folder / "keys")]
-    with Served([sys.executable, "-m", "stoker"], "demo", wishes, folder).running() as running:
+    flags = ["--api-key-file", str(folder / "keys")]
+    with Served([sys.executable, "-m", "stoker"], "demo", flags, folder).running() as running:
         yield running
 
 
@@ -41,8 +41,8 @@ def test_nothing_but_refusals_was_logged(server: Served) -> None:
 
 def test_a_few_descriptors_are_enough_to_say_so(tmp_path: Path) -> None:
     limited = ["sh", "-c", 'ulimit -n 128; exec "$@"', "sh", sys.executable, "-m", "stoker"]
-    wishes = ["--management-port", "0"]
-    with Served(limited, "demo", wishes, tmp_path).running() as running:
+    flags = ["--management-port", "0"]
+    with Served(limited, "demo", flags, tmp_path).running() as running:
         target = Target(running.url, "")
         connections = [target.connect() for _ in range(200)]
         for connection in connections:

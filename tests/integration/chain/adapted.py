@@ -77,8 +77,8 @@ class Adapted(chain.Server):
             return {card["id"]: card for card in json.load(answer)["data"]}
 
     def says(self, model: str, prompt: str) -> str:
-        wish = {"model": model, "prompt": prompt, "max_tokens": 16, "temperature": 0, "ignore_eos": True}
-        status, answer = self.post(f"{self.url}/v1/completions", wish)
+        body = {"model": model, "prompt": prompt, "max_tokens": 16, "temperature": 0, "ignore_eos": True}
+        status, answer = self.post(f"{self.url}/v1/completions", body)
         assert status == 200, answer
         return str(answer["choices"][0]["text"])
 

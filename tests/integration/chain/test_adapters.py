@@ -48,9 +48,9 @@ def test_loading_and_unloading_under_load_gives_no_wrong_answer(server: Adapted)
 
 def test_a_request_under_way_goes_on_when_its_adapter_is_unloaded(server: Adapted) -> None:
     assert server.operate("load", lora_name="passing", lora_path="watched1")[0] == 200
-    wish = {"model": "passing", "prompt": PROMPTS[0], "max_tokens": 300, "temperature": 0, "ignore_eos": True}
-    whole = server.post(f"{server.url}/v1/completions", wish)[1]["choices"][0]["text"]
-    data = json.dumps({**wish, "stream": True}).encode()
+    body = {"model": "passing", "prompt": PROMPTS[0], "max_tokens": 300, "temperature": 0, "ignore_eos": True}
+    whole = server.post(f"{server.url}/v1/completions", body)[1]["choices"][0]["text"]
+    data = json.dumps({**body, "stream": True}).encode()
     request = urllib.request.Request(f"{server.url}/v1/completions", data, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=120) as answer:
         lines = [answer.readline()]
@@ -59,7 +59,7 @@ def test_a_request_under_way_goes_on_when_its_adapter_is_unloaded(server: Adapte
     *pieces, done = [line.removeprefix(b"data: ").strip() for line in lines if line.strip()]
     assert done == b"[DONE]"
     assert "".join(json.loads(piece)["choices"][0]["text"] for piece in pieces) == whole
-    assert server.post(f"{server.url}/v1/completions", wish)[0] == 404
+    assert server.post(f"{server.url}/v1/completions", body)[0] == 404
 
 
 def test_the_source_is_watched(server: Adapted) -> None:

@@ -1,4 +1,4 @@
-"""Thinking aloud by a real engine, through each API: split off, counted, limited, and before a text of a given form."""
+"""Reasoning by a real engine, through each API: split off, counted, limited, and before a text of a given form."""
 
 from __future__ import annotations
 

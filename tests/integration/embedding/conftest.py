@@ -14,10 +14,10 @@ _chain = load("chain_conftest", Path(__file__).parents[1] / "chain" / "conftest.
 cache = _chain.cache
 
 
-def _served(tmp_path_factory: pytest.TempPathFactory, cache: Path, golden: str, *wishes: str, **files: Any) -> Any:
+def _served(tmp_path_factory: pytest.TempPathFactory, cache: Path, golden: str, *flags: str, **files: Any) -> Any:
     folder = tmp_path_factory.mktemp(golden)
     model = make_embedding_model(folder / golden, golden, **files)
-    return _chain.Server(folder / "server.log", [str(model), *wishes, "--cache", str(cache)], {})
+    return _chain.Server(folder / "server.log", [str(model), *flags, "--cache", str(cache)], {})
 
 
 def _until_stopped(server: Any) -> Iterator[Any]:

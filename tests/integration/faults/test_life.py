@@ -42,7 +42,7 @@ def test_an_engine_that_keeps_dying_gets_smaller_limits_then_makes_way_and_is_th
         kill_quietly(server)
     assert server.process.wait(60) == 70
     assert tried == [each for each in [("int8", 2), ("int8", 1), ("int4", 2), ("int4", 1)] for _ in range(2)]
-    assert "1 sequences at once instead of 2" in server.output
+    assert "batch size 1 instead of 2" in server.output
     assert "the next profile is taken: openvino-int4-throughput" in server.output
     assert "the engine died 2 times within 10 minutes" in server.output.splitlines()[-2]
 
@@ -54,8 +54,8 @@ def test_an_engine_killed_at_load_for_lack_of_memory_is_loaded_with_less(start, 
     plan = plan_of(server)
     assert (plan["chosen"]["max_batch_size"], plan["memory"]["kv_blocks"]) == (1, 64)
     assert plan["reasons"][-2:] == [
-        "the engine was killed for lack of memory: 2 sequences at once instead of 4, 128 KV blocks",
-        "the engine was killed for lack of memory: 1 sequences at once instead of 2, 64 KV blocks",
+        "the engine was killed for lack of memory: batch size 2 instead of 4, 128 KV blocks",
+        "the engine was killed for lack of memory: batch size 1 instead of 2, 64 KV blocks",
     ]
     assert load.ask(server.port, "The sea", TOKENS)[0] == "done"
     assert server.stop() == 0

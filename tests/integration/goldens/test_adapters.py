@@ -76,10 +76,10 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Gol
 
 
 def run(
-    runtime: PagedRuntime, wishes: Sequence[tuple[Sequence[int], Adapter | None]], count: int = 64
+    runtime: PagedRuntime, requests: Sequence[tuple[Sequence[int], Adapter | None]], count: int = 64
 ) -> list[list[int]]:
     return tokens_of(
-        runtime, [Generation(str(n), prompt, count, adapter=adapter) for n, (prompt, adapter) in enumerate(wishes)]
+        runtime, [Generation(str(n), prompt, count, adapter=adapter) for n, (prompt, adapter) in enumerate(requests)]
     )
 
 
@@ -91,10 +91,10 @@ def test_adapters_and_the_base_in_one_batch_give_the_tokens_that_each_gives_alon
     for golden, adapter in goldens:
         assert run(runtime, [(prompt, adapter) for prompt in golden.inputs]) == golden.continuations
     mixed = [(prompt, adapter) for golden, adapter in goldens for prompt in golden.inputs]
-    wishes = [*mixed, *((prompt, None) for prompt in base.inputs)]
+    requests = [*mixed, *((prompt, None) for prompt in base.inputs)]
     expected = [*(tokens for golden, _ in goldens for tokens in golden.continuations), *base.continuations]
-    assert run(runtime, wishes) == expected
-    assert run(runtime, wishes[::-1]) == expected[::-1]
+    assert run(runtime, requests) == expected
+    assert run(runtime, requests[::-1]) == expected[::-1]
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -102,8 +102,8 @@ def test_other_families_give_the_tokens_that_peft_gives(name, tmp_path, opened, 
     golden, adapter = shelf(name)
     base = golden_run.load(golden.base)
     runtime = opened(engine(golden.base, tmp_path))
-    wishes = [*((prompt, adapter) for prompt in golden.inputs), *((prompt, None) for prompt in base.inputs)]
-    assert run(runtime, wishes) == [*golden.continuations, *base.continuations]
+    requests = [*((prompt, adapter) for prompt in golden.inputs), *((prompt, None) for prompt in base.inputs)]
+    assert run(runtime, requests) == [*golden.continuations, *base.continuations]
 
 
 def test_the_prefix_cache_is_never_shared_between_adapters(tied, opened, shelf) -> None:
@@ -130,9 +130,9 @@ def test_filled_up_rows_change_nothing(tmp_path, opened, shelf) -> None:
 def test_more_adapters_than_places_take_turns(tied, opened, shelf) -> None:
     runtime = opened(tied, max_loras=1)
     goldens = [shelf(name) for name in TIED]
-    wishes = [(golden.inputs[index], adapter) for index in range(2) for golden, adapter in goldens]
+    requests = [(golden.inputs[index], adapter) for index in range(2) for golden, adapter in goldens]
     expected = [golden.continuations[index] for index in range(2) for golden, _ in goldens]
-    assert run(runtime, wishes) == expected
+    assert run(runtime, requests) == expected
 
 
 def test_what_the_graph_has_no_place_for_is_refused_by_name(tied, opened, shelf, tmp_path) -> None:

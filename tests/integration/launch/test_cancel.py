@@ -1,4 +1,4 @@
-"""A client that goes away frees its slot within one engine step."""
+"""A client that disconnects frees its slot within one engine step."""
 
 from __future__ import annotations
 

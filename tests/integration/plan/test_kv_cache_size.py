@@ -1,4 +1,4 @@
-"""The budget's bytes a token against what OpenVINO GenAI really allocates."""
+"""The budget's bytes per token against what OpenVINO GenAI really allocates."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def crowded(disk: Path, left: int) -> Iterator[None]:
-    """Somebody else fills the disk but for `left` bytes."""
+    """Somebody else fills the disk, except for `left` bytes."""
     balloon = disk / "balloon"
     with balloon.open("wb") as file:
         for _ in range(100):  # others write meanwhile

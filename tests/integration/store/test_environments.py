@@ -29,7 +29,7 @@ def filled(tmp_path: Path, make_cli) -> Path:
 
 
 def mounted(script: str) -> tuple[str, ...]:
-    """What runs a command after a script of mounts, which are gone with it."""
+    """What runs a command after a script of mounts, which end with it."""
     return ("unshare", "-m", "bash", "-ec", f'{script}; exec "$@"', "--")
 
 

@@ -71,7 +71,7 @@ def test_what_is_built_instead_fails_for_good(run, tmp_path):
     assert not engines(tmp_path)
 
 
-def test_a_wished_precision_gives_way_to_nothing(run):
+def test_a_requested_precision_gives_way_to_nothing(run):
     server = run("build", 1, "--precision", "fp8", FAKE_TENSORRT_LLM_FAIL="quantize:error")
     assert server.process.wait(SECONDS) == 70
     assert "is built instead" not in server.output

@@ -16,7 +16,7 @@ from tests.loading import python_path
 from tests.served import Served
 
 TESTS = Path(__file__).parents[2]
-WISHES = ("--profile", "tensorrt_llm_pytorch-bf16-throughput", "--max-num-tokens", "2048", "--max-seq-len", "2048")
+FLAGS = ("--profile", "tensorrt_llm_pytorch-bf16-throughput", "--max-num-tokens", "2048", "--max-seq-len", "2048")
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def served(folder: Path, gpus: int) -> Iterator[Any]:
         "FAKE_TENSORRT_LLM_LOG": str(folder / "tensorrt_llm.jsonl"),
     }
     command = [sys.executable, str(Path(__file__).with_name("stoker_on_gpus.py")), str(gpus)]
-    with Served(command, "demo", [*WISHES, "--tensor-parallel", str(gpus)], folder, environment).running() as one:
+    with Served(command, "demo", [*FLAGS, "--tensor-parallel", str(gpus)], folder, environment).running() as one:
         yield one
 
 

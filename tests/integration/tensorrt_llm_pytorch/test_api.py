@@ -55,10 +55,10 @@ def test_tokens_stream(server):
 
 
 def test_sampling_is_passed_on_in_the_llm_s_own_words(server, heard):
-    wished = {"temperature": 0.75, "top_p": 0.5, "seed": 4, "presence_penalty": 0.5, "frequency_penalty": 0.25}
-    server.complete(max_tokens=3, top_k=7, min_p=0.125, repetition_penalty=1.5, **wished)
+    sampling = {"temperature": 0.75, "top_p": 0.5, "seed": 4, "presence_penalty": 0.5, "frequency_penalty": 0.25}
+    server.complete(max_tokens=3, top_k=7, min_p=0.125, repetition_penalty=1.5, **sampling)
     told = heard(server, "request")[-1]
-    assert {name: told[name] for name in wished} == wished
+    assert {name: told[name] for name in sampling} == sampling
     assert (told["top_k"], told["min_p"], told["repetition_penalty"], told["max_tokens"]) == (7, 0.125, 1.5, 3)
     assert (told["ignore_eos"], told["detokenize"], told["include_stop_str_in_output"]) == (True, False, True)
 
@@ -95,8 +95,8 @@ def test_greedy_is_said_and_unset_seeds_differ(server, heard):
 
 def test_a_schema_reaches_the_llm_as_a_grammar_and_a_broken_one_does_not(server, heard):
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-    wish = {"type": "json_schema", "json_schema": {"name": "one", "schema": schema}}
-    with server.open("chat/completions", messages=CHAT, max_tokens=4, response_format=wish) as answer:
+    form = {"type": "json_schema", "json_schema": {"name": "one", "schema": schema}}
+    with server.open("chat/completions", messages=CHAT, max_tokens=4, response_format=form) as answer:
         json.load(answer)
     guide = heard(server, "request")[-1]["guided_decoding"]
     assert "root ::=" in guide.pop("grammar")

@@ -84,7 +84,7 @@ def test_memory_is_that_of_the_whole_family_and_of_its_largest(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        ("12:00 INFO a\nerror: it broke: why\nhint: mend it\n", "it broke: why"),
+        ("12:00 INFO a\nerror: it broke: why\nhint: fix it\n", "it broke: why"),
         ("a\nb\n\n", "b"),
         ("", "it said nothing"),
     ],

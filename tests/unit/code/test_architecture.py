@@ -49,7 +49,7 @@ def test_no_package_is_in_a_circle() -> None:
 
 
 def test_kinds_do_not_import_each_other() -> None:
-    """But for one that is the other's second way to serve: both run TensorRT-LLM."""
+    """Except one that is the other's second way to serve: both run TensorRT-LLM."""
     names = {path.name for path in (ROOT / "entrypoint/stoker/kinds").iterdir() if path.is_dir()}
     found = {(_kind(name), _kind(target)) for name, all_ in drawing.modules().items() for target in all_}
     crossing = {(one, other) for one, other in found if one in names and other in names and one != other}

@@ -15,11 +15,11 @@ SCRIPT = ROOT / "tools/measure_code.py"
 
 
 def function(name: str, lines: int) -> str:
-    """Of exactly so many lines, but for a decorator."""
+    """Of exactly so many lines, without the decorator."""
     return f"@staticmethod\ndef {name}():\n" + "    x = 1\n" * (lines - 1)
 
 
-def test_lines_that_name_any_are_counted_but_for_imports(tmp_path: Path) -> None:
+def test_lines_that_name_any_are_counted_except_imports(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_text("from typing import Any\n\nx: Any = 1\nManyAnys = 2\n")
     assert load("measure_code", SCRIPT).any_share([path]) == 1 / 4

@@ -50,7 +50,7 @@ def test_a_plain_request_sends_only_what_is_set():
     assert [list(tensor.shape) for tensor in request.inputs] == [[1, 3], [1, 1], [1, 1], [1, 1]]
 
 
-def test_every_wish_has_its_tensor():
+def test_every_parameter_has_its_tensor():
     generation = Generation(
         "id",
         (1,),

@@ -11,12 +11,12 @@ from stoker.launch.stub.sampler import Sampler, truncated
 LOGITS = np.array([0.0, 3.0, 1.0, 2.0, -1.0], np.float32)
 
 
-def sampler(**wish) -> Sampler:
-    return Sampler(Generation("r", wish.pop("input_ids", (4,)), max_tokens=10, **wish))
+def sampler(**options) -> Sampler:
+    return Sampler(Generation("r", options.pop("input_ids", (4,)), max_tokens=10, **options))
 
 
-def draws(count: int, **wish) -> list[int]:
-    each = sampler(**wish)
+def draws(count: int, **options) -> list[int]:
+    each = sampler(**options)
     return [each.draw(LOGITS)[0] for _ in range(count)]
 
 
@@ -72,7 +72,7 @@ def test_min_tokens_bars_the_ends_until_then():
 
 
 @pytest.mark.parametrize(
-    ("wish", "name"),
+    ("options", "name"),
     [
         ({"top_p": 1.1}, "top_p"),
         ({"min_p": -0.1}, "min_p"),
@@ -82,9 +82,9 @@ def test_min_tokens_bars_the_ends_until_then():
         ({"temperature": -1.0}, "temperature"),
     ],
 )
-def test_values_out_of_range_are_refused_by_name(wish, name):
+def test_values_out_of_range_are_refused_by_name(options, name):
     with pytest.raises(RequestRefusedError, match=name):
-        sampler(**wish)
+        sampler(**options)
 
 
 PROBABILITIES = np.array([0.4, 0.3, 0.2, 0.06, 0.04], np.float32)

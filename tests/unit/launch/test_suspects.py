@@ -30,7 +30,7 @@ def test_a_new_grammar_in_flight_at_a_death_is_blamed_and_refused_from_then_on()
 def test_a_death_that_ended_the_request_before_it_was_noticed_counts() -> None:
     suspects = Suspects()
     with contextlib.suppress(EngineDiedError), suspects.watch(with_grammar("a")):
-        raise EngineDiedError("it went away")
+        raise EngineDiedError("it exited")
     assert suspects.blame()
     assert not suspects.blame()
 

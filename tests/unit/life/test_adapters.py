@@ -35,7 +35,7 @@ OUTPUTS, INPUTS = SHAPES[f"{Q}.weight"]
 
 
 class Engine:
-    """Gives a token for any adapter, but for those that it is told to refuse; `gate` holds all back."""
+    """Gives a token for any adapter, except those that it is told to refuse; `gate` holds all back."""
 
     def __init__(self) -> None:
         self.asked: list[Generation] = []

@@ -1,4 +1,4 @@
-"""Who leads and who follows, and how each learns that another is gone, over real sockets."""
+"""Who leads and who follows, and how each learns that another is lost, over real sockets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_leader_is_told_by_name_which_machine_is_gone():
                 await asyncio.sleep(0.01)
             assert not work.done()
             following.cancel()
-            with pytest.raises(EngineError, match="machine 1 of 2 is gone"):
+            with pytest.raises(EngineError, match="machine 1 of 2 is lost"):
                 await work
 
     asyncio.run(run())
@@ -87,7 +87,7 @@ def test_a_follower_ends_with_the_leader_and_says_so(monkeypatch):
 
     monkeypatch.setattr("stoker.life.follower.attend", gone)
     part = Part()
-    with pytest.raises(EngineError, match="the leader is gone"):
+    with pytest.raises(EngineError, match="the leader exited"):
         asyncio.run(follow(part, FOLLOWER))
     assert part.stopped.is_set()
 

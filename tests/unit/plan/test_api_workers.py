@@ -25,9 +25,9 @@ def on(machine: Any, model: Any, overrides: Any, cores: int | None = None) -> An
 @pytest.mark.parametrize(
     ("machine", "cores", "expected", "why"),
     [
-        ("1xH100-80GB", 64, 1, "256 sequences at once, of which one process keeps up with 384"),
-        ("8xH100-80GB", 64, 6, "2,048 sequences at once, of which one process keeps up with 384"),
-        ("8xH100-80GB", 16, 4, "2,048 sequences at once, of which one process keeps up with 384; of the 16 cores"),
+        ("1xH100-80GB", 64, 1, "256 concurrent sequences, of which one process keeps up with 384"),
+        ("8xH100-80GB", 64, 6, "2,048 concurrent sequences, of which one process keeps up with 384"),
+        ("8xH100-80GB", 16, 4, "2,048 concurrent sequences, of which one process keeps up with 384; of the 16 cores"),
         ("8xH100-80GB", 2, 1, "of the 2 cores each process is to have 4"),
         ("8xH100-80GB", None, 6, "a host with fewer than 24 cores gets fewer"),
     ],

@@ -63,7 +63,7 @@ def test_the_default_is_int8_with_no_cache_and_every_token_that_the_model_was_ma
 
 
 @pytest.mark.parametrize("precision", ["f32", "f16", "bf16", "int8"])
-def test_a_wished_precision_is_taken_and_the_command_repeats_the_plan(choose: Any, precision: str) -> None:
+def test_a_requested_precision_is_taken_and_the_command_repeats_the_plan(choose: Any, precision: str) -> None:
     plan = choose(precision=precision, max_seq_len=100, max_batch_size=3)
     assert plan.chosen.precision == precision
     again = choose(
@@ -103,7 +103,7 @@ def test_a_profile_for_vectors_is_refused_for_text(plan: Any, choose: Any, model
             make(of=model("qwen2.5-0.5b"), profile="openvino-embedding-int8-throughput")
 
 
-def test_a_cache_cannot_be_wished_for_and_too_long_a_context_neither(choose: Any) -> None:
+def test_neither_a_cache_nor_too_long_a_context_is_accepted(choose: Any) -> None:
     with pytest.raises(UsageError, match="offers none"):
         choose(kv_precision="u8")
     with pytest.raises(UsageError, match="512 tokens"):

@@ -236,7 +236,7 @@ def test_host_memory_is_checked_where_it_is_known(choose):
     why = {one.profile: one.reason for one in small.rejected}["tensorrt_llm-bf16-throughput"]
     assert why.startswith("building tensorrt_llm takes at least 32.91 GiB of host memory (2.2 times the weights)")
     unknown = choose("llama-3.1-70b", "8xH100")
-    assert any("says nothing of its host: not checked" in line.text for line in unknown.reasons)
+    assert any("not checked: the host is not described" in line.text for line in unknown.reasons)
     between = choose("llama-3.1-8b", "1xH100,cpu:16c-36g")
     assert any("which may be too little" in line.text for line in between.reasons)
 

@@ -170,7 +170,7 @@ def test_the_context_is_the_model_s_up_to_the_profile_s_cap(plan):
     assert dict(phi.sources)["max_seq_len"] == "model"
     llama = plan("llama-3.1-8b")
     assert llama.chosen.max_seq_len == 8192
-    assert any("the model allows 131,072 (--max-seq-len)" in reason.text for reason in llama.reasons)
+    assert any("the model's maximum is 131,072 (--max-seq-len)" in reason.text for reason in llama.reasons)
 
 
 def test_yarn_stretches_the_context(model):

@@ -31,7 +31,7 @@ def test_half_the_batch_and_half_the_cache() -> None:
     assert (smaller.chosen.max_batch_size, smaller.memory.kv.blocks) == (8, 128)
     assert smaller.memory.kv.bytes == MEMORY.kv.bytes // 2
     assert smaller.memory.total < PLAN.memory.total
-    assert smaller.reasons == (FIRST, Reason("step_down", "it died: 8 sequences at once instead of 16, 128 KV blocks"))
+    assert smaller.reasons == (FIRST, Reason("step_down", "it died: batch size 8 instead of 16, 128 KV blocks"))
     assert replace(smaller.chosen, max_batch_size=16) == CHOSEN
 
 

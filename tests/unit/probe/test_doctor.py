@@ -48,8 +48,8 @@ def test_all_checks_run_here_and_leave_nothing_behind(tmp_path):
 
 
 def test_rendering_has_a_line_a_check_and_a_line_a_remedy():
-    text = render_checks((Check("a", "ok", "fine"), Check("longer", "failed", "not fine", "mend it")))
-    assert text == "ok       a       fine\nfailed   longer  not fine\n                 -> mend it\n"
+    text = render_checks((Check("a", "ok", "fine"), Check("longer", "failed", "not fine", "fix it")))
+    assert text == "ok       a       fine\nfailed   longer  not fine\n                 -> fix it\n"
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_driver_that_is_too_old_for_the_image(checks, fake_nvml, driver, cuda,
     assert ("cuda-compat" in check.remedy) == (status == "failed")
 
 
-def test_a_sound_machine_has_nothing_to_mend(checks, fake_nvml):
+def test_a_sound_machine_has_nothing_to_fix(checks, fake_nvml):
     gpus = [fake_nvml.FakeGpu(f"GPU-{number}") for number in range(2)]
     found = checks(*gpus, nvlinks=frozenset({(0, 1)}), driver="590.44.01", cuda=13010)
     found.pop("locked memory")  # this machine's own

@@ -75,7 +75,7 @@ def test_the_time_left_is_told_by_what_the_phase_took_before_until_its_own_throu
     lifecycle.expect({"building": 1000.0, "warming": 0.0})
     lifecycle.phase("building")
     before = ask("/v1/health/startup").json["eta_seconds"]
-    lifecycle.advance(1, 4)  # its own throughput tells of next to nothing left
+    lifecycle.advance(1, 4)  # its own throughput shows that almost nothing is left
     begun = ask("/v1/health/startup").json["eta_seconds"]
     lifecycle.advance(3, 4)
     further = ask("/v1/health/startup").json["eta_seconds"]

@@ -152,11 +152,11 @@ def test_thinking_is_a_block_of_its_own(with_sdk: Any, says: Any) -> None:
     says("<think>\nHm, hm.\n</think>\n\nIt is four.", thinking=THINK)
 
     async def use(client: AsyncAnthropic) -> None:
-        wish: Any = {"type": "enabled", "budget_tokens": 1024}
-        whole = await client.messages.create(**{**BODY, "max_tokens": 2000, "thinking": wish} | {"max_tokens": 300})
+        config: Any = {"type": "enabled", "budget_tokens": 1024}
+        whole = await client.messages.create(**{**BODY, "max_tokens": 2000, "thinking": config} | {"max_tokens": 300})
         assert [block.type for block in whole.content] == ["thinking", "text"]
         assert (whole.content[0].thinking.strip(), whole.content[1].text.strip()) == ("Hm, hm.", "It is four.")
-        async with client.messages.stream(**BODY, thinking=wish) as stream:
+        async with client.messages.stream(**BODY, thinking=config) as stream:
             final = await stream.get_final_message()
         assert [block.type for block in final.content] == ["thinking", "text"]
 

@@ -168,7 +168,7 @@ def test_an_unknown_model_is_a_404(ask: Any, pooled: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "kept"),
+    ("given", "kept"),
     [
         ({"truncate": "END"}, slice(None, LENGTH)),
         ({"truncate": "START"}, slice(-LENGTH, None)),
@@ -177,10 +177,10 @@ def test_an_unknown_model_is_a_404(ask: Any, pooled: Any) -> None:
         ({"truncate_prompt_tokens": 5, "truncate": "START"}, slice(-5, None)),
     ],
 )
-def test_a_long_input_is_cut_only_where_that_is_wished(ask: Any, pooled: Any, wish: Any, kept: slice) -> None:
+def test_a_long_input_is_cut_only_on_request(ask: Any, pooled: Any, given: Any, kept: slice) -> None:
     engine = pooled()
     ids = list(range(300, 300 + 2 * LENGTH))
-    assert embed(ask, ids, **wish).json["usage"]["prompt_tokens"] == len(ids[kept])
+    assert embed(ask, ids, **given).json["usage"]["prompt_tokens"] == len(ids[kept])
     assert list(engine.asked[-1].input_ids) == ids[kept]
 
 

@@ -121,8 +121,8 @@ def test_results_of_tools_reach_the_prompt(with_sdk: Any, says: Any, prompt_of: 
 def test_structured_output_and_demanded_calls_are_guided(ask: Any, says: Any) -> None:
     engine = says('{"a": 1}')
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-    wish = {"format": {"type": "json_schema", "name": "n", "schema": schema, "strict": True}}
-    answer = ask(PATH, {"model": "demo", "input": "x", "text": wish}).json
+    form = {"format": {"type": "json_schema", "name": "n", "schema": schema, "strict": True}}
+    answer = ask(PATH, {"model": "demo", "input": "x", "text": form}).json
     assert answer["text"]["format"]["schema"] == schema
     assert engine.asked[-1].guide is not None
     ask(PATH, {"model": "demo", "input": "x", "tools": [TOOL], "tool_choice": {"type": "function", "name": "weather"}})

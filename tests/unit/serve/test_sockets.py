@@ -1,4 +1,4 @@
-"""The application on a real socket: the openai SDK, clients that go away, engines that die."""
+"""The application on a real socket: the openai SDK, clients that disconnect, engines that die."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ EFFORT = "{# reasoning_effort #}"
 
 @pytest.mark.parametrize("engine", LACKS)
 def test_every_cell_of_the_table_is_what_a_request_meets(ask: Any, says: Any, frontend: Any, engine: str) -> None:
-    """Of a model that thinks and knows efforts, so that what depends on the model is there; but for marks of a gap."""
+    """Of a model that thinks and knows efforts, so that what depends on the model is there; without marks of a gap."""
     template = ChatTemplate(EFFORT + frontend.chat_template.source, {"bos_token": ""})
     context = dataclasses.replace(frontend.context, lacks=LACKS[engine])
     told = says("Yes.", context=context, thinking=THINK, chat_template=template)

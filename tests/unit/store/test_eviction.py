@@ -95,7 +95,7 @@ def test_space_that_others_have_reserved_is_not_free(store: Store, monkeypatch) 
     monkeypatch.setattr("shutil.disk_usage", lambda path: _Disk(1000))
     with store.lease("a") as first, store.lease("b") as second:
         store.reserve(first, 600)
-        with pytest.raises(StorageError, match=r"does not fit.*not spoken for"):
+        with pytest.raises(StorageError, match=r"does not fit.*unreserved"):
             store.reserve(second, 600)
         store.reserve(second, 400)
 

@@ -73,7 +73,7 @@ class DynamoProcess:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """Returns when it is gone; it deregisters first, where it can."""
+        """Returns when it has exited; it deregisters first, where it can."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:

@@ -121,7 +121,7 @@ class StokerEngine(LLMEngine):  # type: ignore[misc]
                 self._wire.send(wire.LEFT)
 
     async def listen(self) -> None:
-        """Until Stoker is gone, with whom this process ends."""
+        """Until Stoker exits, and this process with it."""
         while (message := await self._wire.receive()) is not None:
             self._hear(message)
         for answers in self._answers.values():
@@ -200,7 +200,7 @@ def chunk_of(message: list[Any]) -> dict[str, Any]:
 
 
 async def serve(descriptor: int) -> None:
-    """Until SIGTERM, or until Stoker is gone."""
+    """Until SIGTERM, or until Stoker exits."""
     connection = socket.socket(fileno=descriptor)
     link = Wire(*await asyncio.open_connection(sock=connection))
     first = await link.receive()

@@ -154,7 +154,7 @@ class EngineLoop:
         self._post(partial(self._open, channel, sender))
 
     def submit_to(self, channel: int, handle: int, generation: Generation) -> None:
-        """A sequence of a channel; nothing without the channel, whose API process knows that it is gone."""
+        """A sequence of a channel; nothing without the channel, whose API process knows that it is closed."""
         self._post(partial(self._enter, channel, handle, generation, time.monotonic_ns()))
 
     def refuse_in(self, channel: int, handle: int, message: str) -> None:
@@ -223,7 +223,7 @@ class EngineLoop:
             return not self._stopping
 
     def _drop_stopped(self) -> None:
-        """Those that a `stop` request named: at once, so that a client that goes away costs no further step."""
+        """Those that a `stop` request named: at once, so that a client that disconnects costs no further step."""
         if self._stops:
             for ticket in [*self._running, *self._waiting]:
                 if ticket.name in self._stops:

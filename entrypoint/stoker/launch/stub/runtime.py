@@ -17,7 +17,7 @@ from stoker.launch.settings import EngineSettings
 class Output:
     """What a sequence gained since it was last read. `out_of_memory`: it ended early, its KV cache did not fit.
     `refused`: why the engine will not go on with it; it has ended then. `reused_blocks`: of its prompt, in the cache
-    before it came, where the engine tells. `embedding`: all that a model gives whose output is no text. `top` runs
+    before it came, where reported. `embedding`: all that a model gives whose output is no text. `top` runs
     parallel to `ids`, and `prompt` comes once, where they were asked for."""
 
     ids: Sequence[int]

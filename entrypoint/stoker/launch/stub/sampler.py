@@ -26,7 +26,7 @@ class Sampler:
 
     def __init__(self, generation: Generation) -> None:
         check_ranges(generation)
-        self._wish = generation
+        self._generation = generation
         self._seen: set[int] = {int(token) for token in generation.input_ids}
         self._counts: dict[int, int] = {}
         self._random = np.random.default_rng(generation.seed)
@@ -35,35 +35,37 @@ class Sampler:
 
     def draw(self, logits: Logits) -> tuple[int, float]:
         """The next token of logits [vocabulary], and if asked for the log probability that the model gives it."""
-        wish = self._wish
+        generation = self._generation
         wanted = self._penalised(logits)
-        if wish.temperature <= 0:
+        if generation.temperature <= 0:
             token = int(wanted.argmax())
         else:
-            probabilities = np.exp(log_softmax(wanted / np.float32(wish.temperature)))
-            token = self._pick(truncated(probabilities, wish.top_k, wish.top_p, wish.min_p))
+            probabilities = np.exp(log_softmax(wanted / np.float32(generation.temperature)))
+            token = self._pick(truncated(probabilities, generation.top_k, generation.top_p, generation.min_p))
         self._seen.add(token)
         self._counts[token] = self._counts.get(token, 0) + 1
-        return token, float(log_softmax(logits)[token]) if wish.log_probs else 0.0
+        return token, float(log_softmax(logits)[token]) if generation.log_probs else 0.0
 
     def _pick(self, probabilities: Logits) -> int:
         cumulative = probabilities.cumsum(dtype=np.float64)
         return int(cumulative.searchsorted(self._random.random() * cumulative[-1], side="right"))
 
     def _penalised(self, logits: Logits) -> Logits:
-        wish, logits = self._wish, np.array(logits, np.float32)
+        generation, logits = self._generation, np.array(logits, np.float32)
         if self._bias is not None:
             logits[: self._bias.size] += self._bias[: logits.size]
-        if wish.repetition_penalty not in (None, 1.0):
+        if generation.repetition_penalty not in (None, 1.0):
             seen = np.fromiter(self._seen, np.int64)
             values = logits[seen]
-            logits[seen] = np.where(values > 0, values / wish.repetition_penalty, values * wish.repetition_penalty)
-        if self._counts and (wish.presence_penalty or wish.frequency_penalty):
+            logits[seen] = np.where(
+                values > 0, values / generation.repetition_penalty, values * generation.repetition_penalty
+            )
+        if self._counts and (generation.presence_penalty or generation.frequency_penalty):
             ids = np.fromiter(self._counts, np.int64)
             counts = np.fromiter(self._counts.values(), np.float32)
-            logits[ids] -= counts * (wish.frequency_penalty or 0.0) + (wish.presence_penalty or 0.0)
-        if sum(self._counts.values()) < wish.min_tokens:
-            logits[list(wish.end_ids)] = -np.inf
+            logits[ids] -= counts * (generation.frequency_penalty or 0.0) + (generation.presence_penalty or 0.0)
+        if sum(self._counts.values()) < generation.min_tokens:
+            logits[list(generation.end_ids)] = -np.inf
         return logits
 
 

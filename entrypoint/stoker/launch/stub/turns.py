@@ -1,7 +1,7 @@
 """A runtime for engines that run one sequence at a time: each keeps a state of its own, and they take turns.
 
 There is neither paging nor prefix caching. What a step computes is bounded all the same, and so is what the states
-hold: the eldest sequences that fit run, the younger wait and compute their tokens anew.
+hold: the oldest sequences that fit run, the younger wait and compute their tokens anew.
 """
 
 from __future__ import annotations
@@ -88,16 +88,16 @@ class TurnSequence:
 
     def _go_on(self, logits: Logits) -> None:
         """With the next token of logits [vocabulary], and before the first one with the prompt's scores."""
-        wish, first = self._generation, self._produced == 0
+        generation, first = self._generation, self._produced == 0
         prompt = self._scorer.scores() if self._scorer is not None and first else None
-        if not wish.max_tokens:
+        if not generation.max_tokens:
             self.output = Output((), (), ended=True, prompt=prompt)
             return
         token, log_prob = self._sampler.draw(logits)
-        top: list[Top] = [likeliest(logits, wish.top_log_probs)] if wish.top_log_probs else []
+        top: list[Top] = [likeliest(logits, generation.top_log_probs)] if generation.top_log_probs else []
         self.tokens.append(token)
         self._produced += 1
-        ended = token in wish.end_ids or self._produced >= wish.max_tokens
+        ended = token in generation.end_ids or self._produced >= generation.max_tokens
         self.output = Output((token,), (log_prob,), ended=ended, top=top, prompt=prompt)
 
 
@@ -140,7 +140,7 @@ class TurnsRuntime:
         self.ran = allowed - budget
 
     def _fitting(self) -> list[TurnSequence]:
-        """The eldest, as many as there are states, and the states have room for. One that does not fit alone is given
+        """The oldest, as many as there are states, and the states have room for. One that does not fit alone is given
         up."""
         totals = itertools.accumulate(len(each.tokens) for each in self._running)
         count = min(sum(total <= self._capacity for total in totals), self._at_once)

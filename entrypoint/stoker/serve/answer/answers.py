@@ -57,7 +57,7 @@ def _scores(job: Job, index: int) -> dict[str, Any]:
 
 
 def usage(job: Job) -> dict[str, Any]:
-    """With the tokens of thinking, of a model that thinks aloud, and the cached ones, of an engine that tells."""
+    """With the reasoning tokens, of a model that reasons, and the cached ones, of an engine that reports them."""
     completion = sum(choice.tokens for choice in job.choices)
     thoughts = [choice.reasoning_tokens for choice in job.choices if choice.reasoning_tokens is not None]
     cached = cached_tokens(job)

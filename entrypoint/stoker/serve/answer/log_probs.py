@@ -36,7 +36,7 @@ class ChatLogProbs:
 
 
 class CompletionLogProbs:
-    """`top` is whether to list the most likely tokens; where the engine tells only the chosen one's, that is the list.
+    """`top` is whether to list the most likely tokens; where only the sampled one's is known, that is the list.
     It is in the list in any case, as OpenAI has it. The first token of an echoed prompt has neither."""
 
     def __init__(self, token_bytes: Callable[[int], bytes], *, top: bool) -> None:

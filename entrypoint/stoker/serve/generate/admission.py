@@ -241,7 +241,7 @@ class Admission:
         return (self.waiting + 1) * self._seconds / self._running if self._running else 0.0
 
     def retry_after(self) -> int | None:
-        """Whole seconds until the queue of now is gone; None while nothing is known."""
+        """Whole seconds until the current queue is empty; None while nothing is known."""
         return math.ceil(self.expected_wait()) or None
 
     def line_up(self, client: _Client, tokens: int) -> _Turn:

@@ -33,7 +33,7 @@ class Budget:
 
 
 async def within_budget(engine: EngineClient, generation: Generation, budget: Budget) -> AsyncGenerator[Delta, None]:
-    """What one generation without a limit on thinking would give, but for the thinking that is cut off."""
+    """What one generation without a limit on thinking would give, without the thinking that is cut off."""
     first = replace(generation, max_tokens=min(budget.tokens, generation.max_tokens))
     said: list[int] = []
     async with aclosing(engine.generate(first)) as deltas:

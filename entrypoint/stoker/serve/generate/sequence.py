@@ -184,7 +184,7 @@ class Sequence:
 
     @property
     def reasoning_tokens(self) -> int | None:
-        """How many of its tokens were thinking; None of a model that does not think aloud."""
+        """How many of its tokens were reasoning; None for a model that does not reason."""
         return None if self._thinking is None else self._thinking.count
 
     @property

@@ -1,4 +1,4 @@
-"""Accepts connections: before TLS or any protocol, so that each is counted, and one too many costs next to nothing."""
+"""Accepts connections: before TLS or any protocol, so that each is counted, and one too many costs almost nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Connector:
             place.leave()
             connection.close()
             raise
-        except Exception as error:  # it has left, or is no TLS: nothing that anybody here could mend
+        except Exception as error:  # it has left, or is no TLS: nothing that could be fixed here
             place.leave()
             connection.close()
             if self._tls:

@@ -57,7 +57,7 @@ async def respond(
 async def while_connected(
     receive: Receive, aborted: asyncio.Future[None], work: Coroutine[Any, Any, None], seconds: float = math.inf
 ) -> asyncio.Future[None] | None:
-    """Does the work; cancels it when the client goes away or `aborted` is done first, and returns `aborted` then.
+    """Does the work; cancels it when the client disconnects or `aborted` is done first, and returns `aborted` then.
 
     Raises what the work raises, ClientGoneError, or asyncio.TimeoutError after so many seconds.
     """

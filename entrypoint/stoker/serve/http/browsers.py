@@ -18,7 +18,7 @@ from stoker.serve.http.error_forms import error_form
 from stoker.serve.http.errors import ApiError
 
 ANY = "*"
-_PROBED = "/v1/health/"  # load balancers ask by any name, and learn next to nothing
+_PROBED = "/v1/health/"  # load balancers ask by any name, and learn almost nothing
 # Names that nobody can register: of this machine, of local networks and of clusters.
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".svc", ".cluster.local", ".test")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})

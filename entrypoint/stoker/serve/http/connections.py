@@ -123,7 +123,7 @@ def raise_descriptor_limit() -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (OSError, ValueError) as error:
-        logger.warning("the limit of %d open files stays as it is: %s", soft, error)
+        logger.warning("cannot raise the limit of %d open files: %s", soft, error)
 
 
 def room(most: int = MOST_CONNECTIONS) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What of a request is passed over: fields that nobody knows, and wishes that change nothing here.
+"""What of a request is passed over: unknown fields, and parameters that have no effect here.
 
 The answer's `Warning` header names them, unless the server is told to refuse them (`--unknown-fields reject`).
 """
@@ -51,7 +51,7 @@ def ignore_unknown(name: str) -> None:
     _now().names.append(name)
 
 
-def ignore_wish(name: str, why: str) -> None:
+def ignore_parameter(name: str, why: str) -> None:
     """What could only be advice to the model. ApiError with the reason where such is refused."""
     if rejects_unknown():
         raise unsupported(name, why)

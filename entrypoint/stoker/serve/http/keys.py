@@ -69,7 +69,7 @@ class Keys:
         try:
             self._names = {**self._given, **_read(file)}
         except UsageError as error:
-            logger.error("the API keys stay as they were: %s", error)
+            logger.error("API key reload failed; keeping the current keys: %s", error)
         else:
             logger.info("read %s again: %d API keys", file, len(self._names))
 

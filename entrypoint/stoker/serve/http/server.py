@@ -124,7 +124,7 @@ class HttpServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, but for its signals and for how connections begin."""
+    """uvicorn's, except for its signals and for how connections begin."""
 
     def __init__(self, config: uvicorn.Config, source: Source) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""What the server tells of itself: health, metrics, its plan and its state."""
+"""What the server reports about itself: health, metrics, its plan and its state."""
 
 from __future__ import annotations
 

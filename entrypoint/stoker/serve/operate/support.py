@@ -11,7 +11,7 @@ from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, Comp
 
 # Values of OpenAI's own parameters that are refused, where others are taken; and why.
 PARTLY = {
-    "top_logprobs": "0 only where the engine tells no more than the chosen token's log probability",
+    "top_logprobs": "0 only where the engine reports just the sampled token's log probability",
     "logprobs": "chat: true or false; plain completions: as `top_logprobs`, and 1",
     "reasoning_effort": "no effect (and a `Warning`) where the model's chat template does not know it",
     "chat_template": "the name of one of the model's own templates",
@@ -19,7 +19,7 @@ PARTLY = {
     "suffix": "where the model's tokenizer has marks for a gap",
     "tools": "functions, where the model's chat template shows them; `strict` with `tool_choice` auto: see api.md",
     "best_of": "not with `stream`",
-    "echo": "with `logprobs` only where the engine tells the log probabilities of prompts",
+    "echo": "with `logprobs` only where the engine reports the log probabilities of prompts",
     "max_tokens": "0 in plain completions only",
     "prompt_logprobs": "not with `stream`",
 }

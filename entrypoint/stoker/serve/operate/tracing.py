@@ -1,5 +1,5 @@
 """OpenTelemetry traces: a span for each request, in it those of preparing, queueing and generating, and in the last
-what the engine tells of each sequence: its own queue, prefill and decode.
+what the engine reports about each sequence: its own queue, prefill and decode.
 
 They are made when the request has ended, from what was measured anyway, so that a token costs nothing more.
 """

@@ -16,7 +16,7 @@ from stoker.serve.answer.parsers.reasoning import ReasoningParser, Thinking, Thi
 from stoker.serve.answer.parsers.tools import Form, ToolParser
 from stoker.serve.generate.budget import Budget
 from stoker.serve.http.errors import invalid, unavailable, unsupported
-from stoker.serve.http.ignored import ignore_wish
+from stoker.serve.http.ignored import ignore_parameter
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.call_form import call_form
 from stoker.serve.request.chat_template import (
@@ -27,9 +27,9 @@ from stoker.serve.request.chat_template import (
     rendering_of,
 )
 from stoker.serve.request.guided.calls import calls_grammar, free_grammar
+from stoker.serve.request.guided.constraints import Constraint, compiled, constraint_of
 from stoker.serve.request.guided.grammar import Grammar
 from stoker.serve.request.guided.thinking import after_thinking
-from stoker.serve.request.guided.wishes import Wish, compiled, wish_of
 from stoker.serve.request.messages import CallForm, has_broken_arguments, template_messages
 from stoker.serve.request.requests import ChatRequest
 from stoker.serve.request.roles import simpler
@@ -71,9 +71,9 @@ async def conversation(request: ChatRequest, frontend: Frontend, most: int = 0) 
     if not prompt:
         raise invalid("The messages make an empty prompt.", "messages")
     opening = _opening_id(held, frontend)
-    wish = _wish(request, frontend, use, family, held, opening=opening is None)
+    constraint = _constraint(request, frontend, use, family, held, opening=opening is None)
     fits = len(prompt) < frontend.context.length  # else it is refused for that, or its tokens are only counted
-    guide = await _guide(wish, frontend, begun) if fits else None
+    guide = await _guide(constraint, frontend, begun) if fits else None
     form = held.form if held else family.form if family else None
     budget = _budget(request, frontend, begun, guided=guide is not None)
     parser = _parser(frontend.thinking, form, use, begun, within=opening is not None)
@@ -97,7 +97,7 @@ def _opening_id(held: Held | None, frontend: Frontend) -> int | None:
     return None if held is None else frontend.tokenizer.special_id(held.opening)
 
 
-def _wish(
+def _constraint(
     request: ChatRequest,
     frontend: Frontend,
     use: ToolUse | None,
@@ -105,19 +105,19 @@ def _wish(
     held: Held | None,
     *,
     opening: bool,
-) -> Wish | None:
+) -> Constraint | None:
     """What asks for a form of the text, be it a call that must be made or arguments that must fit."""
-    wish = wish_of(request)
+    constraint = constraint_of(request)
     if use is None or family is None:
-        return wish
+        return constraint
     if held is not None:
-        if wish is not None:
-            raise invalid(f"'{wish[0]}' contradicts the call that 'tool_choice' demands.", wish[0])
+        if constraint is not None:
+            raise invalid(f"'{constraint[0]}' contradicts the call that 'tool_choice' demands.", constraint[0])
         return "tools", lambda: calls_grammar(use, held, opening=opening)
     _check_strict(use, family, frontend)
-    if not family.own or (wish is None and use.first_strict is None):
-        return wish
-    param, made = wish or (f"tools[{use.first_strict}].function.strict", None)
+    if not family.own or (constraint is None and use.first_strict is None):
+        return constraint
+    param, made = constraint or (f"tools[{use.first_strict}].function.strict", None)
     return param, lambda: free_grammar(use, family, made() if made else None)
 
 
@@ -130,10 +130,10 @@ def _check_strict(use: ToolUse, family: Family, frontend: Frontend) -> None:
     raise unsupported(f"tools[{use.first_strict}].function.strict", text)
 
 
-async def _guide(wish: Wish | None, frontend: Frontend, begun: bool | None) -> Guide | None:
-    if wish is None:
+async def _guide(constraint: Constraint | None, frontend: Frontend, begun: bool | None) -> Guide | None:
+    if constraint is None:
         return None
-    param, made = wish
+    param, made = constraint
     check_guides(param, frontend.context)
     return await compiled(param, lambda: _with_thinking(made(), frontend, begun))
 
@@ -147,7 +147,7 @@ def _budget(request: ChatRequest, frontend: Frontend, begun: bool | None, *, gui
         return None
     marks, tokenizer = frontend.thinking, frontend.tokenizer
     if marks is None:
-        raise unsupported("max_thinking_tokens", "This model does not think aloud, as far as its chat template shows.")
+        raise unsupported("max_thinking_tokens", "This model's chat template has no reasoning markers.")
     if guided:
         text = "A thinking budget and a form that the text must have do not go together."
         raise unsupported("max_thinking_tokens", text)
@@ -279,5 +279,5 @@ def _effort(effort: str, source: str) -> dict[str, Any]:
         return {"reasoning_effort": effort}
     if "enable_thinking" in source and effort == "none":
         return {"enable_thinking": False}
-    ignore_wish("reasoning_effort", "This model's chat template knows no such reasoning effort; leave it out.")
+    ignore_parameter("reasoning_effort", "This model's chat template knows no such reasoning effort; leave it out.")
     return {}

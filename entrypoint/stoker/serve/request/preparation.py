@@ -22,7 +22,7 @@ from stoker.serve.http.errors import ApiError, invalid, unsupported
 from stoker.serve.http.limits import Call
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.chat import conversation
-from stoker.serve.request.guided.wishes import guide_of
+from stoker.serve.request.guided.constraints import guide_of
 from stoker.serve.request.job import Job, Writer
 from stoker.serve.request.prompts import check_embedded, echoes, prompt_count, prompts_of
 from stoker.serve.request.requests import ChatRequest, CompletionRequest, Parameters, complete
@@ -33,7 +33,7 @@ MAX_SCORES = 1 << 18  # log probabilities of prompts' tokens in one answer, some
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _Parts:
     """`count`: choices generated for each prompt, of which `keep` are given. `contexts`: the prompts that completions
     continue in mid-text, empty where an answer begins afresh. `echoes`: said before each prompt's completions.
     `capped`: see `completion_length`. `tell_end`: the end token's log probability too."""
@@ -71,16 +71,17 @@ async def chat_job(
     long they may be. Raises ApiError naming the parameter at fault."""
     check_model(request.model, frontend)
     if request.top_logprobs and TOP_LOG_PROBS in frontend.context.lacks:
-        raise unsupported("top_logprobs", "The engine tells the chosen token's log probability only: top_logprobs 0.")
+        raise unsupported("top_logprobs", "Only the sampled token's log probability is available: set it to 0.")
     if request.top_logprobs is not None and not request.logprobs:
         raise invalid("The 'top_logprobs' parameter is only allowed when 'logprobs' is true.", "top_logprobs")
     said = await conversation(request, frontend)
     renderer = ChatLogProbs(frontend.tokenizer.token_bytes) if request.logprobs else None
     count = request.n or 1
     context = said.prompt if request.continue_final_message else ()
-    wish = _Wish(CHAT, id_prefix, [said.prompt], [context], count, count, said.guide, renderer, said.parser)
+    parts = _Parts(CHAT, id_prefix, [said.prompt], [context], count, count, said.guide, renderer, said.parser)
     job = replace(
-        _job(request, frontend, replace(wish, budget=said.budget, thinking=said.thinking, capped=capped)), writer=writer
+        _job(request, frontend, replace(parts, budget=said.budget, thinking=said.thinking, capped=capped)),
+        writer=writer,
     )
     if said.use is not None and said.use.named:
         for each in job.choices:  # as OpenAI has it: a call that was demanded by name is a plain end
@@ -108,34 +109,34 @@ async def completion_job(request: CompletionRequest, frontend: Frontend, *, capp
     renderer = None
     if request.logprobs is not None:
         renderer = CompletionLogProbs(frontend.tokenizer.token_bytes, top=request.logprobs > 0)
-    wish = _Wish(COMPLETION, "cmpl-", prompts, prompts, count, keep, guide, renderer, tell_end=True, capped=capped)
-    return _job(request, frontend, replace(wish, echoes=await echoes(request, prompts, frontend.tokenizer)))
+    parts = _Parts(COMPLETION, "cmpl-", prompts, prompts, count, keep, guide, renderer, tell_end=True, capped=capped)
+    return _job(request, frontend, replace(parts, echoes=await echoes(request, prompts, frontend.tokenizer)))
 
 
 def _check_completion(request: CompletionRequest, frontend: Frontend) -> None:
     if (request.logprobs or 0) > 1 and TOP_LOG_PROBS in frontend.context.lacks:
-        raise unsupported("logprobs", "The engine tells the chosen token's log probability only: logprobs 0 or 1.")
+        raise unsupported("logprobs", "Only the sampled token's log probability is available: set logprobs to 0 or 1.")
     if request.echo and request.logprobs is not None:
         if PROMPT_LOG_PROBS in frontend.context.lacks:
-            raise unsupported("echo", "The engine tells no log probabilities of the prompt; leave 'logprobs' out.")
+            raise unsupported("echo", "Log probabilities of the prompt are not available; leave 'logprobs' out.")
         if request.suffix:
-            raise invalid("The log probabilities of a prompt with 'suffix' cannot be told.", "suffix")
+            raise invalid("The log probabilities of a prompt with 'suffix' are not available.", "suffix")
     if request.best_of is not None and request.best_of < (request.n or 1):
         raise invalid("'best_of' is less than 'n'.", "best_of")
     if request.best_of is not None and request.best_of > (request.n or 1) and request.stream:
         raise invalid("Which completions are best is known at the end: 'best_of' cannot be streamed.", "best_of")
 
 
-def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
+def _job(request: Parameters, frontend: Frontend, parts: _Parts) -> Job:
     where = "messages" if isinstance(request, ChatRequest) else "prompt"
-    for ids in (*wish.prompts, *([wish.budget.closing] if wish.budget else [])):
+    for ids in (*parts.prompts, *([parts.budget.closing] if parts.budget else [])):
         check_embedded(ids, where, frontend)
-    identity = Identity(wish.id_prefix + uuid.uuid4().hex, int(time.time()), request.model, frontend.fingerprint)
+    identity = Identity(parts.id_prefix + uuid.uuid4().hex, int(time.time()), request.model, frontend.fingerprint)
     request = with_defaults(request, frontend.context.defaults)
-    ranked = wish.count > wish.keep
-    log_probs = ranked or wish.log_probs is not None
+    ranked = parts.count > parts.keep
+    log_probs = ranked or parts.log_probs is not None
     wanted = generations(
-        request, identity.id, wish.prompts, frontend.context, wish.count, log_probs, wish.guide, capped=wish.capped
+        request, identity.id, parts.prompts, frontend.context, parts.count, log_probs, parts.guide, capped=parts.capped
     )
     if adapter := frontend.adapters.named(request.model):
         wanted = [replace(each, adapter=adapter.adapter) for each in wanted]
@@ -146,21 +147,21 @@ def _job(request: Parameters, frontend: Frontend, wish: _Wish) -> Job:
         wanted = [replace(each, prompt_log_probs=scored) for each in wanted]
     options = request.stream_options
     return Job(
-        shape=wish.shape,
+        shape=parts.shape,
         identity=identity,
         generations=wanted,
-        choices=_choices(request, frontend, wish, wanted),
-        prompt_tokens=sum(map(len, wish.prompts)),
+        choices=_choices(request, frontend, parts, wanted),
+        prompt_tokens=sum(map(len, parts.prompts)),
         stream=bool(request.stream),
         with_usage=bool(options and options.include_usage),
         usage_always=bool(options and options.include_usage and options.continuous_usage_stats),
-        log_probs=wish.log_probs,
-        best=(wish.count, wish.keep) if ranked else None,
+        log_probs=parts.log_probs,
+        best=(parts.count, parts.keep) if ranked else None,
         scores=_score_renderer(request, frontend),
         scored=_score_count(wanted, where),
-        budget=wish.budget,
+        budget=parts.budget,
         block_tokens=frontend.capacity.block_tokens,
-        prompts=len(wish.prompts),
+        prompts=len(parts.prompts),
         writer=ChunkWriter,
     )
 
@@ -177,8 +178,11 @@ def _top_count(request: Parameters, frontend: Frontend) -> int:
 def _scored(request: Parameters) -> int | None:
     """How many of the likeliest tokens are to be told beside each of the prompt; None for nothing of it."""
     echoed = isinstance(request, CompletionRequest) and bool(request.echo)
-    wished = (request.prompt_logprobs, request.logprobs if echoed and isinstance(request, CompletionRequest) else None)
-    return max((each for each in wished if each is not None), default=None)
+    requested = (
+        request.prompt_logprobs,
+        request.logprobs if echoed and isinstance(request, CompletionRequest) else None,
+    )
+    return max((each for each in requested if each is not None), default=None)
 
 
 def _score_count(wanted: Sequence[Generation], where: str) -> int:
@@ -197,21 +201,21 @@ def _score_renderer(request: Parameters, frontend: Frontend) -> PromptLogProbs |
     return None if top is None else PromptLogProbs(frontend.tokenizer.token_bytes, top)
 
 
-def _choices(request: Parameters, frontend: Frontend, wish: _Wish, wanted: Sequence[Generation]) -> list[Choice]:
+def _choices(request: Parameters, frontend: Frontend, parts: _Parts, wanted: Sequence[Generation]) -> list[Choice]:
     stops = stop_strings(request)
-    shown: Mapping[int, str] | None = frontend.shown if wish.parser or wish.guide else None  # text to a grammar
+    shown: Mapping[int, str] | None = frontend.shown if parts.parser or parts.guide else None  # text to a grammar
     if request.skip_special_tokens is False:
         shown = frontend.tokenizer.special_texts
     return [
         Choice(
             generation,
-            Detokenizer(frontend.tokenizer, wish.contexts[index // wish.count], shown),
+            Detokenizer(frontend.tokenizer, parts.contexts[index // parts.count], shown),
             stops,
-            wish.parser() if wish.parser else None,
-            wish.thinking() if wish.thinking else None,
+            parts.parser() if parts.parser else None,
+            parts.thinking() if parts.thinking else None,
             keep_stop=bool(request.include_stop_str_in_output),
-            echo=wish.echoes[index // wish.count] if wish.echoes else None,
-            tell_end=wish.tell_end,
+            echo=parts.echoes[index // parts.count] if parts.echoes else None,
+            tell_end=parts.tell_end,
         )
         for index, generation in enumerate(wanted)
     ]

@@ -100,7 +100,7 @@ def too_long(context: Context, source: str, what: str) -> ApiError:
     return ContextExceededError(text, source, None, context.length)
 
 
-def wished_length(request: Parameters) -> int | None:
+def requested_length(request: Parameters) -> int | None:
     """max_completion_tokens and its older name max_tokens; None where the context decides."""
     newer = request.max_completion_tokens if isinstance(request, ChatRequest) else None
     if newer is not None and request.max_tokens not in (None, newer):
@@ -113,9 +113,9 @@ def completion_length(request: Parameters, prompt_tokens: int, context: Context,
 
     `capped`: what it asks for is a limit, and may be more than the context holds.
     """
-    wished = wished_length(request)
-    if capped and wished is not None:
-        wished = min(wished, max(context.length - prompt_tokens, 1))
+    requested = requested_length(request)
+    if capped and requested is not None:
+        requested = min(requested, max(context.length - prompt_tokens, 1))
     source, param = ("messages", "messages") if isinstance(request, ChatRequest) else ("prompt", "prompt")
     if context.longest_prompt and prompt_tokens > context.longest_prompt:
         text = f"Prompts may have {context.longest_prompt} tokens here; your {source} resulted in {prompt_tokens}."
@@ -124,14 +124,14 @@ def completion_length(request: Parameters, prompt_tokens: int, context: Context,
     if prompt_tokens >= context.length:
         text = f"{limit}your {source} resulted in {prompt_tokens} tokens. Please reduce the length of the {source}."
         raise ContextExceededError(text, param, prompt_tokens, context.length)
-    if wished is not None and prompt_tokens + wished > context.length:
+    if requested is not None and prompt_tokens + requested > context.length:
         text = (
-            f"{limit}you requested {prompt_tokens + wished} tokens ({prompt_tokens} in the {source}, {wished} in the "
-            f"completion). Please reduce the length of the {source} or completion."
+            f"{limit}you requested {prompt_tokens + requested} tokens ({prompt_tokens} in the {source}, {requested} in "
+            f"the completion). Please reduce the length of the {source} or completion."
         )
         raise ContextExceededError(text, param, None, context.length)
     room = min(context.length - prompt_tokens, context.defaults.max_new_tokens or context.length)
-    length = room if wished is None else wished
+    length = room if requested is None else requested
     if (request.min_tokens or 0) > length:
         raise invalid(f"min_tokens is more than the {length} tokens of the completion.", "min_tokens")
     return length
@@ -217,13 +217,13 @@ def keeps_end(request: Parameters) -> bool:
 
 def truncated(prompt: list[int], request: Parameters, context: Context) -> list[int]:
     """As vLLM has it: so many tokens of the prompt's end, or of its beginning; -1 for as many as there may be."""
-    wished = request.truncate_prompt_tokens
-    if wished is None:
+    requested = request.truncate_prompt_tokens
+    if requested is None:
         return prompt
-    if wished == 0:
+    if requested == 0:
         raise invalid("No token would be left.", "truncate_prompt_tokens")
-    room = context.length - (wished_length(request) or 1)
-    most = min(room, context.longest_prompt or room) if wished < 0 else wished
+    room = context.length - (requested_length(request) or 1)
+    most = min(room, context.longest_prompt or room) if requested < 0 else requested
     return prompt[:most] if request.truncation_side == "right" else prompt[-most:] if most > 0 else prompt
 
 

@@ -47,7 +47,7 @@ class TemplateProcess:
     def render(self, given: bytes) -> dict[str, str]:
         """`given`: messages, arguments and tools as a JSON list. `text`, or `refused` with the template's words.
 
-        Once more in a new process where somebody else ended the one at hand. Raises the errors above.
+        Once more in a new process where somebody else ended the current one. Raises the errors above.
         """
         line = given + b"\n"
         with self._lock:

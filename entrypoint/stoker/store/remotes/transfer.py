@@ -76,7 +76,7 @@ class Transfer:
 
     def run(self, files: Iterable[EngineFile]) -> None:
         """Every file whole and checked. RemoteError for what the remote lacks, damages or is too slow for; OSError for
-        this machine's disk; StoppedError once cancelled. What has arrived is kept, but for damaged files."""
+        this machine's disk; StoppedError once cancelled. What has arrived is kept, except damaged files."""
         listed = tuple(files)
         done = self._journal()
         parts = [part for file in listed for part in _parts(file)]

@@ -192,7 +192,7 @@ class LLM:
 
 
 def _loggable(sampling: SamplingParams) -> dict[str, Any]:
-    """But for what is as long as the vocabulary."""
+    """Without what is as long as the vocabulary."""
     return asdict(replace(sampling, embedding_bias=None))
 
 

@@ -181,7 +181,7 @@ def test_a_page_that_is_closed_while_an_answer_arrives_keeps_what_came(page: Pag
     page.until(lambda: _titles(page) == ["Tell me"], "the conversation, before there is an answer")
     page.until(lambda: page.wait_for(_STORED) == 2, "the conversation, kept")
     page.open_ready(stage.url)
-    page.until(lambda: _titles(page) == ["Tell me"], "the conversation of before")
+    page.until(lambda: _titles(page) == ["Tell me"], "the previous conversation")
     page.click("Tell me", within="#conversations")
     assert "no answer yet" in page.find(".message.error").text
     page.click("Try again")

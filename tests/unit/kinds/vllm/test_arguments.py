@@ -16,8 +16,8 @@ from stoker.kinds.vllm.arguments import engine_arguments, environment
 from stoker.kinds.vllm.runtime import link, process
 from stoker.kinds.vllm.runtime.failures import code_of
 from stoker.kinds.vllm.runtime.link import Link
-from stoker.kinds.vllm.runtime.requests import wish_of
-from stoker.kinds.vllm.runtime.wishes import Wish
+from stoker.kinds.vllm.runtime.params import SequenceParams
+from stoker.kinds.vllm.runtime.requests import params_of
 from stoker.launch.generation import Generation, Guide
 from stoker.plan.types import Chosen
 
@@ -74,16 +74,21 @@ def test_a_request_survives_the_way_to_the_host() -> None:
         top_log_probs=3,
         log_probs=True,
     )
-    wish = msgspec.convert(msgspec.msgpack.decode(msgspec.msgpack.encode(wish_of(generation, "text"))), Wish)
-    assert (wish.max_tokens, wish.end_ids, wish.min_tokens, wish.seed) == (7, (3, 4), 2, 2**64 - 1)
-    assert wish.guide == ("regex", "é+")
-    assert wish.biases == {1: -1.0}
-    assert wish.told_log_probs == 3
+    params = msgspec.convert(
+        msgspec.msgpack.decode(msgspec.msgpack.encode(params_of(generation, "text"))), SequenceParams
+    )
+    assert (params.max_tokens, params.end_ids, params.min_tokens, params.seed) == (7, (3, 4), 2, 2**64 - 1)
+    assert params.guide == ("regex", "é+")
+    assert params.biases == {1: -1.0}
+    assert params.told_log_probs == 3
 
 
-@pytest.mark.parametrize(("wish", "count"), [(Wish(), None), (Wish(log_probs=True), 0), (Wish(top_log_probs=2), 2)])
-def test_log_probs_are_told_as_asked(wish: Wish, count: int | None) -> None:
-    assert wish.told_log_probs == count
+@pytest.mark.parametrize(
+    ("params", "count"),
+    [(SequenceParams(), None), (SequenceParams(log_probs=True), 0), (SequenceParams(top_log_probs=2), 2)],
+)
+def test_log_probs_are_told_as_asked(params: SequenceParams, count: int | None) -> None:
+    assert params.told_log_probs == count
 
 
 def test_a_link_carries_messages_of_any_size() -> None:

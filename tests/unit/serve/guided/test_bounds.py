@@ -138,7 +138,7 @@ class Positions:
 
 
 def test_there_are_never_more_ways_than_are_counted() -> None:
-    """But for texts that begin alike, which an engine follows as one."""
+    """Except texts that begin alike, which an engine follows as one."""
     chance = random.Random(6)
     for _ in range(400):
         node = simplified(random_node(chance, 3))

@@ -77,7 +77,7 @@ def _lengths(grammar: Grammar, limit: int) -> set[int]:
         (step,) = body or {0}
         return {step * times for times in range(least, most + 1) if step * times <= limit}
 
-    # blocks are exact, what is left of one is a range: each body has one length but for the outermost
+    # blocks are exact, what is left of one is a range: each body has one length except the outermost
     return of(grammar.root)
 
 

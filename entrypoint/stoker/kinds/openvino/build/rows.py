@@ -3,7 +3,7 @@
 OpenVINO's bf16 kernels (oneDNN's brgemm) take longer for one row than for five: the product of one row waits for each
 piece of the matrix, that of several works on one piece while the next one comes. On an AVX-512 machine a step of a
 0.5B shape takes 1.2 times as long with one row as with five, and with seven nearly as long as with one. So what has
-fewer rows is filled up with copies of its last one, all through the decoder but for attention, which takes each token
+fewer rows is filled up with copies of its last one, all through the decoder except attention, which takes each token
 as it is. In other precisions one row is the quickest.
 """
 

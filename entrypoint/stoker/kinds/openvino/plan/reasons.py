@@ -22,7 +22,7 @@ def reasons_for(compute: Compute, case: Case) -> tuple[Reason, ...]:
         ("activation", compute.reason),
         ("cache_type", _cache_type(case, compute)),
         ("context", context_line(case)),
-        ("batch", batch_line(case, f"the profile's, for {_cores(case)}")),
+        ("batch", batch_line(case, f"profile default for {_cores(case)}")),
         ("speculative", _speculative(case)),
         ("pool", _pool(case)),
         ("limit", _limit(case)),
@@ -84,9 +84,9 @@ def _cache_type(case: Case, compute: Compute) -> str:
         )
     architecture = case.question.model.architecture
     own = case.memory.kv.bytes_per_token
-    line = f"{case.chosen.kv_precision} KV cache: {count_text(own)} bytes a token"
+    line = f"KV cache in {case.chosen.kv_precision}: {count_text(own)} bytes per token"
     if case.chosen.kv_precision == "u8":
-        line += f", against {count_text(kv_bytes_per_token(architecture, 'f16'))} in 16 bits"
+        line += f" ({count_text(kv_bytes_per_token(architecture, 'f16'))} in 16 bits)"
     return line
 
 

@@ -120,8 +120,8 @@ class Adapters:
         sequence.begin(self._begin, generation, placed)
 
     def choose(self) -> bool:
-        """Gives places to adapters that wait, in their order, as far as others can leave theirs: those that were not
-        used for longest, and that no sequence uses. Whether the graph is to be opened anew."""
+        """Gives places to adapters that wait, in their order, as far as others can leave theirs: the least recently
+        used ones that no sequence uses. Whether the graph is to be opened anew."""
         needed: set[int] = set()
         changed = False
         for sequence in self._held:

@@ -1,6 +1,6 @@
 """Requests that need logits, which OpenVINO GenAI's sampler keeps to itself: the graph is run beside it for them.
 
-GenAI tells a chosen token's log probability and nothing of others, adds no bias, and scores no prompt with its
+GenAI reports a chosen token's log probability and no others, adds no bias, and scores no prompt with its
 likeliest tokens. So requests for these get logits from the same graph, compiled once more and run as dense attention,
 prompts in pieces of a few megabytes of logits, and a sampler of our own. What is compiled is a second copy of the
 weights: it is made when the first such request comes, if there is memory for it, and given up when none came for a
@@ -69,7 +69,7 @@ class BesideSequence(WaitingSequence):
 
 
 class Beside:
-    """All of it belongs to the engine's thread but for the loading."""
+    """Everything but the loading belongs to the engine's thread."""
 
     def __init__(self, settings: EngineSettings, room: Callable[[], int] = available_memory) -> None:
         self._settings = settings

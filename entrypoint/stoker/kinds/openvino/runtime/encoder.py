@@ -67,7 +67,7 @@ class EncoderRuntime:
             )
 
     def step(self) -> bool:
-        """One inference over the eldest text and those that go well with it."""
+        """One inference over the oldest text and those that go well with it."""
         self._waiting = [text for text in self._waiting if not text.cancelled]
         if not self._waiting:
             return False

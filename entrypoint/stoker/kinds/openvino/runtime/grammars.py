@@ -28,7 +28,7 @@ _END = 0
 
 
 class Grammars:
-    """All of it belongs to the engine's thread but for the compiling itself.
+    """Everything but the compiling itself belongs to the engine's thread.
 
     The store is locked while one is compiled, so that the engine must not look one up then: `start` is for moments when
     it is not about to.

@@ -20,7 +20,7 @@ Begin = Callable[[Generation], RunningSequence]
 
 
 class PartialBlocks:
-    """What ended sequences held, by a hash of the tokens, but for whole blocks; the latest `kept` of them."""
+    """What ended sequences held, by a hash of the tokens, without whole blocks; the latest `kept` of them."""
 
     def __init__(self, block_tokens: int, kept: int) -> None:
         self._block_tokens = block_tokens

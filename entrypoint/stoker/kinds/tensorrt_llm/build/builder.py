@@ -1,4 +1,4 @@
-"""A compiled engine: the plan's steps in a directory of their own, which is gone afterwards, and what they took."""
+"""A compiled engine: the plan's steps in a temporary directory of their own, and what they took."""
 
 from __future__ import annotations
 

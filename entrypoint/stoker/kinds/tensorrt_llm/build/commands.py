@@ -22,7 +22,7 @@ from stoker.resolve.model import Model
 
 MODEL, CALIBRATION, CHECKPOINT = "model", "calibration", "checkpoint"
 
-# quantize.py's names of precisions; those that need no calibration but for their cache come last.
+# quantize.py's names of precisions; those that need calibration only for their cache come last.
 _FORMATS: Mapping[str, str] = {
     **{name: name for name in ("fp8", "nvfp4", "int8_sq", "int4_awq", "w4a8_awq")},
     "int8_wo": "int8_wo",
@@ -154,7 +154,7 @@ def _adapters(chosen: Chosen) -> Iterator[Flag]:
 
 
 def _limits(chosen: Chosen) -> Iterator[Flag]:
-    yield Flag("--max_batch_size", str(chosen.max_batch_size), "the plan's sequences at once")
+    yield Flag("--max_batch_size", str(chosen.max_batch_size), "the plan's concurrent sequences")
     yield Flag("--max_num_tokens", str(chosen.max_num_tokens), "the plan's tokens in one step")
     yield Flag("--max_seq_len", str(chosen.max_seq_len), "the plan's context; the model's own may not fit")
     yield Flag("--max_input_len", str(chosen.max_seq_len), "the whole context: its default may be more or less")

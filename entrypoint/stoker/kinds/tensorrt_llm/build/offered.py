@@ -39,7 +39,7 @@ def form_in_key(model: Model, _: Chosen) -> Mapping[str, Any]:
 
 
 def put_older_form(directory: Path) -> None:
-    """Replaces a config.json that must be put differently; what it was a link to stays as it is."""
+    """Replaces a config.json that must be put differently; the target of a link is left unchanged."""
     path = directory / _CONFIG
     if not path.is_file():
         return

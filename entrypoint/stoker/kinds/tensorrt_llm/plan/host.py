@@ -34,9 +34,9 @@ def host_line(kind: Kind, machine: Machine, model: Model) -> str:
     weights = model.source_bytes
     enough = memory_enough(kind, model)
     disk = int(kind.host.disk * weights)
-    line = f"building takes about {size_text(enough)} of host memory and {size_text(disk)} of disk"
+    line = f"the build needs about {size_text(enough)} of host memory and {size_text(disk)} of disk"
     if not machine.host_known:
-        return f"{line}; this machine's description says nothing of its host: not checked"
+        return f"{line} (not checked: the host is not described)"
     if machine.host_memory < enough:
         return f"{line}; only {size_text(machine.host_memory)} is available, which may be too little"
     return line

@@ -71,7 +71,7 @@ def _vocabulary(model: Model, split: Split) -> int:
 
 
 def activation_bytes(architecture: Architecture, shape: Shape, constants: Constants, split: Split) -> int:
-    """Execution context memory: linear in the tokens of a step, one layer's worth, split by tensor parallelism but for
+    """Execution context memory: linear in the tokens of a step, one layer's worth, split by tensor parallelism, without
     the hidden states."""
     experts = architecture.experts_per_token * architecture.expert_intermediate_size
     width = experts or architecture.intermediate_size

@@ -30,7 +30,7 @@ def reasons_for(profile: GpuProfile, paged: bool, case: Case) -> tuple[Reason, .
         ("cache_type", _cache(case)),
         ("unpaged", "" if paged else _unpaged(case)),
         ("context", context_line(case)),
-        ("batch", batch_line(case, "the profile's")),
+        ("batch", batch_line(case, "profile default")),
         ("pool", _pool(profile, case)),
         ("adapters", _adapters(profile, case)),
         ("host", host_line(profile.kind, machine, model)),
@@ -90,9 +90,9 @@ def _sizes_given(overrides: Overrides) -> bool:
 def _cache(case: Case) -> str:
     architecture, split = case.question.model.architecture, case.candidate.split
     whole = kv_bytes_per_token(architecture, case.chosen.kv_precision, Split(1, 1))
-    line = f"{case.chosen.kv_precision} KV cache: {count_text(whole)} bytes a token"
+    line = f"KV cache in {case.chosen.kv_precision}: {count_text(whole)} bytes per token"
     if split.gpus > 1:
-        line += f", {count_text(case.memory.kv.bytes_per_token)} of it on each GPU"
+        line += f", {count_text(case.memory.kv.bytes_per_token)} on each GPU"
     if split.tensor > architecture.kv_heads:
         line += f" ({architecture.kv_heads} KV heads, repeated for {split.tensor} GPUs)"
     return line

@@ -11,7 +11,7 @@ _SEED_BITS = 63
 
 
 def sampling_values(generation: Generation) -> dict[str, Any]:
-    """Only what is wished: None is the runtime's default. Greedy is to choose among one.
+    """Only what is requested: None is the runtime's default. Greedy is to choose among one.
 
     An unset seed is drawn here, since the runtime's own default is the same for every request.
     """

@@ -13,7 +13,7 @@ def disk_bytes(plan: Plan, workspace: Path) -> int:
 
 
 def _links(plan: Plan, workspace: Path) -> bool:
-    """The checkpoint stays as it is, on the disk that it is on already."""
+    """The checkpoint is used unchanged, on the disk that it is on already."""
     directory, bits = plan.model.directory, plan.chosen.precision in ("f16", "bf16")
     kept = bits or plan.model.quantization is not None
     return kept and directory is not None and directory.stat().st_dev == workspace.stat().st_dev

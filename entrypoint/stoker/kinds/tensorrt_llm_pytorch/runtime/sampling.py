@@ -9,7 +9,7 @@ from stoker.launch.generation import Generation, Guide, RequestRefusedError
 
 
 def sampling_arguments(generation: Generation) -> dict[str, Any]:
-    """The arguments of SamplingParams, but for the guide.
+    """The arguments of SamplingParams, without the guide.
 
     Without `detokenize` no text is made of the ids. The id that stops a sequence is part of its output here, for the
     API tells by it why the sequence ended; TensorRT-LLM leaves it out unless told otherwise.

@@ -16,7 +16,7 @@ def reasons_for(not_own: str, case: Case) -> tuple[Reason, ...]:
         ("devices", _devices(case)),
         ("precision", _precision(case, not_own)),
         ("context", context_line(case)),
-        ("batch", batch_line(case, "the profile's")),
+        ("batch", batch_line(case, "profile default")),
         ("pool", _pool(case)),
         ("adapters", _adapters(case)),
         ("estimate", estimate_line(case)),

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
-from stoker.kinds.torch.runtime.sampling import SCALE, processors, wishes_of
+from stoker.kinds.torch.runtime.sampling import SCALE, options_of, processors
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output
@@ -66,7 +66,7 @@ class PagedRuntime:
             max_new_tokens=min(generation.max_tokens, self._capacity - len(generation.input_ids)),
             streaming=True,
             eos_token_id=list(generation.end_ids) or _NO_END,
-            **wishes_of(generation),
+            **options_of(generation),
         )
         return sequence
 

@@ -58,7 +58,7 @@ class Ranks:
         self._ending.set()
 
     def close(self) -> None:
-        """Returns when all are gone."""
+        """Returns when all have exited."""
         self.expect_end()
         for child in self._children:
             assert child.stdin is not None

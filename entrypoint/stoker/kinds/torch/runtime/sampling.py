@@ -51,8 +51,8 @@ class Column(ContinuousBatchingLogitsProcessor):  # type: ignore[misc]
         self.asked = any(value != self._default for value in values)
         return torch.tensor(values, dtype=torch.float32).view(torch.int32)
 
-    def _of(self, wishes: dict[str, Any]) -> float:
-        value: float = wishes.get(self._name, self._default)
+    def _of(self, options: dict[str, Any]) -> float:
+        value: float = options.get(self._name, self._default)
         return value
 
     def __call__(self, scores: torch.Tensor, tensor_arg: torch.Tensor) -> torch.Tensor:
@@ -67,8 +67,8 @@ class Draws(Column):
         super().__init__("random", 0.5)
         self.supported_kwargs = {"random": random.Random}  # type: ignore[dict-item]
 
-    def _of(self, wishes: dict[str, Any]) -> float:
-        generator = wishes.get("random")
+    def _of(self, options: dict[str, Any]) -> float:
+        generator = options.get("random")
         return self._default if generator is None else min(generator.random(), 1 - 1e-7)
 
 
@@ -140,10 +140,10 @@ def processors(graphs: bool) -> Any:
     return made
 
 
-def wishes_of(generation: Generation) -> dict[str, Any]:
+def options_of(generation: Generation) -> dict[str, Any]:
     """What a request hands to the columns; only what has an effect."""
     if generation.temperature <= 0:
         return {}
     named = {name: getattr(generation, name) for name in _NO_EFFECT}
-    wishes: dict[str, Any] = {name: float(value) for name, value in named.items() if value is not None}
-    return {**wishes, "random": random.Random(generation.seed)}  # noqa: S311  sampling is no secret
+    options: dict[str, Any] = {name: float(value) for name, value in named.items() if value is not None}
+    return {**options, "random": random.Random(generation.seed)}  # noqa: S311  sampling is no secret

@@ -23,6 +23,7 @@ from stoker.errors import BuildError, EngineError, EngineMemoryError, OutOfMemor
 from stoker.kinds.vllm.arguments import engine_arguments, environment, pooler_arguments
 from stoker.kinds.vllm.plan.memory import kv_bytes_per_token
 from stoker.kinds.vllm.runtime import link
+from stoker.kinds.vllm.runtime.params import SequenceParams
 from stoker.kinds.vllm.runtime.process import (
     BYTECODE,
     CACHE,
@@ -36,7 +37,6 @@ from stoker.kinds.vllm.runtime.process import (
     prepare,
 )
 from stoker.kinds.vllm.runtime.requests import TASKS
-from stoker.kinds.vllm.runtime.wishes import Wish
 from stoker.launch import frames
 from stoker.launch.frames import read_frame
 from stoker.plan.devices import Split
@@ -49,11 +49,11 @@ _HOST = "host"
 _SPARE_TOKENS = 1024  # of KV cache, beyond one sequence of the full length
 # One of each way to choose a token: kernels that vLLM compiles when they are first needed belong into the engine too.
 _TRIALS = (
-    Wish(max_tokens=2),
-    Wish(max_tokens=2, log_probs=True),
-    Wish(max_tokens=2, temperature=0.8, top_p=0.9, top_k=20, min_p=0.01, seed=1),
-    Wish(max_tokens=2, temperature=0.8, presence_penalty=0.1, frequency_penalty=0.1, repetition_penalty=1.1),
-    Wish(max_tokens=2, top_log_probs=4, prompt_log_probs=1),
+    SequenceParams(max_tokens=2),
+    SequenceParams(max_tokens=2, log_probs=True),
+    SequenceParams(max_tokens=2, temperature=0.8, top_p=0.9, top_k=20, min_p=0.01, seed=1),
+    SequenceParams(max_tokens=2, temperature=0.8, presence_penalty=0.1, frequency_penalty=0.1, repetition_penalty=1.1),
+    SequenceParams(max_tokens=2, top_log_probs=4, prompt_log_probs=1),
 )
 
 
@@ -97,8 +97,8 @@ def compile_once(job: Job, directory: Path, quantized: bool, pooler: Mapping[str
     host = HostProcess(folder, interpreter(), bytecode, job.site.gpus)
     try:
         connection, facts = host.connect()
-        for number, wish in enumerate(trials(job.chosen)):
-            try_out(connection, number, wish)
+        for number, params in enumerate(trials(job.chosen)):
+            try_out(connection, number, params)
         connection.close()
     except EngineMemoryError as error:
         raise OutOfMemoryError(error.what, why=error.why, remedy=error.remedy) from error
@@ -111,11 +111,11 @@ def compile_once(job: Job, directory: Path, quantized: bool, pooler: Mapping[str
     return facts
 
 
-def trials(chosen: Chosen) -> list[Wish]:
+def trials(chosen: Chosen) -> list[SequenceParams]:
     """Beside guesses vLLM knows no min_p."""
     if chosen.purpose != TEXT:
-        return [Wish(task=TASKS[chosen.purpose])]
-    return [wish if chosen.speculative == OFF else msgspec.structs.replace(wish, min_p=None) for wish in _TRIALS]
+        return [SequenceParams(task=TASKS[chosen.purpose])]
+    return [params if chosen.speculative == OFF else msgspec.structs.replace(params, min_p=None) for params in _TRIALS]
 
 
 def least_kv_bytes(job: Job) -> int:
@@ -126,10 +126,10 @@ def least_kv_bytes(job: Job) -> int:
     return tokens * sum(kv_bytes_per_token(each, job.chosen.kv_precision, split) for each in models)
 
 
-def try_out(connection: link.Link, number: int, wish: Wish) -> None:
+def try_out(connection: link.Link, number: int, params: SequenceParams) -> None:
     """EngineError unless a short request is answered."""
     prompt = array("i", range(2, 18)).tobytes()
-    connection.send(link.ADD, 1, number, prompt, msgspec.to_builtins(wish))
+    connection.send(link.ADD, 1, number, prompt, msgspec.to_builtins(params))
     while (message := connection.receive()) is not None:
         if message[0] == link.FAILED:
             raise EngineError("vLLM failed on its first requests", why=str(message[2]))

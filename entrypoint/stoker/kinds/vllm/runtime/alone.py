@@ -13,7 +13,7 @@ import msgspec
 from stoker.errors import EngineError
 from stoker.kinds.vllm.runtime import link
 from stoker.kinds.vllm.runtime.opening import open_host
-from stoker.kinds.vllm.runtime.requests import wish_of
+from stoker.kinds.vllm.runtime.requests import params_of
 from stoker.launch import frames
 from stoker.launch.frames import Frame, read_frame
 from stoker.launch.generation import Generation
@@ -55,7 +55,7 @@ class HostSequence:
 
 
 class HostRuntime:
-    """`step` waits for one of the engine's. EngineError when the host is gone."""
+    """`step` waits for one of the engine's. EngineError when the host has exited."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vllm-", dir=settings.run_directory or None)
@@ -68,8 +68,8 @@ class HostRuntime:
         self._serial += 1
         sequence = self._sequences[self._serial] = HostSequence(self, self._serial)
         ids = array("i", generation.input_ids).tobytes()
-        wish = msgspec.to_builtins(wish_of(generation, self._purpose))
-        self._link.send(link.ADD, _CHANNEL, self._serial, ids, wish)
+        params = msgspec.to_builtins(params_of(generation, self._purpose))
+        self._link.send(link.ADD, _CHANNEL, self._serial, ids, params)
         return sequence
 
     def cancel(self, handle: int) -> None:
@@ -82,7 +82,7 @@ class HostRuntime:
             return
         message = self._link.receive()
         if message is None or message[0] == link.FAILED:
-            raise EngineError("vLLM ended", why=str(message[2]) if message else "its process is gone")
+            raise EngineError("vLLM ended", why=str(message[2]) if message else "its process exited")
         packed = [message[1:]] if message[0] == link.FRAME else message[4]
         for _, frame in packed:
             self._distribute(read_frame(frame))

@@ -24,7 +24,7 @@ import msgspec
 
 from stoker.kinds.vllm.runtime import failures, guard, link, versions
 from stoker.kinds.vllm.runtime.link import Link
-from stoker.kinds.vllm.runtime.wishes import Wish
+from stoker.kinds.vllm.runtime.params import SequenceParams
 from stoker.launch import frames
 from stoker.launch.frames import FrameWriter
 
@@ -46,13 +46,13 @@ class HostSettings(msgspec.Struct, frozen=True):
 class Sequence:
     """One sequence, from its arrival to its end. `moments`: nanoseconds of time.monotonic."""
 
-    __slots__ = ("arrived", "cached", "channel", "first", "handle", "peer", "scheduled", "wish")
+    __slots__ = ("arrived", "cached", "channel", "first", "handle", "params", "peer", "scheduled")
 
-    def __init__(self, peer: Peer, channel: int, handle: int, wish: Wish) -> None:
+    def __init__(self, peer: Peer, channel: int, handle: int, params: SequenceParams) -> None:
         self.peer = peer
         self.channel = channel
         self.handle = handle
-        self.wish = wish
+        self.params = params
         self.arrived = time.monotonic_ns()
         self.scheduled = self.first = 0
         self.cached: int | None = None
@@ -73,7 +73,7 @@ class Peer:
         return found
 
     def send(self, *message: Any) -> None:
-        """Its own reader sees when it is gone."""
+        """Its own reader notices when it disconnects."""
         with contextlib.suppress(OSError):
             self.link.send(*message)
 
@@ -118,10 +118,10 @@ class Host:
         else:
             self._abort(peer, [key for key in list(peer.ids) if key[0] == channel])
 
-    def _add(self, peer: Peer, channel: int, handle: int, ids: bytes, wish: dict[str, Any]) -> None:
+    def _add(self, peer: Peer, channel: int, handle: int, ids: bytes, params: dict[str, Any]) -> None:
         """Whatever vLLM raises here is this request's fault alone: it has not reached the engine."""
         try:
-            sequence = Sequence(peer, channel, handle, msgspec.convert(wish, Wish))
+            sequence = Sequence(peer, channel, handle, msgspec.convert(params, SequenceParams))
             self._submit(sequence, array("i", ids))
         except Exception as error:
             if not isinstance(error, ValueError | TypeError | NotImplementedError):
@@ -137,7 +137,7 @@ class Host:
         self._sequences[request_id] = sequence
         peer.ids[key] = request_id
         try:
-            self._engine.add(request_id, ids, sequence.wish, self._lock)
+            self._engine.add(request_id, ids, sequence.params, self._lock)
         except BaseException:
             self._sequences.pop(request_id, None)
             peer.ids.pop(key, None)
@@ -164,7 +164,7 @@ class Host:
 
     def _write(self, sequence: Sequence, output: Any) -> None:
         reason = versions.reason_of(output)
-        ids = output.new_token_ids if sequence.wish.max_tokens else ()
+        ids = output.new_token_ids if sequence.params.max_tokens else ()
         self._steps += bool(ids)
         self._tokens += len(ids)
         log_probs, extras = None, None
@@ -186,7 +186,7 @@ class Host:
             self._note_first(sequence, output)
             if prompt := versions.prompt_log_probs_of(output):
                 extras["prompt"] = prompt
-        if reason and sequence.wish.perf_metrics and sequence.first:
+        if reason and sequence.params.perf_metrics and sequence.first:
             extras["told"] = self._told(sequence)
         if (embedding := versions.embedding_of(output)) is not None:
             extras["embedding"] = embedding

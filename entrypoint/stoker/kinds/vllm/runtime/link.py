@@ -1,7 +1,7 @@
 """The host's socket: messages of a length and a msgpack array, in both directions.
 
 To the host:
-    [ADD, channel, handle, i32 ids, wish]     wish: stoker.kinds.vllm.runtime.wishes
+    [ADD, channel, handle, i32 ids, params]     params: stoker.kinds.vllm.runtime.params
     [ABORT, channel, handle]                  no frame follows for it
     [CLOSE, channel]                          aborts all sequences of a channel
 From the host:
@@ -35,7 +35,7 @@ _CHUNK = 1 << 18
 
 
 class Link:
-    """One end of a connected socket. Any thread may send, one may receive. OSError when the other end is gone."""
+    """One end of a connected socket. Any thread may send, one may receive. OSError when the other end is closed."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection

@@ -21,7 +21,7 @@ import msgspec
 
 from stoker.kinds.vllm.runtime import link
 from stoker.kinds.vllm.runtime.opening import open_host
-from stoker.kinds.vllm.runtime.requests import wish_of
+from stoker.kinds.vllm.runtime.requests import params_of
 from stoker.launch import frames
 from stoker.launch.frames import Frame, FrameWriter, read_frame
 from stoker.launch.generation import Generation
@@ -96,7 +96,7 @@ class Relay:
     def _add(self, channel: int, handle: int, generation: Generation) -> None:
         ids = array("i", generation.input_ids)
         self._link.send(
-            link.ADD, channel, handle, ids.tobytes(), msgspec.to_builtins(wish_of(generation, self._purpose))
+            link.ADD, channel, handle, ids.tobytes(), msgspec.to_builtins(params_of(generation, self._purpose))
         )
 
     def refuse_in(self, channel: int, handle: int, message: str) -> None:

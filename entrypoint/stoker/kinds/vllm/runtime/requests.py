@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.kinds.vllm.runtime.wishes import Wish
+from stoker.kinds.vllm.runtime.params import SequenceParams
 from stoker.launch.generation import Generation
 from stoker.plan.types import EMBEDDING, RERANK, TEXT
 
@@ -12,12 +12,12 @@ from stoker.plan.types import EMBEDDING, RERANK, TEXT
 TASKS = {TEXT: "", EMBEDDING: "embed", RERANK: "classify"}
 
 
-def wish_of(generation: Generation, purpose: str) -> Wish:
+def params_of(generation: Generation, purpose: str) -> SequenceParams:
     """Without its ids."""
     if purpose != TEXT:
-        return Wish(task=TASKS[purpose], token_types=bytes(map(int, generation.token_types)))
+        return SequenceParams(task=TASKS[purpose], token_types=bytes(map(int, generation.token_types)))
     guide, bias, adapter = generation.guide, generation.embedding_bias, generation.adapter
-    return Wish(
+    return SequenceParams(
         max_tokens=generation.max_tokens,
         end_ids=tuple(map(int, generation.end_ids)),
         min_tokens=generation.min_tokens,

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from stoker.kinds.vllm.runtime.wishes import Wish
+from stoker.kinds.vllm.runtime.params import SequenceParams
 from stoker.launch import frames
 
 SUPPORTED = ("0.26", "0.33")  # the oldest and the newest minor version that this file was read against
@@ -88,30 +88,30 @@ class Engine:
             "capture_sizes": list(config.compilation_config.cudagraph_capture_sizes or ()),
         }
 
-    def add(self, request_id: str, ids: Sequence[int], wish: Wish, sending: threading.Lock) -> None:
+    def add(self, request_id: str, ids: Sequence[int], params: SequenceParams, sending: threading.Lock) -> None:
         """ValueError, TypeError or NotImplementedError for a request that vLLM refuses. The id must be a new one.
 
         `sending` is held while vLLM's socket is used, but not while the request is validated, which takes its time."""
         from vllm.inputs.engine import tokens_input
 
         if self._guesses:
-            _check_beside_guesses(wish)
-        salt = {"cache_salt": wish.cache_salt} if wish.cache_salt else {}
+            _check_beside_guesses(params)
+        salt = {"cache_salt": params.cache_salt} if params.cache_salt else {}
         prompt = tokens_input(list(ids), **salt)
-        adapter = self._adapter(wish)
+        adapter = self._adapter(params)
         request = self._whole.input_processor.process_inputs(
-            request_id, prompt, _params(wish), self._tasks, lora_request=adapter
+            request_id, prompt, _params(params), self._tasks, lora_request=adapter
         )
         with sending:
             self._core.add_request(request)
 
-    def _adapter(self, wish: Wish) -> Any:
+    def _adapter(self, params: SequenceParams) -> Any:
         """vLLM's LoRARequest. What is wrong with an adapter is told here: in a step it would end the engine."""
-        if wish.adapter is None:
+        if params.adapter is None:
             return None
         from vllm.lora.request import LoRARequest
 
-        number, directory = wish.adapter
+        number, directory = params.adapter
         adapter = LoRARequest(lora_name=f"adapter-{number}", lora_int_id=number, lora_path=directory)
         if self._whole.vllm_config.lora_config is None:
             raise ValueError("the engine takes no adapters: it was planned without --max-loras")
@@ -127,7 +127,7 @@ class Engine:
         self._core.abort_requests(request_ids)
 
     def _watch(self) -> None:
-        """Wakes `step` when an EngineCore is gone: vLLM's synchronous client tidies up then, and waits for ever."""
+        """Wakes `step` when an EngineCore exits: vLLM's synchronous client tidies up then, and waits for ever."""
         processes = multiprocessing.active_children()
         ended = multiprocessing.connection.wait([process.sentinel for process in processes])
         for each in processes:
@@ -136,7 +136,7 @@ class Engine:
         self._core.outputs_queue.put_nowait(RuntimeError(", ".join(names)))
 
     def step(self) -> tuple[Sequence[Any], Usage]:
-        """Waits for the next step's EngineCoreOutput of each sequence. RuntimeError when the EngineCore is gone."""
+        """Waits for the next step's EngineCoreOutput of each sequence. RuntimeError when the EngineCore has exited."""
         outputs = self._core.get_output()
         stats = outputs.scheduler_stats
         if stats is not None:
@@ -194,38 +194,38 @@ def _speculative(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name in known}
 
 
-def _check_beside_guesses(wish: Wish) -> None:
+def _check_beside_guesses(params: SequenceParams) -> None:
     """ValueError for what vLLM passes over, with no more than a warning when it starts."""
-    for name, given in (("min_p", wish.min_p), ("logit_bias", wish.biases)):
+    for name, given in (("min_p", params.min_p), ("logit_bias", params.biases)):
         if given:
             raise ValueError(f"{name} is not available: vLLM does not support it together with speculative decoding")
 
 
-def _params(wish: Wish) -> Any:
-    if wish.task:
+def _params(params: SequenceParams) -> Any:
+    if params.task:
         from vllm.pooling_params import PoolingParams
 
-        return PoolingParams(task=wish.task, extra_kwargs=_token_types(wish))
+        return PoolingParams(task=params.task, extra_kwargs=_token_types(params))
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     given = {
-        "top_p": wish.top_p,
-        "top_k": wish.top_k,
-        "min_p": wish.min_p,
-        "seed": _signed(wish.seed),
-        "presence_penalty": wish.presence_penalty,
-        "frequency_penalty": wish.frequency_penalty,
-        "repetition_penalty": wish.repetition_penalty,
-        "logprobs": wish.told_log_probs,
-        "prompt_logprobs": wish.prompt_log_probs,
-        "logit_bias": wish.biases or None,
-        "structured_outputs": _structured(wish.guide),
+        "top_p": params.top_p,
+        "top_k": params.top_k,
+        "min_p": params.min_p,
+        "seed": _signed(params.seed),
+        "presence_penalty": params.presence_penalty,
+        "frequency_penalty": params.frequency_penalty,
+        "repetition_penalty": params.repetition_penalty,
+        "logprobs": params.told_log_probs,
+        "prompt_logprobs": params.prompt_log_probs,
+        "logit_bias": params.biases or None,
+        "structured_outputs": _structured(params.guide),
     }
     return SamplingParams(
-        max_tokens=max(wish.max_tokens, 1),  # vLLM always generates; the host drops what nobody asked for
-        min_tokens=wish.min_tokens,
-        temperature=wish.temperature,
-        stop_token_ids=list(wish.end_ids),
+        max_tokens=max(params.max_tokens, 1),  # vLLM always generates; the host drops what nobody asked for
+        min_tokens=params.min_tokens,
+        temperature=params.temperature,
+        stop_token_ids=list(params.end_ids),
         ignore_eos=True,  # ours are told, the model's own among them
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
@@ -233,11 +233,11 @@ def _params(wish: Wish) -> Any:
     )
 
 
-def _token_types(wish: Wish) -> dict[str, Any] | None:
-    if not any(wish.token_types):
+def _token_types(params: SequenceParams) -> dict[str, Any] | None:
+    if not any(params.token_types):
         return None
     # vLLM wants the place of the second text's first token: its "compressed token type ids"
-    return {"compressed_token_type_ids": wish.token_types.index(1)}
+    return {"compressed_token_type_ids": params.token_types.index(1)}
 
 
 def _signed(seed: int | None) -> int | None:

@@ -62,7 +62,7 @@ class Own:
 
 @dataclass(frozen=True)
 class Family:
-    """`signs`: any of them in a chat template speaks for this family. `own`: none where a grammar cannot write them."""
+    """`signs`: any of them in a chat template marks this family. `own`: none where a grammar cannot write them."""
 
     name: str
     form: Form

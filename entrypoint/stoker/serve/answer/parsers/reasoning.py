@@ -1,4 +1,4 @@
-"""Thinking aloud, split off from the answer: `<think>...</think>` and its relatives."""
+"""Reasoning, split off from the answer: `<think>...</think>` and its relatives."""
 
 from __future__ import annotations
 

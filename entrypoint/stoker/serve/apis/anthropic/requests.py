@@ -91,7 +91,7 @@ class ToolChoice(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     disable_parallel_tool_use: bool | None = None
 
 
-class ThinkingWish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ThinkingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     type: Literal["enabled", "disabled", "adaptive"]
     budget_tokens: Annotated[int, Meta(ge=1)] | None = None
     display: Literal["summarized", "omitted"] | None = None
@@ -115,7 +115,7 @@ class Prompt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     system: str | list[Text] | None = None
     tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
-    thinking: ThinkingWish | None = None
+    thinking: ThinkingConfig | None = None
     cache_control: Any = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None

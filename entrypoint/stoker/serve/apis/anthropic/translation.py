@@ -16,7 +16,7 @@ from stoker.serve.apis.anthropic.requests import (
     RedactedThinking,
     Text,
     Thinking,
-    ThinkingWish,
+    ThinkingConfig,
     Tool,
     ToolChoice,
     ToolResult,
@@ -169,13 +169,13 @@ def _choice(choice: ToolChoice | None) -> dict[str, Any]:
     return {"tool_choice": meant, **parallel}
 
 
-def _thinking(wish: ThinkingWish | None, frontend: Frontend, *, tools: bool) -> dict[str, Any]:
+def _thinking(config: ThinkingConfig | None, frontend: Frontend, *, tools: bool) -> dict[str, Any]:
     """A template that can be told to think or not is told; another thinks as it does."""
     template = frontend.template_for(tools=tools)
-    if wish is None or not isinstance(template, ChatTemplate):
+    if config is None or not isinstance(template, ChatTemplate):
         return {}
     if "enable_thinking" in template.source:
-        return {"chat_template_kwargs": {"enable_thinking": wish.type != "disabled"}}
-    if wish.type == "enabled" and frontend.thinking is None:
-        raise unsupported("thinking", "This model does not think aloud; leave 'thinking' out.")
+        return {"chat_template_kwargs": {"enable_thinking": config.type != "disabled"}}
+    if config.type == "enabled" and frontend.thinking is None:
+        raise unsupported("thinking", "This model does not support reasoning; leave 'thinking' out.")
     return {}

@@ -18,7 +18,7 @@ from stoker.serve.apis.ollama.requests import (
     Tool,
 )
 from stoker.serve.http.errors import invalid, unsupported
-from stoker.serve.http.ignored import ignore_wish
+from stoker.serve.http.ignored import ignore_parameter
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request import requests as core
 from stoker.serve.request.chat_template import ChatTemplate, TemplateMissingError
@@ -97,7 +97,7 @@ def _repetition(options: Options) -> float | None:
     if options.repeat_last_n == 0:
         return None
     if options.repeat_last_n is not None and options.repeat_last_n > 0 and options.repeat_penalty is not None:
-        ignore_wish("options.repeat_last_n", "Penalties are over the whole text; leave 'repeat_last_n' out.")
+        ignore_parameter("options.repeat_last_n", "Penalties are over the whole text; leave 'repeat_last_n' out.")
     return options.repeat_penalty
 
 

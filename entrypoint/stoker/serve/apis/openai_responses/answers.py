@@ -237,8 +237,8 @@ def _id(prefix: str) -> str:
 
 
 def _format(request: ResponsesRequest) -> Any:
-    wish = request.text.format if request.text else None
-    return {"type": "text"} if wish is None else {k: v for k, v in msgspec.to_builtins(wish).items() if v is not None}
+    form = request.text.format if request.text else None
+    return {"type": "text"} if form is None else {k: v for k, v in msgspec.to_builtins(form).items() if v is not None}
 
 
 def _tool(tool: Any) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Format(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     strict: bool | None = None
 
 
-class TextWish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TextConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     format: Format | None = None
     verbosity: str | None = None
 
@@ -92,7 +92,7 @@ class ResponsesRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tools: list[Tool] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
-    text: TextWish | None = None
+    text: TextConfig | None = None
     reasoning: Reasoning | None = None
     previous_response_id: str | None = None
     store: bool | None = None

@@ -226,8 +226,8 @@ class DirectoryStore(_BoundedStore):
             self._path(id_).unlink(missing_ok=True)
 
 
-def store_of(wish: str | None) -> ResponseStore | None:
+def store_of(setting: str | None) -> ResponseStore | None:
     """`memory`, a directory, or nothing for none. OSError for a directory that cannot be made."""
-    if not wish or wish == "off":
+    if not setting or setting == "off":
         return None
-    return MemoryStore() if wish == "memory" else DirectoryStore(Path(os.path.expanduser(wish)))  # noqa: PTH111 (`~` may be nobody's)
+    return MemoryStore() if setting == "memory" else DirectoryStore(Path(os.path.expanduser(setting)))  # noqa: PTH111 (`~` may be nobody's)

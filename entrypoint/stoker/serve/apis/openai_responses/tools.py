@@ -12,7 +12,7 @@ from typing import Any
 
 from stoker.serve.apis.openai_responses.requests import ClientTool, Tool
 from stoker.serve.http.errors import ApiError, invalid, unsupported
-from stoker.serve.http.ignored import ignore_wish
+from stoker.serve.http.ignored import ignore_parameter
 
 _CLIENTS = ("function", "custom")
 _FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
@@ -61,7 +61,7 @@ def offered(tools: Sequence[Tool]) -> list[Offered]:
             text = f"Nothing here runs tools of type '{tool.type[:40]}': only functions, which the client runs."
             if not ours:
                 raise unsupported(f"tools[{index}].type", text)
-            ignore_wish(f"tools[{index}] ({tool.type[:40]})", text)
+            ignore_parameter(f"tools[{index}] ({tool.type[:40]})", text)
     return ours
 
 
@@ -83,17 +83,17 @@ def _check_format(tool: ClientTool, where: str) -> None:
         raise unsupported(f"{where}.format", text)
 
 
-def choice(wish: Any) -> Any:
+def choice(wanted: Any) -> Any:
     """Here a tool is named beside its type, in chat within an object."""
-    if wish is None or wish in ("none", "auto", "required"):
-        return wish
-    if isinstance(wish, dict) and wish.get("type") == "allowed_tools":
-        return _allowed(wish)
-    return _named(wish)
+    if wanted is None or wanted in ("none", "auto", "required"):
+        return wanted
+    if isinstance(wanted, dict) and wanted.get("type") == "allowed_tools":
+        return _allowed(wanted)
+    return _named(wanted)
 
 
-def _allowed(wish: Mapping[str, Any]) -> dict[str, Any]:
-    tools, mode = wish.get("tools"), wish.get("mode")
+def _allowed(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    tools, mode = wanted.get("tools"), wanted.get("mode")
     if not isinstance(tools, list) or mode not in ("auto", "required"):
         raise _no_choice()
     ours = [_named(tool) for tool in tools if isinstance(tool, dict) and tool.get("type") in _CLIENTS]
@@ -102,10 +102,14 @@ def _allowed(wish: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": ours}}
 
 
-def _named(wish: Any) -> dict[str, Any]:
-    if not isinstance(wish, dict) or wish.get("type") not in _CLIENTS or set(wish) - {"type", "name", "namespace"}:
+def _named(wanted: Any) -> dict[str, Any]:
+    if (
+        not isinstance(wanted, dict)
+        or wanted.get("type") not in _CLIENTS
+        or set(wanted) - {"type", "name", "namespace"}
+    ):
         raise _no_choice()
-    name, namespace = wish.get("name"), wish.get("namespace")
+    name, namespace = wanted.get("name"), wanted.get("namespace")
     if not isinstance(name, str) or not isinstance(namespace, str | None):
         raise _no_choice()
     return {"type": "function", "function": {"name": flat_name(name, namespace)}}

@@ -113,12 +113,12 @@ def _part(part: dict[str, Any], where: str) -> str:
 
 
 def _format(request: ResponsesRequest) -> dict[str, Any] | None:
-    wish = request.text.format if request.text else None
-    if wish is None or wish.type == "text":
+    form = request.text.format if request.text else None
+    if form is None or form.type == "text":
         return None
-    if wish.type == "json_object":
+    if form.type == "json_object":
         return {"type": "json_object"}
-    if wish.name is None or wish.schema is None:
+    if form.name is None or form.schema is None:
         raise invalid("A format of type 'json_schema' needs 'name' and 'schema'.", "text.format")
-    given = {"name": wish.name, "schema": wish.schema, "description": wish.description, "strict": wish.strict}
+    given = {"name": form.name, "schema": form.schema, "description": form.description, "strict": form.strict}
     return {"type": "json_schema", "json_schema": {name: value for name, value in given.items() if value is not None}}

@@ -81,12 +81,12 @@ def _given(entry: Any, name: str, cut: Cut, frontend: Frontend) -> Input:
 def _cut(request: Truncating, frontend: Frontend) -> Cut:
     context = frontend.context
     limit = min(context.length, context.longest_prompt or context.length)
-    wished = request.truncate_prompt_tokens
-    if wished is not None and wished > limit:
-        raise invalid(f"Inputs may have {limit} tokens here, not {wished}.", "truncate_prompt_tokens")
-    if wished == 0:
+    requested = request.truncate_prompt_tokens
+    if requested is not None and requested > limit:
+        raise invalid(f"Inputs may have {limit} tokens here, not {requested}.", "truncate_prompt_tokens")
+    if requested == 0:
         raise invalid("No token would be left.", "truncate_prompt_tokens")
-    return Cut(wished if wished is not None and wished > 0 else limit, left=request.truncate == "START")
+    return Cut(requested if requested is not None and requested > 0 else limit, left=request.truncate == "START")
 
 
 def _query_too_long(cut: Cut) -> ApiError:
@@ -95,10 +95,10 @@ def _query_too_long(cut: Cut) -> ApiError:
 
 
 def _check_length(found: Input, name: str, request: Truncating, cut: Cut) -> None:
-    wished = request.truncate in ("START", "END") or request.truncate_prompt_tokens is not None
+    requested = request.truncate in ("START", "END") or request.truncate_prompt_tokens is not None
     if len(found.ids) > cut.most:
         raise _query_too_long(cut)
-    if found.length > cut.most and not wished:
+    if found.length > cut.most and not requested:
         text = (
             f"This model's maximum context length is {cut.most} tokens. However, your input resulted in {found.length} "
             "tokens. Please reduce its length, or say 'truncate': 'END'."

@@ -213,7 +213,7 @@ async function copyAsCurl() {
 /** @type {WeakMap<Message, MessageView>} */
 const views = new WeakMap();
 
-/** Shows the conversation; messages that are shown already stay as they are. */
+/** Shows the conversation; messages that are shown already are not drawn again. */
 function showAll() {
   const { messages } = current;
   const nodes = messages.map((message, index) => viewOf(message, index === messages.length - 1).root);

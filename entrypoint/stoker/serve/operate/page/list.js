@@ -72,7 +72,7 @@ function renameForm(one) {
   return form;
 }
 
-/** Deletes at the second press: what is deleted is gone. @param {import("./conversations.js").Conversation} one */
+/** Deletes at the second press: deleting cannot be undone. @param {import("./conversations.js").Conversation} one */
 function deleteButton(one) {
   const made = button("✕", async () => {
     if (made.textContent !== "Delete?") {

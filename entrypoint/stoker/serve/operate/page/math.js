@@ -73,7 +73,7 @@ function push(state, content, display, map) {
   if (map) Object.assign(token, { block: true, map });
 }
 
-/** Sets the formulas below a node. One that KaTeX refuses stays as it was written. @param {ParentNode} root */
+/** Sets the formulas below a node. One that KaTeX rejects is shown as it was written. @param {ParentNode} root */
 export async function typeset(root) {
   const found = [...root.querySelectorAll(".math")];
   if (found.length === 0) return;

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from stoker.serve.answer.parsers.families import Family, Held, Own
 from stoker.serve.http.errors import ApiError
 from stoker.serve.request.guided.checks import Parts
+from stoker.serve.request.guided.constraints import refused
 from stoker.serve.request.guided.free_text import text_not_begun_with, text_without
 from stoker.serve.request.guided.grammar import (
     Grammar,
@@ -21,7 +22,6 @@ from stoker.serve.request.guided.grammar import (
 )
 from stoker.serve.request.guided.json_schema import schema_grammar
 from stoker.serve.request.guided.json_values import literal
-from stoker.serve.request.guided.wishes import refused
 from stoker.serve.request.tool_use import ToolUse
 
 MAX_CALLS = 16

@@ -1,4 +1,4 @@
-"""Text that is free but for marks, which it must not have in it: those that begin a call, or end thinking.
+"""Free text without certain marks: those that begin a call, or end thinking.
 
 Written with repetitions only. A rule that refers to itself for each character would leave the engine with as many open
 rules as the text has characters.
@@ -21,7 +21,7 @@ from stoker.serve.request.guided.grammar import (
     sequence,
 )
 
-# What str.strip takes for blanks, but for the control characters that no text has.
+# What str.strip takes for blanks, without the control characters that no text has.
 BLANK = characters((9, 13), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A),
                    (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000))  # fmt: skip
 

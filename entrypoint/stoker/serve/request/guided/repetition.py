@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from stoker.serve.request.guided.grammar import Choice, Grammar, Node, Repeat, Rule, Sequence, choice, sequence
 
-PLAIN = 18  # repetitions that stay as they are, the digits of numbers among them
+PLAIN = 18  # repetitions that are left unchanged, the digits of numbers among them
 SHORTEST, LONGEST = 8, 64
 
 

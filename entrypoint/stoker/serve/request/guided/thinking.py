@@ -1,4 +1,4 @@
-"""Thinking before a text of a given form: free, but for the mark that ends it."""
+"""Thinking before a text of a given form: free, except for the mark that ends it."""
 
 from __future__ import annotations
 

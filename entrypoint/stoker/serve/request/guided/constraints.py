@@ -19,7 +19,7 @@ from stoker.serve.request.lanes import Lane
 from stoker.serve.request.requests import ChatRequest, Parameters, ResponseFormat
 from stoker.serve.request.sampling import Context, check_guides
 
-Wish = tuple[str, Callable[[], Grammar]]
+Constraint = tuple[str, Callable[[], Grammar]]
 
 
 async def guide_of(request: Parameters, context: Context) -> Guide | None:
@@ -27,26 +27,28 @@ async def guide_of(request: Parameters, context: Context) -> Guide | None:
 
     Off the event loop: a large schema takes tens of milliseconds.
     """
-    wish = wish_of(request)
-    if wish is None:
+    constraint = constraint_of(request)
+    if constraint is None:
         return None
-    check_guides(wish[0], context)
-    return await compiled(*wish)
+    check_guides(constraint[0], context)
+    return await compiled(*constraint)
 
 
 _LANE = Lane("guides", large=False)
 
 
-def wish_of(request: Parameters) -> Wish | None:
+def constraint_of(request: Parameters) -> Constraint | None:
     """The parameter that asks for a form, and how to make its grammar."""
-    wishes = [*_extensions(request), *_response_format(request)]
-    if not wishes:
+    constraints = [*_extensions(request), *_response_format(request)]
+    if not constraints:
         return None
-    if len(wishes) > 1:
-        raise invalid(f"'{wishes[0][0]}' and '{wishes[1][0]}' both say what the text must look like.", wishes[1][0])
+    if len(constraints) > 1:
+        raise invalid(
+            f"'{constraints[0][0]}' and '{constraints[1][0]}' both say what the text must look like.", constraints[1][0]
+        )
     if request.ignore_eos:
         raise invalid("A text of a given form ends by itself; ignore_eos contradicts it.", "ignore_eos")
-    return wishes[0]
+    return constraints[0]
 
 
 async def compiled(param: str, made: Callable[[], Grammar]) -> Guide:
@@ -69,7 +71,7 @@ def refused(param: str, why: str) -> ApiError:
     return invalid(f"Invalid '{param}': {why}."[:500], param, "unsupported_guide")
 
 
-def _extensions(request: Parameters) -> list[Wish]:
+def _extensions(request: Parameters) -> list[Constraint]:
     """guided_json and its like: at the top, in `nvext`, or as vLLM's `structured_outputs`."""
     found = []
     for prefix, holder in (("", request), ("nvext.", request.nvext)):
@@ -84,7 +86,7 @@ def _extensions(request: Parameters) -> list[Wish]:
     return found
 
 
-def _response_format(request: Parameters) -> list[Wish]:
+def _response_format(request: Parameters) -> list[Constraint]:
     wanted = request.response_format if isinstance(request, ChatRequest) else None
     if wanted is None or wanted.type == "text":
         return []

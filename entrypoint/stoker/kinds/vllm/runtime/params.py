@@ -7,7 +7,7 @@ from array import array
 import msgspec
 
 
-class Wish(msgspec.Struct, omit_defaults=True, frozen=True):
+class SequenceParams(msgspec.Struct, omit_defaults=True, frozen=True):
     """Of stoker.launch.generation.Generation all but its ids, under the same names; None is vLLM's default.
 
     `guide`: one of TensorRT-LLM's guide types (json, json_schema, regex, ebnf_grammar, structural_tag) or choice, and
