@@ -27,7 +27,7 @@ def release(images: str, folder: Path) -> list[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         if images:
-            REPOSITORY.write_text(images + "\n", encoding="utf-8")
+            REPOSITORY.write_text(images.lower() + "\n", encoding="utf-8")  # registries know no capital letters
         run("-m", "build", "--no-isolation", "--outdir", str(folder))
     finally:
         REPOSITORY.unlink(missing_ok=True)

@@ -23,7 +23,10 @@ def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
     assert len(shown(capsys, "--help").splitlines()) < 35
 
 
-def test_a_commands_help_shows_what_most_people_use(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_commands_help_shows_what_most_people_use(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")  # lines are counted
     short, whole = shown(capsys, "serve", "--help"), shown(capsys, "serve", "--help-all")
     assert "usage: stoker serve [MODEL] [options]\n" in short
     assert "--port" in short
