@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from stoker.chain import make_plan_for, obtain_planned
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.progress import listener
+from stoker.cli.signals import cancel_like_ctrl_c
 from stoker.cli.warnings import show_warnings
 from stoker.logs import resolved_format, set_up_logging
 from stoker.settings.layers import Settings
@@ -30,8 +30,7 @@ def built_engine(settings: Settings) -> Engine:
     show_warnings(settings)
     progress = listener(log_format)
     cancel = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: cancel.set())
-    signal.signal(signal.SIGINT, lambda *_: cancel.set())
+    cancel_like_ctrl_c(cancel)
     plan = make_plan_for(settings, progress)
     for reason in plan.reasons:
         progress.note(reason.text)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from stoker.chain import make_plan_for, obtain_planned
 from stoker.cli.arguments import Parser, command_parser, parse
 from stoker.cli.progress import listener
+from stoker.cli.signals import cancel_like_ctrl_c
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
 from stoker.kinds import kind_named
@@ -90,12 +91,13 @@ def _runner(settings: Settings) -> Runner:
 
     progress = listener(resolved_format(settings.log_format))
     cancel = threading.Event()
-    before = [signal.signal(number, lambda *_: cancel.set()) for number in (signal.SIGTERM, signal.SIGINT)]
+    before = signal.getsignal(signal.SIGINT)
+    cancel_like_ctrl_c(cancel)
     planned = make_plan_for(settings.but("replicas", 1, "stoker generate"), progress)
     _check_gives_text(planned.model)
     plan, engine = obtain_planned(planned, settings, progress, cancel)
     signal.signal(signal.SIGTERM, _interrupted)
-    signal.signal(signal.SIGINT, before[1])
+    signal.signal(signal.SIGINT, before)
     progress.phase("loading")
     part = kind_named(plan.chosen.engine).launch
     runner = Runner(part, engine, plan.chosen, plan.memory.kv, plan.device_uuids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 
 def end_like_ctrl_c() -> None:
@@ -11,6 +12,19 @@ def end_like_ctrl_c() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _unwind)
+
+
+def cancel_like_ctrl_c(cancel: threading.Event) -> None:
+    """SIGTERM and Ctrl-C set `cancel`, at which building and measuring end. A second one unwinds the stack: what is at
+    work, such as a download, may not look at `cancel`."""
+
+    def stop(number: int, frame: object) -> None:
+        if cancel.is_set():
+            _unwind(number, frame)
+        cancel.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
 
 
 def _unwind(number: int, _: object) -> None:

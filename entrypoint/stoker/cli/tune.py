@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from dataclasses import asdict
 from stoker.chain import planner_for
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.progress import listener
+from stoker.cli.signals import cancel_like_ctrl_c
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
 from stoker.logs import resolved_format, set_up_logging
@@ -58,8 +58,7 @@ def _tune(settings: Settings, budget: float, log_format: str, as_json: bool) -> 
     from stoker.tune.run import named, tune
 
     cancel = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: cancel.set())
-    signal.signal(signal.SIGINT, lambda *_: cancel.set())
+    cancel_like_ctrl_c(cancel)
     tuned, figures = tune(settings, listener(log_format), budget, cancel)
     if as_json:
         document = {**asdict(tuned), "measured": [asdict(each) for each in figures]}

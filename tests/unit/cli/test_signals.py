@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from stoker.cli.signals import end_like_ctrl_c
+from stoker.cli.signals import cancel_like_ctrl_c, end_like_ctrl_c
 
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -25,3 +26,14 @@ def test_a_hangup_stays_ignored_under_nohup_and_sigterm_unwinds() -> None:
     with pytest.raises(SystemExit) as ended:
         signal.raise_signal(signal.SIGTERM)
     assert ended.value.code == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_asks_to_stop_and_the_second_does_not_wait_for_it(number: signal.Signals) -> None:
+    cancel = threading.Event()
+    cancel_like_ctrl_c(cancel)
+    signal.raise_signal(number)
+    assert cancel.is_set()
+    with pytest.raises(SystemExit) as ended:
+        signal.raise_signal(number)
+    assert ended.value.code == 128 + number

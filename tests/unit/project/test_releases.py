@@ -46,10 +46,26 @@ def test_the_changelog_says_what_is_not_released() -> None:
 
 
 def test_a_version_without_a_section_is_no_release() -> None:
-    script = [sys.executable, ROOT / "tools" / "changelog.py", "0.0.0"]
+    script = [sys.executable, str(ROOT / "tools" / "changelog.py"), "0.0.0"]
     answer = subprocess.run(script, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stdout) == (1, "")
     assert "no section [0.0.0]" in answer.stderr
+
+
+def test_a_release_names_images_as_registries_take_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def build(*_: str) -> None:
+        written.append(tool.REPOSITORY.read_text())
+        raise SystemExit("that is enough")
+
+    tool = load("stoker_release", ROOT / "tools" / "release.py")
+    monkeypatch.setattr(tool, "REPOSITORY", tmp_path / "repository.txt")
+    monkeypatch.setattr(tool, "run", build)
+    with pytest.raises(SystemExit, match="enough"):
+        tool.release("ghcr.io/Team/stoker", tmp_path / "dist")
+    assert written == ["ghcr.io/team/stoker\n"]
+    assert not tool.REPOSITORY.exists()
 
 
 def test_images_are_made_on_this_host_unless_a_release_says_where_its_own_are(
