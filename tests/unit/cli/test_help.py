@@ -11,6 +11,11 @@ from stoker.settings.groups import COMMON, GROUPS
 from stoker.settings.spec import BY_NAME
 
 
+@pytest.fixture(autouse=True)
+def as_wide_as_most_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     with contextlib.suppress(SystemExit):  # argparse ends with its help
         assert cli.run(list(arguments)) == 0
