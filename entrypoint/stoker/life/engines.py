@@ -226,7 +226,7 @@ class Engines:
         is told like a start."""
         assert self._replicas is not None
         if self._crew is not None:
-            self._crew.follow(number)
+            self._crew.follow(self._replicas, number)
         before, restarts = self._lifecycle.current, self._lifecycle.restarts
         self._lifecycle.replicas = self._replicas.states
         self._lifecycle.engine_state(joint)

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from stoker.errors import StokerError
-from stoker.launch.replicas import Replicas
+from stoker.launch.replicas import Address, Replicas
 from stoker.launch.run_directory import make_run_directory, remove_stale_run_directories
 from stoker.serve.apis.openai_responses.store import Kept, ResponseStore
 from stoker.serve.http.acceptor import Acceptor
@@ -147,9 +147,10 @@ class Crew:
         """One process after another."""
         while True:
             began = time.monotonic()
+            slot.started.clear()
             try:
                 how = await self._run(slot)
-            except (OSError, StokerError) as error:
+            except Exception as error:  # whatever it is, the next process may do better
                 how = str(error)
             slot.started.clear()
             slot.failures = 0 if time.monotonic() - began > _STEADY_SECONDS else slot.failures + 1
@@ -178,6 +179,9 @@ class Crew:
                 member.take(*self._waiting.popleft())
         except LinkLostError:
             pass
+        except Exception:  # it runs, and is of no use
+            await member.kill()
+            raise
         return await member.ended()
 
     def _show(self) -> None:
@@ -215,12 +219,16 @@ class Crew:
         order = Equip(recipe, tuple(self._service.adapters), addresses, replicas.block_tokens)
         with contextlib.suppress(LinkLostError):  # the next in its place is equipped when it starts
             await member.link.ask("equip", packed(order))
+            # What was told meanwhile may have been heard first, and the order is older.
+            member.link.tell("adapters", packed(tuple(self._service.adapters)))
+            for number in range(len(addresses)):
+                _tell_replica(member, number, replicas.address(number))
 
-    def follow(self, number: int) -> None:
-        """A replica's server was started, or has ended."""
-        if self._equip is not None:
-            address = self._equip[1].address(number)
-            self._tell("replica", number, address.grpc, address.metrics, address.reason)
+    def follow(self, replicas: Replicas, number: int) -> None:
+        """A replica's server was started, or has ended. Those of an engine that is only starting are told with it."""
+        if self._equip is not None and self._equip[1] is replicas:
+            for member in self._members:
+                _tell_replica(member, number, replicas.address(number))
 
     def _tell(self, name: str, *given: object) -> None:
         for member in self._members:
@@ -232,7 +240,7 @@ class Crew:
 
     def _tell_phase_to(self, member: Member) -> None:
         lifecycle = self._service.lifecycle
-        member.link.tell("phase", lifecycle.current, lifecycle.detail, lifecycle.serving is not None)
+        member.link.tell("phase", lifecycle.current, lifecycle.detail)
 
     def _tell_adapters(self) -> None:
         self._tell("adapters", packed(tuple(self._service.adapters)))
@@ -256,8 +264,7 @@ class Crew:
     async def drained(self, seconds: float) -> int:
         """Requests that are left in flight after so many seconds; new ones are refused."""
         self._tell_phase()
-        left = await asyncio.gather(*(_asked(member, "drained", seconds) for member in self._members))
-        return sum(left)
+        return sum(await asyncio.gather(*(member.drained(seconds) for member in self._members)))
 
     def abort(self) -> None:
         self._tell("abort")
@@ -276,6 +283,10 @@ class Crew:
         with contextlib.suppress(asyncio.TimeoutError):
             asking = (_asked(member, "agree") for member in self._members)
             await asyncio.wait_for(asyncio.gather(*asking), _AGREE_SECONDS)
+
+
+def _tell_replica(member: Member, number: int, address: Address) -> None:
+    member.link.tell("replica", number, address.grpc, address.metrics, address.reason)
 
 
 async def _asked(member: Member, name: str, *given: object) -> int:

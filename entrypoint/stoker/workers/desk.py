@@ -123,8 +123,9 @@ class Desk:
             share.begun()
 
     def _alive(self, replica: int) -> None:
-        if self.shop.replicas is not None:
-            self.shop.replicas.heard(replica)
+        replicas = self.shop.replicas
+        if replicas is not None and replica < len(replicas.states):  # those of the engine before may have been more
+            replicas.heard(replica)
 
     def _keep(self, kept: dict[str, Any]) -> None:
         if self.shop.service.responses is not None:

@@ -9,7 +9,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
-from stoker.serve.http.connections import Connections, Place
+from stoker.serve.http.connections import Connections, Place, refusals
 from stoker.workers.link import Link
 
 _NUMBER = struct.Struct("<Q")
@@ -87,10 +87,14 @@ class Inlet:
                 head, descriptors, _, _ = socket.recv_fds(self._end, _NUMBER.size + _LONGEST_ADDRESS, 1)
             except (BlockingIOError, InterruptedError):
                 return
-            if not descriptors:  # the server has ended
+            if not head:  # the server has ended
                 self.close()
                 return
             number, address = _NUMBER.unpack_from(head)[0], head[_NUMBER.size :].decode()
+            if not descriptors:  # this process may have no more, and the connection is closed
+                refusals.tell("connections, since no file descriptor is left", address)
+                self._link.tell("over", number)
+                continue
             connection = socket.socket(fileno=descriptors[0])
             connection.setblocking(False)
             place = self._places[number] = LentPlace(number, address, self._link, self._places)

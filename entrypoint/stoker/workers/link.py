@@ -118,7 +118,7 @@ class Link(asyncio.Protocol):
             held.close()
 
     async def _answer(self, number: int, *message: Any) -> Any:
-        if self.lost.done():
+        if self._transport is None or self.lost.done():
             raise LinkLostError
         answer = self._waiting[number] = self._loop.create_future()
         self.send(*message)
@@ -143,6 +143,11 @@ class Link(asyncio.Protocol):
         self._flush()
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Without what the other end has not taken yet."""
+        if self._transport is not None:
+            self._transport.abort()
 
     # the transport's part
 

@@ -21,6 +21,7 @@ from stoker.workers.handing import Outlet, pair
 from stoker.workers.link import Handlers, Link, LinkLostError
 
 _STATE_SECONDS = 1.0
+_ANSWER_SECONDS = 5.0
 _STOP_SECONDS = 8.0
 _numbers = itertools.count(1)
 
@@ -113,8 +114,9 @@ class Member:
             place.leave()
         self._places.clear()
         self._resting.clear()
-        if self._outlet is not None:
-            self._outlet.close()
+        outlet, self._outlet = self._outlet, None
+        if outlet is not None:
+            outlet.close()
         return await self._exit()
 
     async def _exit(self) -> str:
@@ -133,8 +135,23 @@ class Member:
             return
         self.link.tell("stop")
         await asyncio.wait({self.link.lost}, timeout=_STOP_SECONDS)
-        self.link.close()
+        self.link.abort()
         await self.ended()
+
+    async def kill(self) -> None:
+        """Once it has been started."""
+        assert self._process is not None
+        self._process.kill()
+        await self.ended()
+
+    async def drained(self, seconds: float) -> int:
+        """Requests that it has left after so many seconds: by its connections where it does not answer."""
+        try:
+            return int(await asyncio.wait_for(self.link.ask("drained", seconds), seconds + _ANSWER_SECONDS))
+        except asyncio.TimeoutError:
+            return max(1, self.load[0])
+        except LinkLostError:
+            return 0
 
 
 def _environment(seed: str) -> dict[str, str]:

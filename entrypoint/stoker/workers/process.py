@@ -87,10 +87,11 @@ class Worker:
     async def run(self) -> None:
         ends: set[asyncio.Future[Any]] = {asyncio.ensure_future(self._stopping.wait()), self.link.lost}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if self._server is not None and not self.link.lost.done():
-            await self._server.stop()
-        if self._service.tracer is not None:
-            await asyncio.to_thread(self._service.tracer.close)
+        if self._server is not None:
+            if not self.link.lost.done():
+                await self._server.stop()
+            if self._service.tracer is not None:
+                await asyncio.to_thread(self._service.tracer.close)
         self.link.close()
 
     async def _start(self, document: Any) -> None:
@@ -127,9 +128,8 @@ class Worker:
         gc.collect()
         gc.freeze()
 
-    def _phase(self, name: str, detail: str, equipped: bool) -> None:
-        if not equipped:
-            self._service.lifecycle.equip(None)
+    def _phase(self, name: str, detail: str) -> None:
+        """`ready` only comes once an engine has, so that what this process is equipped with stays until another is."""
         self._service.lifecycle.phase(name, detail)
 
     def _replica(self, number: int, grpc: str, metrics: str, reason: str) -> None:
