@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from stoker.progress import Progress
 from stoker.tethered import tethered
 
 _POLL_SECONDS = 0.1
+# Of the servers that others are to reach: this one is asked by HTTP, and a management port may be taken by one of them.
+_OF_OTHERS = ("STOKER_TLS_CERT", "STOKER_TLS_KEY", "STOKER_TLS_CLIENT_CA", "STOKER_MANAGEMENT_PORT")
 
 
 @contextlib.contextmanager
@@ -32,6 +35,7 @@ def started_server(arguments: Sequence[str], progress: Progress) -> Iterator[str
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             tethered([*command, "--drain-timeout", "1", "--log-format", "text"], signal.SIGTERM),
+            env={name: value for name, value in os.environ.items() if name not in _OF_OTHERS},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
