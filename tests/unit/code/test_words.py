@@ -158,3 +158,8 @@ def test_texts_keep_to_the_glossary(area: str) -> None:
     chosen = [path for path in texts() if (path.startswith(f"{area}/") if area else not path.startswith(known))]
     found = [fault for path in chosen for fault in faults(path, (ROOT / path).read_text(encoding="utf-8"))]
     assert not found, "\n" + "\n".join(found)
+
+
+def test_lines_of_the_readme_are_under_100_characters() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) >= 100] == []
