@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.tables import counted, disk_size
@@ -57,14 +58,16 @@ def _unknown(name: str, known: Sequence[Item]) -> UsageError:
 
 def delete(store: Store, item: Item) -> None:
     """UsageError where someone has begun to use the engine meanwhile, CacheError where nothing can be deleted."""
-    if item.key:
-        if not store.discard(item.key):
+    try:
+        if not item.key:
+            _delete_files(store.cache / "models", item.model)
+        elif not store.discard(item.key):
             raise UsageError(f"{item.key} is in use", remedy="stop the server: `stoker ps` lists them")
-        return
-    models = store.cache / "models"
+    except OSError as error:
+        raise CacheError(f"cannot delete {item.key or item.model}", why=error.strerror or str(error)) from error
+
+
+def _delete_files(models: Path, name: str) -> None:
     for kept in kept_models(models):
-        if kept.name == item.model:
-            try:
-                delete_model(models, kept)
-            except OSError as error:
-                raise CacheError(f"cannot delete {kept.folder}", why=error.strerror or str(error)) from error
+        if kept.name == name:
+            delete_model(models, kept)

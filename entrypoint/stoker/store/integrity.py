@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stoker.errors import CacheError
 from stoker.progress import Silent
 from stoker.store.engine import Engine
 from stoker.store.manifest import UnusableEngineError, check_digests
@@ -11,7 +12,8 @@ from stoker.store.trust import check_trusted
 
 
 def fault_of(store: Store, key: str, policy: StorePolicy) -> str:
-    """What is wrong with an engine of the store, empty where nothing is: what the next start finds too."""
+    """What is wrong with an engine of the store, empty where nothing is: what the next start finds too. CacheError for
+    one that this user may not read: that is no damage."""
     try:
         engine = store.find(key)
         if engine is None:
@@ -20,6 +22,11 @@ def fault_of(store: Store, key: str, policy: StorePolicy) -> str:
         check_trusted(engine, policy, Silent())
     except UnusableEngineError as fault:
         return str(fault)
+    except PermissionError as error:
+        remedy = "run it as the user whose engine it is"
+        raise CacheError(f"the engine {key} cannot be read", why=str(error), remedy=remedy) from error
+    except OSError as error:  # a disk that fails to read is damage too
+        return str(error)
     return ""
 
 
@@ -27,6 +34,6 @@ def damage_of(engine: Engine) -> str:
     """Reads every byte; empty where all are right."""
     try:
         check_digests(engine.directory, engine.manifest)
-    except (UnusableEngineError, OSError) as fault:  # a disk that fails to read is damage too
+    except (UnusableEngineError, OSError) as fault:
         return str(fault)
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from stoker import cli
 from stoker.cli.rm import chosen_items
 from stoker.errors import UsageError
+from stoker.store import manifest
 from stoker.store.engine import SCHEMA, Manifest
 from stoker.store.inventory import inventory
 from stoker.store.store import Store
@@ -97,6 +99,38 @@ def test_prune_deletes_what_verify_said_it_would(cache: Path, capsys: pytest.Cap
     assert "1 engine deleted" in text
     assert run("engines", "verify", cache=cache) == 0
     assert [item.key for item in inventory(Store(cache)) if item.key] == ["demo-openvino-int8-cccc", OTHER]
+
+
+@pytest.mark.parametrize("name", [OTHER, "org/name"])
+def test_what_cannot_be_deleted_is_named(
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def refuse(*_: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    assert run("rm", name, cache=cache) == 73
+    assert f"error: cannot delete {name}: Operation not permitted" in capsys.readouterr().err
+    assert len(inventory(Store(cache))) == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "verified", "pruned", "left"),
+    [
+        (OSError(errno.EIO, "Input/output error"), 74, 0, 0),
+        (PermissionError(errno.EACCES, "Permission denied"), 73, 73, 3),
+    ],
+)
+def test_a_disk_that_fails_is_damage_and_a_file_of_another_user_is_none(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, verified: int, pruned: int, left: int
+) -> None:
+    def fail(_: Path) -> str:
+        raise error
+
+    monkeypatch.setattr(manifest, "file_digest", fail)
+    assert run("engines", "verify", cache=cache) == verified
+    assert run("engines", "prune", cache=cache) == pruned
+    assert len(list((cache / "engines").iterdir())) == left
 
 
 def test_an_engine_goes_by_its_key(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
