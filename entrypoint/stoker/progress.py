@@ -1,4 +1,4 @@
-"""How a step tells what it is doing, without knowing who listens (a terminal, a log, /v1/health/startup)."""
+"""How a step reports what it is doing, without knowing who listens (a terminal, a log, /v1/health/startup)."""
 
 from __future__ import annotations
 

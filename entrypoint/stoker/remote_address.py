@@ -26,7 +26,7 @@ def check_address(address: str) -> None:
     shown = redacted(address)
     split = _split(address)
     if split.scheme not in ("oci", "s3", "https", "http", "file", "hf"):
-        raise UsageError(f"{shown!r} is no place for engines", remedy=f"a remote is {FORMS}")
+        raise UsageError(f"{shown!r} is not a remote", remedy=f"a remote is {FORMS}")
     rest = split.path if split.scheme == "file" else split.netloc
     if not rest or (split.scheme in ("oci", "hf") and not split.path.strip("/")):
         raise UsageError(f"{shown!r} is not complete", remedy=f"a remote is {FORMS}")
@@ -41,7 +41,7 @@ def _split(address: str) -> SplitResult:
         split = urlsplit(address)
         _ = split.port
     except ValueError as error:
-        raise UsageError(f"{redacted(address)!r} is no address: {error}", remedy=f"a remote is {FORMS}") from error
+        raise UsageError(f"{redacted(address)!r} is not an address: {error}", remedy=f"a remote is {FORMS}") from error
     return split
 
 

@@ -57,7 +57,7 @@ def _plan(
     cases = list(dict.fromkeys(each for each in found if isinstance(each, Case)))
     if not cases:
         why = "; ".join(f"{each.kind}: {each.reason}" for each in refused)
-        raise DoesNotFitError("no engine kind that was asked for can serve this model here", why=why)
+        raise DoesNotFitError("none of the requested engine kinds can serve this model here", why=why)
     return cases, refused
 
 

@@ -39,7 +39,7 @@ class Server:
         return self.start.of("building") == 0
 
     def accepted(self) -> float:
-        """Guessed tokens that the model kept, for each step of a sequence so far; 0 where that is not told."""
+        """Guessed tokens that the model kept, for each step of a sequence so far; 0 where that is not reported."""
         try:
             with urllib.request.urlopen(f"http://{HOST}:{self.port}/v1/status", timeout=10) as answer:
                 return float(json.load(answer).get("accepted_tokens_per_step", 0))
@@ -104,7 +104,7 @@ def _phases(port: int) -> tuple[Phase, ...]:
 
 
 def last_words(log: Path) -> str:
-    """The failure that the child told, else the last line that it wrote."""
+    """The failure that the child reported, else the last line that it wrote."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     return (told or lines or ["it said nothing"])[-1]

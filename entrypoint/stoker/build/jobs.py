@@ -1,4 +1,4 @@
-"""What a build worker is told: a job, as JSON."""
+"""What a build worker gets: a job, as JSON."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def _place(arguments: list[str]) -> _Place:
         raise UsageError(f"stoker health does not take {' '.join(arguments)}", remedy=_USAGE.partition(": ")[2])
     port = given["--port"] if "--port" in given else _port_of_variables()
     if not port.isdecimal():
-        raise UsageError(f"--port {port} is no port", remedy="name a number, as in --port 8000")
+        raise UsageError(f"--port {port} is not a port", remedy="name a number, as in --port 8000")
     return _Place(given.get("--host", ""), int(port))
 
 

@@ -15,7 +15,7 @@ _LOG = logging.getLogger("stoker")
 
 
 def run(arguments: Sequence[str]) -> int:
-    parser = command_parser("serve", "Plan, build or find the engine for MODEL, and serve it until told to stop.")
+    parser = command_parser("serve", "Plan, build or find the engine for MODEL, and serve it until stopped.")
     _, settings = parse(parser, arguments)
     set_up_logging(resolved_format(settings.log_format), settings.log_level)
     show_warnings(settings)

@@ -44,7 +44,7 @@ NOT_PASSED_ON: Mapping[str, Mapping[str, str]] = {
         **_OF_ADAPTERS,
         "host": "the images listen on all addresses of the container",
         "port": "it is the port that a host publishes",
-        "api-key": "a manifest holds no secret: it says where the server gets the variable from",
+        "api-key": "a manifest must not contain a secret: it says where the server gets the variable from",
         **dict.fromkeys(("api-key-file", "tls-cert", "tls-key", "tls-client-ca"), _OF_THIS_MACHINE),
         **dict.fromkeys(("calibration", "public-key", "private-key"), _OF_THIS_MACHINE),
         "tune": "it measures for minutes before the first start, which probes do not wait for: run `stoker tune` there",
@@ -76,7 +76,7 @@ def _check_for_passwords(flags: tuple[str, ...]) -> None:
             name = flag.partition("=")[0].removeprefix("--")
             raise UsageError(
                 f"{name} contains a password",
-                why="a manifest holds no secret",
+                why="a manifest must not contain a secret",
                 remedy=f"leave it out, and give the server STOKER_{name.upper().replace('-', '_')} from a secret",
             )
 

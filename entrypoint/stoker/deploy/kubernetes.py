@@ -82,7 +82,7 @@ def group(server: Server) -> Document:
         "spec": {
             "replicas": server.replicas,
             "leaderWorkerTemplate": {
-                **because(f"{server.nodes} machines hold the model together; LWS tells each which one it is."),
+                **because(f"{server.nodes} machines hold the model together; LWS gives each its rank."),
                 "size": server.nodes,
                 **because("None of them can go on without the others, so all start again when one does."),
                 "restartPolicy": "RecreateGroupOnPodRestart",

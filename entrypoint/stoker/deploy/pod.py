@@ -129,7 +129,7 @@ def _probes(sizing: Sizing) -> Document:
     return {
         **because(
             f"Up to {sizing.startup.value} s, {sizing.startup.why}. Nothing is lost when it is too short: the next "
-            "start goes on with what is in the cache. /v1/health/startup tells how far it is."
+            "start goes on with what is in the cache. /v1/health/startup shows how far it is."
         ),
         "startupProbe": _probe(_READY, _STARTUP_PERIOD, attempts),
         **because("200 only while the engine answers: it made a token within the last while."),

@@ -60,7 +60,7 @@ def _ending(code: int) -> str:
 
 
 def last_words(lines: Iterable[str]) -> str:
-    """The first errors that it told: what came after them followed from them."""
+    """The first errors that it logged: what came after them followed from them."""
     spoken = [line.strip() for line in lines]
     errors = [_said(match["said"]) for line in spoken if (match := _LOGGED.match(line))]
     return (errors[0] if errors else " | ".join(spoken[-_TOLD:]))[:_LONGEST] or "it said nothing"
@@ -72,7 +72,7 @@ def _said(text: str) -> str:
 
 
 def out_of_memory_kills() -> int:
-    """How often the kernel has killed in this cgroup for lack of memory; 0 where that is not told."""
+    """How often the kernel has killed in this cgroup for lack of memory; 0 where that is not known."""
     for name in _EVENTS:
         with contextlib.suppress(OSError):
             match = re.search(r"^oom_kill (\d+)", (_CGROUP / name).read_text(), re.MULTILINE)

@@ -71,7 +71,7 @@ class Generation:
 @dataclass(frozen=True)
 class PerfMetrics:
     """How one generation went within the engine: seconds that it waited, that its prompt took until the first token,
-    and that the other tokens took. `reused_blocks` of its prompt were in the KV cache; None where that is not told."""
+    and that the other tokens took. `reused_blocks` of its prompt were in the KV cache; None where not reported."""
 
     queue: float
     prefill: float
@@ -140,7 +140,7 @@ class EngineState:
 
 @dataclass(frozen=True)
 class ReplicaState:
-    """What is told of one copy of an engine. `engine`: its gauges, None while it does not answer. `requests`: sequences
+    """The state of one copy of an engine. `engine`: its gauges, None while it does not answer. `requests`: sequences
     that it was given so far, of which it has `sequences` now. `tokens_waiting`: of prompts that it has not begun to
     answer; `tokens_read` and `tokens_held`: of all prompts so far, those that it had to read, and those that it was
     expected to have in its cache."""

@@ -1,4 +1,4 @@
-"""What an engine's runtime is told: one JSON file in the run directory, or a line to a rank."""
+"""What an engine's runtime is given: one JSON file in the run directory, or a line to a rank."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class EngineSettings:
 
 
 def settings_for(runtime: str, engine: Engine, chosen: Chosen, kv: KvPool) -> EngineSettings:
-    """What the runtime of a stored engine is told."""
+    """The runtime settings of a stored engine."""
     facts = engine.manifest.model.get("architecture", {})
     return EngineSettings(
         runtime,

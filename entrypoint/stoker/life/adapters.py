@@ -141,14 +141,14 @@ class AdapterLoader:
             resolve_adapter, path, self._cache, self._progress, self._fitting, offline=self._offline
         )
         if facts.base and facts.base != self._fitting.model:
-            _LOG.warning("the adapter %s says that it was made for %s; it is served with %s, whose shapes it fits",
+            _LOG.warning("the adapter %s names %s as its base model; it is served with %s, whose shapes match",
                          name, facts.base, self._fitting.model)  # fmt: skip
         await asyncio.to_thread(prune, self._cache, {facts.directory, *(each.facts.directory for each in self._shelf)})
         return Served(name, Adapter(self._shelf.next_number(), str(facts.directory)), facts)
 
     def _check_name(self, name: str, *, replace: bool) -> None:
         if not is_name(name):
-            raise AdapterError(f"{name[:200]!r} is no name for an adapter", why=f"names are {NAMES}")
+            raise AdapterError(f"{name[:200]!r} is not a valid name for an adapter", why=f"names are {NAMES}")
         if name in self._names:
             raise AdapterError(f"{name} is the model's own name", remedy="give the adapter another")
         if name in self._shelf and not replace:

@@ -134,7 +134,7 @@ class Engines:
         if following is None:
             raise error
         name = following.chosen.profile
-        _LOG.error("%s; nothing is left to halve, so the next profile is taken: %s", error, name)
+        _LOG.error("%s; the batch cannot shrink further; trying the next profile: %s", error, name)
         self._history = replace(self._history, given_up=decision.given_up, steps_down=())
         return f"{plan.chosen.profile} was given up, {name} takes its place"
 

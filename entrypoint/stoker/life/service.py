@@ -1,4 +1,4 @@
-"""What the API is told by the settings and by the plan."""
+"""What the API takes from the settings and from the plan."""
 
 from __future__ import annotations
 

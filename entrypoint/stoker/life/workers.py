@@ -25,7 +25,7 @@ def crew_of(settings: Settings, service: Service, bound: socket.socket, connecti
     if settings["dynamo"].value:
         raise UsageError(
             "--api-workers and --dynamo contradict each other",
-            why="what Dynamo's router is told of the cache is accounted for in the one process that has all requests",
+            why="Dynamo's router needs the cache events of one process that has all requests",
             remedy="leave --api-workers out; Dynamo's frontend scales by itself",
         )
     return Crew(int(settings["api-workers"].value or 1), start_of(settings, service), service, bound, connections)

@@ -1,4 +1,4 @@
-"""AMD GPUs, by what the kernel's amdgpu driver tells in /sys: no library of AMD's is needed.
+"""AMD GPUs, by what the kernel's amdgpu driver shows in /sys: no library of AMD's is needed.
 
 The topology of its compute part (/sys/class/kfd/kfd/topology, `kfd_topology.c`) has a node for each GPU: the target
 that its kernels are compiled for, memory banks, links. The graphics part (/sys/class/drm/renderDN/device) has what

@@ -181,7 +181,7 @@ class _Probe:
             return None
 
     def _processes(self, handle: Any) -> int:
-        """Not told for virtual GPUs, nor by drivers of Jetson boards."""
+        """Not reported for virtual GPUs, nor by drivers of Jetson boards."""
         try:
             return len(self.nvml.nvmlDeviceGetComputeRunningProcesses(handle))
         except (self.nvml.NVMLError_NotSupported, self.nvml.NVMLError_FunctionNotFound):

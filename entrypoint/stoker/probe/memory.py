@@ -9,6 +9,6 @@ from stoker.probe.cpu import host_memory
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Bytes that neither the host nor a control group would refuse now; 0 where nobody tells."""
+    """Bytes that neither the host nor a control group would refuse now; 0 where neither is known."""
     told = [each for each in (host_memory(root)[1], read_limits(root).memory_free) if each]
     return min(told, default=0)

@@ -24,7 +24,7 @@ def probe_machine(
     environ: Mapping[str, str] | None = None,
     nvml: Any = None,
 ) -> Machine:
-    """What this process may use. Never fails: what could not be read is told in `notes`.
+    """What this process may use. Never fails: what could not be read is listed in `notes`.
 
     For tests, `root` stands for `/`, `affinity` and `architecture` for what the system calls say, and `nvml` for the
     module pynvml.

@@ -104,7 +104,7 @@ def _check_files(source: Path, names: list[str], reference: str) -> None:
         if (source / "adapter_model.bin").is_file():
             why += "; adapter_model.bin is a pickle, which can run code, and is not read"
         raise ModelError(
-            f"{reference} is no adapter that can be served", why=why, remedy="save it with PEFT 0.5 or later"
+            f"{reference} is not an adapter that can be served", why=why, remedy="save it with PEFT 0.5 or later"
         )
 
 
@@ -121,7 +121,9 @@ def _checked(header: Header, config: LoraConfig, reference: str, fitting: Fittin
         part = part_of(name, reference)
         if len(tensor.shape) != 2 or tensor.dtype not in _DTYPES:
             why = f"it is {tensor.dtype} {list(tensor.shape)}"
-            raise UnsupportedModelError(f"{reference} holds a tensor {name[:200]} that is no matrix of floats", why=why)
+            raise UnsupportedModelError(
+                f"{reference} holds a tensor {name[:200]} that is not a matrix of floats", why=why
+            )
         halves.setdefault(part.module, {})[part.part] = tensor
     if not halves:
         raise DamagedModelError(f"{reference} has no weights in {WEIGHTS}", remedy="fetch or copy it again")

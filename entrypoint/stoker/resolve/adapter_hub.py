@@ -60,7 +60,7 @@ def _fetched(cache: RepositoryCache, repository: HubRepository, models: Path, pr
     listing = client.listing()
     for name in (CONFIG, WEIGHTS):
         if name not in listing.files:
-            raise ModelError(f"{repository.id} is no adapter that can be served", why=f"it has no {name}")
+            raise ModelError(f"{repository.id} is not an adapter that can be served", why=f"it has no {name}")
     if (size := listing.files[WEIGHTS].size) > MAX_BYTES:
         raise ModelError(f"the adapter {repository.id} is too large", why=f"{size:,} bytes, of {MAX_BYTES:,} at most")
     files = [listing.files[name] for name in _FILES if name in listing.files]

@@ -1,4 +1,4 @@
-"""Bytes done by several threads, told to one Progress."""
+"""Bytes done by several threads, reported to one Progress."""
 
 from __future__ import annotations
 

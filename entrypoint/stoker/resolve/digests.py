@@ -47,7 +47,7 @@ class DigestCache:
         self._changed = True
 
     def sha256_of_all(self, files: Iterable[Path], progress: Progress) -> dict[Path, str]:
-        """Hashes in parallel, tells progress in bytes, and saves what it learnt."""
+        """Hashes in parallel, reports progress in bytes, and saves the results."""
         listed = list(files)
         count = ByteCount(progress, sum(file.stat().st_size for file in listed))
         with ThreadPoolExecutor(_WORKERS) as pool:

@@ -56,7 +56,7 @@ class HubClient:
         try:
             info = ModelInfo(**self._model_info())  # type: ignore[no-untyped-call]
             if info.sha is None or not is_commit(info.sha):
-                raise self._no_hub("it tells no commit")
+                raise self._no_hub("its answer names no commit")
             files = [self._remote_file(sibling, info.sha) for sibling in info.siblings or ()]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise self._no_hub(f"its answer makes no sense ({type(error).__name__}: {str(error)[:200]})") from error
@@ -68,7 +68,7 @@ class HubClient:
         url = f"{self.endpoint}/api/models/{self._repository.id}/revision/{revision}?blobs=true"
         found = json.loads(self._in_time(lambda: self._document(url)))
         if not isinstance(found, dict):
-            raise TypeError("it is no object")
+            raise TypeError("it is not an object")
         return found
 
     def _document(self, url: str) -> bytes:
@@ -115,7 +115,7 @@ class HubClient:
         metadata = self._in_time(lambda: self._metadata(name, commit))
         if metadata.size is None or not _is_hash(metadata.etag):
             raise HubUnreachableError(
-                f"{self.endpoint} tells neither size nor hash of {name}", remedy="check HF_ENDPOINT"
+                f"{self.endpoint} reports neither size nor hash of {name}", remedy="check HF_ENDPOINT"
             )
         return RemoteFile(name, _size(metadata.size), metadata.etag)
 

@@ -78,7 +78,7 @@ def read_lora_config(config: Mapping[str, Any], place: str) -> LoraConfig:
     """UnsupportedModelError names what is not supported; DamagedModelError a value that makes no sense."""
     kind = config.get("peft_type")
     if kind != "LORA":
-        raise UnsupportedModelError(f"{place} is no LoRA adapter", why=f"its peft_type is {shown(kind)}")
+        raise UnsupportedModelError(f"{place} is not a LoRA adapter", why=f"its peft_type is {shown(kind)}")
     for key, name in _REFUSED.items():
         if config.get(key):
             raise _refused(place, f"{name} ({key} = {shown(config[key])})")

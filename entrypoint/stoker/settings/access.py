@@ -56,8 +56,8 @@ ACCESS_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "allowed-hosts",
         "text",
-        "Names of the server in requests (`Host`) beside addresses, local names and this machine's, between commas, "
-        "`*.example.com` or `*`; with API keys every name is taken unless this is set",
+        "Accepted `Host` names in requests besides addresses, local names and this machine's, separated by commas, "
+        "`*.example.com` or `*`; with API keys every name is accepted unless this is set",
         shown_default="none",
         metavar="NAMES",
         applies_to=("serve", "manifest", "up"),
@@ -73,7 +73,7 @@ ACCESS_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "management-port",
         "whole",
-        "Port of its own for health and metrics, without keys or TLS; metrics are then on it alone",
+        "Separate port for health and metrics, without keys or TLS; metrics are then served only there",
         shown_default="none",
         metavar="PORT",
         applies_to=("serve", "up"),

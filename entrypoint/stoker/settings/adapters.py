@@ -11,8 +11,8 @@ ADAPTER_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "lora",
         "named",
-        "LoRA adapters to serve beside the model, each under a name of its own: `NAME=./directory` or "
-        "`NAME=org/name@revision`; several as several flags, or between commas",
+        "LoRA adapters to serve with the model, each under its own name: `NAME=./directory` or "
+        "`NAME=org/name@revision`; repeat the flag for several, or separate them by commas",
         shown_default="none",
         metavar="NAME=ADAPTER",
         applies_to=("serve", "plan"),

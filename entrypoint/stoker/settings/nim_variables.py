@@ -20,7 +20,7 @@ _PORTS = "the engine is reached over private Unix sockets; leave it out"
 _CODE = "no code of a model's repository is ever run"
 _MANIFEST = "profiles are chosen on this machine: --profile, and `stoker list-model-profiles`"
 _REWARD = "serve a reranker, and ask /v1/rerank"
-_CAPTURE = "--log-prompts writes what is asked into the access log"
+_CAPTURE = "--log-prompts writes request bodies to the access log"
 _CORS = "methods and headers are fixed; --cors-origins names the sites"
 _DYNAMO = "--dynamo serves a worker of NVIDIA Dynamo, whose frontend is a process of its own"
 _REQUEST = "any request may ask for it; leave it out"
@@ -118,7 +118,7 @@ VARIABLES: Mapping[str, Taken | Idle] = {
     "NIM_ENABLE_BUDGET_CONTROL": Idle(_REQUEST, (*ON, *OFF)),
     **dict.fromkeys(
         ("NIM_BUDGET_CONTROL_THINKING_START_STRING", "NIM_BUDGET_CONTROL_THINKING_STOP_STRING"),
-        Idle("--reasoning-parser says how the model marks its thinking"),
+        Idle("--reasoning-parser selects the format of the model's reasoning"),
     ),
     "NIM_REWARD_MODEL": Idle(_REWARD, OFF),
     **dict.fromkeys(("NIM_REWARD_MODEL_STRING", "NIM_REWARD_LOGITS_RANGE"), Idle(_REWARD)),
@@ -139,11 +139,11 @@ VARIABLES: Mapping[str, Taken | Idle] = {
     ),
     "NIM_TRITON_MAX_BATCH_SIZE": Idle("--max-batch-size"),
     "NIM_TRITON_MAX_QUEUE_SIZE": Idle("--max-queue"),
-    "NIM_DISABLE_LOG_REQUESTS": Idle("--log-prompts writes what is asked into the access log", ON),
+    "NIM_DISABLE_LOG_REQUESTS": Idle("--log-prompts writes request bodies to the access log", ON),
     "NIM_OTEL_SERVICE_NAME": Idle("the service is called stoker in traces"),
     "NIM_OTEL_TRACES_EXPORTER": Idle("traces go to --otlp-endpoint alone", ("otlp", "none")),
     "NIM_OTEL_METRICS_EXPORTER": Idle("metrics are read from /metrics", ("none",)),
-    "NIM_TELEMETRY_MODE": Idle("Stoker tells nobody of its use", OFF),
+    "NIM_TELEMETRY_MODE": Idle("Stoker sends no telemetry", OFF),
     **dict.fromkeys(
         ("NIM_CORS_ALLOW_METHODS", "NIM_CORS_ALLOW_HEADERS", "NIM_CORS_EXPOSE_HEADERS", "NIM_CORS_MAX_AGE"),
         Idle(_CORS),

@@ -86,7 +86,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "activation-precision",
         "text",
-        "What the kernels compute in, for engines that leave a choice: changes the speed, builds nothing anew",
+        "Precision of the kernels, for engines that offer a choice; changes the speed and needs no rebuild",
         choices=ACTIVATION_PRECISIONS,
     ),
     Setting(
@@ -120,7 +120,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "served-model-name",
         "text",
-        "The model's name in the API; with several, between commas, all are taken and the first is its own",
+        "The model's name in the API; several names, separated by commas, are all accepted, and the first is reported",
         shown_default="`demo`, the repository, or the directory's name",
         metavar="NAMES",
     ),
@@ -199,7 +199,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "unknown-fields",
         "text",
-        "What becomes of fields of a request that nobody knows: `warn` names them in the answer's Warning header, "
+        "How to treat unknown fields of a request: `warn` names them in the answer's Warning header, "
         "`reject` refuses the request",
         default="warn",
         choices=("warn", "reject"),
@@ -243,7 +243,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "response-store",
         "text",
-        "Where /v1/responses keeps what asks for it, so that `previous_response_id` works: `memory` or a directory",
+        "Where /v1/responses stores responses, so that `previous_response_id` works: `memory` or a directory",
         shown_default="nothing is kept",
         metavar="PLACE",
         applies_to=("serve", "up"),
@@ -259,14 +259,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "log-prompts",
         "switch",
-        "Write what is asked (the first 64 KiB of each body) into the access log",
+        "Write request bodies (the first 64 KiB of each) to the access log",
         default=False,
         applies_to=("serve", "manifest", "up"),
     ),
     Setting(
         "tool-parser",
         "text",
-        "How the model writes calls of tools; `auto` asks its chat template",
+        "Format of the model's tool calls; `auto` detects it from the chat template",
         default="auto",
         choices=TOOL_PARSERS,
         applies_to=("serve", "manifest", "up"),
@@ -274,7 +274,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "reasoning-parser",
         "text",
-        "How the model marks its thinking; `auto` asks its chat template",
+        "Format of the model's reasoning; `auto` detects it from the chat template",
         default="auto",
         choices=REASONING_PARSERS,
         applies_to=("serve", "manifest", "up"),
@@ -282,7 +282,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "engine-timeout",
         "seconds",
-        "Silence of an engine with work waiting after which it counts as dead and is restarted",
+        "How long an engine with waiting work may be silent before it is restarted",
         default=120.0,
         metavar="SECONDS",
         applies_to=("serve", "manifest", "up"),

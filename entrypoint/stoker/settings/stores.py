@@ -26,7 +26,7 @@ STORE_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "check",
         "text",
-        "Files of a found engine that are checked at each start: their sizes, their digests too but beside serving, or "
+        "How a cached engine's files are verified at each start: only their sizes, their digests too while serving, or "
         "their digests before serving",
         default="background",
         choices=("sizes", "background", "full"),
@@ -35,7 +35,7 @@ STORE_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "signatures",
         "text",
-        "Engines from elsewhere without a signature of `public-key`: taken, warned about, or refused",
+        "What to do with fetched engines without a signature of `public-key`: take them, warn, or refuse them",
         default="off",
         choices=("off", "warn", "enforce"),
         applies_to=(*ENGINES, "manifest", "up"),

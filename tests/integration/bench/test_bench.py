@@ -71,7 +71,7 @@ def test_where_nothing_can_run_it_says_why(tmp_path: Path) -> None:
     answer = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
     assert answer.returncode == 69
     assert "tensorrt_llm" in answer.stderr
-    assert "error: no engine kind that was asked for can serve this model here" in answer.stderr
+    assert "error: none of the requested engine kinds can serve this model here" in answer.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

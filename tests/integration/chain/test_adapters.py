@@ -79,7 +79,7 @@ def test_the_source_is_watched(server: Adapted) -> None:
         ("x", "nothing", 404, "there is no adapter"),
         ("demo", "watched0", 400, "the model's own name"),
         ("named", "watched0", 400, "loaded already"),
-        ("a b", "watched0", 400, "is no name for an adapter"),
+        ("a b", "watched0", 400, "is not a valid name for an adapter"),
         ("x", "out", 400, "is a link out of its directory"),
         ("x", "large", 400, "start with --max-lora-rank 32"),
     ],

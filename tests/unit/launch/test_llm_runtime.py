@@ -88,7 +88,7 @@ def test_an_end_that_the_llm_leaves_out_is_put_back(runtime, monkeypatch):
         (Generation("a", PROMPT, 200), "should not exceed"),
         (Generation("b", PROMPT, 2, temperature=1, top_p=2.0), "top_p must be between 0 and 1"),
         (Generation("c", [5] * 128, 1), "too long"),
-        (Generation("d", PROMPT, 2, guide=Guide("poem", "abab")), "guides of type 'poem' are not taken"),
+        (Generation("d", PROMPT, 2, guide=Guide("poem", "abab")), "guides of type 'poem' are not supported"),
     ],
 )
 def test_what_the_llm_refuses_is_the_request_s_fault_alone(runtime, generation, said):

@@ -164,7 +164,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda path: write(path, extra("lora_embedding_A", (4, 16), "model.embed_tokens")),
         "lora_embedding_A",
     ),
-    "another method": (lambda path: write(path, peft_type="IA3"), "is no LoRA adapter"),
+    "another method": (lambda path: write(path, peft_type="IA3"), "is not a LoRA adapter"),
     "numbers that are none": (
         lambda path: write(path, {name: np.full_like(each, np.nan) for name, each in pair().items()}),
         "infinite or not a number",
@@ -218,7 +218,7 @@ NOT_NAMES = ("", " ", " a", "a ", "a b", "a,b", "x=1,b", "a\nb", "../a", "-a", "
 @pytest.mark.parametrize("name", NOT_NAMES)
 def test_what_is_no_name_is_refused_by_name(name: str, during: Any) -> None:
     async def work(loader: AdapterLoader, service: Service, _: Engine) -> None:
-        with pytest.raises(AdapterError, match="is no name for an adapter") as raised:
+        with pytest.raises(AdapterError, match="is not a valid name for an adapter") as raised:
             await loader.load(name, "right", replace=False)
         assert repr(name) in str(raised.value)
         assert not list(service.adapters)
@@ -319,7 +319,7 @@ def test_another_base_of_the_same_shapes_is_served_with_a_warning(
             await loader.load("name", "right", replace=False)
 
     during(work, base_model_name_or_path="org/sibling")
-    assert "the adapter name says that it was made for org/sibling; it is served with demo" in caplog.text
+    assert "the adapter name names org/sibling as its base model; it is served with demo" in caplog.text
 
 
 def test_a_directory_that_vanishes_leaves_what_is_loaded_of_it(during: Any, source: Path) -> None:

@@ -86,7 +86,7 @@ def test_copies_that_nobody_uses_are_deleted_in_the_end(make: Make, monkeypatch:
 @pytest.mark.parametrize(
     ("config", "what"),
     [
-        ({"peft_type": "IA3"}, "is no LoRA adapter"),
+        ({"peft_type": "IA3"}, "is not a LoRA adapter"),
         ({"use_dora": True}, "DoRA"),
         ({"modules_to_save": ["lm_head"]}, "whole modules"),
         ({"bias": "all"}, "retrained biases"),

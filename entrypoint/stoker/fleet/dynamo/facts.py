@@ -1,4 +1,4 @@
-"""What Dynamo's process is told of the engine, once, before it registers it."""
+"""What Dynamo's process learns about the engine, once, before it registers it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For which sizes CUDA graphs are captured: the planner counts them, the engine is told the largest."""
+"""For which sizes CUDA graphs are captured: the planner counts them, the engine gets the largest."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def single_tokens(words: Any) -> tuple[int, ...]:
     ends = [offset for offset in offsets if offset >= 0]
     if ends != list(range(1, len(ends) + 1)):
         raise RequestRefusedError(
-            "stop_words_list has a stop word of several tokens", why="only single tokens are taken"
+            "stop_words_list has a stop word of several tokens", why="only single tokens are supported"
         )
     return tuple(flat[: len(ends)])
 

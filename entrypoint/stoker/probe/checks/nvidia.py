@@ -83,7 +83,7 @@ def _peer_remedy(fault: str, root: Path) -> str:
 def check_persistence(machine: Machine) -> Check:
     off = [str(gpu.index) for gpu in machine.gpus if gpu.persistence is False]
     if not off:
-        return Check("persistence mode", "ok", "on, or not told")
+        return Check("persistence mode", "ok", "on, or not reported")
     remedy = "nvidia-smi -pm 1, or run nvidia-persistenced: else the driver is loaded anew for each start"
     return Check("persistence mode", "warning", f"off on GPU {', '.join(off)}", remedy)
 

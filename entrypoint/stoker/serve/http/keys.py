@@ -82,7 +82,7 @@ def _read(file: Path) -> Mapping[bytes, str]:
         raise UsageError(f"cannot read the API keys of {file}", why=str(error)) from error
     names = _named(line.partition("#")[0].strip() for line in lines)
     if not names:
-        raise UsageError(f"{file} holds no API key", remedy="write one a line, or remove --api-key-file")
+        raise UsageError(f"{file} holds no API key", remedy="write one per line, or remove --api-key-file")
     return names
 
 

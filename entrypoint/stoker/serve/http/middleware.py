@@ -30,7 +30,7 @@ _CLIENT_CLOSED = 499  # nginx's number for a client that left before the answer 
 
 @dataclass
 class RequestRecord:
-    """What the endpoint tells of a request for the log; in `scope["state"]["record"]`."""
+    """What the endpoint reports about a request for the log; in `scope["state"]["record"]`."""
 
     id: str
     measurement: Measurement | None = None

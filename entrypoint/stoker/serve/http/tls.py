@@ -48,7 +48,7 @@ def _reread(files: TlsFiles, current: ssl.SSLContext) -> ssl.SSLContext:
     try:
         changed = _context(files)
     except UsageError as error:
-        logger.error("the certificate in use stays: %s", error)
+        logger.error("certificate reload failed; keeping the current one: %s", error)
         return current
     logger.info("read %s again", files.certificate)
     return changed

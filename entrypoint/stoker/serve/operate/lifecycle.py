@@ -27,7 +27,7 @@ class Serving:
 
 
 class Lifecycle:
-    """A `stoker.progress.Progress` that /v1/health/* tells from.
+    """A `stoker.progress.Progress` that /v1/health/* reports from.
 
     Phases and `attach`, `detach`, `resume`, `fail` may be called from any thread; everything about requests in flight
     belongs to the event loop. Once `drain` has been called no phase but `failed` opens any more.

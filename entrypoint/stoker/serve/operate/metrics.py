@@ -45,7 +45,7 @@ _TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 5
 
 @dataclass(frozen=True)
 class Instrument:
-    """What the documentation tells of one metric; `buckets` are upper bounds."""
+    """What the documentation says about one metric; `buckets` are upper bounds."""
 
     name: str
     labels: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What NVIDIA NIM 1.x tells of itself, for who asks for it: its operator, gateways and dashboards."""
+"""What NVIDIA NIM 1.x reports about itself, for those who ask for it: its operator, gateways and dashboards."""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ def _up_to(prompt: str, last: Mapping[str, Any]) -> str:
     text = str(last["content"] or "")
     at = prompt.rfind(text.strip())
     if last["role"] != "assistant" or "tool_calls" in last or not text.strip() or at < 0:
-        raise invalid("What is to go on is a last message of the assistant's with a text.", "continue_final_message")
+        raise invalid("Only a last message of the assistant with text can be continued.", "continue_final_message")
     whole = text.lstrip()
     return prompt[: at + len(whole)] if prompt.startswith(whole, at) else prompt[: at + len(text.strip())]
 
@@ -279,5 +279,7 @@ def _effort(effort: str, source: str) -> dict[str, Any]:
         return {"reasoning_effort": effort}
     if "enable_thinking" in source and effort == "none":
         return {"enable_thinking": False}
-    ignore_parameter("reasoning_effort", "This model's chat template knows no such reasoning effort; leave it out.")
+    ignore_parameter(
+        "reasoning_effort", "This model's chat template does not support this reasoning effort; leave it out."
+    )
     return {}

@@ -108,7 +108,7 @@ def _from_helper(helper: str, name: str) -> Credentials | None:
     """https://github.com/docker/docker-credential-helpers; None where it knows no such registry."""
     program = f"docker-credential-{helper}"
     if not _HELPER_NAME.fullmatch(helper):
-        raise RemoteError(f"{program[:60]} is no credential helper's name")
+        raise RemoteError(f"{program[:60]} is not the name of a credential helper")
     try:
         answer = subprocess.run(
             [program, "get"], input=name.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False

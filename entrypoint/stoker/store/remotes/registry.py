@@ -231,7 +231,7 @@ class Registry:
         """The Authorization header that satisfies a challenge."""
         match = _CHALLENGE.match(challenge)
         if match is None:
-            raise RemoteError(f"{self.host} denies access and does not say what it wants")
+            raise RemoteError(f"{self.host} denies access and does not say how to authenticate")
         credentials = find_credentials(self.host, self.repository)
         if match["scheme"].lower() == "bearer":
             return f"Bearer {self._token(dict(_PARAMETER.findall(match['rest'])), credentials)}"
@@ -291,4 +291,4 @@ def _json(data: bytes) -> dict[str, Any]:
 
 def _check_digest(digest: str) -> None:
     if not _DIGEST.fullmatch(digest):
-        raise RemoteError(f"it names something by {digest[:80]!r}, which is no SHA-256")
+        raise RemoteError(f"it names something by {digest[:80]!r}, which is not a SHA-256 digest")

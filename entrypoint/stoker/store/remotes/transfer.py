@@ -136,7 +136,7 @@ class Transfer:
             if self._failures:
                 break
             if self._cancel.is_set():
-                raise StoppedError("stopped while fetching the engine", remedy="the next start goes on from there")
+                raise StoppedError("stopped while fetching the engine", remedy="the next start resumes there")
             if time.monotonic() - began >= self._patience.seconds:
                 if self._arrived - before < self._patience.bytes:
                     raise RemoteError(f"{self._arrived - before} bytes in {self._patience.seconds:g} s are too slow")

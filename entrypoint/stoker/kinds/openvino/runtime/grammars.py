@@ -106,7 +106,7 @@ class Grammars:
 def structure(guide: Guide) -> Any:
     """RequestRefusedError for a type that is not taken."""
     if guide.kind != EBNF_GRAMMAR:
-        raise RequestRefusedError(f"guides of type {guide.kind!r} are not taken", why=f"only {EBNF_GRAMMAR!r} are")
+        raise RequestRefusedError(f"guides of type {guide.kind!r} are not supported", why=f"only {EBNF_GRAMMAR!r} are")
     return openvino_genai.StructuredOutputConfig(grammar=guide.text)
 
 

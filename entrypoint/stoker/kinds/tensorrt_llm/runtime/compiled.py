@@ -105,7 +105,7 @@ def servable(engine: Engine, chosen: Chosen, kv: KvPool, gpus: tuple[str, ...]) 
     found = CompiledEngine(engine.directory / ENGINE, chosen, kv, gpus)
     missing = [rank for rank in range(found.ranks) if not (found.directory / f"rank{rank}.engine").is_file()]
     if missing:
-        raise EngineError("the engine is not whole", why=f"no {found.directory / f'rank{missing[0]}.engine'}")
+        raise EngineError("the engine is incomplete", why=f"no {found.directory / f'rank{missing[0]}.engine'}")
     return found
 
 

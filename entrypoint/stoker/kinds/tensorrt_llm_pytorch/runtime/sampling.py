@@ -40,7 +40,7 @@ def guide_arguments(guide: Guide) -> dict[str, Any]:
         return {"json_object": True}
     if guide.kind not in _GUIDES:
         why = f"it is one of {', '.join(['json', *_GUIDES])}"
-        raise RequestRefusedError(f"guides of type {guide.kind!r} are not taken", why=why)
+        raise RequestRefusedError(f"guides of type {guide.kind!r} are not supported", why=why)
     return {_GUIDES[guide.kind]: guide.text}
 
 

@@ -41,8 +41,8 @@ def check_known(model: Model) -> None:
         return
     raise UnsupportedModelError(
         f"{model.architecture.name} cannot be served",
-        why=f"the installed transformers generates no text with the model type {name!r}",
-        remedy="upgrade transformers, if a newer version knows it; code in the checkpoint itself is not run",
+        why=f"the installed transformers does not support the model type {name!r}",
+        remedy="upgrade transformers, if a newer version supports it; code in the checkpoint itself is not run",
     )
 
 

@@ -1,4 +1,4 @@
-"""What the stub asks of the host for one sequence."""
+"""What the stub sends to the host for one sequence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class SequenceParams(msgspec.Struct, omit_defaults=True, frozen=True):
 
     `guide`: one of TensorRT-LLM's guide types (json, json_schema, regex, ebnf_grammar, structural_tag) or choice, and
     its text; the choices are a JSON list. `bias`: f32 bytes, one for each id of the vocabulary; `logit_bias`: for some.
-    `top_log_probs`, `prompt_log_probs`: how many of the most probable tokens are told beside each; None for none.
+    `top_log_probs`, `prompt_log_probs`: how many of the most probable tokens are reported with each; None for none.
     `adapter`: its number, and where it lies.
     `task`: embed, classify, score... of a model that gives a vector instead of text.
     """
