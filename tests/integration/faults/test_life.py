@@ -43,7 +43,7 @@ def test_an_engine_that_keeps_dying_gets_smaller_limits_then_makes_way_and_is_th
     assert server.process.wait(60) == 70
     assert tried == [each for each in [("int8", 2), ("int8", 1), ("int4", 2), ("int4", 1)] for _ in range(2)]
     assert "batch size 1 instead of 2" in server.output
-    assert "the next profile is taken: openvino-int4-throughput" in server.output
+    assert "trying the next profile: openvino-int4-throughput" in server.output
     assert "the engine died 2 times within 10 minutes" in server.output.splitlines()[-2]
 
 
