@@ -167,7 +167,8 @@ def _bar(console: Console) -> Bar:
         def render(self, task: Task) -> Text:
             return Text(time_text(task.elapsed or 0.0, float(task.fields["expected"])), style="dim")
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"))
+    text, amount = (TextColumn(f"{{task.{what}}}", markup=False) for what in ("description", "fields[amount]"))
+    columns = (SpinnerColumn(), text, BarColumn(), amount)
     return RichProgress(*columns, TimeColumn(), console=console, transient=True, redirect_stdout=False)
 
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from stoker.cli.progress import LogProgress, time_text
+from stoker.cli.progress import LogProgress, TerminalProgress, time_text
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -53,3 +53,15 @@ def test_a_phase_that_did_not_end_well_is_not_called_over(
 )
 def test_time_left_is_told_only_where_it_is_known(elapsed: float, expected: float, said: str) -> None:
     assert time_text(elapsed, expected) == said
+
+
+def test_a_path_with_brackets_is_shown_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the library that draws the bar, they would be colours."""
+    monkeypatch.setenv("COLUMNS", "100")
+    progress = TerminalProgress()
+    progress.phase("downloading", "a[/b] [red]c")
+    progress.advance(1, 2)
+    progress.phase("ready")
+    assert "downloading a[/b] [red]c" in capsys.readouterr().err
