@@ -17,7 +17,7 @@ from stoker.kinds.openvino.runtime.beside import Beside, needs_logits
 from stoker.kinds.openvino.runtime.grammars import Grammars, reason, structure
 from stoker.kinds.openvino.runtime.guessing import check_goes_with, goes_beside, guessing, let_guess
 from stoker.kinds.openvino.runtime.guided import Begin, GuidedQueue
-from stoker.kinds.openvino.runtime.partial_blocks import Alone
+from stoker.kinds.openvino.runtime.partial_blocks import StaggeredStart
 from stoker.kinds.openvino.runtime.properties import compile_properties
 from stoker.kinds.openvino.runtime.reserved import Reserved
 from stoker.kinds.openvino.runtime.vocabulary import FILE as TOKENIZER_FILE
@@ -73,8 +73,8 @@ class PagedRuntime:
         kv, one_by_one = settings.kv, self._method in WITH_MODEL  # of several prompts in a step others may be cut
         self._reserved = Reserved(self._begin, kv.blocks + spare_blocks(settings.chosen), kv.block_tokens)
         begin: Begin = self._begin if self._method == OFF else self._reserved.add
-        self._alone = Alone(begin, kv.block_tokens, kv.blocks, always=one_by_one)
-        self._start: Begin = begin if self._method == LOOKUP else self._alone.add
+        self._staggered = StaggeredStart(begin, kv.block_tokens, kv.blocks, always=one_by_one)
+        self._start: Begin = begin if self._method == LOOKUP else self._staggered.add
         self._guided = GuidedQueue(self._start)
         self._adapters = Adapters(settings, self._admit)
         self._beside = Beside(settings)
@@ -128,7 +128,7 @@ class PagedRuntime:
     def step(self) -> bool:
         self._guided.move()
         self._reserved.move()
-        self._alone.move()
+        self._staggered.move()
         others, busy = self._pipeline.has_non_finished_requests(), self._beside.busy
         self._beside.step(others=others)
         if self._adapters.waiting and not others and self._adapt():

@@ -2,8 +2,8 @@
 
 Its prefix cache also finds the last block of a sequence that has ended, which is filled only in part. Sequences that
 begin with all that is in such a block and find it in the same step are given the block itself, not copies of it: each
-goes on writing where the others write, and all but one answer something else. So whoever may find such a block is
-begun alone, and the next one when it has read its prompt: then the block is its own, and no longer to be found.
+goes on writing where the others write, and all but one give a wrong answer. So a sequence that may find such a block is
+started alone, and the next one once it has read its prompt: then the block is its own and can no longer be found.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def prefix_hashes(tokens: Iterable[int], before: int = 0) -> list[int]:
 
 
 class Following(Protocol):
-    """What a sequence tells of itself."""
+    """What a sequence reports to."""
 
-    def over(self, sequence: AloneSequence) -> None: ...
+    def over(self, sequence: StaggeredSequence) -> None: ...
 
 
-class AloneSequence(WaitingSequence):
+class StaggeredSequence(WaitingSequence):
     """`reading` until its first token has come."""
 
     def __init__(self, generation: Generation, told: Following) -> None:
@@ -79,19 +79,19 @@ class AloneSequence(WaitingSequence):
         self.refused, self.reading = "it was cancelled", False
 
 
-class Alone:
-    """Begins sequences: at once, or after one another those that may find a partial block, or `always`."""
+class StaggeredStart:
+    """Starts sequences: immediately, or one after another those that may find a partial block, or `always`."""
 
     def __init__(self, begin: Begin, block_tokens: int, blocks: int, *, always: bool = False) -> None:
         self._begin = begin
         self._always = always
         self._partial = PartialBlocks(block_tokens, kept=4 * blocks)
-        self._held: deque[AloneSequence] = deque()
-        self._reading: AloneSequence | None = None
+        self._held: deque[StaggeredSequence] = deque()
+        self._reading: StaggeredSequence | None = None
 
-    def add(self, generation: Generation) -> AloneSequence:
+    def add(self, generation: Generation) -> StaggeredSequence:
         """RequestRefusedError where it is begun, and refused, at once."""
-        sequence = AloneSequence(generation, self)
+        sequence = StaggeredSequence(generation, self)
         if self._always or self._partial.may_find(sequence.hashes):
             self._held.append(sequence)
         else:
@@ -105,13 +105,13 @@ class Alone:
             if self._reading.reading:
                 self._start(self._reading)
 
-    def _start(self, sequence: AloneSequence) -> None:
+    def _start(self, sequence: StaggeredSequence) -> None:
         try:
             sequence.running = self._begin(sequence.generation)
         except RequestRefusedError as error:
             sequence.refused, sequence.reading = str(error), False
 
-    def over(self, sequence: AloneSequence) -> None:
+    def over(self, sequence: StaggeredSequence) -> None:
         """What it leaves: of the tokens that it gave the last is not in the cache yet; of a prompt that was not read to
         its end, nobody knows how much is."""
         fewest = 1 if sequence.reading else max(len(sequence.hashes) - 1, sequence.prompt)

@@ -21,7 +21,7 @@ _CANCELLED_STEPS = 2  # of the engine, until it has freed what a cancelled seque
 
 
 class Leaving(Protocol):
-    """What a sequence tells of itself."""
+    """What a sequence reports to."""
 
     def ended(self, sequence: ReservedSequence) -> None: ...
 
