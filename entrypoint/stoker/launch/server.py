@@ -23,7 +23,7 @@ from pathlib import Path
 from stoker.launch import shared_memory
 from stoker.launch.installation import Installation, server_environment
 from stoker.launch.kind import alone
-from stoker.launch.settings import STUB_PID_FILE
+from stoker.launch.settings import LIFELINE, STUB_PID_FILE
 from stoker.pinning import ANYWHERE, Pinning
 from stoker.processes import process_lives, session_members
 from stoker.tethered import PRIVATE, tethered
@@ -155,19 +155,31 @@ async def start_server(command: Command) -> TritonServer:
     This process becomes a subreaper: a stub whose server was killed is handed to it, not to the machine's init.
     """
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    process = await asyncio.create_subprocess_exec(
-        *tethered(command.launcher(server_arguments(command)), signal.SIGKILL, PRIVATE, pinning=command.pinning),
-        env={**server_environment(command.installation), **command.environment},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-        cwd=command.run_directory,
-    )
+    lifeline = os.pipe()
+    try:
+        process = await _started(command, lifeline)
+    finally:
+        for end in lifeline:
+            os.close(end)
     directory = os.open(command.run_directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     server = TritonServer(command, process, directory)
     server._relay = asyncio.create_task(server.relay())
     return server
+
+
+async def _started(command: Command, lifeline: tuple[int, int]) -> asyncio.subprocess.Process:
+    reading, writing = lifeline
+    environment = {**server_environment(command.installation), **command.environment}
+    return await asyncio.create_subprocess_exec(
+        *tethered(command.launcher(server_arguments(command)), signal.SIGKILL, PRIVATE, pinning=command.pinning),
+        env={**environment, LIFELINE: f"{reading},{writing}"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        pass_fds=lifeline,
+        start_new_session=True,
+        cwd=command.run_directory,
+    )
 
 
 def server_arguments(command: Command) -> list[str]:

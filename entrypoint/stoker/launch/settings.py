@@ -13,6 +13,7 @@ from stoker.store.engine import Engine
 
 FILE_NAME = "engine-settings.json"
 STUB_PID_FILE = "stub.pid"
+LIFELINE = "STOKER_LIFELINE"  # the two ends of a pipe that the server and its stubs inherit: see stub/parent.py
 PULSE_FILE = "pulse"
 
 

@@ -13,7 +13,10 @@ import pytest
 
 from stoker.errors import EngineError, UnstableEngineError
 from stoker.kinds.openvino.runtime.engine import python_engine
+from stoker.launch.client import TritonClient
 from stoker.launch.generation import EngineDiedError, Generation
+from stoker.launch.run_directory import make_run_directory
+from stoker.launch.server import start_server
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.processes import process_lives
 
@@ -163,3 +166,30 @@ def test_an_engine_that_dies_again_and_again_is_given_up_with_its_last_cause(loo
         assert supervisor.stub_pid is None
     finally:
         loop.run(supervisor.stop())
+
+
+def test_a_stub_that_keeps_the_interpreters_lock_ends_with_its_server(
+    loop, settings_of, tiny_engine, harness, monkeypatch
+):
+    """Nobody else ends it here, as where the supervisor was killed first."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    engine = python_engine(settings_of(tiny_engine, runtime="locked_runtime:LockedRuntime"))
+    run, client = make_run_directory(), TritonClient()
+
+    async def killed():
+        server = await start_server(engine.command(run))
+        try:
+            client.attach(server.address, server.metrics_socket)
+            await harness.until(client.model_ready)
+            asking = asyncio.create_task(harness.tokens(client, Generation("last", (5, 9), 4)))
+            await harness.until(lambda: (run.path / "locked").exists())
+            stub = server.stub_pid()
+            server.process.kill()
+            await harness.until(lambda: not process_lives(stub))
+            await client.detach("it was killed")
+            await asyncio.gather(asking, return_exceptions=True)
+        finally:
+            await server.kill()
+            run.remove()
+
+    loop.run(killed())

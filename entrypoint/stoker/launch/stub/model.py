@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import select
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 from stoker.attributes import attribute
 from stoker.launch.generation import RequestRefusedError
 from stoker.launch.settings import STUB_PID_FILE, EngineSettings
+from stoker.launch.stub import parent
 from stoker.launch.stub.gauges import Gauges, Pulse
 from stoker.launch.stub.loop import EngineLoop, Load
 from stoker.launch.stub.runtime import Driver, opened
@@ -23,7 +22,7 @@ from stoker.launch.stub.wire import FINAL, Sender, address_of, error_response, i
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-        _die_with(os.getppid())
+        parent.die_with(os.getppid())
         settings = EngineSettings.read(_settings_file(args))
         run_directory = Path(settings.run_directory)
         (run_directory / STUB_PID_FILE).write_text(str(os.getpid()))
@@ -75,17 +74,3 @@ def _driver(settings: EngineSettings, observe: Callable[[Load], None], beat: Cal
 
 def _settings_file(args: dict[str, str]) -> Path:
     return Path(json.loads(args["model_config"])["parameters"]["settings"]["string_value"])
-
-
-def _die_with(parent: int) -> None:
-    """Ends this process when the server goes: a stub in the middle of a step would outlive it.
-
-    Not PR_SET_PDEATHSIG, which follows the server's thread that started the stub, and that one ends after loading.
-    """
-    descriptor = os.pidfd_open(parent)
-
-    def watch() -> None:
-        select.select([descriptor], [], [])
-        os._exit(0)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
