@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class Running:
 
 
 def running_servers(key: str = "") -> list[Running]:
-    """Those of processes that this user may look into, in the order of their ports."""
+    """Those of this user's processes, in the order of their ports; nobody else's is sent the key."""
     found = sorted(_addresses(), key=lambda each: each[1].port)
     return [server for pid, listener in found if (server := _asked(pid, listener, key)) is not None]
 
@@ -45,8 +46,10 @@ def _addresses() -> Iterator[tuple[int, Listener]]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether the process runs our command: as the script, or as `python -m stoker`."""
+    """Whether this user's process runs our command: as the script, or as `python -m stoker`."""
     with suppress(OSError):
+        if folder.stat().st_uid != os.geteuid():
+            return False
         words = (folder / "cmdline").read_bytes().split(b"\0")[:8]
         return any(word.rpartition(b"/")[2] == b"stoker" for word in words)
     return False
