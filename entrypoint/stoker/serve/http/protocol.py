@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from stoker.serve.http.backlog import backlog
 from stoker.serve.http.connections import Place, refusals
@@ -42,6 +42,7 @@ class Connection(HttpToolsProtocol):
         self._end_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._stalled = (0.0, 0)
+        self._cycles: list[RequestResponseCycle] = []  # all that are not answered, the earliest first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,12 +50,20 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._disconnect()
         self._unset_keepalive_if_required()
         for timer in (self._head_timer, self._end_timer, self._write_timer):
             if timer is not None:
                 timer.cancel()
         backlog.release(self)
         self._place.leave()
+
+    def _disconnect(self) -> None:
+        """uvicorn tells the last request alone, while one that came before it is answered."""
+        for cycle in self._cycles:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
 
     # what comes in
 
@@ -117,7 +126,10 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINED:
             self._fault = (429, "rate_limit_exceeded", f"More than {PIPELINED} requests wait on this connection.")
             raise _RefusedError
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self._cycles = [*(each for each in self._cycles if not each.response_complete), self.cycle]
 
     def on_body(self, body: bytes) -> None:
         self._silent = 0
