@@ -48,7 +48,7 @@ def _cached(cache: RepositoryCache, repository: HubRepository, models: Path) -> 
 def _not_cached(repository: HubRepository, models: Path) -> tuple[Path, str]:
     raise ModelNotFoundError(
         f"the adapter {repository.id}@{repository.revision} is not in the cache {models}",
-        why="and offline mode forbids to fetch it",
+        why="and offline mode fetches nothing",
         remedy="load it once with a network, or copy a filled cache here",
     )
 

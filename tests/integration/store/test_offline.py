@@ -47,5 +47,5 @@ def test_offline_without_the_model_says_so_and_makes_no_connection(recorded) -> 
     cli, record = recorded
     answer = cli.run("build", "org/demo", "--offline")
     assert answer.returncode == 66
-    assert "offline mode forbids to fetch it" in answer.stderr
+    assert "offline mode fetches nothing" in answer.stderr
     assert connections(record) == ""
