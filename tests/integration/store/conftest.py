@@ -292,8 +292,10 @@ def wait_until_fixture() -> Callable[..., float]:
 
 
 @pytest.fixture(scope="session")
-def halt_build() -> Callable[[int], int]:
-    """Stops the build of a process in the middle, while the process itself goes on; returns the worker's pid."""
+def halt_build() -> Iterator[Callable[[int], int]]:
+    """Stops the build of a process in the middle, while the process itself goes on; returns the worker's pid. One that
+    was stopped before it asked to end with its parent has to be ended here."""
+    stopped: list[int] = []
 
     def halt(pid: int) -> int:
         found: list[int] = []
@@ -307,9 +309,14 @@ def halt_build() -> Callable[[int], int]:
             return bool(found)
 
         wait_until(halted, "building")
+        stopped.extend(found)
         return found[0]
 
-    return halt
+    yield halt
+    for pid in stopped:
+        with contextlib.suppress(OSError):
+            if b"openvino.build.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
 
 
 def rounds(quick: int, full: int) -> int:
