@@ -1,39 +1,47 @@
-"""Signals that end a command, and one that its caller wants ignored."""
+"""Signals that end a command, and one that its caller wants ignored. In processes of their own: they do end them."""
 
 from __future__ import annotations
 
 import signal
-import threading
-from collections.abc import Iterator
+import subprocess
+import sys
 
 import pytest
 
-from stoker.cli.signals import cancel_like_ctrl_c, end_like_ctrl_c
+HANGUP = """
+import signal
+from stoker.cli.signals import end_like_ctrl_c
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+end_like_ctrl_c()
+signal.raise_signal(signal.SIGHUP)
+try:
+    signal.raise_signal(signal.SIGTERM)
+finally:
+    print("unwound")
+"""
+TWICE = """
+import signal, sys, threading
+from stoker.cli.signals import cancel_like_ctrl_c
+cancel, number = threading.Event(), int(sys.argv[1])
+cancel_like_ctrl_c(cancel)
+signal.raise_signal(number)
+print("cancelled" if cancel.is_set() else "ignored")
+try:
+    signal.raise_signal(number)
+finally:
+    print("unwound")
+"""
 
 
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def ran(code: str, *arguments: str) -> tuple[int, list[str]]:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    return done.returncode, done.stdout.split()
 
 
 def test_a_hangup_stays_ignored_under_nohup_and_sigterm_unwinds() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    end_like_ctrl_c()
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    with pytest.raises(SystemExit) as ended:
-        signal.raise_signal(signal.SIGTERM)
-    assert ended.value.code == 128 + signal.SIGTERM
+    assert ran(HANGUP) == (128 + signal.SIGTERM, ["unwound"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_asks_to_stop_and_the_second_does_not_wait_for_it(number: signal.Signals) -> None:
-    cancel = threading.Event()
-    cancel_like_ctrl_c(cancel)
-    signal.raise_signal(number)
-    assert cancel.is_set()
-    with pytest.raises(SystemExit) as ended:
-        signal.raise_signal(number)
-    assert ended.value.code == 128 + number
+    assert ran(TWICE, str(int(number))) == (128 + number, ["cancelled", "unwound"])
