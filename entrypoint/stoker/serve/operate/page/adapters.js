@@ -1,6 +1,6 @@
 // The LoRA adapters that are served beside the model. They are chosen where models are: in the header.
 
-import { element, make } from "./dom.js";
+import { element, tableRow } from "./dom.js";
 
 /**
  * @typedef {{name: string, parent: string, root: string, revision: string, rank: number, requests: number}} Adapter
@@ -10,8 +10,7 @@ import { element, make } from "./dom.js";
 export function showAdapters(adapters) {
   element("adapters-part").hidden = adapters.length === 0;
   const lines = adapters.map((one) => {
-    const cells = [one.name, one.parent, one.root, one.revision.slice(0, 12), one.rank, one.requests];
-    return make("tr", {}, ...cells.map((cell) => make("td", {}, String(cell))));
+    return tableRow([one.name, one.parent, one.root, one.revision.slice(0, 12), one.rank, one.requests]);
   });
   element("adapters").replaceChildren(...lines);
 }

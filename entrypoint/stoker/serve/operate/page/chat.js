@@ -2,7 +2,7 @@
 
 import { PATH, emptyAnswer, stream } from "./completions.js";
 import { newConversation, save } from "./conversations.js";
-import { button, copy, element, make } from "./dom.js";
+import { button, copy, element, field, make } from "./dom.js";
 import { MessageView } from "./message.js";
 import { curl } from "./server.js";
 import { requestSettings } from "./settings.js";
@@ -178,7 +178,7 @@ function statsOf({ tokens, seconds, firstSeconds }) {
 /** @param {typeof running} next */
 function setRunning(next) {
   running = next;
-  /** @type {HTMLButtonElement} */ (element("send")).hidden = next !== null;
+  element("send").hidden = next !== null;
   element("stop").hidden = next === null;
   element("messages").setAttribute("aria-busy", String(next !== null));
 }
@@ -199,7 +199,7 @@ function apiMessage({ role, content, attachments, tool_calls, tool_call_id }) {
 }
 
 async function copyAsCurl() {
-  const draft = /** @type {HTMLTextAreaElement} */ (element("prompt")).value.trim();
+  const draft = field("prompt").value.trim();
   try {
     const request = requestOf(current.messages);
     if (draft || request.messages.length === 0) request.messages.push({ role: "user", content: draft || "Hello" });
@@ -231,7 +231,7 @@ function showAll() {
 /** @param {Message} message @param {boolean} last of its conversation */
 function viewOf(message, last) {
   const known = views.get(message);
-  const view = known ?? new MessageView(message, actions);
+  const view = known ?? new MessageView(message, actions, last);
   views.set(message, view);
   if (running?.view !== view && view.last !== last) view.finish(last);
   return view;

@@ -6,13 +6,13 @@ export const PATH = "v1/chat/completions";
 
 /**
  * @typedef {{id: string, type: "function", function: {name: string, arguments: string}}} ToolCall
- * @typedef {{text: string, reasoning: string, calls: ToolCall[], finish: string, tokens: number, promptTokens: number,
+ * @typedef {{text: string, reasoning: string, calls: ToolCall[], finish: string, tokens: number,
  *   seconds: number, firstSeconds: number}} Answer
  */
 
 /** @returns {Answer} */
 export const emptyAnswer = () => ({
-  text: "", reasoning: "", calls: [], finish: "", tokens: 0, promptTokens: 0, seconds: 0, firstSeconds: 0,
+  text: "", reasoning: "", calls: [], finish: "", tokens: 0, seconds: 0, firstSeconds: 0,
 });
 
 /**
@@ -59,10 +59,7 @@ async function* events(body) {
 /** @param {Answer} answer @param {any} chunk */
 function take(answer, chunk) {
   if (chunk.error) throw new Error(chunk.error.message);
-  if (chunk.usage) {
-    answer.tokens = chunk.usage.completion_tokens;
-    answer.promptTokens = chunk.usage.prompt_tokens;
-  }
+  if (chunk.usage) answer.tokens = chunk.usage.completion_tokens;
   const choice = chunk.choices[0];
   if (!choice) return;
   answer.text += choice.delta.content ?? "";

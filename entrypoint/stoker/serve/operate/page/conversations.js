@@ -66,9 +66,6 @@ function withoutHalfAnswer(one) {
 /** The newest first. */
 export const conversations = () => [...kept.values()].sort((one, other) => other.updated - one.updated);
 
-/** @param {string} id */
-export const conversation = (id) => kept.get(id);
-
 /** @returns {Conversation} one that is kept from its first message on */
 export const newConversation = () => ({ id: randomId(), title: "", updated: Date.now(), messages: [] });
 

@@ -39,6 +39,9 @@ export function button(text, action, properties = {}) {
   return made;
 }
 
+/** A row of a table. @param {unknown[]} cells */
+export const tableRow = (cells) => make("tr", {}, ...cells.map((cell) => make("td", {}, String(cell))));
+
 /** The clipboard exists only for https and for this machine; elsewhere the older way works. @param {string} text */
 export async function copy(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);

@@ -8,9 +8,7 @@ import { closeOverlays } from "./overlays.js";
 export async function startList() {
   await loadConversations().catch(() => {});
   element("clear").addEventListener("click", () => {
-    openConversation();
-    showList();
-    closeOverlays();
+    open();
     element("prompt").focus();
   });
   element("export").addEventListener("click", () => download("stoker-conversations.json", exportText()));
@@ -41,15 +39,18 @@ export function showList() {
   /** @type {HTMLButtonElement} */ (element("export")).disabled = rows.length === 0;
 }
 
+/** @param {import("./conversations.js").Conversation} [one] a new one without */
+function open(one) {
+  openConversation(one);
+  showList();
+  closeOverlays();
+}
+
 /** @param {import("./conversations.js").Conversation} one */
 function row(one) {
-  const open = button(one.title, () => {
-    openConversation(one);
-    showList();
-    closeOverlays();
-  }, { class: "title" });
-  if (one.id === openId()) open.setAttribute("aria-current", "true");
-  const line = make("li", {}, open);
+  const title = button(one.title, () => open(one), { class: "title" });
+  if (one.id === openId()) title.setAttribute("aria-current", "true");
+  const line = make("li", {}, title);
   const renaming = () => line.replaceChildren(renameForm(one));
   const label = { class: "icon", "aria-label": `Rename ${one.title}`, title: "Rename" };
   line.append(button("✎", renaming, label), deleteButton(one));

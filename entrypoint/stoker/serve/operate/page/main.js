@@ -81,10 +81,12 @@ async function showModels() {
   element("model-part").hidden = names.length < 2;
   element("model").hidden = names.length > 1;
   element("model").textContent = names[0];
-  showModel(models.find((one) => one.id === modelName()) ?? models[0]);
+  showChosen();
 }
 
 const modelName = () => field("model-choice").value;
+
+const showChosen = () => showModel(models.find((one) => one.id === modelName()));
 
 function showView() {
   const named = location.hash.slice(1);
@@ -109,7 +111,7 @@ function skip(event) {
 addEventListener("hashchange", showView);
 element("skip").addEventListener("click", skip);
 field("window").addEventListener("change", draw);
-field("model-choice").addEventListener("change", () => showModel(models.find((one) => one.id === modelName())));
+field("model-choice").addEventListener("change", showChosen);
 startOverlays();
 startKeys();
 startSettings();

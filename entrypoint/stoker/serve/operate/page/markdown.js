@@ -21,7 +21,6 @@ const ALLOWED = {
 };
 
 const markdown = new MarkdownIt({ html: false, linkify: true, maxNesting: DEEPEST, highlight: colour }).use(mathematics);
-markdown.options.maxNesting = DEEPEST;
 markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 markdown.validateLink = (/** @type {string} */ address) => /^(?:https?:|mailto:)/i.test(address.trim());
 

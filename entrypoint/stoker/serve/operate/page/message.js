@@ -15,8 +15,8 @@ const NAMES = { user: "You", assistant: "Model", tool: "Tool result" };
  */
 
 export class MessageView {
-  /** @param {Message} message @param {Actions} actions */
-  constructor(message, actions) {
+  /** @param {Message} message @param {Actions} actions @param {boolean} last of the conversation */
+  constructor(message, actions, last) {
     this.message = message;
     this.actions = actions;
     this.pause = FASTEST_MS;
@@ -28,7 +28,7 @@ export class MessageView {
     this.root.append(this.body, this.foot);
     if (message.role === "assistant") this.buildAnswer();
     else this.body.append(make("div", { class: "said-text" }, message.content), ...(message.attachments ?? []).map(attachment));
-    this.finish();
+    this.finish(last);
   }
 
   buildAnswer() {
@@ -63,8 +63,8 @@ export class MessageView {
     this.root.dispatchEvent(new Event("drawn", { bubbles: true }));
   }
 
-  /** The message is whole: from now on it can be copied and acted on. @param {boolean} [last] of the conversation */
-  finish(last = false) {
+  /** The message is whole: from now on it can be copied and acted on. @param {boolean} last of the conversation */
+  finish(last) {
     const { message, actions } = this;
     this.last = last;
     if (message.role === "assistant") this.draw(true);
@@ -79,8 +79,8 @@ export class MessageView {
   }
 
   edit() {
-    const area = /** @type {HTMLTextAreaElement} */ (make("textarea", { value: this.message.content, rows: 3 }));
-    area.setAttribute("aria-label", "Edit the message");
+    const area = /** @type {HTMLTextAreaElement} */ (
+      make("textarea", { value: this.message.content, rows: 3, "aria-label": "Edit the message" }));
     const send = button("Send again", () => this.actions.edit(this.message, area.value), { class: "primary" });
     const form = make("div", { class: "edit" }, area, make("div", { class: "row" }, send, button("Cancel", cancel)));
     const view = this;
@@ -100,9 +100,8 @@ export class MessageView {
   /** What the functions returned, typed by whoever tries them. */
   resultForm() {
     const areas = (this.message.tool_calls ?? []).map((call) => {
-      const area = /** @type {HTMLTextAreaElement} */ (make("textarea", { rows: 2, placeholder: `Result of ${call.function.name}` }));
-      area.setAttribute("aria-label", `Result of ${call.function.name}`);
-      return area;
+      const label = `Result of ${call.function.name}`;
+      return /** @type {HTMLTextAreaElement} */ (make("textarea", { rows: 2, placeholder: label, "aria-label": label }));
     });
     const results = () => this.actions.answerCalls(this.message, areas.map((area) => area.value));
     return make("div", { class: "edit" }, ...areas, button("Send results", results, { class: "primary" }));

@@ -2,7 +2,7 @@
 
 import { showAdapters } from "./adapters.js";
 import { drawChart, loadCharts, showTime } from "./charts.js";
-import { element, field, make } from "./dom.js";
+import { element, field, tableRow } from "./dom.js";
 import { NAMES, between, histogram, quantile } from "./latency.js";
 import { ServerError, ask } from "./server.js";
 
@@ -87,8 +87,7 @@ function showReplicas(replicas) {
   const lines = replicas.map((one) => {
     const place = one.devices.length ? `GPU ${one.devices.join(", ")}` : `CPU ${one.cpus.join(", ")}`;
     const used = one.kv_blocks ? percent(kvShare(one)) : "";
-    const cells = [one.replica, one.state, place, one.sequences, one.tokens_waiting, used, one.restarts];
-    return make("tr", {}, ...cells.map((cell) => make("td", {}, String(cell))));
+    return tableRow([one.replica, one.state, place, one.sequences, one.tokens_waiting, used, one.restarts]);
   });
   element("replicas").replaceChildren(...lines);
 }
