@@ -10,8 +10,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from stoker.plan.types import Overrides
 from stoker.probe.description import load_description
 from stoker.progress import Silent
 from stoker.resolve.resolve import resolve
-from stoker.serve.http.app import create_app
-from stoker.serve.http.server import HttpServer, bind
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.service import Service
 
@@ -210,21 +207,6 @@ class Talker:
 
     async def state(self) -> EngineState:
         return EngineState(1, 2, 3, 12, 16)
-
-
-@contextmanager
-def answering(service: Service) -> Iterator[str]:
-    """The address of the application on a real socket, in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    server = HttpServer(create_app(service), bind("127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(),))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
-        thread.join(30)
-        loop.close()
 
 
 def plan_for(machine: str) -> dict[str, Any]:

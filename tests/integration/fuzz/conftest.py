@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from array import array
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
+from tests.answering import answering
 
 import stoker.resolve
 from stoker.launch.capabilities import Capabilities
 from stoker.launch.generation import Delta, EngineState, Generation
 from stoker.resolve.model import Pooling
-from stoker.serve.http.app import create_app
-from stoker.serve.http.server import HttpServer, bind
 from stoker.serve.operate.frontend import load_frontend
 from stoker.serve.operate.service import Service
 from stoker.store.engine import Engine, Manifest
@@ -61,21 +57,9 @@ def made_service(engine: BriefEngine, pooling: dict[str, Any] | None = None) -> 
     return made
 
 
-@contextmanager
-def listening(service: Service) -> Iterator[str]:
-    loop = uvloop.new_event_loop()
-    server = HttpServer(create_app(service), bind("127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(),))
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
-    thread.join(30)
-    loop.close()
-
-
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
-    with listening(made_service(BriefEngine())) as address:
+    with answering(made_service(BriefEngine())) as address:
         yield address
 
 
@@ -84,5 +68,5 @@ def pooled(request: pytest.FixtureRequest) -> Iterator[tuple[str, tuple[str, ...
     """A server of vectors or of scores, and the endpoints that it is for."""
     own = ("/v1/embeddings",) if request.param == "mean" else ("/v1/rerank", "/rerank", "/v1/ranking")
     pooling = asdict(Pooling(request.param, True, 512, {"query": "q: "}))
-    with listening(made_service(EncodingEngine(), pooling)) as address:
+    with answering(made_service(EncodingEngine(), pooling)) as address:
         yield address, own

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.browsing import CHROMIUM, DESKTOP, DRIVER, PATIENCE, Page, Stage, Talker, answering, plan_for, webdriver
+from tests.answering import answering
+from tests.browsing import CHROMIUM, DESKTOP, DRIVER, PATIENCE, Page, Stage, Talker, plan_for, webdriver
 
 import stoker.resolve
 from stoker.kinds.openvino import TENSORS

@@ -6,7 +6,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.browsing import Page, Press, Stage, Talker, answering, sent_by, watch_requests
+from tests.answering import answering
+from tests.browsing import Page, Press, Stage, Talker, sent_by, watch_requests
 
 from stoker.serve.answer.parsers.reasoning import THINK
 from stoker.serve.operate.service import Service
@@ -69,6 +70,7 @@ HOSTILE = [
 ]
 CHECK = """
 const { MarkdownView } = await import("/page/markdown.js");
+await (await import("/page/libraries.js")).katex();
 const FORBIDDEN = "script, style, iframe, img, form, input, base, meta, link, object, embed, foreignObject";
 const place = document.getElementById("messages");
 const wrong = [];
@@ -90,6 +92,7 @@ for (const text of arguments[0]) {
     if (node.tagName === "A" && (node.rel !== "noopener noreferrer" || node.target !== "_blank")) say("link");
   }
   if (!root.textContent.trim()) say("nothing is shown");
+  if (root.querySelector(".math")) say("a formula is not set yet");
   root.remove();
 }
 done(wrong);

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.browsing import DESKTOP, PHONE, PICTURES, Page, Press, Stage, Talker, answering, plan_for
+from tests.answering import answering
+from tests.browsing import DESKTOP, PHONE, PICTURES, Page, Press, Stage, Talker, plan_for
 
 from stoker.errors import UsageError
 from stoker.launch.generation import Adapter, EngineState, ReplicaState
