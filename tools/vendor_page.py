@@ -3,7 +3,7 @@
 `python tools/vendor_page.py` fetches each package that the manifest pins (with `npm pack`, which must be installed),
 compares the archive with its pinned SHA-512 and rewrites the copies. `--check` compares the copies with the manifest's
 SHA-256 and needs no network. To update a library: change its version in the manifest, remove its `integrity` and run
-this; then change the version in `page/libraries.js`.
+this; then change the version in `page/libraries.js` (Swagger UI: `page/docs.html`) and remove the old one's folder.
 
 Text is kept as .gz, as it is served: a third of the size in the repository, the wheel and the images.
 """
