@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from stoker.cli.arguments import command_parser
+from stoker.cli.tables import counted, table
 from stoker.containers.connection import connect
 from stoker.containers.listing import Row, row_document, rows
 
@@ -28,7 +29,7 @@ def _state(row: Row) -> str:
         return row.state
     parts = [row.state, _of("replicas", row.replicas), _of("API processes", row.api_workers)]
     if row.adapters:
-        parts.append(f"{row.adapters} adapter{'s' if row.adapters > 1 else ''}")
+        parts.append(counted(row.adapters, "adapter"))
     return ", ".join(filter(None, parts))
 
 
@@ -44,7 +45,4 @@ def _of(what: str, states: tuple[str, ...]) -> str:
 def _table(found: list[Row]) -> str:
     if not found:
         return "nothing is up; `stoker up MODEL` serves one\n"
-    cells = [(row.model, _state(row), row.url, row.container, row.image) for row in found]
-    widths = [max(len(row[column]) for row in cells) for column in range(5)]
-    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in cells)
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    return table([(row.model, _state(row), row.url, row.container, row.image) for row in found])
