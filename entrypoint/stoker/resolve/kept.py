@@ -56,12 +56,3 @@ def delete_model(models: Path, model: KeptModel) -> None:
     finally:
         shutil.rmtree(grave, ignore_errors=True)
     shutil.rmtree(models / ".locks" / model.folder.name, ignore_errors=True)
-
-
-def delete_partial(model: KeptModel) -> int:
-    """Deletes what unfinished downloads left, and returns how many bytes that were."""
-    freed = 0
-    for path in (model.folder / "blobs").glob(_PARTIAL):
-        freed += _size(path)
-        path.unlink(missing_ok=True)
-    return freed

@@ -35,10 +35,6 @@ def inventory(store: Store) -> list[Item]:
     return sorted([*models, *engines], key=lambda item: (item.model == "", item.model, item.key))
 
 
-def removable(item: Item) -> bool:
-    return item.state != IN_USE
-
-
 def _model(kept: KeptModel) -> Item:
     return Item(kept.name, "", "model files", kept.bytes, kept.used, INCOMPLETE if kept.partial else "")
 
