@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from stoker.cli.arguments import Parser, command_parser, parse
 from stoker.cli.progress import listener
+from stoker.cli.signals import unwind
 from stoker.cli.warnings import show_warnings
 from stoker.errors import EngineError, UsageError
 from stoker.logs import resolved_format, set_up_logging
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     chart = Path(options.chart) if options.chart else None
     if chart:
         check_chart(chart)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, unwind)
     report = make_report(asked, settings, workload, listener(log_format), reuse=options.reuse)
     sys.stdout.write(json.dumps(asdict(report), indent=2) + "\n" if options.json else render(report))
     if chart and report.measured:
@@ -108,8 +108,3 @@ def _number(flag: str, text: str, least: int = 1) -> int:
     if value < least:
         raise UsageError(f"{flag} {text}", why=f"not a whole number of at least {least}")
     return value
-
-
-def _terminate(number: int, _: FrameType | None) -> None:
-    """Like Ctrl-C, but with its own exit code: every `finally` on the way stops what it started."""
-    sys.exit(128 + number)

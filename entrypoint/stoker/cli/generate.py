@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stoker.chain import make_plan_for, obtain_planned
 from stoker.cli.arguments import Parser, command_parser, parse
 from stoker.cli.progress import listener
-from stoker.cli.signals import cancel_like_ctrl_c
+from stoker.cli.signals import cancel_like_ctrl_c, unwind
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
 from stoker.kinds import kind_named
@@ -96,7 +96,7 @@ def _runner(settings: Settings) -> Runner:
     planned = make_plan_for(settings.but("replicas", 1, "stoker generate"), progress)
     _check_gives_text(planned.model)
     plan, engine = obtain_planned(planned, settings, progress, cancel)
-    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGTERM, unwind)
     signal.signal(signal.SIGINT, before)
     progress.phase("loading")
     part = kind_named(plan.chosen.engine).launch
@@ -109,11 +109,6 @@ def _check_gives_text(model: Model) -> None:
     if model.pooling is not None:
         why = "it is made for vectors or scores"
         raise UsageError(f"{model.served_name} gives no text", why=why, remedy=f"stoker serve {model.reference}")
-
-
-def _interrupted(*_: object) -> None:
-    """SIGTERM unwinds like Ctrl-C, so that the engine's process is ended on the way."""
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _as_message(text: str) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ def end_like_ctrl_c() -> None:
     SIGHUP is under nohup, stays so."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _unwind)
+            signal.signal(number, unwind)
 
 
 def cancel_like_ctrl_c(cancel: threading.Event) -> None:
@@ -20,12 +20,13 @@ def cancel_like_ctrl_c(cancel: threading.Event) -> None:
 
     def stop(number: int, frame: object) -> None:
         if cancel.is_set():
-            _unwind(number, frame)
+            unwind(number, frame)
         cancel.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
 
 
-def _unwind(number: int, _: object) -> None:
+def unwind(number: int, _: object) -> None:
+    """Like Ctrl-C, but with its own exit code: every `finally` on the way ends what it started."""
     raise SystemExit(128 + number)
