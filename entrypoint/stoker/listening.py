@@ -83,6 +83,15 @@ def process_of(listener: Listener) -> str:
     link = f"socket:[{listener.inode}]"
     for directory in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if any(str(each.readlink()) == link for each in (directory / "fd").iterdir()):
+            if link in open_files(directory):
                 return f"process {directory.name} ({(directory / 'comm').read_text().strip()})"
     return ""
+
+
+def open_files(process: Path) -> Iterator[str]:
+    """Of a process, by its directory in /proc: as the kernel shows them, `socket:[INODE]` for a socket. None where it
+    may not be looked at."""
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                yield str(descriptor.readlink())

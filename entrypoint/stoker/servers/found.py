@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stoker.errors import ServerError, ServerUnreachableError
-from stoker.listening import Listener, all_listeners, shown
+from stoker.listening import Listener, all_listeners, open_files, shown
 from stoker.servers.endpoint import Endpoint
 
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}  # noqa: S104 - where one that listens everywhere is asked
@@ -39,7 +39,7 @@ def _addresses() -> Iterator[tuple[int, Listener]]:
     for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
         if not _is_ours(folder):
             continue
-        for listener in filter(None, map(by_inode.get, _open_files(folder))):
+        for listener in filter(None, map(by_inode.get, open_files(folder))):
             if (listener.address, listener.port) not in seen:
                 seen.add((listener.address, listener.port))
                 yield int(folder.name), listener
@@ -53,13 +53,6 @@ def _is_ours(folder: Path) -> bool:
         words = (folder / "cmdline").read_bytes().split(b"\0")[:8]
         return any(word.rpartition(b"/")[2] == b"stoker" for word in words)
     return False
-
-
-def _open_files(folder: Path) -> Iterator[str]:
-    with suppress(OSError):
-        for descriptor in (folder / "fd").iterdir():
-            with suppress(OSError):
-                yield str(descriptor.readlink())
 
 
 def _asked(pid: int, listener: Listener, key: str) -> Running | None:
