@@ -18,6 +18,7 @@ from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
 from stoker.logs import resolved_format, set_up_logging
 from stoker.servers.choice import Chosen, Wanted, server_for
+from stoker.servers.endpoint import key_of
 from stoker.settings.layers import Settings
 
 _DESCRIPTION = """\
@@ -62,9 +63,7 @@ def _sampling(options: Namespace) -> Conversation:
 
 
 def _wanted(options: Namespace, settings: Settings) -> Wanted:
-    """Keys of the server are given between commas; any of them will do."""
-    model = settings.model or ""
-    key = str(settings["api-key"].value or "").split(",")[0].strip()
+    model, key = settings.model or "", key_of(settings)
     if model.startswith(("http://", "https://")):
         key = key or os.environ.get("OPENAI_API_KEY", "")
     return Wanted(model, given_flags(options, but=("model", "api-key")), key)

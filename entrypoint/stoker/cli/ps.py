@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from stoker.cli.arguments import command_parser, parse
 from stoker.cli.tables import duration, table
+from stoker.servers.endpoint import key_of
 from stoker.servers.found import Running, running_servers
 
 _DESCRIPTION = "List the servers of this machine that this user runs. `stoker status` lists those in containers."
@@ -19,7 +20,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--api-key", metavar="KEY", help="key of the servers; better given as STOKER_API_KEY")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options, settings = parse(parser, arguments)
-    found = running_servers(str(settings["api-key"].value or "").split(",")[0].strip())
+    found = running_servers(key_of(settings))
     sys.stdout.write(_document(found) if options.json else _shown(found))
     return 0
 

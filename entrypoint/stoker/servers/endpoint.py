@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stoker.errors import ServerError, ServerUnreachableError, UsageError
+from stoker.settings.layers import Settings
 
 _PATIENCE_SECONDS = 10.0
 _MODELS = "/v1/models"
@@ -107,6 +108,11 @@ def endpoint_at(url: str, key: str = "") -> Endpoint:
     if not valid:
         raise UsageError(f"{url!r} is not the URL of a server", remedy="as in http://127.0.0.1:8000")
     return Endpoint(url.rstrip("/").removesuffix("/v1"), key)
+
+
+def key_of(settings: Settings) -> str:
+    """One of the keys of a server, which are given between commas: any of them will do. Empty where none is."""
+    return str(settings["api-key"].value or "").split(",")[0].strip()
 
 
 def _check(status: int, found: Mapping[str, Any]) -> None:
