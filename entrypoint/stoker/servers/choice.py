@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,16 +40,14 @@ def server_for(wanted: Wanted, default_model: str, progress: Progress) -> Iterat
     """A server that is ready. One that was started for this is stopped afterwards."""
     if wanted.model.startswith(("http://", "https://")):
         endpoint = endpoint_at(wanted.model, wanted.key)
-        yield Chosen(endpoint, _first(endpoint), started=False)
+        yield Chosen(endpoint, _model(endpoint), started=False)
     elif (running := _running(wanted)) is not None:
         _wait_ready(running, progress)
-        models = running.endpoint.models()
-        name = served_name(wanted.model)
-        yield Chosen(running.endpoint, name if name in models else _first(running.endpoint), started=False)
+        yield Chosen(running.endpoint, _model(running.endpoint, served_name(wanted.model)), started=False)
     else:
         with started_server([wanted.model or default_model, *wanted.flags], progress) as url:
             endpoint = Endpoint(url, wanted.key)
-            yield Chosen(endpoint, _first(endpoint), started=True)
+            yield Chosen(endpoint, _model(endpoint), started=True)
 
 
 def served_name(reference: str) -> str:
@@ -75,7 +73,6 @@ def _wait_ready(running: Running, progress: Progress) -> None:
     follower = Follower(progress)
     while report := startup_report(running.endpoint.url):
         if follower.follow(report):
-            progress.phase("ready")
             return
         if report["phase"] in ("failed", "draining"):
             break
@@ -83,8 +80,9 @@ def _wait_ready(running: Running, progress: Progress) -> None:
     raise EngineError(f"the server at {running.endpoint.url} ended before it was ready")
 
 
-def _first(endpoint: Endpoint) -> str:
-    models: Sequence[str] = endpoint.models()
+def _model(endpoint: Endpoint, name: str = "") -> str:
+    """The one of that name where it is served, else the first."""
+    models = endpoint.models()
     if not models:
         raise ServerError(f"{endpoint.url} serves no model yet", remedy="wait until it is ready")
-    return models[0]
+    return name if name in models else models[0]
