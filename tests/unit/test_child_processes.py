@@ -13,7 +13,6 @@ STARTERS = ("Popen", "create_subprocess_exec", "create_subprocess_shell", "check
 # Programs that are meant to have this process's own environment.
 WHOLE = {
     "bench/server.py": "a server of ours, with the user's settings",
-    "servers/started.py": "the same",
     "store/remotes/docker_credentials.py": "the user's own credential helper",
 }
 

@@ -12,10 +12,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from stoker.bench.types import Phase, Start
 from stoker.errors import EngineError
@@ -49,21 +49,10 @@ class Server:
 
 @contextlib.contextmanager
 def served(arguments: Sequence[str], log: Path) -> Iterator[Server]:
-    """A server that is ready. EngineError with the child's own last words when it does not get there.
-
-    It has a session of its own, so that Ctrl-C reaches only this process, which then stops it.
-    """
-    port = free_port()
-    command = [sys.executable, "-m", "stoker", "serve", *arguments, "--host", HOST, "--port", str(port)]
+    """A server that is ready. EngineError with the child's own last words when it does not get there."""
     began = time.monotonic()
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            tethered([*command, "--drain-timeout", "1", "--log-format", "text"], signal.SIGTERM),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    with log.open("wb") as output:
+        process, port = start_server(arguments, output)
     try:
         _wait_ready(process, port, log)
         seconds = time.monotonic() - began
@@ -72,7 +61,28 @@ def served(arguments: Sequence[str], log: Path) -> Iterator[Server]:
         stop_server(process)
 
 
-def free_port() -> int:
+def start_server(
+    arguments: Sequence[str], output: BinaryIO, environment: Mapping[str, str] | None = None
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The process and its port. `output` gets all that it says; without an `environment` it has this process's.
+
+    It has a session of its own, so that Ctrl-C reaches only this process, which then stops it, and ends when this
+    process does.
+    """
+    port = _free_port()
+    command = [sys.executable, "-m", "stoker", "serve", *arguments, "--host", HOST, "--port", str(port)]
+    process = subprocess.Popen(
+        tethered([*command, "--drain-timeout", "1", "--log-format", "text"], signal.SIGTERM),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+    return process, port
+
+
+def _free_port() -> int:
     """One that was free a moment ago; `stoker serve` says so if it has been taken since."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
