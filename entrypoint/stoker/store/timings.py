@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import statistics
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from stoker.store.owner import this_process
+from stoker.store.workspace import write_whole
 
 _NAME = "timings.json"
 _KEPT = 5
@@ -51,7 +50,7 @@ class Timings:
         known = sorted([*self._read(), *timings], key=lambda each: each.group)
         kept = [one for _, group in groupby(known, key=lambda each: each.group) for one in [*group][-_KEPT:]]
         with contextlib.suppress(OSError):
-            self._write(json.dumps([asdict(each) for each in kept], indent=1))
+            write_whole(self._path, json.dumps([asdict(each) for each in kept], indent=1), self._cache / "tmp")
 
     def expected(self, wanted: Timing) -> float | None:
         """Seconds for an engine such as this one, whose own are not looked at, by those of the same phase, kind,
@@ -65,13 +64,6 @@ class Timings:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             return [_timing(each) for each in json.loads(self._path.read_bytes())]
         return []
-
-    def _write(self, text: str) -> None:
-        """Whole or not at all; what a kill leaves is swept with the rest of `tmp/`."""
-        with tempfile.TemporaryDirectory(dir=self._cache / "tmp", prefix=f"timings-{this_process()}-") as folder:
-            file = Path(folder) / _NAME
-            file.write_text(text)
-            file.replace(self._path)
 
 
 def _alike(one: int, other: int) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from stoker.errors import CacheError
 from stoker.plan.tuning import Tuned
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
-from stoker.store.owner import this_process
+from stoker.store.workspace import write_whole
 
 
 def tuning_key(machine: Machine, model: Model, goal: str) -> str:
@@ -42,14 +41,11 @@ class TunedStore:
 
     def write(self, key: str, tuned: Tuned) -> Path:
         """Whole or not at all. CacheError where the cache cannot be written."""
-        path = self._path(key)
+        path, tmp = self._path(key), self._cache / "tmp"
         try:
-            for folder in (path.parent, self._cache / "tmp"):
+            for folder in (path.parent, tmp):
                 folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._cache / "tmp", prefix=f"tuned-{this_process()}-") as passing:
-                file = Path(passing) / path.name
-                file.write_text(json.dumps(asdict(tuned), indent=1))
-                file.replace(path)
+            write_whole(path, json.dumps(asdict(tuned), indent=1), tmp)
         except OSError as error:
             what = f"the measurement cannot be kept in {path.parent}"
             raise CacheError(what, why=str(error), remedy="choose another --cache, or make it writable") from error

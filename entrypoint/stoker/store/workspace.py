@@ -42,6 +42,14 @@ def sweep(tmp: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
+def write_whole(path: Path, text: str, tmp: Path) -> None:
+    """A file of the cache, whole or not at all; what a kill leaves in `tmp` is swept with the rest of it."""
+    with tempfile.TemporaryDirectory(dir=tmp, prefix=f"{path.stem}-{this_process()}-") as folder:
+        file = Path(folder) / path.name
+        file.write_text(text)
+        file.replace(path)
+
+
 def reserve(locks: Path, tmp: Path, lease: Lease, needed: int) -> None:
     """Reserves `needed` bytes of the disk. StorageError where they are not free, or others have reserved them."""
     free = shutil.disk_usage(tmp).free - sum(_outstanding(tmp, document) for _, document in _others(locks, lease))
