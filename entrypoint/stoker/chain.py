@@ -182,6 +182,11 @@ class Planner:
         return goal_of(self.overrides, plan_kinds())
 
     @property
+    def tuning_key(self) -> str:
+        """What `stoker tune` finds is kept under it."""
+        return tuning_key(self.machine, self.model, self.goal)
+
+    @property
     def engine_given(self) -> bool:
         return self.overrides.engine is not None or self.overrides.profile is not None
 

@@ -17,7 +17,7 @@ from stoker.errors import UsageError
 from stoker.logs import resolved_format, set_up_logging
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
-from stoker.store.tuned import TunedStore, tuning_key
+from stoker.store.tuned import TunedStore
 
 _WITHOUT = ("no-tune", "lora", "lora-source", "nodes", "replicas")  # of the settings of `stoker plan`
 
@@ -48,7 +48,7 @@ def _seconds(text: str) -> float:
 
 def _forget(settings: Settings) -> int:
     planner = planner_for(settings, Silent(), weights=False)
-    gone = TunedStore(settings.cache).forget(tuning_key(planner.machine, planner.model, planner.goal))
+    gone = TunedStore(settings.cache).forget(planner.tuning_key)
     known = f"{planner.model.served_name} with the goal {planner.goal}"
     sys.stdout.write(f"forgot what was measured for {known}\n" if gone else f"nothing was measured for {known}\n")
     return 0
@@ -59,7 +59,8 @@ def _tune(settings: Settings, budget: float, log_format: str, as_json: bool) -> 
 
     cancel = threading.Event()
     cancel_like_ctrl_c(cancel)
-    tuned, figures = tune(settings, listener(log_format), budget, cancel)
+    progress = listener(log_format)
+    tuned, figures = tune(planner_for(settings, progress), settings, progress, budget, cancel)
     if as_json:
         document = {**asdict(tuned), "measured": [asdict(each) for each in figures]}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -16,7 +16,7 @@ from stoker.plan.tuning import Tuned
 from stoker.plan.types import TEXT, Plan
 from stoker.progress import Progress
 from stoker.settings.layers import Settings
-from stoker.store.tuned import TunedStore, tuning_key
+from stoker.store.tuned import TunedStore
 from stoker.tune.measure import Load, engine_of, load_for
 
 BUDGET = 180.0  # seconds
@@ -79,10 +79,9 @@ def named(values: Values) -> str:
 
 
 def tune(
-    settings: Settings, progress: Progress, budget: float, cancel: threading.Event
+    planner: Planner, settings: Settings, progress: Progress, budget: float, cancel: threading.Event
 ) -> tuple[Tuned, tuple[Figure, ...]]:
     """Measures, keeps the result in the cache and returns it. StoppedError when cancelled: then all is as before."""
-    planner = planner_for(settings, progress)
 
     def rate(plan: Plan, load: Load) -> float:
         plan, engine = obtain_planned(plan, settings, progress, cancel)
@@ -95,7 +94,7 @@ def tune(
         raise UsageError("stoker tune measures one engine that generates text", remedy="leave --replicas out")
     load = load_for(planned, planner.goal)
     result = found(search, load)
-    TunedStore(settings.cache).write(tuning_key(planner.machine, planner.model, planner.goal), result)
+    TunedStore(settings.cache).write(planner.tuning_key, result)
     return result, tuple(search.figures)
 
 
@@ -103,9 +102,9 @@ def tune_first(settings: Settings, progress: Progress, cancel: threading.Event, 
     """Unless this was measured already. Whether plans may differ now; what could not be measured is noted."""
     try:
         planner = planner_for(settings, progress)
-        if TunedStore(settings.cache).read(tuning_key(planner.machine, planner.model, planner.goal)) is not None:
+        if TunedStore(settings.cache).read(planner.tuning_key) is not None:
             return False
-        tune(settings, progress, budget, cancel)
+        tune(planner, settings, progress, budget, cancel)
     except StoppedError:
         raise
     except StokerError as error:

@@ -104,8 +104,7 @@ def first(tmp_path, monkeypatch, outcome) -> tuple[bool, list[str]]:
 
 
 def test_a_first_start_measures_once(tmp_path, monkeypatch):
-    def keep(settings, *_):
-        planner = search(lambda _: 1.0).planner
+    def keep(planner, settings, *_):
         key = tuning_key(planner.machine, planner.model, planner.goal)
         TunedStore(settings.cache).write(key, found(search(lambda _: 1.0), LOAD))
 
