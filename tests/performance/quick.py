@@ -19,7 +19,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from compare import worse
-from emitter import measure_api_cost
 from processes import WORK
 from random_models import QWEN2_5_0_5B, write_model
 from tests.performance import __main__ as bench
@@ -37,9 +36,7 @@ def rows() -> Iterator[bench.Row]:
     yield bench.measured(bench.warm_start, model, cache, settings)
     for row in bench.through_http(model, cache, "int8", settings):
         yield bench.shown(row)
-    ours, theirs = measure_api_cost(bench.medians)
-    what = "tokens/s of the API beside a bare gRPC client, emitting engine"
-    yield bench.shown(bench.Row(what, "tokens/s", ours, theirs, 0.7))
+    yield bench.measured(bench.api_cost)
 
 
 def better(row: bench.Row) -> float:
