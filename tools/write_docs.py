@@ -12,10 +12,8 @@ import metrics_page
 import plan_page
 
 from stoker import errors
-from stoker.attributes import attribute
 from stoker.errors import StokerError
-from stoker.kinds import OWN
-from stoker.kinds.kind import EngineKind
+from stoker.kinds import own_kinds
 from stoker.kinds.tensorrt_llm.plan.support import support_tables
 from stoker.serve.operate.support import Column, document
 
@@ -38,8 +36,7 @@ def replaced(text: str, content: str) -> str:
 
 def columns() -> list[Column]:
     """Stoker's own kinds, whatever else is installed."""
-    own: list[EngineKind] = [attribute(path) for path in OWN]
-    return [Column(kind.name, kind.launch.capabilities("text").lacks, kind.evidence) for kind in own]
+    return [Column(kind.name, kind.launch.capabilities("text").lacks, kind.evidence) for kind in own_kinds().values()]
 
 
 def pages() -> Iterator[tuple[str, str]]:

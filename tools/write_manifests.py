@@ -81,6 +81,7 @@ def heading(what: str) -> str:
 
 
 def hub_model(reference: str, config_name: str) -> Model:
+    """Of the configuration that its repository has; the weights' sizes are computed."""
     config = json.loads((CONFIGS / f"{config_name}.json").read_text())
     architecture = architecture_facts(config)
     return Model(reference, reference, "", architecture, computed_weights(config, architecture, None), config)

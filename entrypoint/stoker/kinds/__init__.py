@@ -66,11 +66,15 @@ def kinds_on_request() -> frozenset[str]:
     return frozenset(name for name, kind in kinds().items() if kind.deploy.on_request)
 
 
+def own_kinds() -> Mapping[str, EngineKind]:
+    """Stoker's by name, whatever else is installed."""
+    return {kind.name: kind for kind in (attribute(path) for path in OWN)}
+
+
 @lru_cache(1)
 def registry() -> Registry:
     """Read once; faults are logged then. A kind of another package is imported here, its engine is not."""
-    own = {kind.name: kind for kind in (attribute(path) for path in OWN)}
-    found = read_entry_points(own, tuple(entry_points(group=GROUP)))
+    found = read_entry_points(own_kinds(), tuple(entry_points(group=GROUP)))
     for fault in found.faults:
         _LOG.warning("%s", fault)
     return found
