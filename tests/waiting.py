@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from stoker.processes import process_lives
@@ -18,6 +19,14 @@ def wait_until(condition: Callable[[], Any], what: str = "so", seconds: float = 
         assert time.monotonic() - began < seconds, f"not {what} after {seconds} s"
         time.sleep(0.01)
     return time.monotonic() - began
+
+
+def wait_for_children(pid: int) -> list[int]:
+    """Of a process, those that its first thread started, once there is one."""
+    found: list[int] = []
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    wait_until(lambda: found.extend(map(int, children.read_text().split())) or found, f"a parent: {pid}")
+    return found
 
 
 def wait_until_gone(*pids: int) -> None:

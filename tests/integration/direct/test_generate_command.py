@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from tests.waiting import wait_until_gone
+from tests.waiting import wait_for_children, wait_until_gone
 
 PATIENCE = 120
 
@@ -46,19 +45,8 @@ def test_ctrl_c_leaves_nothing(cache: Path) -> None:
     with subprocess.Popen(
         [*command, "--max-tokens", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        child = _child(process)
+        children = wait_for_children(process.pid)  # the engine's process
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
         assert process.returncode in (0, 130)
-    wait_until_gone(child)
-
-
-def _child(process: subprocess.Popen[bytes]) -> int:
-    """The engine's process, once it is there."""
-    deadline = time.monotonic() + PATIENCE
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while not (found := children.read_text().split()):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return int(found[0])
+    wait_until_gone(*children)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.waiting import wait_until, wait_until_gone
+from tests.waiting import wait_for_children, wait_until_gone
 
 PATIENCE = 300
 
@@ -38,15 +38,13 @@ def test_what_was_measured_is_planned_with_until_it_is_forgotten(engine_dir: Pat
 
 def test_ctrl_c_keeps_nothing_and_leaves_nothing(engine_dir: Path, cache: Path) -> None:
     command = [sys.executable, "-m", "stoker", "tune", "demo", "--cache", str(cache), "--budget", "600"]
-    found: list[int] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         while "tokens/s" not in (line := process.stderr.readline()):  # the first figure
             assert line, "it ended before it had measured anything"
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        wait_until(lambda: found.extend(map(int, children.read_text().split())) or found, "measuring the next")
+        children = wait_for_children(process.pid)  # the next one's engine
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
         assert process.returncode != 0
-    wait_until_gone(*found)
+    wait_until_gone(*children)
     assert tuned_line(cache) == ""
