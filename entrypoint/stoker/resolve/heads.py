@@ -99,6 +99,6 @@ def _expected(model: Model, head: Model) -> Mapping[str, tuple[int, ...]]:
     return {"fc.weight": (width, seen), "lm_head.weight": (guessed, width), MAP: (guessed,)}
 
 
-def _wrong(model: Model, head: Model, why: str, instead: str = "use ") -> UsageError:
+def _wrong(model: Model, head: Model, why: str, instead: str = "") -> UsageError:
     what = f"{head.served_name} cannot guess tokens of {model.served_name}"
     return UsageError(what, why=why, remedy=f"name an EAGLE-3 head that was trained for {model.served_name}{instead}")
