@@ -42,10 +42,9 @@ def added_tokens(document: Mapping[str, Any], path: Path) -> Iterator[tuple[str,
     if not isinstance(entries, list):
         raise _damaged(path, "added_tokens", entries)
     for index, entry in enumerate(entries):
-        where = f"added_tokens[{index}]"
         if not isinstance(entry, Mapping):
-            raise _damaged(path, where, entry)
-        yield _entry(entry.get("content"), entry.get("id"), path, where)
+            raise _damaged(path, f"added_tokens[{index}]", entry)
+        yield _entry(entry.get("content"), entry.get("id"), path, "added_tokens", index)
 
 
 def _vocabulary(model: Any, path: Path) -> Iterator[tuple[str, int]]:
@@ -55,19 +54,20 @@ def _vocabulary(model: Any, path: Path) -> Iterator[tuple[str, int]]:
     vocabulary = model.get("vocab") or {}
     if isinstance(vocabulary, Mapping):
         for token, number in vocabulary.items():
-            yield _entry(token, number, path, f"model.vocab[{shown(token)}]")
+            yield _entry(token, number, path, "model.vocab", token)
         return
     if not isinstance(vocabulary, list):
         raise _damaged(path, "model.vocab", vocabulary)
     for index, pair in enumerate(vocabulary):
         if not isinstance(pair, list) or not pair:
             raise _damaged(path, f"model.vocab[{index}]", pair)
-        yield _entry(pair[0], index, path, f"model.vocab[{index}]")
+        yield _entry(pair[0], index, path, "model.vocab", index)
 
 
-def _entry(token: Any, number: Any, path: Path, where: str) -> tuple[str, int]:
+def _entry(token: Any, number: Any, path: Path, table: str, place: object) -> tuple[str, int]:
+    """`place` in the table is put into words only where it is wrong: there are some hundred thousand entries."""
     if not isinstance(token, str) or type(number) is not int or number < 0:
-        raise _damaged(path, where, (token, number))
+        raise _damaged(path, f"{table}[{shown(place)}]", (token, number))
     return token, number
 
 
