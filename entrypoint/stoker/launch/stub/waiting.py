@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from stoker.launch.generation import Generation
+from collections.abc import Callable
+
+from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.stub.runtime import Output, RunningSequence
+
+Begin = Callable[[Generation], RunningSequence]
 
 
 class WaitingSequence:
@@ -13,6 +17,13 @@ class WaitingSequence:
         self.generation = generation
         self.running: RunningSequence | None = None
         self.refused = ""
+
+    def begin(self, begin: Begin) -> None:
+        """`refused` where `begin` refuses it."""
+        try:
+            self.running = begin(self.generation)
+        except RequestRefusedError as error:
+            self.refused = str(error)
 
     def read(self) -> Output:
         if self.refused:
@@ -25,3 +36,8 @@ class WaitingSequence:
 
     def note(self, output: Output) -> None:
         """For those who keep account of what the running sequence gives."""
+
+    def cancel(self) -> None:
+        if self.running is not None:
+            self.running.cancel()
+        self.refused = "it was cancelled"

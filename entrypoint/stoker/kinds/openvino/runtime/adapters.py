@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import OrderedDict, deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,7 @@ from stoker.kinds.openvino.runtime.adapter_file import GraphTargets, Matrices, r
 from stoker.launch.generation import Adapter, Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output, RunningSequence
-from stoker.launch.stub.waiting import WaitingSequence
-
-Begin = Callable[[Generation], RunningSequence]
+from stoker.launch.stub.waiting import Begin, WaitingSequence
 
 
 @dataclass
@@ -44,14 +41,13 @@ class AdaptedSequence(WaitingSequence):
         self.placed: Placed | None = None
         self.over = False
 
-    def begin(self, begin: Begin, generation: Generation, placed: Placed | None) -> None:
+    def use(self, placed: Placed) -> None:
         self.placed = placed
-        if placed is not None:
-            placed.live += 1
-        try:
-            self.running = begin(generation)
-        except RequestRefusedError as error:
-            self.refused = str(error)
+        placed.live += 1
+
+    def begin(self, begin: Begin) -> None:
+        super().begin(begin)
+        if self.refused:
             self._leave()
 
     def note(self, output: Output) -> None:
@@ -59,9 +55,7 @@ class AdaptedSequence(WaitingSequence):
             self._leave()
 
     def cancel(self) -> None:
-        if self.running is not None:
-            self.running.cancel()
-        self.refused = "it was cancelled"
+        super().cancel()
         self._leave()
 
     def _leave(self) -> None:
@@ -109,15 +103,19 @@ class Adapters:
             self._read[adapter.number] = read_adapter(Path(adapter.directory), self._targets)
 
     def _start(self, sequence: AdaptedSequence) -> None:
-        generation, placed = sequence.generation, None
-        if generation.adapter is not None:
-            assert self._targets is not None
-            placed = self._placed[generation.adapter.number]
-            self._placed.move_to_end(generation.adapter.number)
-            first, *others = generation.input_ids
-            marked = int(first) + placed.place * self._targets.vocabulary
-            generation = replace(generation, input_ids=[marked, *map(int, others)])
-        sequence.begin(self._begin, generation, placed)
+        if (adapter := sequence.generation.adapter) is not None:
+            self._placed.move_to_end(adapter.number)
+            sequence.use(self._placed[adapter.number])
+        sequence.begin(lambda generation: self._begin(self._marked(generation)))
+
+    def _marked(self, generation: Generation) -> Generation:
+        """Its first id says which adapter it has."""
+        if generation.adapter is None:
+            return generation
+        assert self._targets is not None
+        first, *others = generation.input_ids
+        marked = int(first) + self._placed[generation.adapter.number].place * self._targets.vocabulary
+        return replace(generation, input_ids=[marked, *map(int, others)])
 
     def choose(self) -> bool:
         """Gives places to adapters that wait, in their order, as far as others can leave theirs: the least recently

@@ -62,11 +62,6 @@ class BesideSequence(WaitingSequence):
     def over(self) -> bool:
         return bool(self.refused) or (self.running is not None and getattr(self.running, "finished", False))
 
-    def cancel(self) -> None:
-        self.refused = "it was cancelled"
-        if self.running is not None:
-            self.running.cancel()
-
 
 class Beside:
     """Everything but the loading belongs to the engine's thread."""
@@ -145,10 +140,7 @@ class Beside:
     def _begin(self, runtime: TurnsRuntime) -> None:
         for sequence in self._sequences:
             if sequence.running is None and not sequence.refused:
-                try:
-                    sequence.running = runtime.add(sequence.generation)
-                except RequestRefusedError as error:
-                    sequence.refused = str(error)
+                sequence.begin(runtime.add)
 
     def _load(self) -> TurnsRuntime:
         return DenseRuntime(beside_settings(self._settings), at_once=_AT_ONCE)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from stoker.launch.generation import Generation, Guide, RequestRefusedError
-from stoker.launch.stub.runtime import Output, RunningSequence
-from stoker.launch.stub.waiting import WaitingSequence
-
-Begin = Callable[[Generation], RunningSequence]
+from stoker.launch.stub.runtime import Output
+from stoker.launch.stub.waiting import Begin, WaitingSequence
 
 
 class Compiler(Protocol):
@@ -45,10 +42,8 @@ class GuidedSequence(WaitingSequence):
             self.fresh = False
 
     def cancel(self) -> None:
+        super().cancel()
         self.fresh = False
-        self.refused = "it was cancelled"
-        if self.running is not None:
-            self.running.cancel()
 
 
 class GuidedQueue:
@@ -112,8 +107,5 @@ class GuidedQueue:
     def _try(self, sequence: GuidedSequence, fault: str) -> None:
         if fault:
             sequence.refused = f"the engine does not take this grammar: {fault}"
-            return
-        try:
-            sequence.running = self._begin(sequence.generation)
-        except RequestRefusedError as error:
-            sequence.refused = str(error)
+        else:
+            sequence.begin(self._begin)

@@ -16,7 +16,7 @@ from stoker.kinds.openvino.runtime.adapters import Adapters
 from stoker.kinds.openvino.runtime.beside import Beside, needs_logits
 from stoker.kinds.openvino.runtime.grammars import Grammars, reason, structure
 from stoker.kinds.openvino.runtime.guessing import check_goes_with, goes_beside, guessing, let_guess
-from stoker.kinds.openvino.runtime.guided import Begin, GuidedQueue
+from stoker.kinds.openvino.runtime.guided import GuidedQueue
 from stoker.kinds.openvino.runtime.partial_blocks import StaggeredStart
 from stoker.kinds.openvino.runtime.properties import compile_properties
 from stoker.kinds.openvino.runtime.reserved import Reserved
@@ -26,6 +26,7 @@ from stoker.kinds.openvino.speculation import most_tokens, spare_blocks
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output, RunningSequence
+from stoker.launch.stub.waiting import Begin
 from stoker.plan.speculation import LOOKUP, OFF, WITH_MODEL
 from stoker.resolve.facts import with_defaults
 from stoker.resolve.json_files import read_json

@@ -9,14 +9,12 @@ started alone, and the next one once it has read its prompt: then the block is i
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.stub.runtime import Output, RunningSequence
-from stoker.launch.stub.waiting import WaitingSequence
-
-Begin = Callable[[Generation], RunningSequence]
+from stoker.launch.generation import Generation
+from stoker.launch.stub.runtime import Output
+from stoker.launch.stub.waiting import Begin, WaitingSequence
 
 
 class PartialBlocks:
@@ -65,6 +63,10 @@ class StaggeredSequence(WaitingSequence):
         self.reading = True
         self._told = told
 
+    def begin(self, begin: Begin) -> None:
+        super().begin(begin)
+        self.reading = self.running is not None
+
     def note(self, output: Output) -> None:
         if output.ids or output.ended:
             self.reading = False
@@ -73,10 +75,10 @@ class StaggeredSequence(WaitingSequence):
             self._told.over(self)
 
     def cancel(self) -> None:
+        super().cancel()
         if self.running is not None:
-            self.running.cancel()
             self._told.over(self)
-        self.refused, self.reading = "it was cancelled", False
+        self.reading = False
 
 
 class StaggeredStart:
@@ -103,13 +105,7 @@ class StaggeredStart:
         while self._held and (self._reading is None or not self._reading.reading):
             self._reading = self._held.popleft()
             if self._reading.reading:
-                self._start(self._reading)
-
-    def _start(self, sequence: StaggeredSequence) -> None:
-        try:
-            sequence.running = self._begin(sequence.generation)
-        except RequestRefusedError as error:
-            sequence.refused, sequence.reading = str(error), False
+                self._reading.begin(self._begin)
 
     def over(self, sequence: StaggeredSequence) -> None:
         """What it leaves: of the tokens that it gave the last is not in the cache yet; of a prompt that was not read to

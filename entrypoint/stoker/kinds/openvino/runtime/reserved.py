@@ -8,14 +8,11 @@ guesses, and a head stops the engine. So a sequence is begun only when all that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
 from stoker.launch.generation import Generation, RequestRefusedError
-from stoker.launch.stub.runtime import Output, RunningSequence
-from stoker.launch.stub.waiting import WaitingSequence
-
-Begin = Callable[[Generation], RunningSequence]
+from stoker.launch.stub.runtime import Output
+from stoker.launch.stub.waiting import Begin, WaitingSequence
 
 _CANCELLED_STEPS = 2  # of the engine, until it has freed what a cancelled sequence held
 
@@ -41,9 +38,7 @@ class ReservedSequence(WaitingSequence):
             self._told.ended(self)
 
     def cancel(self) -> None:
-        if self.running is not None:
-            self.running.cancel()
-        self.refused = "it was cancelled"
+        super().cancel()
         self._told.cancelled(self)
 
 
@@ -80,11 +75,9 @@ class Reserved:
     def _begin_waiting(self) -> None:
         while self._waiting and self._has_room(self._waiting[0]):
             sequence = self._waiting.popleft()
-            try:
-                sequence.running = self._begin(sequence.generation)
+            sequence.begin(self._begin)
+            if sequence.running is not None:
                 self._held[sequence] = 0
-            except RequestRefusedError as error:
-                sequence.refused = str(error)
 
     def _has_room(self, sequence: ReservedSequence) -> bool:
         held = sum(each.blocks for each in self._held)

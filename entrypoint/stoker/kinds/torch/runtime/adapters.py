@@ -17,7 +17,7 @@ import torch
 from stoker.errors import ModelError
 from stoker.launch.generation import Adapter, Generation, RequestRefusedError
 from stoker.launch.stub.runtime import Output, Runtime
-from stoker.launch.stub.waiting import WaitingSequence
+from stoker.launch.stub.waiting import Begin, WaitingSequence
 from stoker.resolve.adapter_matrices import Matrix, read_matrices
 from stoker.resolve.lora import in_layer
 
@@ -89,19 +89,16 @@ class TurnSequence(WaitingSequence):
     def adapter(self) -> Adapter | None:
         return self.generation.adapter
 
-    def begin(self, runtime: Runtime) -> None:
-        try:
-            self.running = runtime.add(self.generation)
-        except RequestRefusedError as error:
-            self.refused, self.over = str(error), True
+    def begin(self, begin: Begin) -> None:
+        super().begin(begin)
+        self.over = bool(self.refused)
 
     def note(self, output: Output) -> None:
         self.over = self.over or output.over
 
     def cancel(self) -> None:
-        if self.running is not None:
-            self.running.cancel()
-        self.refused, self.over = "it was cancelled", True
+        super().cancel()
+        self.over = True
 
 
 class AdapterTurns:
@@ -132,7 +129,7 @@ class AdapterTurns:
         return sequence
 
     def _begin(self, sequence: TurnSequence) -> None:
-        sequence.begin(self._runtime)
+        sequence.begin(self._runtime.add)
         if not sequence.over:
             self._running.append(sequence)
 
