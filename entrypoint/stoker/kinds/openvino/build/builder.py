@@ -107,8 +107,9 @@ class _Graph:
         self.weights.adapters = self.adapters
         self.attention_mask = parameter("attention_mask", [-1, -1])
         self.parameters = [self.input_ids, self.attention_mask]
-        self.cache = self._cache() if stateful else Cache(None, None, [])
-        self.position_ids = self.parameters[2] if stateful else counted(self.input_ids)
+        self.cache, past = state(self.input_ids) if stateful else (Cache(None, None, []), [])
+        self.parameters += past
+        self.position_ids = past[0] if stateful else counted(self.input_ids)
         self.rows = self._filled_up() if few_rows and not (decoder.dense or decoder.of_experts) else AsTheyAre()
         self.masks = Masks(self.input_ids, self.attention_mask)
         self.turns: dict[Rope, Rotation] = {}
@@ -119,12 +120,6 @@ class _Graph:
     def _filled_up(self) -> Rows:
         self.parameters.append(parameter(SAMPLED, [-1]))
         return FilledUp(self.input_ids, self.parameters[-1])
-
-    def _cache(self) -> Cache:
-        beam_idx = parameter("beam_idx", [-1], np.int32)
-        self.parameters += [parameter("position_ids", [-1, -1]), beam_idx]
-        batch = ops.gather(ops.shape_of(self.input_ids), np.array([0], np.int64), np.int64(0))
-        return Cache(beam_idx, batch, [])
 
     def model(self, seen: Sequence[int] = ()) -> ov.Model:
         hidden, table = self.hidden()
@@ -223,6 +218,14 @@ class _Graph:
 
 def _scaled(x: Any, factor: float) -> Any:
     return x if factor == 1.0 else ops.multiply(x, np.float32(factor))
+
+
+def state(ids: Any) -> tuple[Cache, list[Any]]:
+    """An empty cache, and the parameters that come with it: `position_ids` and `beam_idx`."""
+    beam_idx = parameter("beam_idx", [-1], np.int32)
+    past = [parameter("position_ids", [-1, -1]), beam_idx]
+    batch = ops.gather(ops.shape_of(ids), np.array([0], np.int64), np.int64(0))
+    return Cache(beam_idx, batch, []), past
 
 
 def counted(ids: Any) -> Any:

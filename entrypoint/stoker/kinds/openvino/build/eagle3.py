@@ -15,8 +15,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from stoker.kinds.openvino.build.attention import Cache, Step, attend
-from stoker.kinds.openvino.build.builder import HIDDEN, parameter, result
+from stoker.kinds.openvino.build.attention import Step, attend
+from stoker.kinds.openvino.build.builder import HIDDEN, parameter, result, state
 from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding
 from stoker.kinds.openvino.build.families.eagle3 import describe_head
 from stoker.kinds.openvino.build.families.spec import Decoder, Mlp
@@ -52,14 +52,10 @@ class _Head:
     def __init__(self, decoder: Decoder, weights: Weights, vocabulary: int) -> None:
         self.decoder, self.weights, self.vocabulary = decoder, weights, vocabulary
         self.name = next((name for name in _LAYERS if f"{name}.hidden_norm.weight" in weights.checkpoint), _LAYERS[0])
-        self.ids, mask, position_ids = (
-            parameter(name, [-1, -1]) for name in ("input_ids", "attention_mask", "position_ids")
-        )
-        beam_idx = parameter("beam_idx", [-1], np.int32)
+        self.ids, mask = (parameter(name, [-1, -1]) for name in ("input_ids", "attention_mask"))
+        self.cache, (position_ids, beam_idx) = state(self.ids)
         self.seen = parameter("hidden_states", [-1, -1, -1], np.float32)
         self.parameters = [self.ids, mask, position_ids, beam_idx, self.seen]
-        batch = ops.gather(ops.shape_of(self.ids), np.array([0], np.int64), np.int64(0))
-        self.cache = Cache(beam_idx, batch, [])
         rope = decoder.layers[0].attention.rope
         turn = rotation(rope, position_ids) if rope else None
         causal = Masks(self.ids, mask).mask(None)

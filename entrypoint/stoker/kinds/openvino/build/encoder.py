@@ -16,7 +16,8 @@ from openvino import opset13 as ops
 from stoker.errors import DamagedModelError
 from stoker.kinds.openvino.build.builder import counted, hidden_states, parameter
 from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding
-from stoker.kinds.openvino.build.families import ENCODERS, architecture_of, describe_encoder
+from stoker.kinds.openvino.build.families import ENCODERS, describe_encoder
+from stoker.kinds.openvino.build.families.family import architecture_of
 from stoker.kinds.openvino.build.families.spec import Encoder
 from stoker.kinds.openvino.build.masks import HIDDEN
 from stoker.kinds.openvino.build.mlp import activated

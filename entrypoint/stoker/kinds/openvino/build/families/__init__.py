@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from stoker.errors import DamagedModelError, UnsupportedModelError
+from stoker.errors import UnsupportedModelError
 from stoker.kinds.openvino.build.families import (
     bert,
     gemma,
@@ -20,7 +20,7 @@ from stoker.kinds.openvino.build.families import (
     seed_oss,
     smollm3,
 )
-from stoker.kinds.openvino.build.families.family import Family
+from stoker.kinds.openvino.build.families.family import Family, architecture_of, reading
 from stoker.kinds.openvino.build.families.spec import Decoder, Encoder
 
 FAMILIES: tuple[Family[Decoder], ...] = (
@@ -73,15 +73,8 @@ def _described(config: Mapping[str, Any], known: Mapping[str, Family[_Spec]], ma
         raise UnsupportedModelError(
             f"architecture {architecture_of(config)} is not supported", remedy=f"supported: {supported}"
         )
-    try:
+    with reading("config.json"):
         return family.spec(config, max_seq_len or _longest(config))
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise DamagedModelError("config.json has a value of the wrong kind", why=repr(error)) from error
-
-
-def architecture_of(config: Mapping[str, Any]) -> str:
-    names = config.get("architectures")
-    return str(names[0]) if isinstance(names, list) and names else "none"
 
 
 def check_config(config: Mapping[str, Any]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stoker.errors import DamagedModelError, UnsupportedModelError
+from stoker.errors import UnsupportedModelError
 from stoker.kinds.openvino.build.families import llama
-from stoker.kinds.openvino.build.families.family import Family
+from stoker.kinds.openvino.build.families.family import Family, architecture_of, reading
 from stoker.kinds.openvino.build.families.keys import names
 from stoker.kinds.openvino.build.families.spec import Decoder
 from stoker.resolve.heads import seen_layers
@@ -26,14 +26,12 @@ SEEN = 3  # layers whose hidden states GenAI takes
 
 def describe_head(config: Mapping[str, Any], layers: int, context: int) -> Decoder:
     """Of a head for a model of so many layers. Raises UnsupportedModelError and DamagedModelError."""
-    name = str(next(iter(config.get("architectures") or ()), "none"))
+    name = architecture_of(config)
     if name not in FAMILY.architectures:
         what = f"EAGLE-3 heads of the architecture {name} are not supported"
         raise UnsupportedModelError(what, why=f"known: {', '.join(FAMILY.architectures)}")
-    try:
+    with reading("the head's config.json"):
         decoder = FAMILY.spec(config, context)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise DamagedModelError("the head's config.json has a value of the wrong kind", why=repr(error)) from error
     seen = seen_layers(config, layers)
     if len(decoder.layers) != 1 or len(seen) != SEEN:
         own = f"it has {len(decoder.layers)} layers and sees {len(seen)} of the model's"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -42,6 +43,20 @@ class Family(Generic[Spec]):
         """Raises UnsupportedModelError for anything in the config that would be silently ignored."""
         refuse_unknown(config, self.reads, self.fixed)
         return self.describe({**self.defaults, **config}, context)
+
+
+@contextmanager
+def reading(file: str) -> Iterator[None]:
+    """DamagedModelError, which names the file, where a value of it makes no sense to a family."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DamagedModelError(f"{file} has a value of the wrong kind", why=repr(error)) from error
+
+
+def architecture_of(config: Config) -> str:
+    names = config.get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else "none"
 
 
 def heads(config: Config) -> tuple[int, int, int]:
