@@ -34,7 +34,7 @@ def render_plan(plan: Plan, *, everything: bool = False, image: str = "") -> str
 
 
 def _details(plan: Plan) -> Iterable[str]:
-    yield _heading(plan)
+    yield f"{_model_text(plan)}\n{_machine_text(plan)}"
     yield _section("Chosen", _chosen_rows(plan))
     yield _list("Why", map(str, plan.reasons))
     yield _memory_section(plan)
@@ -56,9 +56,8 @@ def _memory_section(plan: Plan) -> str:
 
 def summary_rows(plan: Plan, image: str) -> Iterable[tuple[str, str, str]]:
     """What a person decides by. What the user set is marked with where that was."""
-    chosen, model = plan.chosen, plan.model
-    revision = f" at {model.revision[:12]}" if model.revision else ""
-    yield "Model", f"{model.served_name}{revision}: {_size_of_model(plan)}", ""
+    chosen = plan.chosen
+    yield "Model", _model_text(plan), ""
     yield "Machine", _machine_text(plan), ""
     yield "Engine", f"{chosen.engine}, profile {chosen.profile}{_given(plan, 'engine', 'profile')}", ""
     if image:
@@ -121,14 +120,11 @@ def _could_have_more(plan: Plan) -> bool:
     return places > 1 or len(plan.replicas) > 1
 
 
-def _heading(plan: Plan) -> str:
+def _model_text(plan: Plan) -> str:
     model = plan.model
     revision = f" at {model.revision[:12]}" if model.revision else ""
-    return f"{model.served_name}{revision}: {_size_of_model(plan)}\n{_machine_text(plan)}"
-
-
-def _size_of_model(plan: Plan) -> str:
-    return f"{plan.model.architecture.name}, {count_text(plan.model.weights.parameters)} parameters"
+    parameters = count_text(model.weights.parameters)
+    return f"{model.served_name}{revision}: {model.architecture.name}, {parameters} parameters"
 
 
 def _machine_text(plan: Plan) -> str:

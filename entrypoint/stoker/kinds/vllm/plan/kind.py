@@ -126,6 +126,7 @@ class _Planner:
         kv_precision = _cache_type(question, dtype)
         limit, constants = self._limit(devices), self.catalogue.constants
         adapters = adapter_bytes(model.architecture, question.overrides, WIDTH["bf16"])
+        method = method_of(SPECULATES, question)
 
         def needed(shape: Shape) -> int:
             if kv_precision == NO_CACHE:
@@ -134,7 +135,7 @@ class _Planner:
 
         def budget_of(shape: Shape) -> MemoryBudget:
             own = budget(model, profile, kv_precision, shape, split, limit, constants, adapters)
-            if method_of(SPECULATES, question) == MTP:
+            if method == MTP:
                 return with_further_layers(own, model.architecture, heads_of(model.config), split)
             return with_draft(own, question.draft, kv_precision, split) if question.draft else own
 
