@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from stoker.errors import DoesNotFitError, StokerError, UsageError
 from stoker.kinds.openvino.plan.measurements import LONG_PROMPT, Measured, measured_for, measurements
@@ -113,7 +114,8 @@ def _by_processor(profile: OpenvinoProfile, cpu: Cpu, precision: str) -> _Decisi
     there = [isa for each in profile.activation if each.precision == precision for isa in each.isa_any]
     if has := [isa for isa in there if isa in cpu.isa]:
         return _Decision(precision, f"computes in {precision}: the processor has {', '.join(has)}", source)
-    others = [isa for each in profile.activation if each.precision == "bf16" for isa in each.isa_any]
+    before = takewhile(lambda each: each.precision != precision, profile.activation)
+    others = [isa for each in before for isa in each.isa_any]
     why = f": the processor has none of {', '.join(others)}" if others else ", as the profile says"
     return _Decision(precision, f"computes in {precision}{why}", source)
 
