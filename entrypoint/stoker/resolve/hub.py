@@ -34,7 +34,7 @@ from stoker.resolve.gguf import HEAD_BYTES, first_gguf, refuse_gguf
 from stoker.resolve.hub_cache import RepositoryCache, is_commit
 from stoker.resolve.hub_verify import remember_weights, verify_small_files, verify_weights
 from stoker.resolve.json_files import read_optional_json
-from stoker.resolve.kept import kept_models
+from stoker.resolve.kept import kept_names
 from stoker.resolve.known_names import probably_meant
 from stoker.resolve.links import check_links
 from stoker.resolve.model import Model
@@ -93,7 +93,7 @@ class HubModels:
             return model
 
     def _not_cached(self) -> Model:
-        near = probably_meant(self._repository.id, [each.name for each in kept_models(self._models)])
+        near = probably_meant(self._repository.id, kept_names(self._models))
         guess = f"did you mean {near}? " if near else ""
         raise ModelNotFoundError(
             f"{self._repository.id}@{self._repository.revision} is not in the cache {self._models}",

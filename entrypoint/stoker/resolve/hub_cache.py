@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+PREFIX = "models--"  # of a repository's folder
+PARTIAL = ".incomplete"  # ends the name of a blob that is not whole yet
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -33,7 +35,7 @@ class RepositoryCache:
 
     @property
     def name(self) -> str:
-        return "models--" + self.repository.replace("/", "--")
+        return PREFIX + self.repository.replace("/", "--")
 
     @property
     def folder(self) -> Path:
@@ -47,7 +49,7 @@ class RepositoryCache:
 
     def partial(self, etag: str) -> Path:
         """Where a download grows; its bytes are kept when it is interrupted."""
-        return self.folder / "blobs" / f"{etag}.incomplete"
+        return self.folder / "blobs" / f"{etag}{PARTIAL}"
 
     def commit_of(self, revision: str) -> str | None:
         """The commit that the revision was at when the hub was last asked."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 
@@ -20,9 +19,11 @@ def check_hub(*, offline: bool) -> Iterator[Check]:
     if offline or offline_by_environment():
         yield Check("model hub", "ok", "not tested: offline mode")
         return
-    from huggingface_hub import constants, get_session, get_token
+    from huggingface_hub import get_session, get_token
 
-    endpoint, token = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/"), get_token()
+    from stoker.resolve.hub_client import hub_endpoint
+
+    endpoint, token = hub_endpoint(), get_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     address = f"{endpoint}/api/whoami-v2" if token else f"{endpoint}/api/models?limit=1"
     began = time.monotonic()

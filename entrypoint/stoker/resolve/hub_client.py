@@ -43,11 +43,16 @@ class Listing:
     files: Mapping[str, RemoteFile]
 
 
+def hub_endpoint() -> str:
+    """Of the hub that HF_ENDPOINT names, without a slash at its end."""
+    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+
+
 class HubClient:
     """Reads one repository; the endpoint is HF_ENDPOINT's, the token HF_TOKEN's. Raises StokerErrors only."""
 
     def __init__(self, repository: HubRepository) -> None:
-        self.endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+        self.endpoint = hub_endpoint()
         self._repository = repository
         self._api = HfApi(endpoint=self.endpoint, library_name="stoker", library_version=__version__)
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_PREFIX = "models--"
-_PARTIAL = "*.incomplete"
+from stoker.resolve.hub_cache import PARTIAL, PREFIX
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,26 @@ def kept_models(models: Path) -> list[KeptModel]:
     return sorted(_kept(models), key=lambda each: each.name)
 
 
+def kept_names(models: Path) -> list[str]:
+    return sorted(map(_name, _folders(models)))
+
+
+def _folders(models: Path) -> Iterator[Path]:
+    return models.glob(f"{PREFIX}*--*") if models.is_dir() else iter(())
+
+
+def _name(folder: Path) -> str:
+    return folder.name.removeprefix(PREFIX).replace("--", "/", 1)
+
+
 def _kept(models: Path) -> Iterator[KeptModel]:
-    for folder in models.glob(f"{_PREFIX}*--*") if models.is_dir() else ():
+    for folder in _folders(models):
         try:
             used = folder.stat().st_mtime
         except OSError:
             continue
-        partial = sum(map(_size, (folder / "blobs").glob(_PARTIAL)))
-        name = folder.name.removeprefix(_PREFIX).replace("--", "/", 1)
-        yield KeptModel(name, folder, sum(map(_size, folder.rglob("*"))), partial, used)
+        partial = sum(map(_size, (folder / "blobs").glob(f"*{PARTIAL}")))
+        yield KeptModel(_name(folder), folder, sum(map(_size, folder.rglob("*"))), partial, used)
 
 
 def _size(path: Path) -> int:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, get_session, hf_hub_url
+from huggingface_hub import HfApi, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from stoker.redaction import redacted
+from stoker.resolve.hub_client import hub_endpoint
 from stoker.resolve.hub_errors import HTTPError
 from stoker.store.remotes.remote import DOCUMENT_BYTES, READ_SECONDS, RemoteError, TransientError, checked_size
 from stoker.store.remotes.web import cut
@@ -24,7 +24,7 @@ class HubTree:
         self._repository = repository
         self._revision = revision
         self._folder = f"{folder.strip('/')}/" if folder.strip("/") else ""
-        self._endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+        self._endpoint = hub_endpoint()
         self._headers = build_hf_headers(library_name="stoker", library_version=__version__)
 
     def read(self, path: str) -> bytes | None:
