@@ -34,8 +34,8 @@ def turns(stablelm: Path) -> Iterator[Runtime]:
     runtime.close()
 
 
-def random_one(seed: int, **generations: object) -> Generation:
-    return Generation("random", PROMPT, 16, temperature=1.0, seed=seed, **generations)  # type: ignore[arg-type]
+def random_one(seed: int, **given: object) -> Generation:
+    return Generation("random", PROMPT, 16, temperature=1.0, seed=seed, **given)  # type: ignore[arg-type]
 
 
 def test_a_family_without_paging_gives_the_tokens_of_generate(turns: Runtime, stablelm: Path) -> None:
