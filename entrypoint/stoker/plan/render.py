@@ -64,7 +64,7 @@ def summary_rows(plan: Plan, image: str) -> Iterable[tuple[str, str, str]]:
         yield "Image", image, ""
     cache = "no KV cache" if chosen.kv_precision == "none" else f"{chosen.kv_precision} KV cache"
     precisions = f"{chosen.precision} weights, {cache}, {chosen.activation_precision} arithmetic"
-    yield "Precision", f"{precisions}{_given(plan, 'precision', 'kv_precision')}", ""
+    yield "Precision", f"{precisions}{_given(plan, 'precision', 'kv_precision', 'activation_precision')}", ""
     yield "Devices", f"{_devices(plan)}{_given(plan, 'tensor_parallel', 'pipeline_parallel')}", ""
     yield "Context", f"{count_text(chosen.max_seq_len)} tokens{_given(plan, 'max_seq_len')}", ""
     batch = f"up to {count_text(chosen.max_batch_size)} sequences, {count_text(chosen.max_num_tokens)} tokens per step"

@@ -4,6 +4,7 @@ import pytest
 
 from stoker.errors import DoesNotFitError, UsageError
 from stoker.kinds.openvino.plan.measurements import measured_for, measurements
+from stoker.plan.render import render_plan
 
 AMX = ("avx2", "avx512", "avx512_bf16", "amx_bf16", "amx_int8")
 PLAIN = ("avx2", "avx512", "avx512_vnni")
@@ -45,6 +46,7 @@ def test_the_user_may_choose(plan, machine, isa, asked):
     assert found.chosen.activation_precision == asked
     assert f"computes in {asked}: asked for by flag --activation-precision" in map(str, found.reasons)
     assert dict(found.sources)["activation_precision"] == "flag --activation-precision"
+    assert f"{asked} arithmetic (flag --activation-precision)" in render_plan(found)
 
 
 @pytest.mark.parametrize(
