@@ -13,8 +13,8 @@ AUTOMATIC, ON_REQUEST = "automatic", "on_request"
 class Profile:
     """`order` among the profiles of its kind and goal: of those that fit, the smallest is taken. `group_size`: weights
     that share a scale, 0 where a kind does not say. `checkpoints` says from what it is made, AUTOMATIC or ON_REQUEST.
-    `kv_precisions` are those that the user may ask for, as are
-    `activation_precisions`, which are empty where the checkpoint decides what the kernels compute in."""
+    `kv_precisions` are those that the user may ask for, as are `activation_precisions`, which are empty where the
+    checkpoint decides what the kernels compute in."""
 
     name: str
     engine: str

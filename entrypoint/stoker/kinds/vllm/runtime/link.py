@@ -1,7 +1,7 @@
 """The host's socket: messages of a length and a msgpack array, in both directions.
 
 To the host:
-    [ADD, channel, handle, i32 ids, params]     params: stoker.kinds.vllm.runtime.params
+    [ADD, channel, handle, i32 ids, params]   params: stoker.kinds.vllm.runtime.params
     [ABORT, channel, handle]                  no frame follows for it
     [CLOSE, channel]                          aborts all sequences of a channel
 From the host:
