@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import threading
 import time
 from pathlib import Path
@@ -22,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+
+from stoker.launch.stub.parent import die_with
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 BLOCK = 32
@@ -105,7 +106,7 @@ class Request:
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
-        _die_with(os.getppid())
+        die_with(os.getppid())  # the real backend is part of the server's process
         config = json.loads(args["model_config"])
         self.parameters = {name: each["string_value"] for name, each in config["parameters"].items()}
         _check(self.parameters)
@@ -309,14 +310,3 @@ def _ends(request: Any) -> tuple[int, ...]:
     end_id, words = _scalar(request, "end_id"), _tensor(request, "stop_words_list")
     flat = [] if words is None else [each for each in words.reshape(2, -1)[0].tolist() if each >= 0]
     return (*([] if end_id is None else [end_id]), *flat)
-
-
-def _die_with(parent: int) -> None:
-    """The real backend is part of the server's process, and ends with it."""
-    descriptor = os.pidfd_open(parent)
-
-    def watch() -> None:
-        select.select([descriptor], [], [])
-        os._exit(0)
-
-    threading.Thread(target=watch, daemon=True).start()

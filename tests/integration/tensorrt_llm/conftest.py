@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 from tests.served import Started
+from tests.waiting import wait_until
+
+from stoker.processes import process_lives
 
 HERE = Path(__file__).parent
 
@@ -39,6 +42,16 @@ class Server(Started):
         return [int(path.read_text()) for path in self.ranks.iterdir()]
 
 
+def backends(folder: Path) -> list[int]:
+    """Living processes of the stand-in that was laid out there."""
+    program, found = str(folder / "triton" / "backends").encode(), []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if program in path.read_bytes() and process_lives(int(path.parent.name)):
+                found.append(int(path.parent.name))
+    return found
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts `stoker COMMAND demo` for so many GPUs; a second one in a test shares the first one's cache."""
@@ -59,6 +72,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             return server
 
         yield start
+    wait_until(lambda: not backends(tmp_path), "without the stand-in's processes")
 
 
 @pytest.fixture
