@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stoker.backoff import backoff
 from stoker.errors import EngineError, StokerError, UnstableEngineError
 from stoker.launch import shared_memory
 from stoker.launch.client import TritonClient
@@ -254,7 +255,7 @@ class Supervisor:
         """None when it is ready again, else why the last attempt failed."""
         failure: StokerError | None = None
         for attempt in range(self._patience.attempts):
-            await asyncio.sleep(min(self._patience.longest_backoff, self._patience.backoff * 2**attempt))
+            await asyncio.sleep(backoff(attempt, self._patience.backoff, self._patience.longest_backoff))
             try:
                 await self._bring_up(Silent())
             except (StokerError, OSError) as error:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from stoker.backoff import backoff
 from stoker.errors import StokerError
 from stoker.launch.replicas import Address, Replicas
 from stoker.launch.run_directory import make_run_directory, remove_stale_run_directories
@@ -161,7 +162,7 @@ class Crew:
             )
             slot.restarts += 1
             self._show()
-            await asyncio.sleep(min(_LONGEST_BACKOFF, _BACKOFF * 2 ** max(0, slot.failures - 1)))
+            await asyncio.sleep(backoff(max(0, slot.failures - 1), _BACKOFF, _LONGEST_BACKOFF))
 
     async def _run(self, slot: _Slot) -> str:
         """One process from its start to its end; how it ended."""

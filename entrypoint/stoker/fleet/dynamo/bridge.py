@@ -11,6 +11,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+from stoker.backoff import backoff
 from stoker.errors import StokerError
 from stoker.fleet.dynamo import wire
 from stoker.fleet.dynamo.facts import Facts
@@ -94,7 +95,7 @@ class DynamoBridge:
             except StokerError as error:
                 _LOG.error("not a worker of Dynamo: %s", error)
             failures = 0 if time.monotonic() - began > _LONGEST_BACKOFF else failures + 1
-            await asyncio.sleep(min(_LONGEST_BACKOFF, _BACKOFF * 2**failures))
+            await asyncio.sleep(backoff(failures, _BACKOFF, _LONGEST_BACKOFF))
 
     async def _run(self) -> None:
         """One process, from its start to its end."""
