@@ -13,8 +13,8 @@ import socket
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from stoker.serve.http.asgi import App, Receive, Scope, Send, header, respond
-from stoker.serve.http.error_forms import error_form
+from stoker.serve.http.asgi import App, Receive, Scope, Send, header
+from stoker.serve.http.error_forms import refuse
 from stoker.serve.http.errors import ApiError
 
 ANY = "*"
@@ -39,9 +39,7 @@ class BrowserCheck:
         if fault is None:
             await self._app(scope, receive, send)
             return
-        scope["state"]["record"].refused(fault)
-        body = error_form(scope["path"]).body(fault, scope["state"]["record"].id)
-        await respond(send, fault.status, body)
+        await refuse(scope, send, fault)
 
     def _fault(self, scope: Scope) -> ApiError | None:
         return self._foreign_host(scope) or self._foreign_origin(scope) or _not_json(scope)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import msgspec
 
+from stoker.serve.http.asgi import Scope, Send, respond
 from stoker.serve.http.errors import ApiError, ContextExceededError
 
 _ANTHROPIC_TYPES = {
@@ -75,3 +77,10 @@ def error_form(path: str) -> ErrorForm:
     if path.startswith("/api/"):
         return _OLLAMA
     return _ANTHROPIC if path.startswith("/v1/messages") else _OPENAI
+
+
+async def refuse(scope: Scope, send: Send, error: ApiError, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Answers with the error, and reports it for the log."""
+    record = scope["state"]["record"]
+    record.refused(error)
+    await respond(send, error.status, error_form(scope["path"]).body(error, record.id), headers=headers)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from stoker.errors import UsageError
-from stoker.serve.http.asgi import App, Receive, Scope, Send, header, respond
-from stoker.serve.http.error_forms import error_form
+from stoker.serve.http.asgi import App, Receive, Scope, Send, header
+from stoker.serve.http.error_forms import refuse
 from stoker.serve.http.errors import ApiError
 from stoker.serve.http.watched import WatchedFiles
 
@@ -109,10 +109,7 @@ class KeyCheck:
         key = presented_key(scope)
         name = self._keys.name_of(key) if key else None
         if name is None:
-            error = _refusal(given=bool(key))
-            scope["state"]["record"].refused(error)
-            body = error_form(scope["path"]).body(error, scope["state"]["record"].id)
-            await respond(send, error.status, body, headers=[(b"www-authenticate", b"Bearer")])
+            await refuse(scope, send, _refusal(given=bool(key)), [(b"www-authenticate", b"Bearer")])
             return
         scope["state"]["client"] = name
         await self._app(scope, receive, send)

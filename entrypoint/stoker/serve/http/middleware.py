@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from stoker.serve.generate.measurement import Measurement
-from stoker.serve.http.asgi import App, Message, Receive, Scope, Send, header, respond
-from stoker.serve.http.error_forms import error_form
+from stoker.serve.http.asgi import App, Message, Receive, Scope, Send, header
+from stoker.serve.http.error_forms import refuse
 from stoker.serve.http.errors import ApiError
 from stoker.serve.http.peers import address_of
 from stoker.serve.operate.metrics import Metrics
@@ -80,9 +80,7 @@ class Envelope:
         try:
             exchange.check_length(scope)
         except ApiError as error:
-            scope["state"]["record"].refused(error)
-            body = error_form(scope["path"]).body(error, exchange.request_id.decode())
-            await respond(exchange.send, error.status, body)
+            await refuse(scope, exchange.send, error)
         else:
             await self._app(scope, exchange.receive, exchange.send)
 
