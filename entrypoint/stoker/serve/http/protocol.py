@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -42,7 +43,7 @@ class Connection(HttpToolsProtocol):
         self._end_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._stalled = (0.0, 0)
-        self._cycles: list[RequestResponseCycle] = []  # all that are not answered, the earliest first
+        self._cycles: deque[RequestResponseCycle] = deque()  # all that are not answered, the earliest first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -61,9 +62,8 @@ class Connection(HttpToolsProtocol):
     def _disconnect(self) -> None:
         """uvicorn tells the last request alone, while one that came before it is answered."""
         for cycle in self._cycles:
-            if not cycle.response_complete:
-                cycle.disconnected = True
-                cycle.message_event.set()
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     # what comes in
 
@@ -126,10 +126,8 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINED:
             self._fault = (429, "rate_limit_exceeded", f"More than {PIPELINED} requests wait on this connection.")
             raise _RefusedError
-        before = self.cycle
         super().on_headers_complete()
-        if self.cycle is not before:
-            self._cycles = [*(each for each in self._cycles if not each.response_complete), self.cycle]
+        self._cycles.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         self._silent = 0
@@ -169,6 +167,7 @@ class Connection(HttpToolsProtocol):
     # what goes out
 
     def on_response_complete(self) -> None:
+        self._cycles.popleft()
         super().on_response_complete()
         if self.transport.is_closing():
             self._end_when_stalled()
