@@ -231,9 +231,6 @@ class Replicas:
         share = Share(route.replica, member, route.tokens)
         self._count(member, length, route)
         try:
-            if not grammar:
-                yield share
-                return
             with member.supervisor.client.suspects.watch_grammar(grammar):
                 yield share
         except EngineDiedError:

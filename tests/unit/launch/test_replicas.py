@@ -11,6 +11,7 @@ from stoker.launch.messages import died
 from stoker.launch.replicas import Replicas, joint
 from stoker.launch.routing import Router
 from stoker.launch.supervisor import Patience
+from stoker.launch.suspects import Suspects
 from stoker.progress import Silent
 
 GAUGES = EngineState(1, 0, 2, 8, 16)
@@ -21,6 +22,7 @@ class Client:
 
     def __init__(self):
         self.asked, self.dead, self.go = [], False, asyncio.Event()
+        self.suspects = Suspects()
 
     async def generate(self, generation):
         self.asked.append(generation.request_id)
