@@ -31,7 +31,7 @@ from stoker.plan.step_down import stepped_down
 from stoker.plan.types import Plan
 from stoker.progress import Progress, Tee
 from stoker.serve.generate.admission import Capacity
-from stoker.serve.operate.frontend import Recipe
+from stoker.serve.operate.frontend import Frontend, Recipe
 from stoker.serve.operate.service import Service
 from stoker.serve.request.chat_template import TemplateMissingError, template_fault
 from stoker.settings.layers import Settings
@@ -195,7 +195,7 @@ class Engines:
             self._service.attach(self._fleet.join(replicas, frontend, plan, engine), frontend, replicas.members)
             self._progress.phase("ready")
             self._record(plan, before)
-            self._announce(plan)
+            self._announce(plan, frontend)
             if not self._hashes_beside:  # that it serves is all there will be to go by
                 self._found_whole()
             failed = asyncio.ensure_future(replicas.wait_failed())
@@ -308,19 +308,12 @@ class Engines:
             model_defaults=self._settings["sampling-defaults"].value == "model",
         )
 
-    def _announce(self, plan: Plan) -> None:
+    def _announce(self, plan: Plan, frontend: Frontend) -> None:
         gc.collect()
         gc.freeze()  # what start-up made is never garbage: leave it out of every later collection
-        frontend = self._lifecycle.serving.frontend if self._lifecycle.serving else None
-        chat = frontend is not None and not isinstance(frontend.chat_template, TemplateMissingError)
+        chat = not isinstance(frontend.chat_template, TemplateMissingError)
         keyed = bool(self._service.exposure.keys)
-        for line in announcement(
-            plan.chosen,
-            self._settings.served_model_names or (plan.model.served_name,),
-            self._url,
-            chat=chat,
-            keyed=keyed,
-        ):
+        for line in announcement(plan.chosen, frontend.names, self._url, chat=chat, keyed=keyed):
             _LOG.info("%s", line)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,7 @@ class Recipe:
 
     def load(self, adapters: Adapters) -> Frontend:
         """Raises what `load_frontend` does."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        return load_frontend(own.pop("engine"), own.pop("capabilities"), adapters=adapters, **own)
+        return load_frontend(**vars(self), adapters=adapters)
 
 
 def load_frontend(
