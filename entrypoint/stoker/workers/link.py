@@ -1,6 +1,6 @@
 """One end of the socket between the server's process and an API process: what they tell and ask each other.
 
-Messages are msgpack arrays behind their length, in order:
+Messages (stoker.framing), in order:
 
     [TELL, name, arguments]            no answer
     [ASK, number, name, arguments]     [ANSWER, number, value], or [REFUSE, number, error]
@@ -15,20 +15,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
+from stoker.framing import Unframer, framed
 from stoker.workers.failures import failure_of, told
 
 TELL, ASK, ANSWER, REFUSE, OPEN, CLOSE = range(6)
 
 logger = logging.getLogger("stoker")
-_LENGTH = struct.Struct("<I")
 
 
 class LinkLostError(Exception):
@@ -81,10 +78,8 @@ class Link(asyncio.Protocol):
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._holdings: dict[int, _Holding] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._received = bytearray()
+        self._received = Unframer()
         self._unsent: list[bytes] = []
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder().decode
         self._transport: asyncio.Transport | None = None
 
     # this end's part
@@ -129,10 +124,9 @@ class Link(asyncio.Protocol):
 
     def send(self, *message: Any) -> None:
         """With all that is sent before the event loop goes on: one write for all of it."""
-        packed = self._encode(message)
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent.append(_LENGTH.pack(len(packed)) + packed)
+        self._unsent.append(framed(message))
 
     def _flush(self) -> None:
         if self._transport is not None and not self.lost.done():
@@ -171,16 +165,8 @@ class Link(asyncio.Protocol):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def data_received(self, data: bytes) -> None:
-        received = self._received
-        received += data
-        at = 0
-        while len(received) - at >= _LENGTH.size:
-            end = at + _LENGTH.size + _LENGTH.unpack_from(received, at)[0]
-            if len(received) < end:
-                break
-            self._hear(*self._decode(memoryview(received)[at + _LENGTH.size : end].tobytes()))
-            at = end
-        del received[:at]
+        for message in self._received.feed(data):
+            self._hear(*message)
 
     # the other end's part
 

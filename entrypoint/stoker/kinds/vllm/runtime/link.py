@@ -1,4 +1,4 @@
-"""The host's socket: messages of a length and a msgpack array, in both directions.
+"""The host's socket: messages (stoker.framing) in both directions.
 
 To the host:
     [ADD, channel, handle, i32 ids, params]   params: stoker.kinds.vllm.runtime.params
@@ -19,18 +19,17 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import threading
+from collections import deque
 from typing import Any
 
-import msgspec
+from stoker.framing import Unframer, framed
 
 ADD, ABORT, CLOSE = range(1, 4)
 READY, FAILED, STEP, FRAME = range(17, 21)
 
 OUT_OF_MEMORY, UNFIT, BROKEN = "out_of_memory", "unfit", "broken"  # codes of FAILED
 
-_LENGTH = struct.Struct("<I")
 _CHUNK = 1 << 18
 
 
@@ -40,28 +39,22 @@ class Link:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._sending = threading.Lock()
-        self._received = bytearray()
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder().decode
+        self._unframer = Unframer()
+        self._received: deque[list[Any]] = deque()
 
     def send(self, *message: Any) -> None:
-        packed = self._encode(message)
+        packed = framed(message)
         with self._sending:
-            self._socket.sendall(_LENGTH.pack(len(packed)) + packed)
+            self._socket.sendall(packed)
 
     def receive(self) -> list[Any] | None:
         """The next message; None at the end."""
-        while True:
-            if len(self._received) >= _LENGTH.size:
-                end = _LENGTH.size + _LENGTH.unpack_from(self._received)[0]
-                if len(self._received) >= end:
-                    message: list[Any] = self._decode(memoryview(self._received)[_LENGTH.size : end].tobytes())
-                    del self._received[:end]
-                    return message
+        while not self._received:
             chunk = self._socket.recv(_CHUNK)
             if not chunk:
                 return None
-            self._received += chunk
+            self._received.extend(self._unframer.feed(chunk))
+        return self._received.popleft()
 
     def close(self) -> None:
         """Wakes a thread that receives."""

@@ -98,7 +98,7 @@ def prepare(folder: Path, checkpoint: Path, cache: Path | None, launch: Launch) 
 def link_source(path: Path) -> None:
     """A folder for PYTHONPATH with what the host needs of Stoker, and nothing else of this interpreter's packages."""
     own = Path(__file__).parents[3]
-    for name in ("kinds/vllm/runtime", "launch/frames.py"):
+    for name in ("kinds/vllm/runtime", "launch/frames.py", "framing.py"):
         place = path / "stoker" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(own / name)
