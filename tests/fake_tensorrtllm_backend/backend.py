@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -106,7 +107,7 @@ class Request:
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
-        die_with(os.getppid())  # the real backend is part of the server's process
+        _die_with(os.getppid())
         config = json.loads(args["model_config"])
         self.parameters = {name: each["string_value"] for name, each in config["parameters"].items()}
         _check(self.parameters)
@@ -310,3 +311,11 @@ def _ends(request: Any) -> tuple[int, ...]:
     end_id, words = _scalar(request, "end_id"), _tensor(request, "stop_words_list")
     flat = [] if words is None else [each for each in words.reshape(2, -1)[0].tolist() if each >= 0]
     return (*([] if end_id is None else [end_id]), *flat)
+
+
+def _die_with(server: int) -> None:
+    """The real backend is part of the server's process, and ends with it."""
+    die_with(server)
+    if "OMPI_COMM_WORLD_RANK" in os.environ:  # mpirun closes the server's lifeline
+        then = f"tail --pid={server} --sleep-interval=0.1 -f /dev/null; kill -9 {os.getpid()}"
+        subprocess.Popen(["/bin/sh", "-c", then], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
