@@ -41,6 +41,13 @@ def test_a_release_s_text_is_its_section(version: str, text: str | None) -> None
     assert CHANGELOG.section(TEXT, version) == text
 
 
+def test_a_candidate_may_take_what_is_not_released_yet() -> None:
+    now = TEXT.replace("## [1.10.0]", "Soon.\n\n## [1.10.0]")
+    assert CHANGELOG.release_text(now, "1.11.0-rc1") == "Soon."
+    assert CHANGELOG.release_text(now, "1.11.0") is None
+    assert CHANGELOG.release_text(now.replace("[1.10.0]", "[1.11.0-rc1]"), "1.11.0-rc1") == "Ten."
+
+
 def test_the_changelog_says_what_is_not_released() -> None:
     assert CHANGELOG.section((ROOT / "CHANGELOG.md").read_text(), "Unreleased")
 

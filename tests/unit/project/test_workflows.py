@@ -45,6 +45,19 @@ def test_no_secret_stays_in_a_checkout_and_none_is_written_into_a_script(path: P
     assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned_by_commit_with_their_version_beside(path: Path) -> None:
+    """A tag can be moved to other code; Dependabot raises the commit and the comment together."""
+    used = [line.partition("uses: ")[2] for line in path.read_text().splitlines() if "uses: " in line]
+    assert used
+    assert [line for line in used if not re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
+
+
+def test_an_action_has_one_version_in_all_workflows() -> None:
+    pins = {step["uses"] for path in WORKFLOWS for step in steps(path) if "uses" in step}
+    assert len({pin.partition("@")[0] for pin in pins}) == len(pins)
+
+
 def test_commits_are_checked_as_make_check_does() -> None:
     (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     (hook,) = repository["hooks"]
