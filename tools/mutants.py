@@ -2,8 +2,9 @@
 
     python tools/mutants.py [--sample N] [--seed N] [TARGET...]
 
-Runs in .venv-project (cosmic-ray) on a copy under .cache/mutants, with the tests of .venv. A target is one of TARGETS;
-without one, all. Survivors are shown as differences: each is a test that is missing, or a change that changes nothing.
+Runs in .venv-project (cosmic-ray) on a copy of the commit under .cache/mutants, with the tests of .venv, and of those
+with the ones that ran the changed line (tools/covering_tests.py). A target is one of TARGETS; without one, all.
+Survivors are shown as differences: each is a test that is missing, or a change that changes nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PYTHON = str(ROOT / ".venv" / "bin" / "python")
 COPY = ROOT / ".cache" / "mutants"
 TARGETS = {
     "key": ("entrypoint/stoker/store/key.py", "tests/unit/store/test_key.py"),
@@ -29,7 +31,7 @@ CONFIG = """\
 module-path = "{module}"
 timeout = 900.0
 excluded-modules = []
-test-command = "{python} -m pytest -x -q -p no:cacheprovider {tests}"
+test-command = "{python} tools/covering_tests.py {coverage} {tests}"
 [cosmic-ray.distributor]
 name = "local"
 """
@@ -38,14 +40,20 @@ name = "local"
 def survivors(target: str, sample: int, seed: int) -> str:
     """The report of what was tried, with the difference of each survivor."""
     module, tests = TARGETS[target]
-    config, session = COPY / f"{target}.toml", COPY / f"{target}.sqlite"
-    session.unlink(missing_ok=True)
-    config.write_text(CONFIG.format(module=module, tests=tests, python=ROOT / ".venv/bin/python"))
-    cosmic_ray("init", str(config), str(session))
+    config, session, coverage = (COPY / f"{target}.{suffix}" for suffix in ("toml", "sqlite", "coverage"))
+    note_what_tests_run(tests, coverage)
+    config.write_text(CONFIG.format(module=module, tests=tests, python=PYTHON, coverage=coverage))
+    in_copy(tool("cosmic-ray"), "init", str(config), str(session))
     keep_some(session, sample, seed)
-    cosmic_ray("exec", str(config), str(session))
-    command = [str(Path(sys.executable).with_name("cr-report")), "--surviving-only", "--show-diff", str(session)]
+    in_copy(tool("cosmic-ray"), "exec", str(config), str(session))
+    command = [tool("cr-report"), "--surviving-only", "--show-diff", str(session)]
     return subprocess.run(command, cwd=COPY, capture_output=True, text=True, check=True).stdout
+
+
+def note_what_tests_run(tests: str, coverage: Path) -> None:
+    """The lines that each test runs, for tools/covering_tests.py. Fails if a test fails without any change."""
+    options = ("-q", "-p", "no:cacheprovider", "--cov", "--cov-context=test", "--cov-report=")
+    in_copy(PYTHON, "-m", "pytest", *options, tests, COVERAGE_FILE=str(coverage))
 
 
 def keep_some(session: Path, sample: int, seed: int) -> None:
@@ -61,10 +69,13 @@ def keep_some(session: Path, sample: int, seed: int) -> None:
     print(f"{session.stem}: {len(jobs) - len(dropped)} of {len(jobs)} changes", flush=True)
 
 
-def cosmic_ray(*arguments: str) -> None:
-    command = [str(Path(sys.executable).with_name("cosmic-ray")), *arguments]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(COPY / "entrypoint"), "PYTHONDONTWRITEBYTECODE": "1"}
-    subprocess.run(command, cwd=COPY, env=environment, check=True)
+def tool(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def in_copy(*command: str, **environment: str) -> None:
+    own = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(COPY / "entrypoint"), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run(command, cwd=COPY, env=own | environment, check=True)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -75,6 +86,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     shutil.rmtree(COPY, ignore_errors=True)
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(COPY)], check=True)
+    # Compiled once: bytecode that is checked by its source's contents notices each change.
+    in_copy(PYTHON, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "entrypoint", "tests")
     for target in given.targets or TARGETS:
         print(survivors(target, given.sample, given.seed))
     return 0
