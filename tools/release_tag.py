@@ -51,7 +51,7 @@ def parse(tag: str) -> Release | None:
 
 
 def is_newest(release: Release, tags: Iterable[str], shared: int = 0) -> bool:
-    """Whether no release among `tags` with the same first `shared` numbers is newer; a candidate is never the newest."""
+    """Whether no release among `tags` sharing its first `shared` numbers is newer; a candidate never is the newest."""
     others = [other for other in map(parse, tags) if other is not None and other.candidate is None]
     series = [other.numbers for other in others if other.numbers[:shared] == release.numbers[:shared]]
     return release.candidate is None and release.numbers >= max(series, default=release.numbers)
