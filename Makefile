@@ -37,12 +37,9 @@ check: setup-test
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/mypy tools/*.py
+	.venv/bin/mypy --config-file tests/mypy.ini tests
 	.venv/bin/lint-imports
 	.venv/bin/python tools/measure_code.py
-
-.PHONY: check-tests
-check-tests: setup-test  # types in the tests, which are not free of complaints yet
-	.venv/bin/mypy --config-file tests/mypy.ini tests
 
 .PHONY: test-gpu
 test-gpu:  # on a machine with NVIDIA GPUs; docs/nvidia.md

@@ -32,7 +32,9 @@ try:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys as Press
 except ImportError:  # `make setup` without the tests' packages
-    webdriver = None
+    HAS_SELENIUM = False
+else:
+    HAS_SELENIUM = True
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")

@@ -23,10 +23,16 @@ def wait_until(condition: Callable[[], Any], what: str = "so", seconds: float = 
 
 def wait_for_children(pid: int) -> list[int]:
     """Of a process, those that its first thread started, once there is one."""
-    found: list[int] = []
     children = Path(f"/proc/{pid}/task/{pid}/children")
-    wait_until(lambda: found.extend(map(int, children.read_text().split())) or found, f"a parent: {pid}")
-    return found
+    found = ""
+
+    def is_parent() -> bool:
+        nonlocal found
+        found = children.read_text()
+        return bool(found)
+
+    wait_until(is_parent, f"a parent: {pid}")
+    return [int(child) for child in found.split()]
 
 
 def wait_until_gone(*pids: int) -> None:

@@ -13,6 +13,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -89,14 +90,19 @@ def through_http(model: Path, cache: Path, precision: str, settings: Path) -> It
     direct = Direct(settings, PROMPT, NEW)
     with served(model, cache, "--precision", precision) as server:
         for streams in (1, 16):
-            ours, theirs = medians(
-                lambda s=streams: rate(http_load(server.url, model.name, s, PROMPT, NEW)),
-                lambda s=streams: rate(direct.measure(s)),
-                rounds=5,
-            )
+            served_rate = partial(http_rate, server.url, model.name, streams)
+            ours, theirs = medians(served_rate, partial(direct_rate, direct, streams), rounds=5)
             what = f"through HTTP beside the engine driven directly, {precision}, {_streams(streams)}"
             yield Row(what, "tokens/s", ours, theirs, 0.9)
     direct.close()
+
+
+def http_rate(url: str, model: str, streams: int) -> float:
+    return rate(http_load(url, model, streams, PROMPT, NEW))
+
+
+def direct_rate(direct: Direct, streams: int) -> float:
+    return rate(direct.measure(streams))
 
 
 def beside_torch(model: Path, cache: Path, precision: str, streams: int, bound: float) -> Row:
@@ -148,7 +154,8 @@ def rows() -> Iterator[Row]:
 
 def api_cost() -> Row:
     what = "tokens/s of the API beside a bare gRPC client, emitting engine"
-    return Row(what, "tokens/s", *measure_api_cost(medians), 0.7)
+    ours, theirs = measure_api_cost(medians)
+    return Row(what, "tokens/s", ours, theirs, 0.7)
 
 
 def beside_guided(cache: Path) -> Iterator[Row]:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -47,14 +47,20 @@ def measure_api_cost(medians: Callable[..., tuple[float, float]]) -> tuple[float
     return figures
 
 
-async def no_channels(_link: object) -> bool:
-    """In the place of the client's question: each request then has a call of its own."""
-    return False
+def leave_out_channel() -> None:
+    """The client is told that the model takes no multiplexed stream: each request then has a call of its own."""
+    from stoker.launch import client, contract
+
+    ask = client._ask_inputs
+
+    async def others(link: client._Link) -> Mapping[str, str]:
+        return {name: wire_type for name, wire_type in (await ask(link)).items() if name != contract.CHANNEL}
+
+    client._ask_inputs = others
 
 
 async def serve() -> None:
     from stoker.kinds.openvino.runtime.engine import python_engine
-    from stoker.launch import client
     from stoker.launch.capabilities import Capabilities
     from stoker.launch.settings import EngineSettings
     from stoker.launch.supervisor import Supervisor
@@ -70,7 +76,7 @@ async def serve() -> None:
         settings = EngineSettings("emitter_model:open_emitter", folder, chosen, KvPool(4096, 32, 1))
         supervisor, service = Supervisor(python_engine(settings)), Service()
         if os.environ.get("EMITTER_ALONE"):
-            client._takes_channels = no_channels
+            leave_out_channel()
         await supervisor.start()
         manifest = Manifest(1, "emitter", "emitter", "demo", "", {"max_seq_len": 2048}, {}, {})
         service.lifecycle.attach(

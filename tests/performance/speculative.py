@@ -28,6 +28,7 @@ from stoker.build.jobs import Job
 from stoker.kinds.openvino.build.worker import build_job
 from stoker.kinds.openvino.runtime.paged import PagedRuntime
 from stoker.launch.generation import Generation
+from stoker.launch.stub.runtime import RunningSequence
 from stoker.progress import Silent
 from stoker.resolve.local import DEMO_DIRECTORY, DEMO_DRAFT_DIRECTORY, DEMO_HEAD_DIRECTORY, resolve_directory
 from stoker.resolve.model import Model
@@ -68,7 +69,7 @@ def measure(
     try:
         answer(runtime, prompts[:1], 1)
         began, used = time.perf_counter(), time.process_time()
-        tokens, steps = answer(runtime, prompts * max(1, 2 * streams // len(prompts)), streams)
+        tokens, steps = answer(runtime, [*prompts] * max(1, 2 * streams // len(prompts)), streams)
         return tokens / (time.perf_counter() - began), tokens / (time.process_time() - used), tokens / steps
     finally:
         runtime.close()
@@ -76,7 +77,8 @@ def measure(
 
 
 def answer(runtime: PagedRuntime, prompts: Sequence[Sequence[int]], streams: int) -> tuple[int, int]:
-    waiting, running, tokens, steps = list(prompts), [], 0, 0
+    waiting, tokens, steps = list(prompts), 0, 0
+    running: list[RunningSequence] = []
     while waiting or running:
         while waiting and len(running) < streams:
             running.append(runtime.add(Generation(str(len(waiting)), waiting.pop(0), TOKENS)))

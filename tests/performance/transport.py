@@ -72,18 +72,17 @@ def main(rounds: int) -> None:
     servers: dict[str, Any] = {}
     for transport in ("tcp", "unix"):
         command = [sys.executable, __file__, "serve", transport]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        servers[transport] = subprocess.Popen(command, text=True, env=environment, **pipes)
+        servers[transport] = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
     addresses = {name: json.loads(server.stdout.readline())["grpc"] for name, server in servers.items()}
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in servers}
     for number in range(rounds + 1):
         for name in sorted(servers, reverse=bool(number % 2)):
             figures = measured(servers[name], addresses[name])
             results[name] += [figures] if number else []  # the first round warms both
-    for name, figures in results.items():
-        print(
-            f"{name:5} {_median(figures, 0):8,.0f} tokens/s {_median(figures, 1):6.1f} us of processor time per token"
-        )
+    for name, kept in results.items():
+        print(f"{name:5} {_median(kept, 0):8,.0f} tokens/s {_median(kept, 1):6.1f} us of processor time per token")
     print(f"ratio {_median(results['unix'], 1) / _median(results['tcp'], 1):.2f} (unix to tcp, processor time)")
     for server in servers.values():
         server.stdin.close()

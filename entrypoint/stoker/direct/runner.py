@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -134,8 +134,11 @@ class Runner:
             finishes[piece.index] = piece.finish
         return [Completion(*fields) for fields in zip(texts, ids, finishes, strict=True)]
 
-    def stream(self, prompts: Sequence[Prompt], max_new_tokens: int = 256, **sampling: Any) -> Iterator[Piece]:
-        """The same as pieces, as the engine makes them; those of different prompts take turns."""
+    def stream(
+        self, prompts: Sequence[Prompt], max_new_tokens: int = 256, **sampling: Any
+    ) -> Generator[Piece, None, None]:
+        """The same as pieces, as the engine makes them; those of different prompts take turns. Closing it cancels the
+        rest."""
         wanted = Sampling(max_new_tokens, **sampling)
         answers = {
             answer.generation.request_id: answer

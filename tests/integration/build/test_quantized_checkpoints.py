@@ -42,7 +42,8 @@ def dequantized(codes: np.ndarray, zeros: np.ndarray, scales: np.ndarray) -> np.
 def words(values: np.ndarray, order: tuple[int, ...] = tuple(range(8))) -> np.ndarray:
     """Packs the last axis, eight values to an int32."""
     eights = values.reshape(*values.shape[:-1], -1, 8)
-    return sum(eights[..., index] << np.uint32(4 * place) for place, index in enumerate(order)).astype(np.int32)
+    shifted = [eights[..., index] << np.uint32(4 * place) for place, index in enumerate(order)]
+    return sum(shifted, start=np.zeros_like(shifted[0])).astype(np.int32)
 
 
 def packed(method: str, codes: np.ndarray, zeros: np.ndarray, scales: np.ndarray) -> dict[str, np.ndarray]:

@@ -6,14 +6,12 @@ import json
 import shutil
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.loading import load
+from tests import adapted
+from tests.adapted import PROMPTS, Adapted, write
 
 pytest.importorskip("openvino_genai")
-adapted = load("chain_adapted", Path(__file__).with_name("adapted.py"))
-Adapted, PROMPTS, write = adapted.Adapted, adapted.PROMPTS, adapted.write
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.loading import load as load_module
+from tests.serving import Server
 from tests.waiting import wait_until, wait_until_gone
 
-chain = load_module("workers_chain", Path(__file__).parent / "conftest.py")
 KEYS = "ann sesame\nbob open-up\n"
 CONNECTIONS = 4
 LONG = 800  # tokens: their streams have not ended when the next request has been answered
@@ -83,7 +82,7 @@ def api(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Api]:
     keys = folder / "keys"
     keys.write_text(KEYS)
     options = ["--api-workers", "2", "--api-key-file", str(keys), "--response-store", "memory", "--max-queue", "8"]
-    server = chain.Server(folder / "log", ["demo", *options, "--max-batch-size", "8", "--cache", str(cache)], {})
+    server = Server(folder / "log", ["demo", *options, "--max-batch-size", "8", "--cache", str(cache)], {})
     server.wait_ready()
     asking = Api(server, keys)
     yield asking
@@ -105,7 +104,7 @@ def ended(answer: http.client.HTTPResponse) -> bool:
 def test_connections_are_shared_out_and_counted(api: Api) -> None:
     for line in range(CONNECTIONS):
         assert api.ask("/v1/models", line=line)[0] == 200
-    assert all(one["connections"] >= CONNECTIONS // 2 for one in api.workers())
+    wait_until(lambda: all(one["connections"] >= CONNECTIONS // 2 for one in api.workers()), "shared out")
     assert {one["state"] for one in api.workers()} == {"ready"}
 
 

@@ -20,7 +20,7 @@ import pytest
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Who are you?"}]
 SHORT: dict[str, Any] = {"model": "demo", "messages": MESSAGES, "max_tokens": 200}
-PERSON = {
+PERSON: dict[str, Any] = {
     "type": "object",
     "properties": {
         "name": {"type": "string", "maxLength": 20},
@@ -136,8 +136,9 @@ def test_calls_are_streamed_and_answers_to_them_are_read(client) -> None:
     assert len(pieces) > 3
     (call,) = message.tool_calls
     assert json.loads("".join(piece.arguments_delta for piece in pieces)) == json.loads(call.function.arguments)
-    said = {"role": "assistant", "content": None, "tool_calls": [call.model_dump(include={"id", "type", "function"})]}
-    del said["tool_calls"][0]["function"]["parsed_arguments"]
+    called = call.model_dump(include={"id", "type", "function"})
+    del called["function"]["parsed_arguments"]
+    said = {"role": "assistant", "content": None, "tool_calls": [called]}
     messages = [*MESSAGES, said, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
     after = client.chat.completions.create(model="demo", messages=messages, tools=[WEATHER], max_tokens=20)
     assert after.usage.prompt_tokens > 40

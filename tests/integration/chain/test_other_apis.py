@@ -113,6 +113,9 @@ def test_a_conversation_goes_on_after_a_restart(start, tmp_path: Path) -> None:
         second = client.responses.create(
             model="demo", input="What am I called?", previous_response_id=first.id, max_output_tokens=20
         )
+        assert first.usage is not None
+        assert alone.usage is not None
+        assert second.usage is not None
         assert second.usage.input_tokens > alone.usage.input_tokens + first.usage.output_tokens
         assert client.responses.retrieve(first.id).output_text == first.output_text
 
@@ -151,8 +154,8 @@ def test_keys_tls_a_management_port_and_traces_on_the_real_server(start, collect
     issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
     keys = tmp_path / "keys"
     keys.write_text("team-a sesame\n")
-    arguments = ("--tls-cert", str(tmp_path / "server.pem"), "--api-key-file", str(keys), "--management-port", "0")
-    arguments += ("--otlp-endpoint", f"http://127.0.0.1:{collector.server_port}")
+    arguments = ["--tls-cert", str(tmp_path / "server.pem"), "--api-key-file", str(keys), "--management-port", "0"]
+    arguments += ["--otlp-endpoint", f"http://127.0.0.1:{collector.server_port}"]
     server = start("demo", *arguments, environment={"STOKER_LOG_FORMAT": "json"})
     context = ssl.create_default_context()
     authority.configure_trust(context)
@@ -165,9 +168,11 @@ def test_keys_tls_a_management_port_and_traces_on_the_real_server(start, collect
             return False
 
     server.wait_until(is_ready, "ready")
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="sesame", http_client=httpx.Client(verify=context)) as client:
+    trusting = openai.DefaultHttpxClient(verify=context)
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="sesame", http_client=trusting) as client:
         traced = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
         answer = client.completions.create(model="demo", prompt="One", max_tokens=3, extra_headers=traced)
+        assert answer.usage is not None
         assert answer.usage.completion_tokens <= 3
     assert httpx.get(f"{url}/v1/models", verify=context, headers={"x-api-key": "wrong"}).status_code == 401
     assert httpx.get(f"{url}/metrics", verify=context, headers={"x-api-key": "sesame"}).status_code == 404

@@ -89,13 +89,13 @@ def _beside_a_form(client: openai.OpenAI) -> None:
 
 def _responses(client: openai.OpenAI) -> None:
     tool = {"type": "function", "name": "weather", "parameters": CITY, "strict": True}
-    asked = {"model": "calling", "input": "Who are you?", "tools": [tool], "parallel_tool_calls": False}
+    asked: dict[str, Any] = {"model": "calling", "input": "Who are you?", "tools": [tool], "parallel_tool_calls": False}
     answer = client.responses.create(**asked, max_output_tokens=120)
     assert _check(item.arguments for item in answer.output if item.type == "function_call") == 1
 
 
 def _messages(claude: anthropic.Anthropic) -> None:
-    tool = {"name": "weather", "input_schema": CITY, "strict": True}
-    choice = {"type": "auto", "disable_parallel_tool_use": True}
+    tool: Any = {"name": "weather", "input_schema": CITY, "strict": True}
+    choice: Any = {"type": "auto", "disable_parallel_tool_use": True}
     answer = claude.messages.create(**WHO, tools=[tool], tool_choice=choice)
     assert _check(json.dumps(block.input) for block in answer.content if block.type == "tool_use") == 1

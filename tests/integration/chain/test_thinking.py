@@ -65,7 +65,7 @@ def _limited(client: openai.OpenAI, thought: str) -> None:
 
 
 def _before_a_form(client: openai.OpenAI, thought: str) -> None:
-    form = {"type": "json_schema", "json_schema": {"name": "digit", "schema": {"enum": [1, 2]}}}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "digit", "schema": {"enum": [1, 2]}}}
     message = client.chat.completions.create(**CHAT, response_format=form).choices[0].message
     assert message.content in ("1", "2")
     assert message.reasoning_content == thought
@@ -74,7 +74,11 @@ def _before_a_form(client: openai.OpenAI, thought: str) -> None:
 def _responses(client: openai.OpenAI, thought: str, said: str) -> None:
     answer = client.responses.create(model="thinking", input="Who are you?", temperature=0, max_output_tokens=100)
     assert [item.type for item in answer.output] == ["reasoning", "message"]
-    assert (answer.output[0].content[0].text, answer.output_text) == (thought, said)
+    reasoning = answer.output[0]
+    assert reasoning.type == "reasoning"
+    assert reasoning.content is not None
+    assert (reasoning.content[0].text, answer.output_text) == (thought, said)
+    assert answer.usage is not None
     assert 1 < answer.usage.output_tokens_details.reasoning_tokens < answer.usage.output_tokens
 
 
@@ -87,4 +91,5 @@ def _messages(claude: anthropic.Anthropic, thought: str, said: str) -> None:
         ("thinking", thought),
         ("text", said),
     ]
+    assert message.usage.output_tokens_details is not None
     assert 1 < message.usage.output_tokens_details.thinking_tokens < message.usage.output_tokens

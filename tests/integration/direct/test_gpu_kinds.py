@@ -9,9 +9,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.loading import python_path
@@ -44,7 +45,7 @@ def expected(count: int, prompt=PROMPT) -> tuple[int, ...]:
 
 
 @pytest.fixture
-def heard(tmp_path, monkeypatch) -> Iterator:
+def heard(tmp_path, monkeypatch) -> Callable[[], list[Any]]:
     """The stand-in on the path of processes that are started; what it heard, as a function."""
     log = tmp_path / "heard.jsonl"
     monkeypatch.setenv("PYTHONPATH", python_path(TESTS / "fake_tensorrt_llm"))

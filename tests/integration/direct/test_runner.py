@@ -11,6 +11,7 @@ import pytest
 
 from stoker import Runner
 from stoker.direct.messages import add_message
+from stoker.direct.runner import Prompt
 from stoker.errors import EngineError, UsageError
 from stoker.launch.generation import Generation
 from stoker.resolve.local import DEMO_DIRECTORY
@@ -26,7 +27,7 @@ def test_the_documented_example_runs(engine_dir: Path, capsys: pytest.CaptureFix
 
 
 def test_a_batch_gives_what_each_prompt_gives_alone(runner: Runner) -> None:
-    prompts = ["Who are", "The sun", QUESTION]
+    prompts: list[Prompt] = ["Who are", "The sun", QUESTION]
     together = runner.generate(prompts, max_new_tokens=12)
     assert together == [runner.generate([prompt], max_new_tokens=12)[0] for prompt in prompts]
     assert all(completion.ids and completion.text for completion in together)

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from tests.embedding_models import make_embedding_model
 from tests.loading import load
+from tests.serving import Server
 
-_chain = load("chain_conftest", Path(__file__).parents[1] / "chain" / "conftest.py")
-cache = _chain.cache
+cache = load("chain_conftest", Path(__file__).parents[1] / "chain" / "conftest.py").cache
 
 
 def _served(tmp_path_factory: pytest.TempPathFactory, cache: Path, golden: str, *flags: str, **files: Any) -> Any:
     folder = tmp_path_factory.mktemp(golden)
     model = make_embedding_model(folder / golden, golden, **files)
-    return _chain.Server(folder / "server.log", [str(model), *flags, "--cache", str(cache)], {})
+    return Server(folder / "server.log", [str(model), *flags, "--cache", str(cache)], {})
 
 
 def _until_stopped(server: Any) -> Iterator[Any]:

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import openai
 from tests.embedding_models import character_tokenizer, make_embedding_model
-from tests.loading import load
+from tests.serving import Server
 
 PARALLEL = 200
-Server = load("chain_conftest", Path(__file__).parents[1] / "chain" / "conftest.py").Server
 
 
 def client_of(server: Any) -> openai.OpenAI:

@@ -10,11 +10,9 @@ from types import ModuleType
 
 import pytest
 from tests.loading import load as load_module
+from tests.serving import Server
 
 HERE = Path(__file__).parent
-
-
-chain = load_module("faults_chain", HERE.parent / "chain" / "conftest.py")
 
 
 @pytest.fixture(scope="session")
@@ -44,13 +42,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path, cache: Path) -> Iterator[Callable[..., object]]:
+def start(tmp_path: Path, cache: Path) -> Iterator[Callable[..., Server]]:
     """Starts servers and sees to it that none is left."""
-    servers: list[chain.Server] = []
+    servers: list[Server] = []
 
-    def begin(*arguments: str, cache: Path = cache, port: int | None = None, **environment: str) -> chain.Server:
+    def begin(*arguments: str, cache: Path = cache, port: int | None = None, **environment: str) -> Server:
         log = tmp_path / f"server-{len(servers)}.log"
-        servers.append(chain.Server(log, [*arguments, "--cache", str(cache)], environment, port))
+        servers.append(Server(log, [*arguments, "--cache", str(cache)], environment, port))
         return servers[-1]
 
     yield begin

@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-DAMAGES = {
+DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a byte of the weights": ("openvino_model.bin", flip),
     "truncated weights": ("openvino_model.bin", truncate),
     "a missing graph": ("openvino_model.xml", Path.unlink),

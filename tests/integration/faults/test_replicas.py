@@ -42,7 +42,8 @@ class Readiness:
     """Asks for it all the time, until the block ends."""
 
     def __init__(self, server) -> None:
-        self.server, self.seen = server, Counter()
+        self.server = server
+        self.seen: Counter[int] = Counter()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._ask)
 

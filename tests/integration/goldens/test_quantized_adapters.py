@@ -7,7 +7,7 @@ them; and of what quantising costs, the same graph of the checkpoint's weights, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from stoker.launch.stub.sampler import log_softmax
 from stoker.resolve.adapter_matrices import Pair, read_matrices
 
 BASE, NAME, COUNT = "llama_gqa_tied", "tied_all_r64", 24
-ENCODINGS = {"int8": lambda: Int8(1), "int4": lambda: Int4(1, 32)}
+ENCODINGS: dict[str, Callable[[], Encoding]] = {"int8": lambda: Int8(1), "int4": lambda: Int4(1, 32)}
 
 
 class Merged(PlainEncoding):
@@ -87,8 +87,8 @@ def engine(base: Path, precision: str, directory: Path) -> Iterator[PagedRuntime
     graph = build_graph(facts["config"], checkpoint, encoding, facts["max_seq_len"], adapters=True)
     save_graph(graph, directory)
     write_targets(graph, directory)
-    limits = {"max_loras": 2, "max_lora_rank": 64, "kv_blocks": 128, "precision": precision}
-    served = {"activation_precision": "bf16", "kv_precision": "u8"}
+    limits: dict[str, Any] = {"max_loras": 2, "max_lora_rank": 64, "kv_blocks": 128}
+    served: dict[str, Any] = {"precision": precision, "activation_precision": "bf16", "kv_precision": "u8"}
     runtime = PagedRuntime(engine_settings("", directory, **limits, **served))
     try:
         yield runtime

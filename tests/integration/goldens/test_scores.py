@@ -13,6 +13,7 @@ from tests.engine_settings import engine_settings
 from stoker.kinds.openvino.build.save import save_graph
 from stoker.kinds.openvino.runtime.choice import open_runtime
 from stoker.launch.generation import Generation
+from stoker.launch.stub.runtime import Output
 from stoker.launch.stub.sampler import log_softmax
 
 CASES = [
@@ -37,7 +38,7 @@ def test_scores_and_tokens_are_the_references(name: str, ways: dict[str, bool], 
         for prompt in golden.prompts:
             asked = Generation("r", prompt.tokens.tolist(), 16, log_probs=True, top_log_probs=2, prompt_log_probs=1)
             sequence = runtime.add(asked)
-            outputs = []
+            outputs: list[Output] = []
             while not (outputs and outputs[-1].over):
                 runtime.step()
                 outputs.append(sequence.read())

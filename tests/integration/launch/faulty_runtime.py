@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from stoker.kinds.openvino.runtime.paged import PagedRuntime, PagedSequence
+from stoker.kinds.openvino.runtime.paged import PagedRuntime
+from stoker.launch.generation import Generation
+from stoker.launch.stub.runtime import RunningSequence
 
 POISON = 251
 
@@ -10,11 +12,11 @@ POISON = 251
 class FaultyRuntime(PagedRuntime):
     poisoned = False
 
-    def add(self, generation) -> PagedSequence:
+    def add(self, generation: Generation) -> RunningSequence:
         self.poisoned = self.poisoned or generation.input_ids[0] == POISON
         return super().add(generation)
 
-    def step(self) -> None:
+    def step(self) -> bool:
         if self.poisoned:
             raise RuntimeError("the pipeline is broken")
-        super().step()
+        return super().step()

@@ -11,6 +11,7 @@ LOCKED = "locked"  # in the run directory, the stub's working directory
 
 
 class LockedRuntime(PagedRuntime):
-    def step(self) -> None:
+    def step(self) -> bool:
         Path(LOCKED).touch()
         ctypes.PyDLL(None).pause()
+        return True

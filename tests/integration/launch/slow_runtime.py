@@ -8,6 +8,6 @@ from stoker.kinds.openvino.runtime.paged import PagedRuntime
 
 
 class SlowRuntime(PagedRuntime):
-    def step(self) -> None:
+    def step(self) -> bool:
         time.sleep(0.1)
-        super().step()
+        return super().step()

@@ -13,6 +13,7 @@ from stoker.kinds.openvino.runtime import beside
 from stoker.kinds.openvino.runtime.dense import DenseRuntime
 from stoker.kinds.openvino.runtime.paged import PagedRuntime
 from stoker.launch.generation import Generation, RequestRefusedError
+from stoker.launch.stub.runtime import Output
 
 VOCABULARY = 256
 PROMPT = tuple(index * 7 % 200 for index in range(150))
@@ -40,7 +41,7 @@ def logits(tiny_engine):
 def run(runtime, *generations):
     """What each gave: its outputs, without those that said nothing."""
     sequences = [runtime.add(each) for each in generations]
-    gained = [[] for _ in generations]
+    gained: list[list[Output]] = [[] for _ in generations]
     until = time.monotonic() + 60
     live = set(range(len(generations)))
     while live and time.monotonic() < until:

@@ -28,6 +28,7 @@ def slow(loop, settings_of, tiny_engine):
 
 
 def steps_of(supervisor: Supervisor) -> int:
+    assert supervisor.run_directory is not None
     return RunDirectory(supervisor.run_directory).pulse()
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from stoker.kinds.openvino.runtime.engine import python_engine
-from stoker.launch.client import TritonClient
+from stoker.launch import contract
+from stoker.launch.client import TritonClient, _ask_inputs
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.supervisor import Patience, Supervisor
 
@@ -30,6 +32,7 @@ def slow(loop, settings_of, tiny_engine):
 def another(supervisor: Supervisor) -> TritonClient:
     """As another API process would have it."""
     server = supervisor._server
+    assert server is not None
     client = TritonClient()
     client.attach(server.address, server.metrics_socket)
     return client
@@ -38,11 +41,13 @@ def another(supervisor: Supervisor) -> TritonClient:
 def alone(supervisor: Supervisor) -> TritonClient:
     """One that does not know the multiplexed stream."""
     client = another(supervisor)
+    link = client._link
+    assert link is not None
 
-    async def never(_link):
-        return None
+    async def others() -> Mapping[str, str]:
+        return {name: wire_type for name, wire_type in (await _ask_inputs(link)).items() if name != contract.CHANNEL}
 
-    client._channel_of = never
+    link.inputs = asyncio.create_task(others())
     return client
 
 
@@ -64,6 +69,7 @@ def test_a_client_without_it_gets_the_same(loop, slow, harness):
         other = alone(slow)
         generation = Generation("same", (5, 6, 7), max_tokens=6, log_probs=True, perf_metrics=True)
         got = [await harness.collect(client, generation) for client in (slow.client, other)]
+        assert [client._link.channel is None for client in (slow.client, other) if client._link] == [False, True]
         await other.detach("done")
         return got
 
@@ -106,6 +112,7 @@ def test_a_process_that_goes_takes_its_own_sequences_along(loop, slow, harness):
         async with aclosing(slow.client.generate(Generation("stays", (1, 2), max_tokens=2000))) as stays:
             await anext(stays)
             await harness.until(lambda: running(slow, 3))
+            assert other._link is not None
             await other._link.connection.close()  # as the kernel closes a killed process's connections
             await harness.until(lambda: running(slow, 1))
             await anext(stays)

@@ -30,6 +30,11 @@ def leftovers(supervisor: Supervisor) -> list[str]:
     return regions + ([str(supervisor.run_directory)] if supervisor.run_directory else [])
 
 
+def signal_stub(supervisor: Supervisor, number: signal.Signals) -> None:
+    assert supervisor.stub_pid is not None
+    os.kill(supervisor.stub_pid, number)
+
+
 async def kill_under_load(harness, supervisor: Supervisor, pid: int) -> list[object]:
     """What eight requests in flight got when the process was killed after their first tokens."""
     started = [asyncio.Event() for _ in range(8)]
@@ -64,7 +69,7 @@ def test_while_it_is_down_it_is_not_ready_and_new_requests_fail_at_once(loop, su
     restarts = supervisor.restarts
 
     async def ask_while_down():
-        os.kill(supervisor.stub_pid, signal.SIGKILL)
+        signal_stub(supervisor, signal.SIGKILL)
         await harness.until(lambda: not supervisor.ready)
         with pytest.raises(EngineDiedError):
             await harness.tokens(supervisor.client, LONG)
@@ -80,7 +85,7 @@ def test_a_stuck_engine_is_restarted(loop, settings_of, tiny_engine, harness):
 
     async def freeze():
         await supervisor.start()
-        os.kill(supervisor.stub_pid, signal.SIGSTOP)
+        signal_stub(supervisor, signal.SIGSTOP)
         await harness.restarted(supervisor, 0)
         return await harness.tokens(supervisor.client, Generation("again", (1,), 2))
 
@@ -94,13 +99,16 @@ def test_a_stuck_engine_is_restarted(loop, settings_of, tiny_engine, harness):
 def test_stopping_leaves_no_process_no_shared_memory_and_no_directory(loop, settings_of, tiny_engine):
     supervisor = Supervisor(python_engine(settings_of(tiny_engine, max_batch_size=2)))
     loop.run(supervisor.start())
-    run, pids = supervisor.run_directory, (supervisor.stub_pid, supervisor.server_pid)
+    run, stub, server = supervisor.run_directory, supervisor.stub_pid, supervisor.server_pid
+    assert run is not None
+    assert stub is not None
+    assert server is not None
     assert stat.S_IMODE(run.stat().st_mode) == 0o700
     assert leftovers(supervisor) != []
     loop.run(supervisor.stop())
     assert not run.exists()
-    assert not any(process_lives(pid) for pid in pids)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(process_lives(pid) for pid in (stub, server))
+    assert not any(Path(f"/proc/{pid}").exists() for pid in (stub, server))
 
 
 def test_a_start_that_is_cancelled_leaves_nothing(loop, settings_of, tiny_engine, harness):
@@ -134,7 +142,7 @@ def test_it_gives_up_when_it_does_not_come_back(loop, settings_of, tiny_engine, 
     async def break_it():
         await supervisor.start()
         (engine / "openvino_model.xml").unlink()
-        os.kill(supervisor.stub_pid, signal.SIGKILL)
+        signal_stub(supervisor, signal.SIGKILL)
         return await supervisor.wait_failed()
 
     try:
@@ -153,9 +161,9 @@ def test_an_engine_that_dies_again_and_again_is_given_up_with_its_last_cause(loo
     async def kill_it_each_time():
         await supervisor.start()
         for restarts in (0, 1):
-            os.kill(supervisor.stub_pid, signal.SIGKILL)
+            signal_stub(supervisor, signal.SIGKILL)
             await harness.restarted(supervisor, restarts)
-        os.kill(supervisor.stub_pid, signal.SIGKILL)
+        signal_stub(supervisor, signal.SIGKILL)
         return await supervisor.wait_failed()
 
     try:
@@ -184,6 +192,7 @@ def test_a_stub_that_keeps_the_interpreters_lock_ends_with_its_server(
             asking = asyncio.create_task(harness.tokens(client, Generation("last", (5, 9), 4)))
             await harness.until(lambda: (run.path / "locked").exists())
             stub = server.stub_pid()
+            assert stub is not None
             server.process.kill()
             await harness.until(lambda: not process_lives(stub))
             await client.detach("it was killed")

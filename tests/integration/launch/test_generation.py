@@ -20,7 +20,9 @@ def direct(settings_of, tiny_engine):
 
     def generate(generation: Generation) -> tuple[list[int], list[float]]:
         sequence = runtime.add(generation)
-        ids, log_probs, ended = [], [], False
+        ids: list[int] = []
+        log_probs: list[float] = []
+        ended = False
         while not ended:
             runtime.step()
             output = sequence.read()

@@ -23,6 +23,7 @@ from stoker.launch.shared_memory import owner_prefix
 from stoker.launch.supervisor import Supervisor
 from stoker.plan.types import Chosen, KvPool
 from stoker.processes import process_lives
+from stoker.progress import Silent
 from stoker.store.engine import SCHEMA, Engine, Manifest
 
 CHOSEN = Chosen(
@@ -44,7 +45,7 @@ CHOSEN = Chosen(
 POOL = KvPool(64, 32, 1)
 
 
-class Recorder:
+class Recorder(Silent):
     def __init__(self) -> None:
         self.phases: list[str] = []
         self.advances: list[tuple[int, int]] = []
@@ -54,8 +55,6 @@ class Recorder:
 
     def advance(self, done: int, total: int, unit: str = "bytes") -> None:
         self.advances.append((done, total))
-
-    def note(self, text: str) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +75,8 @@ def demo_engine(tmp_path_factory) -> Engine:
 
 def test_launching_the_demo_serves_its_own_tokens(loop, harness, demo_engine):
     generation = Generation("demo", (1, 500, 600, 700), max_tokens=24, log_probs=True)
-    progress, states = Recorder(), []
+    progress = Recorder()
+    states: list[str] = []
 
     async def serve():
         servable = KIND.launch.open(demo_engine, CHOSEN, POOL)
@@ -123,12 +123,14 @@ asyncio.run(main())
 def test_a_killed_parent_takes_its_server_along_and_the_next_start_clears_up(tiny_engine):
     command = [sys.executable, "-c", CHILD, str(tiny_engine)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
         server, first_stub, run = parent.stdout.readline().split()
         parent.send_signal(signal.SIGKILL)
     wait_for(lambda: not process_lives(int(server)))
     assert any(f"-{parent.pid}-" in path.name for path in shared_memory.stale(shared_memory.SHARED_MEMORY))
     assert Path(run).exists()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as successor:
+        assert successor.stdout
         server, stub, _ = successor.stdout.readline().split()
         successor.send_signal(signal.SIGKILL)
     assert not Path(run).exists()
@@ -148,6 +150,7 @@ def test_a_stub_that_outlived_its_server_is_ended_by_the_next_start(tmp_path, mo
     run.mkdir()
     sleeper = "import time; print('runs', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", sleeper], cwd=run, stdout=subprocess.PIPE) as stuck:
+        assert stuck.stdout
         stuck.stdout.readline()  # Popen returns before the kernel shows the new command line in /proc
         (run / STUB_PID_FILE).write_text(str(stuck.pid))
         remove_stale_run_directories()

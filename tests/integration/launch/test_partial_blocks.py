@@ -42,7 +42,8 @@ def answers(runtime: PagedRuntime, prompts, tokens: int = 24) -> list[list[int]]
 
 def leave(runtime: PagedRuntime, prompt, after: int) -> list[int]:
     """A sequence that is cancelled after so many tokens; what it gave."""
-    sequence, ids = runtime.add(Generation("left", prompt, 40)), []
+    sequence = runtime.add(Generation("left", prompt, 40))
+    ids: list[int] = []
     while len(ids) < after:
         runtime.step()
         ids += sequence.read().ids

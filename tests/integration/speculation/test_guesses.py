@@ -20,6 +20,7 @@ from stoker.kinds.openvino.build.worker import build_job
 from stoker.kinds.openvino.runtime.guessing import goes_beside
 from stoker.kinds.openvino.runtime.paged import PagedRuntime
 from stoker.launch.generation import EBNF_GRAMMAR, Generation, Guide, RequestRefusedError
+from stoker.launch.stub.runtime import RunningSequence
 from stoker.plan.types import Chosen
 from stoker.progress import Silent
 from stoker.resolve.local import DEMO_DIRECTORY, DEMO_DRAFT_DIRECTORY, DEMO_HEAD_DIRECTORY, resolve_directory
@@ -66,7 +67,8 @@ class Engine:
 
     def answers(self, generations: Sequence[Generation], at_once: int = 4) -> list[tuple[list[int], list[float]]]:
         found: list[tuple[list[int], list[float]]] = [([], []) for _ in generations]
-        waiting, running = list(enumerate(generations)), {}
+        waiting = list(enumerate(generations))
+        running: dict[int, RunningSequence] = {}
         while waiting or running:
             while waiting and len(running) < at_once:
                 number, generation = waiting.pop(0)

@@ -44,18 +44,23 @@ def test_whatever_a_hub_answers_is_an_error_of_ours(way, hostile, memory, tmp_pa
     refusal(tmp_path)
 
 
+def listing(**entry: Any) -> dict[str, Any]:
+    """Of one file, which these fields describe."""
+    return {"sha": COMMIT, "siblings": [{"rfilename": "config.json", "blobId": "0" * 40, "size": 1, **entry}]}
+
+
+FIELDS: tuple[tuple[str, tuple[Any, ...]], ...] = (
+    ("size", (-1, "7", 1.5, True, 10**30, [])),
+    ("rfilename", (7, "", "..", "a\0b", None)),
+    ("lfs", (7, "x", {"sha256": 7})),
+    ("blobId", ("../../x", 7, "x" * 1000)),
+)
+COMMITS: tuple[Any, ...] = (None, 7, [], "x", "A" * 40)
+SIBLINGS: tuple[Any, ...] = (7, "x", [7], [{}], {"a": 1})
 LISTINGS: tuple[dict[str, Any], ...] = (
-    *({"sha": sha, "siblings": []} for sha in (None, 7, [], "x", "A" * 40)),
-    *({"sha": COMMIT, "siblings": siblings} for siblings in (7, "x", [7], [{}], {"a": 1})),
-    *(
-        {"sha": COMMIT, "siblings": [{"rfilename": "config.json", "blobId": "0" * 40, **entry}]}
-        for entry in (
-            *({"size": size} for size in (-1, "7", 1.5, True, 10**30, [])),
-            *({"rfilename": name, "size": 1} for name in (7, "", "..", "a\0b", None)),
-            *({"size": 1, "lfs": lfs} for lfs in (7, "x", {"sha256": 7})),
-            *({"size": 1, "blobId": blob} for blob in ("../../x", 7, "x" * 1000)),
-        )
-    ),
+    *({"sha": sha, "siblings": []} for sha in COMMITS),
+    *({"sha": COMMIT, "siblings": siblings} for siblings in SIBLINGS),
+    *(listing(**{name: value}) for name, values in FIELDS for value in values),
 )
 
 

@@ -75,7 +75,9 @@ def fetch(cache: Path, key: str, *addresses: str) -> tuple[Engine | None, list[s
 
 
 def peak() -> int:
-    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) << 10
 
 
 @pytest.fixture
@@ -121,7 +123,9 @@ def offering(manifest: bytes, files: Callable[[bytes], Iterator[bytes]]) -> Any:
 
 def too_much(request: bytes) -> Iterator[bytes]:
     """The wanted bytes and then no end."""
-    first, last = map(int, re.search(rb"[Rr]ange: bytes=(\d+)-(\d+)", request).groups())
+    asked = re.search(rb"[Rr]ange: bytes=(\d+)-(\d+)", request)
+    assert asked is not None
+    first, last = map(int, asked.groups())
     yield b"HTTP/1.1 206 Partial Content\r\n\r\n"
     yield b"w" * (last - first + 1)
     for _ in range(50_000):
@@ -166,8 +170,13 @@ def file(path: Any = "a", size: Any = 1, sha256: Any = "0" * 64) -> dict[str, An
     return {"path": path, "size": size, "sha256": sha256}
 
 
+def field(name: str, *values: Any) -> list[dict[str, Any]]:
+    """Documents that have each of these in its place."""
+    return [{name: value} for value in values]
+
+
 CHANGES: tuple[dict[str, Any], ...] = (
-    *({"files": files} for files in (None, 7, {}, [7], [file(path=7)], [file(sha256=None)], [file(size="1")])),
+    *field("files", None, 7, {}, [7], [file(path=7)], [file(sha256=None)], [file(size="1")]),
     *({"files": [file(path)]} for path in ("", ".", "..", "/a", "a/../../b", "./a", "a//b", "a/", "a\0b", "a\nb")),
     *({"files": [file(path)]} for path in ("x" * 256, "engine.json", "engine.json.sig", ".parts", "\ud800")),
     *({"files": [file(size=size)]} for size in (-1, True, 1.5, 10**30, 1 << 60)),
@@ -175,8 +184,12 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"files": [file("a"), file("a/b")]},
     {"files": [file("engine.json/a")]},
     {"files": [file(str(number)) for number in range(20_000)]},
-    *({name: value} for name in ("chosen", "inputs", "versions", "build", "model") for value in (None, 7, [], "x")),
-    *({name: value} for name in ("key", "kind", "served_name", "revision") for value in (None, 7, {})),
+    *(
+        change
+        for name in ("chosen", "inputs", "versions", "build", "model")
+        for change in field(name, None, 7, [], "x")
+    ),
+    *(change for name in ("key", "kind", "served_name", "revision") for change in field(name, None, 7, {})),
     {"schema": 10**9},
     {"unknown": 1},
 )

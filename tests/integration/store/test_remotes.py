@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
 
 
-def fetch(cache: Path, key: str, notes: Notes, *addresses: str, **policy: object) -> Engine | None:
+def fetch(cache: Path, key: str, notes: Notes, *addresses: str, **policy: Any) -> Engine | None:
     store = Store(cache)
     with store.lease(key) as lease:
         chosen = StorePolicy(addresses, **policy)
@@ -62,7 +63,8 @@ def damage(place, engine: Engine) -> None:
         boto3.client("s3").put_object(Body=bytes([data[0] ^ 1]) + data[1:], **name)
         return
     digest = next(file.sha256 for file in engine.manifest.files if file.path == "weights.bin")
-    (file,) = [*place.root.rglob(f"{digest}/data"), *place.root.rglob("weights.bin")]
+    root: Path = place.root
+    (file,) = [*root.rglob(f"{digest}/data"), *root.rglob("weights.bin")]
     with file.open("r+b") as stream:
         first = stream.read(1)
         stream.seek(0)

@@ -9,6 +9,7 @@ import os
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def theirs(tmp_path: Path) -> tuple[Path, Path]:
     return key_pair(tmp_path, "theirs")
 
 
-def fetched(cache: Path, key: str, address: str, signatures: str, public: Path) -> tuple[bool, str]:
+def fetched(cache: Path, key: str, address: str, signatures: str, public: Path | None) -> tuple[bool, str]:
     notes, store = Notes(), Store(cache)
     with store.lease(key) as lease:
         policy = StorePolicy((address,), signatures=signatures, public_key=public)
@@ -120,7 +121,10 @@ def test_the_registrys_signature_is_in_cosigns_form(registry, publish, ours, log
     engine = publish(Store(tmp_path / "a"))
     push(engine, registry.address(), StorePolicy(private_key=ours[0]), Silent())
     base = f"http://127.0.0.1:{registry.port}/v2/team/engines"
-    options = {"auth": ("stoker", "sesame"), "headers": {"Accept": "application/vnd.oci.image.manifest.v1+json"}}
+    options: dict[str, Any] = {
+        "auth": ("stoker", "sesame"),
+        "headers": {"Accept": "application/vnd.oci.image.manifest.v1+json"},
+    }
     manifest = requests.get(f"{base}/manifests/{engine.manifest.key}", **options)
     digest = manifest.headers["Docker-Content-Digest"]
     assert manifest.json()["artifactType"] == "application/vnd.stoker.engine.v1"
@@ -212,6 +216,7 @@ def test_an_engine_that_came_unsigned_is_judged_by_the_policy_that_uses_it(way, 
     assert fault_of(store, key, StorePolicy()) == ""
     assert "it is not signed" in fault_of(store, key, enforced)
     found = store.find(key)
+    assert found is not None
     with pytest.raises(UnusableEngineError):
         push(found, f"file://{tmp_path}", enforced, Silent())
     with pytest.raises(DamagedEngineError):

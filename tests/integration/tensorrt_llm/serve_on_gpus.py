@@ -19,6 +19,8 @@ from stoker.kinds.tensorrt_llm.plan.catalogue import GpuProfile
 
 def fake_nvml(count: int):
     spec = importlib.util.spec_from_file_location("fake_nvml", Path(__file__).parents[2] / "fake_nvml.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = sys.modules["fake_nvml"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     gpus = [module.FakeGpu(f"GPU-{index}", bus_id=f"00000000:0{index}:00.0") for index in range(count)]
@@ -40,4 +42,4 @@ if __name__ == "__main__":
     sys.modules["pynvml"] = fake_nvml(int(sys.argv[1]))
     if os.environ.get("SIXTEEN_BITS") == "refused":
         stoker.chain.plan_kinds = without_sixteen_bits(stoker.chain.plan_kinds)
-    sys.exit(main(sys.argv[2:]))
+    main(sys.argv[2:])

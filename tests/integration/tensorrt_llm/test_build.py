@@ -38,6 +38,7 @@ class Listener(Silent):
     def __init__(self, stop_at: str = "") -> None:
         self.phases: list[str] = []
         self.steps: list[tuple[int, int]] = []
+        self.notes: list[str] = []
         self.cancel, self._stop_at = threading.Event(), stop_at
 
     def phase(self, name: str, detail: str = "") -> None:
@@ -47,6 +48,9 @@ class Listener(Silent):
 
     def advance(self, done: int, total: int, unit: str = "bytes") -> None:
         self.steps.append((done, total))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def chosen(precision: str = "bf16", ranks: int = 1) -> Chosen:
@@ -99,14 +103,12 @@ def test_the_users_text_calibrates_and_another_release_is_told(tools, workspace,
     text.write_text("A line of the user's.\n" * 200)
     (folder,) = (tmp_path / "image").glob("opt/*/lib/*/site-packages/tensorrt_llm-*")
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: tensorrt-llm\nVersion: 1.1.0\n")
-    notes: list[str] = []
     listener = Listener()
-    listener.note = notes.append
     model = resolve("demo", tmp_path / "cache", Silent())
     record = run_build(KIND.build, model, chosen("fp8"), workspace, listener, text, site=Site(GPUS[:1]))
     assert record["calibration"]["source"] == str(text)
     assert record["calibration"]["rows"] == 3
-    assert notes == ["TensorRT-LLM 1.1.0: its flags were checked against 1.2.x only"]
+    assert listener.notes == ["TensorRT-LLM 1.1.0: its flags were checked against 1.2.x only"]
 
 
 def test_two_ranks_are_made_side_by_side_and_a_quantised_one_is_calibrated_on_our_text(build, workspace):

@@ -66,7 +66,9 @@ def test_sampling_is_passed_on_in_the_llm_s_own_words(server, heard):
 def test_a_bias_reaches_the_llm_as_a_tensor_and_what_is_no_token_is_refused(server, heard):
     for wanted in (300, 301):
         choice = server.complete(max_tokens=2, logprobs=0, logit_bias={str(wanted): 100, "7": -1.5})["choices"][0]
-        assert choice["logprobs"]["tokens"] == [TOKENIZER.id_to_token(wanted).replace("\u0120", " ")] * 2
+        token = TOKENIZER.id_to_token(wanted)
+        assert token is not None
+        assert choice["logprobs"]["tokens"] == [token.replace("\u0120", " ")] * 2
     before = len(heard(server, "request"))
     for refused in ({"x": 1}, {"2048": 1}, {"-1": 1}, {"5": 101}):
         with pytest.raises(urllib.error.HTTPError, match="400"):

@@ -198,8 +198,8 @@ def test_int8_constant_restores_the_matrix(dtype):
     values = np.random.default_rng(2).standard_normal((6, 32)).astype(np.float16).astype(np.float32)
     stored = (values.view(np.uint32) >> 16).astype(np.uint16) if dtype == "BF16" else values
     expected = (stored.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else values
-    stored = stored.astype(np.float16) if dtype == "F16" else stored
-    output = int8.Int8(1).linear(OneTensor(stored, dtype), "layer")
+    matrix = OneTensor(stored.astype(np.float16) if dtype == "F16" else stored, dtype)
+    output = int8.Int8(1).linear(matrix, "layer")
     found = constant_data(output)
     restored = (found["layer.weight"].astype(np.float32) - found["zero_point"]) * found["scale"].astype(np.float32)
     assert list(output.get_shape()) == [6, 32]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,11 @@ def test_rays_arguments_become_those_of_a_server_on_several_nodes(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     asked: list[list[str]] = []
-    monkeypatch.setattr("stoker.cli.serve.run", lambda rest: asked.append(list(rest)) or 0)
+
+    def serve(rest: Sequence[str]) -> int:
+        asked.append(list(rest))
+        return 0
+
+    monkeypatch.setattr("stoker.cli.serve.run", serve)
     assert cli.run(["nim-serve-ray", *arguments]) == 0
     assert asked == [given]

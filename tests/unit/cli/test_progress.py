@@ -24,9 +24,9 @@ def test_each_phase_is_told_when_it_begins_and_with_its_seconds_when_it_is_over(
     told = ["started in N s", "building", "building", "built in N s", "loading", "loaded in N s", "warming"]
     told += ["warmed up in N s", "ready", "was ready for N s", "loading", "loaded in N s", "ready"]
     assert lines(caplog) == [*told, "was ready for N s", "draining"]
-    closing = caplog.records[3]
-    assert closing.fields["phase"] == "building"
-    assert closing.fields["seconds"] >= 0
+    closing = vars(caplog.records[3])["fields"]
+    assert closing["phase"] == "building"
+    assert closing["seconds"] >= 0
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def _kind(module: str) -> str:
 
 
 def check_contract(root: Path) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
     environment = {"PYTHONPATH": str(root / "entrypoint"), "PATH": "/usr/bin:/bin"}
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, env=environment)
 

@@ -1,10 +1,13 @@
 """From the health reports and the log of a server in a container."""
 
+from collections.abc import Mapping
+
 from stoker.containers.watch import Follower, last_words
+from stoker.progress import Silent
 from stoker.serve.operate.lifecycle import Lifecycle
 
 
-class Listener:
+class Listener(Silent):
     def __init__(self) -> None:
         self.heard: list[tuple[object, ...]] = []
 
@@ -14,9 +17,7 @@ class Listener:
     def advance(self, done: int, total: int, unit: str = "bytes") -> None:
         self.heard.append((done, total, unit))
 
-    def note(self, text: str) -> None: ...
-
-    def expect(self, seconds: dict[str, float]) -> None:
+    def expect(self, seconds: Mapping[str, float]) -> None:
         self.expected = seconds
 
 

@@ -1,6 +1,7 @@
 """What a server is given must be what its plan takes: within it, planning gives the same plan again."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.planning import plan_compiled
@@ -38,7 +39,7 @@ def test_a_container_of_that_size_makes_the_same_plan(model, machine, deployment
     cpu = replace(plan.machine.cpu, memory_limit=limit, memory_available=limit - HELD_AT_PROBE)
     flags = dict(argument.removeprefix("--").split("=", 1) for argument in server.arguments[1:])
     given = {name.replace("-", "_"): value for name, value in flags.items() if name != "drain-timeout"}
-    values = {name: int(value) if value.isdigit() else value for name, value in given.items()}
+    values: dict[str, Any] = {name: int(value) if value.isdigit() else value for name, value in given.items()}
     overrides = Overrides(**{name: Sourced(value, Origin.FLAG, name) for name, value in values.items()})
     inside = replace(plan.machine, cpu=replace(cpu, cores=server.sizing.cores.value))
     again = plan_compiled(inside, plan.model, overrides)

@@ -42,8 +42,8 @@ def command_for(kind: str, gpus: int, tmp_path: Path):
     engine = Engine(stored, Manifest(1, "key", kind, "model", "", {}, {}, {}))
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()
-    gpus = [f"GPU-{index}" for index in devices]
-    return kind_named(kind).launch.open(engine, chosen, KvPool(4096, 32, 1), gpus).command(run)
+    serials = [f"GPU-{index}" for index in devices]
+    return kind_named(kind).launch.open(engine, chosen, KvPool(4096, 32, 1), serials).command(run)
 
 
 @pytest.mark.parametrize("gpus", [1, 2])

@@ -46,7 +46,9 @@ def runtime(tmp_path, monkeypatch) -> Iterator[LlmRuntime]:
 
 def finished(runtime: LlmRuntime, generation: Generation) -> Output:
     """All that a sequence gives, in one."""
-    sequence, ids, log_probs = runtime.add(generation), [], []
+    sequence = runtime.add(generation)
+    ids: list[int] = []
+    log_probs: list[float] = []
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         runtime.step()

@@ -63,6 +63,7 @@ class StandIn:
         await self.start(None)
 
     async def wait_failed(self):
+        assert self.failed is not None
         return await asyncio.shield(self.failed)
 
     async def stop(self):
@@ -71,7 +72,8 @@ class StandIn:
 
 class Engine:
     def __init__(self, count=2, fails=(), window=600.0):
-        self.members, self.heard = [], []
+        self.members: list[StandIn] = []
+        self.heard: list[tuple[object, ...]] = []
 
         def make(number, on_state):
             self.members.append(StandIn(on_state, number in fails))

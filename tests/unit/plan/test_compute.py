@@ -16,6 +16,7 @@ ARM = ("neon",)
 def test_the_quickest_that_was_measured_is_taken_with_its_figures(plan, machine, goal, precision):
     found = plan("qwen2.5-0.5b", on=machine(16, isa=AMX), goal=goal, precision=precision)
     row = measured_for(AMX, precision, measurements())
+    assert row is not None
     streams = 1 if goal == "latency" else 16  # the most that both have a figure for
     best, other = row.speeds["f32"].streams[streams], row.speeds["bf16"].streams[streams]
     assert best > 1.05 * other
@@ -28,6 +29,7 @@ def test_the_quickest_that_was_measured_is_taken_with_its_figures(plan, machine,
 
 def test_differences_within_the_noise_leave_the_profile_s_order(plan, machine):
     row = measured_for(("avx512_bf16",), "int8", measurements())
+    assert row is not None
     assert row.speeds["bf16"].streams[1] < row.speeds["f32"].streams[1] < 1.05 * row.speeds["bf16"].streams[1]
     found = plan("qwen2.5-0.5b", on=machine(16, isa=("avx512", "avx512_bf16")), goal="latency")
     assert found.chosen.activation_precision == "bf16"

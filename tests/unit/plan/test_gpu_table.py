@@ -1,6 +1,5 @@
 """Plans for models on GPU machines: those of gpu_plans.yaml, and what must hold for every one of them."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.arithmetic import check_arithmetic
+from tests.loading import load
 
 from stoker.errors import StokerError
 from stoker.plan.types import Plan
@@ -16,9 +16,7 @@ from stoker.plan.types import Plan
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "configs"
 PLANNING = HERE.parents[2] / "docs" / "planning.md"
-_SPEC = importlib.util.spec_from_file_location("gpu_table", HERE / "gpu_table.py")
-gpu_table: Any = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(gpu_table)
+gpu_table = load("gpu_table", HERE / "gpu_table.py")
 
 ROWS = yaml.safe_load((HERE / "gpu_plans.yaml").read_text())
 NAMES = [" ".join(map(str, row["case"].values())) for row in ROWS]

@@ -11,6 +11,13 @@ from stoker.plan.schema import plan_schema, schema_text
 SCHEMA = Path(__file__).parents[3] / "docs" / "plan.schema.json"
 KEYS = ["machine", "model", "chosen", "memory", "replicas", "rejected", "reasons", "sources", "command"]
 KEYS += ["next_profile"]
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
 
 
 def violations(value: Any, schema: dict[str, Any], path: str = "plan") -> list[str]:
@@ -22,8 +29,7 @@ def violations(value: Any, schema: dict[str, Any], path: str = "plan") -> list[s
         return object_violations(value, schema, path)
     if schema["type"] == "array":
         return array_violations(value, schema, path)
-    kinds = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
-    right = isinstance(value, kinds[schema["type"]]) and (schema["type"] == "boolean" or not isinstance(value, bool))
+    right = isinstance(value, KINDS[schema["type"]]) and (schema["type"] == "boolean" or not isinstance(value, bool))
     return [] if right else [f"{path}: {value!r} is no {schema['type']}"]
 
 

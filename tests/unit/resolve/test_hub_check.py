@@ -11,7 +11,17 @@ import pytest
 from stoker.resolve.hub_check import check_hub
 
 
+class Server(ThreadingHTTPServer):
+    """`state`: how it answers."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Hub)
+        self.state: set[str] = set()
+
+
 class Hub(BaseHTTPRequestHandler):
+    server: Server
+
     def do_GET(self) -> None:
         key = self.headers["Authorization"]
         status = 200 if key in (None, "Bearer hf_good") else 401
@@ -26,15 +36,14 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     """What is put into the set changes how it answers."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        server.state = set()  # type: ignore[attr-defined]
+    with Server() as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-        yield server.state  # type: ignore[attr-defined]
+        yield server.state
         server.shutdown()
 
 

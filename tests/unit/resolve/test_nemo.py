@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -15,6 +15,7 @@ from tests.planning import plan_any
 from stoker.errors import DamagedModelError, ModelError, StokerError, UnsupportedModelError
 from stoker.kinds.tensorrt_llm.build.commands import Order, steps
 from stoker.kinds.tensorrt_llm.plan.catalogue import load_nvidia
+from stoker.origin import Origin, Sourced
 from stoker.plan.types import Overrides, Plan
 from stoker.probe.description import load_description
 from stoker.progress import Silent
@@ -27,10 +28,14 @@ CONFIG = {
     "tensor_model_parallel_size": 2, "make_vocab_size_divisible_by": 128,
 }  # fmt: skip
 TOKENIZER = {"model": {"vocab": {"a": 0, "b": 1}}, "added_tokens": [{"id": 300, "content": "</s>"}]}
+NO_OVERRIDES = Overrides()
+FP8 = Sourced("fp8", Origin.FLAG, "a flag")
 RANKS = {f"./mp_rank_0{rank}/model_weights.ckpt": b"0" * 1000 for rank in range(2)}
 
 
-def make_archive(folder: Path, files: dict[str, bytes], mode: str = "w", tokenizer: bool = True) -> Path:
+def make_archive(
+    folder: Path, files: dict[str, bytes], mode: Literal["w", "w:gz"] = "w", tokenizer: bool = True
+) -> Path:
     if tokenizer:
         (folder / "tokenizer.json").write_text(json.dumps(TOKENIZER))
     path = folder / "gpt.nemo"
@@ -50,10 +55,10 @@ def resolved(path: Path, folder: Path, weights: bool = True) -> Model:
     return resolve(str(path), folder / "cache", Silent(), weights=weights)
 
 
-def planned(model: Model, machine: str, gpus: bool = True, **given: Any) -> Plan:
+def planned(model: Model, machine: str, overrides: Overrides = NO_OVERRIDES, *, gpus: bool = True) -> Plan:
     kinds = frozenset({"openvino", "torch", *(["tensorrt_llm"] if gpus else [])})
     here = load_description(machine)
-    return plan_any(here, model, Overrides(**given), kinds)
+    return plan_any(here, model, overrides, kinds)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -86,14 +91,11 @@ def test_elsewhere_it_says_that_it_takes_a_gpu_and_its_image_or_an_export(machin
     assert "export it" in caught.value.remedy
 
 
-@pytest.mark.parametrize("override", ["precision=fp8", "kv_precision=fp8"])
-def test_it_is_not_quantised(override, tmp_path):
-    from stoker.origin import Origin, Sourced
-
-    name, _, value = override.partition("=")
+@pytest.mark.parametrize("overrides", [Overrides(precision=FP8), Overrides(kv_precision=FP8)])
+def test_it_is_not_quantised(overrides, tmp_path):
     model = resolved(make_archive(tmp_path, files_of()), tmp_path)
     with pytest.raises(StokerError):
-        planned(model, "1xH100,cpu:8c-64g", **{name: Sourced(value, Origin.FLAG, f"--{name}")})
+        planned(model, "1xH100,cpu:8c-64g", overrides)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ MODULES = [
     {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
     {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
 ]
-PROMPTS = {"prompts": {"query": "Find: ", "document": ""}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+TEXTS = {"query": "Find: ", "document": ""}
+PROMPTS = {"prompts": TEXTS, "default_prompt_name": None, "similarity_fn_name": "cosine"}
 _LLAMA = {"model_type": "llama", "position_embedding_type": None}
 SOURCE = "modules.json and 1_Pooling/config.json"
 
@@ -68,7 +69,7 @@ def pooling(files: Any, write: Any, tmp_path: Path, progress: Any) -> Callable[.
 
 def test_all_that_the_files_say(pooling: Any) -> None:
     found = pooling(config_sentence_transformers_json=PROMPTS, sentence_bert_config_json={"max_seq_length": 100})
-    assert found == Pooling("mean", True, 100, PROMPTS["prompts"], "", SOURCE)
+    assert found == Pooling("mean", True, 100, TEXTS, "", SOURCE)
     assert (
         pooling(config_sentence_transformers_json={**PROMPTS, "default_prompt_name": "query"}).default_prompt == "query"
     )

@@ -96,7 +96,9 @@ def test_an_unsound_length_is_refused(tmp_path: Path, contents: bytes, complaint
         read_header(path)
 
 
-NUMBERS = st.one_of(st.integers(-2, 20), st.sampled_from([None, True, 1.5, float("nan"), "", "F32", [], {}]))
+NUMBERS: st.SearchStrategy[object] = st.one_of(
+    st.integers(-2, 20), st.sampled_from([None, True, 1.5, float("nan"), "", "F32", [], {}])
+)
 ENTRIES = st.fixed_dictionaries(
     {},
     optional={

@@ -6,6 +6,7 @@ import re
 import runpy
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from stoker.serve.http.app import INFERENCE_PATHS, OTHER_PATHS
@@ -27,7 +28,7 @@ def test_what_becomes_of_others_flags_and_fields_is_documented_as_it_is() -> Non
 
 
 @pytest.mark.parametrize("request_type", [ChatRequest, CompletionRequest])
-def test_every_parameter_is_in_the_table_and_none_besides(request_type: type) -> None:
+def test_every_parameter_is_in_the_table_and_none_besides(request_type: type[msgspec.Struct]) -> None:
     start = API.index("## Parameters")
     rows = re.findall(r"^\| (`.*?) \|", API[start : API.index("## Streams")], re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}

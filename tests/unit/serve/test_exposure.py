@@ -176,7 +176,8 @@ def test_the_log_says_what_was_refused_and_why(ask: Any, caplog: pytest.LogCaptu
     ask("/v1/nothing")
     refused, unknown = [record for record in caplog.records if record.name == "stoker.access"]
     assert " code=invalid_value param=temperature " in refused.getMessage()
-    assert (refused.fields["code"], refused.fields["param"]) == ("invalid_value", "temperature")
+    fields = vars(refused)["fields"]
+    assert (fields["code"], fields["param"]) == ("invalid_value", "temperature")
     assert " code=not_found " in unknown.getMessage()
 
 

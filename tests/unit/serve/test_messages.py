@@ -43,14 +43,18 @@ def test_it_answers_and_streams_the_same(with_sdk: Any, says: Any) -> None:
 
     async def use(client: AsyncAnthropic) -> None:
         whole = await client.messages.create(**BODY, system="Be brief.", extra_body={"temperature": 0.5, "top_k": 3})
-        assert [(block.type, block.text) for block in whole.content] == [("text", "The sun is warm.")]
+        (said,) = whole.content
+        assert said.type == "text"
+        assert said.text == "The sun is warm."
         assert (whole.stop_reason, whole.role, whole.id[:4]) == ("end_turn", "assistant", "msg_")
         assert whole.usage.input_tokens > 0
         async with client.messages.stream(**BODY, system="Be brief.") as stream:
             text = "".join([piece async for piece in stream.text_stream])
             final = await stream.get_final_message()
         assert text == "The sun is warm."
-        assert [block.text for block in final.content] == [block.text for block in whole.content]
+        (streamed,) = final.content
+        assert streamed.type == "text"
+        assert streamed.text == said.text
         assert (final.stop_reason, final.usage.output_tokens) == ("end_turn", whole.usage.output_tokens)
         assert final.usage.input_tokens == whole.usage.input_tokens
 
@@ -63,13 +67,17 @@ def test_calls_are_blocks_of_their_own_whole_and_streamed(with_sdk: Any, says: A
     async def use(client: AsyncAnthropic) -> None:
         whole = await client.messages.create(**BODY, tools=[WEATHER])
         assert [block.type for block in whole.content] == ["text", "tool_use"]
-        assert (whole.content[1].name, whole.content[1].input) == ("weather", {"city": "Bonn"})
+        called = whole.content[1]
+        assert called.type == "tool_use"
+        assert (called.name, called.input) == ("weather", {"city": "Bonn"})
         assert whole.stop_reason == "tool_use"
         async with client.messages.stream(**BODY, tools=[WEATHER]) as stream:
             kinds = [event.type async for event in stream]
             final = await stream.get_final_message()
         assert final.stop_reason == "tool_use"
-        assert final.content[1].input == {"city": "Bonn"}
+        streamed = final.content[1]
+        assert streamed.type == "tool_use"
+        assert streamed.input == {"city": "Bonn"}
         assert kinds.count("content_block_start") == kinds.count("content_block_stop") == 2
         assert kinds.count("input_json") > 3, "arguments come as they are written"
 

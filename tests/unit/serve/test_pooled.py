@@ -76,7 +76,8 @@ def embed(ask: Any, given: Any = TEXT, **more: Any) -> Any:
     return ask("/v1/embeddings", {"model": "demo", "input": given, **more})
 
 
-def vectors(answer: Any) -> list[list[float]]:
+def vectors(answer: Any) -> list[Any]:
+    """Lists of floats, or in base64 as text."""
     assert answer.status == 200, answer.text
     assert [each["index"] for each in answer.json["data"]] == list(range(len(answer.json["data"])))
     return [each["embedding"] for each in answer.json["data"]]

@@ -61,7 +61,9 @@ def test_it_answers_and_streams_the_same(with_sdk: Any, says: Any) -> None:
             "response.output_item.done",
             "response.completed",
         ]
-        assert events[-1].response.output_text == whole.output_text
+        last = events[-1]
+        assert last.type == "response.completed"
+        assert last.response.output_text == whole.output_text
         async with client.responses.stream(model="demo", input="Hello") as stream:
             assert (await stream.get_final_response()).output_text == whole.output_text
 
@@ -74,11 +76,13 @@ def test_calls_are_items_whole_and_streamed(with_sdk: Any, says: Any) -> None:
     async def use(client: AsyncOpenAI) -> None:
         whole = await client.responses.create(model="demo", input="Weather?", tools=[TOOL])
         assert [item.type for item in whole.output] == ["message", "function_call"]
-        assert (whole.output[1].name, whole.output[1].arguments) == ("weather", '{"city": "Bonn"}')
+        (called,) = (item for item in whole.output if item.type == "function_call")
+        assert (called.name, called.arguments) == ("weather", '{"city": "Bonn"}')
         async with client.responses.stream(model="demo", input="Weather?", tools=[TOOL]) as stream:
             kinds = [event.type async for event in stream]
             final = await stream.get_final_response()
-        assert final.output[1].arguments == '{"city": "Bonn"}'
+        (streamed,) = (item for item in final.output if item.type == "function_call")
+        assert streamed.arguments == '{"city": "Bonn"}'
         assert kinds.count("response.function_call_arguments.delta") > 3
 
     with_sdk(use)
@@ -90,8 +94,10 @@ def test_thinking_is_an_item_and_goes_back_into_the_next_prompt(with_sdk: Any, s
     async def use(client: AsyncOpenAI) -> None:
         first = await client.responses.create(model="demo", input="2 + 2?")
         assert [item.type for item in first.output] == ["reasoning", "message"]
-        assert first.output[0].content[0].text.strip() == "Hm, hm."
-        later = [{"role": "user", "content": "2 + 2?"}, *(item.model_dump() for item in first.output)]
+        (thought,) = (item for item in first.output if item.type == "reasoning")
+        assert thought.content is not None
+        assert thought.content[0].text.strip() == "Hm, hm."
+        later: list[Any] = [{"role": "user", "content": "2 + 2?"}, *(item.model_dump() for item in first.output)]
         await client.responses.create(model="demo", input=[*later, {"role": "user", "content": "Sure?"}])
 
     with_sdk(use)

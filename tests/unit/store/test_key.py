@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stoker.kinds import kind_named
-from stoker.plan.types import Chosen, KvPool, MemoryBudget, Plan
+from stoker.plan.types import Chosen, KvPool, MemoryBudget, Plan, Reason
 from stoker.probe.machine import Cpu, Machine
 from stoker.resolve.model import Architecture, Model, Weights
 from stoker.store.key import digest_of, engine_key, key_inputs
@@ -72,7 +72,8 @@ def test_every_input_that_changes_the_bytes_changes_the_key(tmp_path: Path) -> N
 def test_a_compiled_engine_depends_on_its_limits() -> None:
     compiled = replace(CHOSEN, engine="tensorrt_llm")
     limits = ("max_batch_size", "max_num_tokens", "max_seq_len")
-    keys = {key(replace(PLAN, chosen=replace(compiled, **{limit: 7}))) for limit in limits}
+    changes: list[dict[str, Any]] = [{limit: 7} for limit in limits]
+    keys = {key(replace(PLAN, chosen=replace(compiled, **change))) for change in changes}
     assert len({key(replace(PLAN, chosen=compiled)), *keys}) == 4
 
 
@@ -83,7 +84,7 @@ def test_a_compiled_engine_depends_on_its_limits() -> None:
         replace(PLAN, machine=Machine("here", replace(CPU, isa=("avx512", "avx2")))),
         replace(PLAN, machine=Machine("here", replace(CPU, memory_available=1))),
         replace(PLAN, chosen=replace(CHOSEN, max_batch_size=1, max_seq_len=64, threads=1, kv_precision="f32")),
-        replace(PLAN, reasons=("because",)),
+        replace(PLAN, reasons=(Reason("why", "because"),)),
         replace(PLAN, model=replace(MODEL, directory=Path("/somewhere/else"))),
     ],
 )

@@ -25,7 +25,7 @@ def hold(locks: Path, acquired, release) -> None:
         release.wait(60)
 
 
-class Heard:
+class Heard(Silent):
     """What a waiting process showed."""
 
     def __init__(self) -> None:
@@ -37,8 +37,6 @@ class Heard:
 
     def advance(self, done: int, total: int, unit: str = "bytes") -> None:
         self.advances.append((done, total))
-
-    def note(self, text: str) -> None: ...
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.linking import join
 
 from stoker.serve.http.app import create_answering
 from stoker.serve.http.connections import Connections
@@ -30,12 +31,6 @@ def run(use: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(inner())
 
 
-async def linked(*links: Link) -> None:
-    for link, end in zip(links, socket.socketpair(), strict=True):
-        end.setblocking(False)
-        await asyncio.get_running_loop().create_connection(lambda link=link: link, sock=end)
-
-
 async def member_of(far: Link) -> Member:
     """One whose process has ended, and whose link has not."""
     service = Service()
@@ -44,7 +39,7 @@ async def member_of(far: Link) -> Member:
     ours, theirs = pair()
     theirs.close()
     found._outlet = Outlet(ours)
-    await linked(found.link, far)
+    await join(found.link, far)
     return found
 
 
@@ -91,7 +86,7 @@ def test_a_connection_that_comes_without_its_descriptor_is_over() -> None:
     async def use() -> None:
         over: list[int] = []
         near, far = Link(Handlers()), Link(Handlers({"over": over.append}))
-        await linked(near, far)
+        await join(near, far)
         ours, theirs = pair()
         taken: list[Any] = []
         inlet = Inlet(theirs, lambda connection, place: taken.append((connection, place)), near)

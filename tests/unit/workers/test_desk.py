@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from tests.linking import join
 
 from stoker.launch.generation import EngineDiedError
 from stoker.serve.generate.admission import Capacity
@@ -37,9 +37,7 @@ class Office:
         """Its end, the server's, and the desk there."""
         desk = Desk(self.shop)
         theirs, ours = Link(Handlers()), Link(desk.handlers())
-        for link, end in zip((theirs, ours), socket.socketpair(), strict=True):
-            end.setblocking(False)
-            await asyncio.get_running_loop().create_connection(lambda link=link: link, sock=end)
+        await join(theirs, ours)
         return theirs, ours, desk
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from tests.linking import join
 
 from stoker.launch.generation import EngineDiedError, RequestRefusedError
 from stoker.launch.messages import died
@@ -24,7 +24,7 @@ class Far:
         self.held: list[Any] = []
         self.ended: list[BaseException | None] = []
         self.gate = asyncio.Event()
-        asked = {"add": self.add, "fail": self.fail}
+        asked: dict[str, Callable[..., Awaitable[object]]] = {"add": self.add, "fail": self.fail}
         self.link = Link(Handlers({"note": self.heard.append}, asked, {"take": self.take}))
 
     async def add(self, one: int, other: int) -> int:
@@ -51,10 +51,7 @@ class Far:
 def run(use: Callable[[Link, Far], Awaitable[None]]) -> None:
     async def inner() -> None:
         near, far = Link(Handlers()), Far()
-        loop = asyncio.get_running_loop()
-        for link, end in zip((near, far.link), socket.socketpair(), strict=True):
-            end.setblocking(False)
-            await loop.create_connection(lambda link=link: link, sock=end)
+        await join(near, far.link)
         await use(near, far)
         near.close()
         await far.link.left()

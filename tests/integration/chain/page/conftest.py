@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.answering import answering
-from tests.browsing import CHROMIUM, DESKTOP, DRIVER, PATIENCE, Page, Stage, Talker, plan_for, webdriver
+from tests.browsing import CHROMIUM, DESKTOP, DRIVER, HAS_SELENIUM, PATIENCE, Page, Stage, Talker, plan_for
 
 import stoker.resolve
 from stoker.kinds.openvino import TENSORS
@@ -21,8 +21,10 @@ DEMO = Path(stoker.resolve.__file__).parent / "demo"
 
 @pytest.fixture(scope="session")
 def browser():
-    if webdriver is None or not (CHROMIUM and DRIVER):
+    if not (HAS_SELENIUM and CHROMIUM and DRIVER):
         pytest.skip("NO CHROMIUM WITH ITS DRIVER, THE PAGE IS NOT TESTED: apt install chromium chromium-driver")
+    from selenium import webdriver
+
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):

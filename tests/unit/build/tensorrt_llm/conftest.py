@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -11,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.loading import load
 
 from stoker.kinds.tensorrt_llm.build.commands import CALIBRATION, MODEL, Step, steps
 from stoker.plan.types import Plan
 
 TOOLS = Path(__file__).parents[3] / "fake_tensorrt_llm_tools"
-_SPEC = importlib.util.spec_from_file_location("orders", Path(__file__).with_name("orders.py"))
-orders: Any = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(orders)
+orders = load("orders", Path(__file__).with_name("orders.py"))
 
 
 @pytest.fixture

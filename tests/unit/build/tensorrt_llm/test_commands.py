@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.loading import load
 
 from stoker.errors import BuildError, StokerError
 from stoker.kinds.tensorrt_llm.build.commands import Order, steps
 from stoker.kinds.tensorrt_llm.plan.catalogue import Support
 
-_SPEC = importlib.util.spec_from_file_location("orders", Path(__file__).with_name("orders.py"))
-orders: Any = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(orders)
+orders = load("orders", Path(__file__).with_name("orders.py"))
 NVIDIA, model_of, order_of, plan_of = orders.NVIDIA, orders.model_of, orders.order_of, orders.plan_of
 
 MODELS = {

@@ -93,7 +93,7 @@ def test_log_probs_are_told_as_asked(params: SequenceParams, count: int | None) 
 
 def test_a_link_carries_messages_of_any_size() -> None:
     ours, theirs = map(Link, socket.socketpair())
-    sent = [[link.ADD, 2**63, 7, bytes(5_000_000), {"a": [1.5, None]}], [link.CLOSE, 1]]
+    sent: list[list[Any]] = [[link.ADD, 2**63, 7, bytes(5_000_000), {"a": [1.5, None]}], [link.CLOSE, 1]]
 
     def send() -> None:
         for message in sent:

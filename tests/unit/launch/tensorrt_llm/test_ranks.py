@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections import deque
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from stoker.errors import EngineError
 from stoker.kinds.tensorrt_llm.runtime.ranks import under_mpirun
 from stoker.launch import death
+from stoker.launch.server import TritonServer
 
 ARGUMENTS = ["tritonserver", "--backend-config=python,shm-region-prefix-name=stoker-1-", "--grpc-port=1"]
 
@@ -39,6 +41,6 @@ def test_a_missing_mpirun_is_named_with_its_package(programs):
 
 def test_the_rank_that_was_killed_is_named():
     said = "mpirun noticed that process rank 1 with PID 0 on node here exited on signal 9 (Killed)."
-    server = SimpleNamespace(lines=deque([said]), process=SimpleNamespace(returncode=137))
-    error = death.cause_of_death(server, death.out_of_memory_kills())
+    ended = SimpleNamespace(lines=deque([said]), process=SimpleNamespace(returncode=137))
+    error = death.cause_of_death(cast(TritonServer, ended), death.out_of_memory_kills())
     assert str(error) == "rank 1 of the engine was killed: signal 9 (Killed)"

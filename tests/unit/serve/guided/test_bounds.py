@@ -106,8 +106,8 @@ class Positions:
             return self._joined([self._add(part) for part in node.parts])
         if isinstance(node, Choice):
             options = [self._add(option) for option in node.options]
-            first, last = (set().union(*(option[side] for option in options)) for side in (0, 1))
-            return first, last, any(option[2] for option in options)
+            firsts, lasts, empty = zip(*options, strict=True)
+            return set[int]().union(*firsts), set[int]().union(*lasts), any(empty)
         assert isinstance(node, Repeat)
         return self._repeated(node)
 
@@ -125,7 +125,9 @@ class Positions:
         return whole
 
     def _joined(self, parts: list[tuple[set[int], set[int], bool]]) -> tuple[set[int], set[int], bool]:
-        first, last, empty = set(), set(), True
+        first: set[int] = set()
+        last: set[int] = set()
+        empty = True
         for begins, ends, may_miss in parts:
             self._link(last, begins)
             first = first | begins if empty else first

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.loading import load
+from tests.serving import Server, free_port
 
 from stoker.resolve.local import DEMO_DIRECTORY
 from stoker.resolve.safetensors_header import read_header
 
-chain = load("chain_tests_conftest", Path(__file__).with_name("conftest.py"))
-GOLDENS = Path(__file__).parents[1] / "goldens"
+GOLDENS = Path(__file__).parent / "integration" / "goldens"
 load("golden_weights", GOLDENS / "golden_weights.py")
 PROMPTS = [f"Once upon a time there were {count}" for count in ("two", "three", "nine", "many")]
 STREAMS = 16
@@ -39,12 +39,12 @@ def write(directory: Path, rank: int = 8, alpha: float = 3.0, **changes: Any) ->
     return directory
 
 
-class Adapted(chain.Server):
+class Adapted(Server):
     """The demo model in f32 with adapters: one that is named, and three of a watched folder. `exact`: the flags for
     f32."""
 
     def __init__(self, folder: Path, *exact: str) -> None:
-        self.folder, self.source, self.management = folder, folder / "source", chain.free_port()
+        self.folder, self.source, self.management = folder, folder / "source", free_port()
         for index in range(3):
             write(self.source / f"watched{index}", alpha=2 + index)
         limits = ["--max-loras", "5", "--max-lora-rank", "16"]
