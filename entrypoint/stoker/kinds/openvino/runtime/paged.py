@@ -18,6 +18,7 @@ from stoker.kinds.openvino.runtime.grammars import Grammars, reason, structure
 from stoker.kinds.openvino.runtime.guessing import check_goes_with, goes_beside, guessing, let_guess
 from stoker.kinds.openvino.runtime.guided import GuidedQueue
 from stoker.kinds.openvino.runtime.partial_blocks import StaggeredStart
+from stoker.kinds.openvino.runtime.pieces import Pieces
 from stoker.kinds.openvino.runtime.properties import compile_properties
 from stoker.kinds.openvino.runtime.reserved import Reserved
 from stoker.kinds.openvino.runtime.vocabulary import FILE as TOKENIZER_FILE
@@ -73,7 +74,8 @@ class PagedRuntime:
         self._running: list[PagedSequence] = []
         kv, one_by_one = settings.kv, self._method in WITH_MODEL  # of several prompts in a step others may be cut
         self._reserved = Reserved(self._begin, kv.blocks + spare_blocks(settings.chosen), kv.block_tokens)
-        begin: Begin = self._begin if self._method == OFF else self._reserved.add
+        self._pieces = Pieces(self._begin, kv.block_tokens, kv.blocks, most_tokens(settings.chosen))
+        begin: Begin = self._pieces.add if self._method == OFF else self._reserved.add
         self._staggered = StaggeredStart(begin, kv.block_tokens, kv.blocks, always=one_by_one)
         self._start: Begin = begin if self._method == LOOKUP else self._staggered.add
         self._guided = GuidedQueue(self._start)
@@ -130,6 +132,7 @@ class PagedRuntime:
         self._guided.move()
         self._reserved.move()
         self._staggered.move()
+        self._pieces.move()
         others, busy = self._pipeline.has_non_finished_requests(), self._beside.busy
         self._beside.step(others=others)
         if self._adapters.waiting and not others and self._adapt():
@@ -141,7 +144,9 @@ class PagedRuntime:
             time.sleep(_COMPILING_POLL_SECONDS)
             return False
         if others or not busy:
+            began = time.monotonic()
             self._pipeline.step()
+            self._pieces.stepped(time.monotonic() - began)
         return True
 
     def _adapt(self) -> bool:
@@ -153,6 +158,7 @@ class PagedRuntime:
 
     def _shut(self) -> None:
         self._guided.close()
+        self._pieces.forget()
         self._pipeline = None
 
     def close(self) -> None:
