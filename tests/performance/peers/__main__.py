@@ -4,7 +4,7 @@
 
 Each peer is a process that stays loaded; for each load they take turns, so that a machine that drifts drifts for all.
 A peer without an environment is left out, and the table says so. Nothing here fails on a figure. With --write the table
-goes to docs/performance.md. On two quiet cores it takes under 8 minutes; `--rounds 1` halves that.
+goes to docs/performance.md. No round begins that would not end within --minutes, however many --rounds there might be.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -47,10 +49,11 @@ class Peer:
 
 
 class Running:
-    """A peer's process, loaded. `why`: the reason where it is not."""
+    """A peer's process, loaded, which took `load` seconds. `why`: the reason where it is not."""
 
     def __init__(self, peer: Peer, log: Path) -> None:
         self.peer, self.version, self.why = peer, "", ""
+        began = time.perf_counter()
         environment = {
             **os.environ,
             "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
@@ -61,9 +64,10 @@ class Running:
             self._process = subprocess.Popen(
                 peer.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
             )
-        line = self._read()
-        self.version = line.get("ready", {}).get("version", "")
-        self.why = "" if self.version else f"it did not start: {log}"
+        self._read()
+        self.load = time.perf_counter() - began
+        self.version = self._read().get("ready", {}).get("version", "")
+        self.why = "" if self.version else f"it did not start, see {log.name}"
 
     def _read(self) -> dict:
         assert self._process.stdout
@@ -76,13 +80,15 @@ class Running:
         self._process.stdin.flush()
         return float(self._read()["seconds"])
 
+    def resident(self) -> float:
+        """The most memory that the process has held, GiB."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 2**20
+
     def close(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        """It has nothing to lose."""
+        self._process.kill()
+        self._process.wait()
 
 
 def peers(options: argparse.Namespace, model: Path) -> list[Peer]:
@@ -113,14 +119,17 @@ def gguf(python: str, model: Path, stored: str) -> Path:
     return path
 
 
-def measure(running: Sequence[Running], loads: Sequence[Load], rounds: int) -> dict[Load, list[float]]:
-    """Median seconds of each, by load."""
-    found = {}
-    for load in loads:
-        turns = [[one.seconds(load, seed=1000 * turn + load[0]) for one in running] for turn in range(1, rounds + 1)]
-        found[load] = [statistics.median(each) for each in zip(*turns, strict=True)]
-        print(json.dumps({"load": load, "seconds": found[load]}), flush=True)
-    return found
+def measure(running: Sequence[Running], loads: Sequence[Load], rounds: int, until: float) -> dict[Load, list[float]]:
+    """Median seconds of each, by load. `until`, of time.monotonic: when the last round is to end."""
+    found: dict[Load, list[list[float]]] = {load: [] for load in loads}
+    for turn in range(1, rounds + 1):
+        began = time.monotonic()
+        for load, turns in found.items():
+            turns.append([one.seconds(load, seed=1000 * turn + load[0]) for one in running])
+            print(json.dumps({"load": load, "seconds": turns[-1]}), flush=True)
+        if 2 * time.monotonic() - began > until:
+            break
+    return {load: [statistics.median(each) for each in zip(*turns, strict=True)] for load, turns in found.items()}
 
 
 def figure(load: Sequence[int], seconds: float) -> float:
@@ -148,22 +157,38 @@ def heading(load: Sequence[int]) -> str:
 
 
 def text(running: Sequence[Running], found: dict[Load, list[float]], left_out: Sequence[str]) -> str:
-    lines = [f"Machine: {table.machine()}, load {os.getloadavg()[1]:.1f} over 5 minutes at the end.", ""]
-    lines += ["| engine | " + " | ".join(map(heading, found)) + " |", "|---" * (len(found) + 1) + "|"]
+    lines = [
+        f"Machine: {table.machine()}. {date.today().isoformat()}, load {os.getloadavg()[1]:.1f} over 5 minutes.",
+        "",
+    ]
+    headings = ["engine", *map(heading, found), "loaded in, s", "most memory, GiB"]
+    lines += [row(headings), "|---" * len(headings) + "|"]
     for place, one in enumerate(running):
-        cells = [f"{figure(load, found[load][place]):.3g}{ratio(load, running, found[load], place)}" for load in found]
-        lines.append(f"| {one.peer.name} {one.peer.precision} ({one.version}) | " + " | ".join(cells) + " |")
+        cells = [digits(figure(load, found[load][place])) + ratio(load, running, found[load], place) for load in found]
+        name = f"{one.peer.name} {one.peer.precision} ({one.version})"
+        lines.append(row([name, *cells, f"{one.load:.1f}", f"{one.resident():.1f}"]))
     return "\n".join([*lines, *([""] if left_out else []), *left_out])
+
+
+def digits(value: float) -> str:
+    """Three that count."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Our CPU engine beside its peers")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=9, help="by when the last round is to end")
     parser.add_argument("--llama", default="", metavar="PYTHON", help="with llama-cpp-python, gguf and numpy")
     parser.add_argument("--vllm", default="", metavar="PYTHON", help="with vLLM's CPU build and transformers")
     parser.add_argument("--quick", action="store_true", help="two small loads, to see that all of it runs")
     parser.add_argument("--write", action="store_true", help="write the table into docs/performance.md")
     options = parser.parse_args()
+    until = time.monotonic() + 60 * options.minutes
     WORK.mkdir(parents=True, exist_ok=True)
     model = write_model(WORK / "qwen2.5-0.5b-shape")
     started = [Running(peer, WORK / "peers.log") for peer in peers(options, model)]
@@ -172,7 +197,8 @@ def main() -> None:
         left_out = [f"{one.peer.name} {one.peer.precision} was not measured: {one.why}." for one in started if one.why]
         for name, given in (("llama.cpp", options.llama), ("vLLM and transformers", options.vllm)):
             left_out += [] if given else [f"{name}: not measured, no environment was given."]
-        written = text(running, measure(running, QUICK if options.quick else LOADS, options.rounds), left_out)
+        found = measure(running, QUICK if options.quick else LOADS, options.rounds, until)
+        written = text(running, found, left_out)
     finally:
         for one in started:
             one.close()

@@ -12,7 +12,14 @@ from loop import serve
 
 MOST_TOKENS, MOST_STREAMS, STEP = 16_384, 32, 2048
 
+
+@llama_cpp.llama_log_callback
+def silent(_level: int, _text: bytes, _data: object) -> None:
+    """For one line a tensor."""
+
+
 path, threads = sys.argv[1], int(sys.argv[2])
+llama_cpp.llama_log_set(silent, None)
 llama_cpp.llama_backend_init()
 model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
 parameters = llama_cpp.llama_context_default_params()

@@ -1,4 +1,5 @@
-"""What every peer's process does: it loads, says `ready`, and measures a load for each line on its standard input.
+"""What every peer's process does: it loads, says `loaded`, warms up, says `ready`, and measures a load for each line on
+its standard input.
 
 A line is "STREAMS PROMPT_TOKENS NEW_TOKENS SEED"; the answer is {"seconds", "tokens"} in one line. All streams begin at
 once, greedy, the end of a sequence ignored; no two prompts are alike.
@@ -19,6 +20,7 @@ os.dup2(2, 1)  # what engines print is no answer
 
 def serve(generate: Callable[[Sequence[Sequence[int]], int], None], facts: dict[str, str]) -> None:
     """`generate` takes prompts and the number of tokens that each is to get. `facts` name what is measured."""
+    print(json.dumps({"loaded": True}), file=OUTPUT, flush=True)
     for streams, prompt in ((1, 8), (2, 16), (1, 200), (4, 33)):
         generate(prompts(streams, prompt, seed=prompt), 4)
     print(json.dumps({"ready": facts}), file=OUTPUT, flush=True)

@@ -41,9 +41,10 @@ class Running:
 class Engine:
     """`steps`: the tokens of prompts that each has read."""
 
-    def __init__(self, blocks: int = 1000, most: int = MOST) -> None:
+    def __init__(self, blocks: int = 1000, most: int = MOST, per_token: float = SLOW) -> None:
         self.pieces = Pieces(self.begin, BLOCK, blocks, most)
         self.most = most
+        self.per_token = per_token
         self.begun: list[Running] = []
         self.cached: set[tuple[int, ...]] = set()
         self.steps: list[int] = []
@@ -74,7 +75,7 @@ class Engine:
                 ids = tuple(each.generation.input_ids)
                 self.cached |= {ids[:end] for end in range(BLOCK, len(ids) + 1, BLOCK)}
         self.steps.append(read)
-        self.pieces.stepped(0.01 + read * SLOW)
+        self.pieces.stepped(0.01 + read * self.per_token)
         for each in self.sequences:
             each.read()
 
@@ -111,6 +112,18 @@ def test_beside_others_it_is_read_block_by_block(engine):
     assert came.ids == [7]
     assert [len(each.generation.input_ids) for each in engine.begun[1:]] == [32, 64, 96, 100]
     assert engine.begun[-1].generation is came.generation
+
+
+def test_where_full_steps_are_quick_the_engine_fills_them():
+    engine = Engine(per_token=0.0001)
+    engine.add(prompt(64, first=1))
+    for _ in range(3):
+        engine.step()
+    for first in (2, 3):
+        engine.add(prompt(200, first), new=5)
+    engine.step()
+    assert [len(each.generation.input_ids) for each in engine.begun] == [64, 200, 200]
+    assert engine.steps[-1] == MOST - 1
 
 
 def test_what_the_prefix_cache_holds_is_not_read_in_pieces(engine):

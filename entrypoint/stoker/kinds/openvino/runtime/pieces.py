@@ -106,15 +106,20 @@ class Pieces:
         """Between two steps of the engine."""
         decoding = self._decoding()
         room = self._most - decoding
-        allowed = self._times.to_read(room) if decoding else room
+        fitting = self._times.to_read(room)
         self._reading = min(sum(each.left for each in self._begun), room)
-        while self._waiting and self._goes_on(self._waiting[0], allowed - self._reading):
+        if fitting == room:  # full steps are quick enough for everybody, and the engine fills them best
+            fitting = sum(each.prompt for each in self._waiting) + self._reading
+        elif not decoding:
+            fitting = room
+        while self._waiting and self._goes_on(self._waiting[0], fitting - self._reading):
             self._waiting.popleft()
 
     def stepped(self, seconds: float) -> None:
         """After a step of the engine that took so long."""
-        self._times.note(seconds, self._reading, self._decoding())
-        room = self._reading
+        decoding = self._decoding()
+        room = min(self._reading, self._most - decoding)
+        self._times.note(seconds, room, decoding)
         for sequence in self._begun:
             read = min(sequence.left, room)
             sequence.left -= read

@@ -1,0 +1,81 @@
+"""The table of `make bench-peers`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PERFORMANCE = Path(__file__).parents[2] / "performance"
+LOADS = ((1, 128, 32), (1, 1500, 1))
+
+
+@pytest.fixture
+def peers(monkeypatch):
+    """Its modules are imported by their own names, as scripts do."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    from tests.performance.peers import __main__ as module
+
+    monkeypatch.setattr(module.table, "machine", lambda: "AMD EPYC, 2 cores")
+    return module
+
+
+@dataclass
+class Running:
+    """In place of a peer's process: it takes so long for a load."""
+
+    peer: object
+    takes: float
+    version: str = "1.0"
+    load: float = 2.5
+    rounds: int = 0
+
+    def seconds(self, load, seed: int) -> float:
+        self.rounds += load == LOADS[0]
+        return self.takes
+
+    def resident(self) -> float:
+        return 1.5
+
+
+@pytest.fixture
+def running(peers) -> list[Running]:
+    given = (("Stoker", "int8", 1.0), ("Stoker", "bf16", 2.0), ("llama.cpp", "Q8_0", 0.8), ("vLLM CPU", "bf16", 4.0))
+    return [Running(peers.Peer(name, bits, ()), takes) for name, bits, takes in given]
+
+
+def test_every_engine_has_a_row_and_ours_are_compared_with_as_many_bits_or_fewer(peers, running):
+    found = peers.measure(running, LOADS, 1, time.monotonic() + 60)
+    lines = peers.text(running, found, ["transformers bf16 was not measured: it did not start."]).splitlines()
+    assert lines[0].startswith("Machine: AMD EPYC, 2 cores. 20")
+    assert lines[2] == "| engine | 1 stream, tokens/s | first token, 1,500 in, ms | loaded in, s | most memory, GiB |"
+    assert lines[4:8] == [
+        "| Stoker int8 (1.0) | 32 (0.80) | 1,000 (0.80) | 2.5 | 1.5 |",
+        "| Stoker bf16 (1.0) | 16 (0.40) | 2,000 (0.40) | 2.5 | 1.5 |",
+        "| llama.cpp Q8_0 (1.0) | 40 | 800 | 2.5 | 1.5 |",
+        "| vLLM CPU bf16 (1.0) | 8 | 4,000 | 2.5 | 1.5 |",
+    ]
+    assert lines[-1].startswith("transformers bf16 was not measured")
+
+
+def test_no_round_begins_that_would_end_too_late(peers, running):
+    peers.measure(running, LOADS, 3, time.monotonic() + 60)
+    assert running[0].rounds == 3
+    peers.measure(running, LOADS, 3, time.monotonic() - 1)
+    assert running[0].rounds == 4
+
+
+def test_the_table_takes_the_place_of_the_last_one(peers, monkeypatch, tmp_path):
+    document = tmp_path / "performance.md"
+    written = (PERFORMANCE.parents[1] / "docs" / "performance.md").read_text()
+    document.write_text(written)
+    monkeypatch.setattr(peers.table, "DOCUMENT", document)
+    for content in ("first\n", "second\n"):
+        peers.table.replace(peers.BEGIN, peers.END, content)
+    assert f"{peers.BEGIN}second\n{peers.END}" in document.read_text()
+    before, after = written.split(peers.BEGIN)
+    assert document.read_text().startswith(before)
+    assert document.read_text().endswith(after.split(peers.END)[1])
