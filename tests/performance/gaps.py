@@ -4,7 +4,8 @@
 
 The engine alone, in this process. So many streams run; then a prompt of each length comes, one after the other. All
 figures are of the same run, the variants in turns: in wall time and, since other work may share the machine, in
-processor time.
+processor time. With --loaded the policy counts processor time too; with --gap 0 it does what it does for models whose
+steps take longer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -116,20 +118,26 @@ def main() -> None:
     parser.add_argument("--streams", type=int, nargs="+", default=[16, 32])
     parser.add_argument("--prompts", type=int, nargs="+", default=[128, 1500])
     parser.add_argument("--most", type=int, nargs="+", help="tokens per step; as planned")
+    parser.add_argument("--gap", type=float, help="seconds that a step may take; as in the product")
+    parser.add_argument("--loaded", action="store_true")
     parser.add_argument("--precision", default="int8")
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    from stoker.kinds.openvino.runtime.paged import PagedRuntime
+    from stoker.kinds.openvino.runtime import paged
     from stoker.launch.settings import EngineSettings
     from stoker.launch.stub import step_times
 
     WORK.mkdir(parents=True, exist_ok=True)
     model = write_model(WORK / "qwen2.5-0.5b-shape")
     settings = EngineSettings.read(engine_settings(model, WORK / "cache", options.precision))
+    gap = step_times.LONGEST_GAP if options.gap is None else options.gap
+    if options.loaded:
+        threads = settings.chosen.threads
+        paged.time = SimpleNamespace(monotonic=lambda: time.process_time() / threads, sleep=time.sleep)
     variants = {
-        f"{most} tokens, {how}": Variant(gap, PagedRuntime(with_tokens(settings, most)))
+        f"{most} tokens, {how}": Variant(each, paged.PagedRuntime(with_tokens(settings, most)))
         for most in options.most or [settings.chosen.max_num_tokens]
-        for how, gap in (("full steps", math.inf), ("by step times", step_times.LONGEST_GAP))
+        for how, each in (("full steps", math.inf), ("by step times", gap))
     }
     generator = random.Random(1)
     print("| what | streams | prompt | steps | usual gap, ms | longest, ms | ratio | first token, s |", end="")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_USE_AOT_COMPILE", "0")  # vLLM 0.32 cannot load what it kept, and compiles at each start
 
 from loop import serve
 

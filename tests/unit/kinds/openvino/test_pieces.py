@@ -205,6 +205,6 @@ def test_of_known_blocks_the_last_used_are_kept():
     known.note(first)
     known.note(second)
     assert known.tokens(second) == 64
-    assert known.tokens(first) == 0  # of a sequence whose beginning is gone the rest is not found
+    assert known.tokens(first) == 0  # without its first block the rest is not found
     known.forget()
     assert known.tokens(second) == 0

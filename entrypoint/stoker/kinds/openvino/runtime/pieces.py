@@ -168,7 +168,7 @@ class Pieces:
         self._reading += part - known
 
     def _has_room(self, sequence: PiecewiseSequence) -> bool:
-        """Whether the cache holds what runs and all of its prompt: else pieces might be gone before they are found."""
+        """Whether the cache holds what runs and its prompt: else pieces might be evicted before they are found."""
         tokens = [each.prompt + len(each.ids) for each in (*self._begun, sequence)]
         return sum(each // self._block_tokens + 2 for each in tokens) <= self._blocks
 
