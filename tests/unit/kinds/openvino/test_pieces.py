@@ -13,7 +13,7 @@ SLOW = 0.01  # seconds for each token of a prompt: a block at a time, beside oth
 
 
 class Running:
-    """A request in the engine: it reads what the prefix cache does not have, then gives a token a step."""
+    """A request in the engine: it reads what the prefix cache does not have, then gives a token in each step."""
 
     def __init__(self, generation: Generation, cached: int) -> None:
         self.generation, self.left = generation, len(generation.input_ids) - cached
