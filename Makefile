@@ -77,8 +77,8 @@ bench-peers: setup-test
 	.venv/bin/python -m tests.performance.peers --write $(if $(LLAMA),--llama $(LLAMA)) $(if $(VLLM),--vllm $(VLLM))
 
 .PHONY: bench-quick
-bench-quick: setup-test  # ratios that a commit can break, in five minutes, beside the last release's
-	.venv/bin/python -m tests.performance.quick
+bench-quick: setup-test  # ratios that a commit can break, in five minutes, beside the last release's; KEEP=1 replaces those
+	.venv/bin/python -m tests.performance.quick $(if $(KEEP),--keep)
 
 .PHONY: soak
 soak: setup-test  # the long variants of the tests of faults, about an hour

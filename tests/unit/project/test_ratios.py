@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
-from tests.performance.compare import worse
+from tests.performance.compare import compared, keep, worse
 
 
 @pytest.mark.parametrize(
@@ -17,3 +20,14 @@ from tests.performance.compare import worse
 )
 def test_only_what_is_worse_is_told(now: dict[str, float], lines: list[str]) -> None:
     assert worse(now, {"a": 1.0, "b": 1.0}) == lines
+
+
+def test_a_release_s_ratios_are_kept_and_compared_with(tmp_path: Path) -> None:
+    kept = tmp_path / "released.json"
+    text, holds = compared({"a": 1.0}, kept)
+    assert holds
+    assert "released.json does not exist" in text
+    keep({"a": 1.0}, kept, "1.2.3", "a machine")
+    assert json.loads(kept.read_text()) == {"version": "1.2.3", "machine": "a machine", "ratios": {"a": 1.0}}
+    assert compared({"a": 0.9}, kept) == ("no ratio is worse than the last release's", True)
+    assert compared({"a": 0.5}, kept) == ("a: 0.50, 1.00 in the last release", False)
