@@ -154,8 +154,9 @@ site: setup-project  # the documentation, into site/; fails for a link that lead
 	NO_MKDOCS_2_WARNING=1 .venv-project/bin/mkdocs build --strict --quiet
 
 # Of the unit tests, with a bound that may only rise; COVERAGE=all measures the integration tests with them, for an hour.
+# The bound is a point below what was measured last, 74.9 % on 2026-11-29: raise it when the figure rises.
 .PHONY: coverage
-UNIT_COVERAGE = 60  # measured on part of the suite only: raise it after the first whole run
+UNIT_COVERAGE = 74
 coverage: setup-test
 	$(PYTEST) tests/unit $(if $(filter all,$(COVERAGE)),tests/integration) --cov --cov-report=term --cov-report=html \
 	  $(if $(COVERAGE),,--cov-fail-under=$(UNIT_COVERAGE))

@@ -38,8 +38,9 @@ def _layout(case: Case) -> str:
     chosen = case.chosen
     stages = chosen.pipeline_parallel // chosen.nodes
     each = "1 pipeline stage" if stages == 1 else f"{stages} pipeline stages"
+    gpus = "1 GPU" if chosen.tensor_parallel == 1 else f"{chosen.tensor_parallel} GPUs"
     return (
-        f"{chosen.nodes} machines, {each} of {chosen.tensor_parallel} GPUs on each: layers follow one another "
+        f"{chosen.nodes} machines, {each} of {gpus} on each: layers follow one another "
         "from machine to machine, and no layer is shared across the network"
     )
 

@@ -147,7 +147,10 @@ def test_every_other_profile_is_rejected_with_a_reason(plan, profiles):
     found = plan("llama-3.1-8b")
     rejected = [rejection.profile for rejection in found.rejected]
     assert sorted([*rejected, found.chosen.profile]) == sorted(profile.name for profile in profiles)
-    assert all(rejection.reason for rejection in found.rejected)
+    why = {rejection.profile: rejection.reason for rejection in found.rejected}
+    assert all(why.values())
+    assert why["openvino-int4-throughput"] == "openvino-int8-throughput comes before it"  # it fits, with less quality
+    assert why["openvino-int8-latency"] == "is for latency, and the goal is throughput"
 
 
 def test_windows_and_experts_are_explained(plan):

@@ -77,7 +77,10 @@ def test_replicas_of_several_gpus_stay_within_islands(choose):
     plan = choose("llama-3.1-70b", here)
     assert plan.chosen.tensor_parallel == 2
     assert sorted(devices(plan)) == [(0, 3), (1, 2), (4, 7), (5, 6)]
-    assert "NVLink" in reason(plan, "replicas")
+    assert reason(plan, "replicas") == (
+        "4 replicas of 2 GPUs each, each within GPUs that NVLink joins: all free GPUs are used, in groups that hold "
+        "the model"
+    )
 
 
 def test_what_is_left_of_an_island_is_named(choose):
