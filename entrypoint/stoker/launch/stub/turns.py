@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -17,6 +18,9 @@ from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output
 from stoker.launch.stub.sampler import Logits, Sampler
 from stoker.launch.stub.scoring import Scorer, likeliest
+from stoker.launch.stub.step_times import StepTimes
+
+_LEAST_PIECE = 16  # tokens of a prompt
 
 
 class Session(Protocol):
@@ -48,6 +52,11 @@ class TurnSequence:
         scored = generation.prompt_log_probs
         self._scorer = None if scored is None else Scorer(self.tokens, scored)
         self._produced = 0
+
+    @property
+    def due(self) -> int:
+        """Tokens to be run until it gives the next one."""
+        return len(self.tokens) - self.done
 
     @property
     def finished(self) -> bool:
@@ -111,6 +120,7 @@ class TurnsRuntime:
         self._settings = settings
         self._at_once = at_once
         self._steps = self.ran = 0
+        self._times = StepTimes(_LEAST_PIECE)
         self._capacity = settings.kv.tokens
         self._open_session = open_session
         self._running: list[TurnSequence] = []
@@ -126,18 +136,24 @@ class TurnsRuntime:
         return sequence
 
     def step(self, most: int | None = None, tokens: int = sys.maxsize) -> None:
-        """One token for each sequence past its prompt; the others share what is left of the step's tokens. `most`: of
-        so many, those that have waited longest; `tokens`: no more in all."""
+        """One token for each sequence past its prompt; the others share what is left of the step's tokens, or less of
+        them where steps take long. `most`: of so many, those that have waited longest; `tokens`: no more in all."""
         self._release()
         self._steps += 1
-        allowed = budget = min(self._settings.chosen.max_num_tokens, tokens)
         chosen = sorted(self._fitting(), key=lambda each: each.ran)[:most]
-        for sequence in sorted(chosen, key=lambda each: len(each.tokens) - each.done):
-            if budget > 0:
+        allowed = min(self._settings.chosen.max_num_tokens, tokens)
+        decoding = min(sum(each.due == 1 for each in chosen), allowed)
+        budget = decoding + self._to_read(allowed - decoding, decoding)
+        began, self.ran = time.monotonic(), 0
+        for sequence in sorted(chosen, key=lambda each: each.due):
+            if self.ran < budget:
                 sequence.ran = self._steps
-                budget -= sequence.run(budget)
+                self.ran += sequence.run(budget - self.ran)
+        self._times.note(time.monotonic() - began, self.ran - decoding, decoding)
         self._release()
-        self.ran = allowed - budget
+
+    def _to_read(self, room: int, decoding: int) -> int:
+        return self._times.to_read(room) if decoding else room
 
     def _fitting(self) -> list[TurnSequence]:
         """The oldest, as many as there are states, and the states have room for. One that does not fit alone is given
