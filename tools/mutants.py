@@ -62,7 +62,9 @@ def keep_some(session: Path, sample: int, seed: int) -> None:
         # `|` is nearly always one of an annotation, which no test can notice.
         database.execute("DELETE FROM mutation_specs WHERE operator_name LIKE '%BinaryOperator_BitOr%'")
         database.execute("DELETE FROM work_items WHERE job_id NOT IN (SELECT job_id FROM mutation_specs)")
-        jobs = sorted(row[0] for row in database.execute("SELECT job_id FROM work_items"))
+        # The names of jobs are new in each run: in the order of places, a seed gives the same sample again.
+        places = "module_path, operator_name, operator_args, occurrence"
+        jobs = [row[0] for row in database.execute(f"SELECT job_id FROM mutation_specs ORDER BY {places}")]
         dropped = random.Random(seed).sample(jobs, max(0, len(jobs) - sample)) if sample else []
         for table in ("mutation_specs", "work_items"):
             database.executemany(f"DELETE FROM {table} WHERE job_id = ?", [(job,) for job in dropped])

@@ -104,6 +104,25 @@ def test_the_text_says_choice_sources_reasons_budget_and_rejections(plan):
     assert not {"\t", "\x1b"} & set(text)
 
 
+def test_what_a_plan_does_not_use_is_not_listed(plan):
+    """GPUs, adapters, drafts and other machines, on a CPU without any of them."""
+    lines = render_plan(plan("llama-3.1-8b", 16), everything=True).split("Chosen\n")[1].split("\n\n")[0].splitlines()
+    assert [line[2:24].strip() for line in lines] == [
+        "profile",
+        "engine",
+        "purpose",
+        "precision",
+        "KV precision",
+        "activation precision",
+        "tensor parallel",
+        "pipeline parallel",
+        "concurrent sequences",
+        "tokens per step",
+        "context",
+        "threads",
+    ]
+
+
 def test_the_summary_has_what_a_person_decides_by(plan):
     found = plan("llama-3.1-8b", 16, max_seq_len=4096)
     text = render_plan(found, image="stoker:cpu")
