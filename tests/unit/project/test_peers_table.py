@@ -61,7 +61,7 @@ def test_every_engine_has_a_row_and_ours_are_compared_with_as_many_bits_or_fewer
     assert lines[-1].startswith("transformers bf16 was not measured")
 
 
-def test_no_round_begins_that_would_end_too_late(peers, running):
+def test_nothing_is_measured_again_that_would_end_too_late(peers, running):
     peers.measure(running, LOADS, 3, time.monotonic() + 60)
     assert running[0].rounds == 3
     peers.measure(running, LOADS, 3, time.monotonic() - 1)
