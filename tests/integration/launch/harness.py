@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
-from stoker.launch.client import TritonClient
+from stoker.launch import contract
+from stoker.launch.client import TritonClient, _ask_inputs
 from stoker.launch.generation import Delta, Generation
 from stoker.launch.supervisor import Supervisor
 
@@ -28,6 +29,28 @@ class LoopThread:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
+
+
+def another(supervisor: Supervisor) -> TritonClient:
+    """A client as another API process would have it."""
+    server = supervisor._server
+    assert server is not None
+    client = TritonClient()
+    client.attach(server.address, server.metrics_socket)
+    return client
+
+
+def alone(supervisor: Supervisor) -> TritonClient:
+    """One that does not know the multiplexed stream: each of its requests has a call of its own."""
+    client = another(supervisor)
+    link = client._link
+    assert link is not None
+
+    async def others() -> Mapping[str, str]:
+        return {name: wire_type for name, wire_type in (await _ask_inputs(link)).items() if name != contract.CHANNEL}
+
+    link.inputs = asyncio.create_task(others())
+    return client
 
 
 async def collect(client: TritonClient, generation: Generation) -> list[Delta]:

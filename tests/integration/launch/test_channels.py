@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from stoker.kinds.openvino.runtime.engine import python_engine
-from stoker.launch import contract
-from stoker.launch.client import TritonClient, _ask_inputs
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.supervisor import Patience, Supervisor
 
@@ -29,28 +26,6 @@ def slow(loop, settings_of, tiny_engine):
             loop.run(supervisor.stop())
 
 
-def another(supervisor: Supervisor) -> TritonClient:
-    """As another API process would have it."""
-    server = supervisor._server
-    assert server is not None
-    client = TritonClient()
-    client.attach(server.address, server.metrics_socket)
-    return client
-
-
-def alone(supervisor: Supervisor) -> TritonClient:
-    """One that does not know the multiplexed stream."""
-    client = another(supervisor)
-    link = client._link
-    assert link is not None
-
-    async def others() -> Mapping[str, str]:
-        return {name: wire_type for name, wire_type in (await _ask_inputs(link)).items() if name != contract.CHANNEL}
-
-    link.inputs = asyncio.create_task(others())
-    return client
-
-
 def test_all_sequences_of_a_process_share_one_call(loop, slow, harness):
     async def run():
         asked = [
@@ -66,7 +41,7 @@ def test_all_sequences_of_a_process_share_one_call(loop, slow, harness):
 
 def test_a_client_without_it_gets_the_same(loop, slow, harness):
     async def run():
-        other = alone(slow)
+        other = harness.alone(slow)
         generation = Generation("same", (5, 6, 7), max_tokens=6, log_probs=True, perf_metrics=True)
         got = [await harness.collect(client, generation) for client in (slow.client, other)]
         assert [client._link.channel is None for client in (slow.client, other) if client._link] == [False, True]
@@ -105,7 +80,7 @@ def test_what_the_stub_refuses_harms_no_other_sequence(loop, slow, harness):
 
 def test_a_process_that_goes_takes_its_own_sequences_along(loop, slow, harness):
     async def run():
-        other = another(slow)
+        other = harness.another(slow)
         left = [aiter(other.generate(Generation(f"left{number}", (1, 2), max_tokens=2000))) for number in range(2)]
         for stream in left:
             await anext(stream)
@@ -124,7 +99,7 @@ def test_requests_of_two_processes_that_are_alike_end_one_by_one(loop, slow, har
     """Both begin to number theirs at the same number."""
 
     async def run():
-        clients = [another(slow), another(slow)]
+        clients = [harness.another(slow), harness.another(slow)]
         streams = [client.generate(Generation("same", (1, 2, 3), max_tokens=2000)) for client in clients]
         for stream in streams:
             await anext(stream)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from stoker.kinds.openvino.runtime.engine import python_engine
+from stoker.launch.client import TritonClient
 from stoker.launch.generation import EBNF_GRAMMAR, Generation, Guide, RequestRefusedError
+from stoker.launch.settings import EngineSettings
 from stoker.launch.supervisor import Patience, Supervisor
 
 END = 255
@@ -31,13 +35,33 @@ def tokenizer(tiny_engine: Path, tmp_path_factory: pytest.TempPathFactory) -> To
 
 
 @pytest.fixture(scope="module")
-def guided(loop, settings_of, tiny_engine, tokenizer, tmp_path_factory):
+def engine(tiny_engine, tokenizer, tmp_path_factory) -> Path:
     """The tiny engine with a tokenizer beside it."""
     directory = tmp_path_factory.mktemp("guided")
     shutil.copytree(tiny_engine, directory, dirs_exist_ok=True)
     tokenizer.save(str(directory / "tokenizer.json"))
     (directory / "config.json").write_text(json.dumps({"vocab_size": 256}))
-    supervisor = Supervisor(python_engine(settings_of(directory)), Patience(heartbeat=3600, fresh=3600, wedged=7200))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def guided(loop, settings_of, engine):
+    with running(loop, settings_of(engine)) as supervisor:
+        yield supervisor
+
+
+@pytest.fixture(scope="module")
+def slow(loop, settings_of, engine):
+    """Its steps are as slow as a large model's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        with running(loop, settings_of(engine, runtime="slow_runtime:SlowRuntime", max_seq_len=480)) as supervisor:
+            yield supervisor
+
+
+@contextmanager
+def running(loop, settings: EngineSettings) -> Iterator[Supervisor]:
+    supervisor = Supervisor(python_engine(settings), Patience(heartbeat=3600, fresh=3600, wedged=7200))
     try:
         loop.run(supervisor.start())
         yield supervisor
@@ -73,17 +97,33 @@ def test_broken_grammars_are_refused_and_harm_nobody(loop, guided, harness, toke
     assert guided.restarts == 0
 
 
-def test_one_that_gives_up_while_its_grammar_is_compiled_leaves_nothing(loop, guided, harness):
-    slow = 'root ::= ([a-z]{1,20} [ ,]){1,40} "x"\n'
+@pytest.mark.parametrize("contract", ["multiplexed", "alone"])
+def test_those_that_give_up_while_their_grammars_are_compiled_leave_nothing(loop, slow, harness, contract):
+    """At moments from before they are sent until they run. Any of them that stayed would give all its tokens."""
+    length = 400
+    long = 'root ::= ([a-z]{{4,20}} [ ,]){{80}} "{}"\n'
 
-    async def gives_up() -> None:
-        task = asyncio.create_task(harness.tokens(guided.client, _asked("leaves", slow)))
-        await asyncio.sleep(0.005)
-        task.cancel()
+    async def give_up() -> int:
+        client = harness.alone(slow) if contract == "alone" else slow.client
+        before = (await client.state()).tokens
+        asked = [_asked(f"{n}", long.format(n) if n % 4 else None, n, length) for n in range(16)]
+        tasks = [asyncio.create_task(harness.tokens(client, each)) for each in asked]
+        for task in tasks:
+            await asyncio.sleep(0.003)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (await harness.tokens(client, _asked("next", NESTED)))[-1] == END
+        await harness.until(lambda: idle(client))
+        if client is not slow.client:
+            await client.detach("done")
+        return (await slow.client.state()).tokens - before
 
-    loop.run(gives_up())
-    assert loop.run(harness.tokens(guided.client, _asked("next", NESTED)))[-1] == END
-    assert loop.run(guided.client.state()).running == 0
+    assert loop.run(give_up()) < length
+
+
+async def idle(client: TritonClient) -> bool:
+    state = await client.state()
+    return (state.running, state.waiting) == (0, 0)
 
 
 def test_a_type_that_is_not_taken_is_refused(loop, guided, harness):
