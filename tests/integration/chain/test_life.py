@@ -42,10 +42,9 @@ def events(response: http.client.HTTPResponse) -> list[str]:
 def being_built(cache: Path, other: Path) -> Iterator[None]:
     """As if another process built the demo's engine into the cache `other`: a server waits for that."""
     build = [sys.executable, "-m", "stoker", "build", "demo", "--cache", str(cache)]
-    subprocess.run(build, capture_output=True, timeout=300, check=True)
-    (key,) = (path.parent.name for path in cache.glob("engines/*/engine.json"))
+    built = Path(subprocess.run(build, capture_output=True, text=True, timeout=300, check=True).stdout.strip())
     (other / "locks").mkdir(parents=True)
-    with leased(other / "locks", key, Silent()):
+    with leased(other / "locks", built.name, Silent()):
         yield
 
 
