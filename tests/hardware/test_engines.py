@@ -54,9 +54,22 @@ def overrides(kind: str, gpus: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(case, folder) -> Iterator[Any]:
-    with Served(STOKER, MODEL, overrides(*case), folder, seconds=SECONDS).running() as one:
-        yield one
+def started(case, folder) -> Iterator[list[Any]]:
+    """The case's servers, of which the last may run."""
+    servers: list[Any] = []
+    yield servers
+    for one in servers:
+        one.process.kill()
+        one.process.wait()
+
+
+@pytest.fixture
+def server(case, folder, started) -> Any:
+    """Shared by the case's tests until one of them stops it."""
+    if not started or started[-1].process.poll() is not None:
+        started.append(Served(STOKER, MODEL, overrides(*case), folder, seconds=SECONDS))
+        started[-1].wait_until_ready()
+    return started[-1]
 
 
 def chat(server, **body: Any) -> dict[str, Any]:
@@ -111,7 +124,6 @@ def test_each_gpu_holds_no_more_than_was_planned(server, case, machine) -> None:
 
 
 def test_it_drains_and_generate_answers_like_it(server, case) -> None:
-    """The last of the tests that use the server."""
     answer = chat(server, max_tokens=48)["message"]["content"]
     assert server.stop() == 0  # the GPUs are for one of the two
     line = [*STOKER, "generate", MODEL, "--prompt", QUESTION[0]["content"], "--max-tokens", "48", *overrides(*case)]
