@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.loading import load
-from tests.serving import Server, free_port
+from tests.ports import free_port
+from tests.serving import Server
 
 from stoker.resolve.local import DEMO_DIRECTORY
 from stoker.resolve.safetensors_header import read_header

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-READY_SECONDS = 120
+from tests.ports import free_port
+from tests.waiting import SECONDS
 
 
 class Server:
@@ -44,7 +44,7 @@ class Server:
     def wait_ready(self) -> None:
         self.wait_until(lambda: self.status("/v1/health/ready") == 200, "ready")
 
-    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = READY_SECONDS) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert self.process.poll() is None, f"the server ended before it was {what}:\n{self.output}"
@@ -54,7 +54,7 @@ class Server:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """The exit code."""
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(SECONDS)
 
     def children(self) -> dict[int, str]:
         """Every process below it: command names by pid."""
@@ -83,9 +83,3 @@ def _children(parent: int) -> dict[int, str]:
         if int(rest.split()[1]) == parent:
             found[int(path.parent.name)] = name
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

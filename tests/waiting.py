@@ -9,7 +9,7 @@ from typing import Any
 
 from stoker.processes import process_lives
 
-SECONDS = 120.0  # how long anything may take before it is taken for stuck
+SECONDS = 240.0  # how long anything may take before it is taken for stuck
 
 
 def wait_until(condition: Callable[[], Any], what: str = "so", seconds: float = SECONDS) -> float:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -14,6 +13,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from tests.ports import free_port
 
 IMAGE = os.environ.get("STOKER_TEST_IMAGE", "stoker:cpu")
 READY_SECONDS = 180
@@ -30,12 +31,6 @@ def find_engine() -> str:
 
 def call(*command: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 ENGINE = find_engine()

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.containers.engine import ENGINE, call, complete, free_port, wait_for
+from tests.containers.engine import ENGINE, call, complete, wait_for
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 

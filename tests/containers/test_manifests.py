@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.containers.engine import ENGINE, IMAGE, READY_SECONDS, call, complete, free_port
+from tests.containers.engine import ENGINE, IMAGE, READY_SECONDS, call, complete
 from tests.containers.test_compose import compose_command
+from tests.ports import free_port
 
 BASE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "base"
 MACHINE = "cpu:2c-4g"

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.containers.engine import READY_SECONDS, Container, complete, free_port, wait_for
+from tests.containers.engine import READY_SECONDS, Container, complete, wait_for
 from tests.dashboard import MONITORING, alert_queries, panel_queries
+from tests.ports import free_port
 
 needs_prometheus = pytest.mark.skipif(not shutil.which("prometheus"), reason="no prometheus: apt install prometheus")
 

@@ -9,7 +9,8 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from tests.containers.engine import free_port, run, wait_for
+from tests.containers.engine import run, wait_for
+from tests.ports import free_port
 
 BUCKET = "--remotes=s3://engines/ours"
 

@@ -19,8 +19,9 @@ import httpx
 import pytest
 import trustme
 from openai import OpenAI
-from tests.containers.engine import ENGINE, IMAGE, call, free_port
+from tests.containers.engine import ENGINE, IMAGE, call
 from tests.hub_server import HubServer
+from tests.ports import free_port
 
 import stoker as package
 

@@ -14,13 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.leftovers import left_by
+
 from stoker.progress import Silent
 from stoker.store.lease import leased
-
-
-def shared_memory(pid: int) -> set[str]:
-    """Regions of the server with this process id: there may be others on the machine."""
-    return {path.name for path in Path("/dev/shm").iterdir() if re.fullmatch(rf"stoker-\d+-{pid}-.*", path.name)}
 
 
 @contextmanager
@@ -96,9 +93,9 @@ def test_a_drain_that_takes_too_long_is_cut_and_says_so(start) -> None:
 def test_nothing_is_left_behind_after_the_end(start) -> None:
     server = start("demo")
     server.wait_ready()
-    assert shared_memory(server.process.pid)
+    assert any(path.startswith("/dev/shm") for path in left_by(server.process.pid))
     assert server.stop(signal.SIGINT) == 0
-    assert not shared_memory(server.process.pid)
+    assert left_by(server.process.pid) == []
 
 
 def test_a_killed_stub_ends_streams_cleanly_and_the_server_comes_back(start) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import openai
 from tests.embedding_models import character_tokenizer, make_embedding_model
+from tests.leftovers import left_by
 from tests.serving import Server
 
 PARALLEL = 200
@@ -40,10 +41,6 @@ def embed(server: Any, model: str, given: Any, **more: Any) -> np.ndarray:
     with client_of(server) as client:
         answer = client.embeddings.create(model=model, input=given, **more)
     return np.array([each.embedding for each in answer.data])
-
-
-def leftovers() -> set[str]:
-    return {path.name for path in Path("/dev/shm").iterdir() if "stoker" in path.name}
 
 
 def test_the_plan_says_how_the_vectors_are_made_and_has_no_cache(tmp_path: Path) -> None:
@@ -153,7 +150,8 @@ def test_a_killed_stub_comes_back_and_sigterm_leaves_nothing(bert: Any) -> None:
     bert.wait_until(lambda: "restarting" in bert.output, "restarted")
     bert.wait_ready()
     assert np.allclose(embed(bert, "bert_cls", ["Hello", "there"]), before, atol=1e-6)
-    children, shared = bert.children(), leftovers()
+    children = bert.children()
+    assert left_by(bert.process.pid)
     assert bert.stop() == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
-    assert shared - leftovers()
+    assert left_by(bert.process.pid) == []

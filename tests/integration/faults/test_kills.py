@@ -7,11 +7,11 @@ import os
 import random
 import shutil
 import signal
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from tests.leftovers import left_by
 from tests.loading import load as load_module
 
 from stoker.processes import process_lives
@@ -29,13 +29,6 @@ def leftovers(cache: Path) -> list[str]:
     found = [path for name in ("tmp", "locks", "partial") for path in (cache / name).glob("*")]
     found += list(cache.rglob("*.incomplete"))
     return [str(path) for path in found]
-
-
-def shared_memory(*servers) -> list[str]:
-    """What these servers, all of which are over, have left in shared memory and of their own directories."""
-    owners = [f"-{server.process.pid}-" for server in servers]
-    places = (path for folder in ("/dev/shm", tempfile.gettempdir()) for path in Path(folder).glob("stoker-*"))
-    return [str(path) for path in places if any(owner in path.name for owner in owners)]
 
 
 def wait_for(server, moment: str) -> None:
@@ -81,7 +74,7 @@ def test_kill_9_at_random_moments_of_a_start(start, hub, rounds, load, tmp_path:
         assert following.stop() == 0
         assert {path.name: path.read_bytes() for path in (cache / "engines").glob("*/openvino_model.*")} == engine
         assert leftovers(cache) == []
-        assert shared_memory(victim, following) == []
+        assert left_by(victim.process.pid, following.process.pid) == []
         shutil.rmtree(cache)
     record_property("moments", moments)
 
@@ -91,7 +84,7 @@ def test_sigterm_at_any_phase_ends_it_cleanly(start, hub, tmp_path: Path, moment
     server = start(REPOSITORY, cache=tmp_path)
     wait_for(server, moment)
     assert_stops(server)
-    assert shared_memory(server) == leftovers(tmp_path) == []
+    assert left_by(server.process.pid) == leftovers(tmp_path) == []
 
 
 def assert_stops(server) -> None:
@@ -110,7 +103,7 @@ def test_sigterm_keeps_what_was_downloaded(start, hub, tmp_path: Path) -> None:
     server.wait_until(lambda: "downloading" in server.output and partial_bytes(tmp_path) > 0, "downloading")
     assert server.stop() == 143
     assert "downloading was stopped after" in server.output
-    assert shared_memory(server) == []
+    assert left_by(server.process.pid) == []
     assert all(path.endswith(".incomplete") for path in leftovers(tmp_path))
     kept, before, hub.pause = partial_bytes(tmp_path), hub.content_bytes, 0.0
     following = start(REPOSITORY, cache=tmp_path)
@@ -139,7 +132,7 @@ def test_a_second_signal_ends_a_drain_at_once_and_the_next_start_clears_up(start
             response.read()
     following = start("demo")
     following.wait_ready()
-    assert shared_memory(server) == []
+    assert left_by(server.process.pid) == []
     assert following.stop() == 0
 
 
@@ -170,7 +163,7 @@ def test_processes_killed_and_stopped_under_load(start, cache: Path, rounds, loa
     assert clients.failures == answers.wrong == []
     assert set(clients.outcomes) <= {"done", "refused", "error", "closed"}
     assert run.server.stop() == 0
-    assert leftovers(cache) == shared_memory(run.server) == []
+    assert leftovers(cache) == left_by(run.server.process.pid) == []
 
 
 class Run:
@@ -196,7 +189,7 @@ class Run:
         self.server = self._start(killed.port)
         self.server.wait_ready()
         self.server.wait_until(lambda: not any(map(process_lives, children)), f"alone, without one of {children}", 10)
-        assert shared_memory(killed) == []
+        assert left_by(killed.process.pid) == []
         assert "found the engine" in self.server.output
 
 

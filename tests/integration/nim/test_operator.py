@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 
 import pytest
 from tests.loading import load
+from tests.ports import free_port
 
 import stoker
 import stoker.resolve
@@ -125,9 +125,7 @@ class NimService:
     """The container of a NIMService: the image's own command, and its probes."""
 
     def __init__(self, pod: Pod, log: Path) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = int(listener.getsockname()[1])
+        self.port = free_port()
         self.log = log
         self.process = pod.start(["serve"], service_environ(pod, self.port), log)
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from tests.loading import load
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 from stoker.store.engine import SCHEMA, Engine, Manifest
@@ -31,12 +32,6 @@ from stoker.store.store import Store
 ROOT = Path(__file__).parents[3]
 USER, PASSWORD = "stoker", "sesame"
 HTPASSWD = f"{USER}:$2b$04$oMPtD9dfZutZ4CZGMYKsKONtw1Q8gMIyVHPAH92WaeHs.FNiHPnVO\n"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import urllib.request
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 HARD = "кэш 家 $(exit 1) 'q' %41"
@@ -42,8 +42,7 @@ def answers(tmp_path: Path, wait_until) -> Callable[..., str]:
     """Serves by a Cli until it has answered once; what it answered."""
 
     def serve(cli: Any, *arguments: str, prefix: tuple[str, ...] = ()) -> str:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         log = tmp_path / "serve.log"
         process = cli.start("serve", *(arguments or ("demo",)), "--port", str(port), log=log, prefix=prefix)
         body = json.dumps({"model": "demo", "prompt": "Hi", "max_tokens": 3, "temperature": 0}).encode()
