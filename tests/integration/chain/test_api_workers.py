@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from tests.serving import Server
-from tests.waiting import wait_until, wait_until_gone
+from tests.waiting import SECONDS, wait_until, wait_until_gone
 
 KEYS = "ann sesame\nbob open-up\n"
 CONNECTIONS = 4
@@ -209,7 +209,7 @@ def test_streams_of_all_processes_end_before_the_server_does(api: Api) -> None:
         wait_until(lambda: api.server.status("/v1/health/ready") == 503, "draining")
         assert api.ask("/v1/completions", {"model": "demo", "prompt": "Once"}, line=2)[1]["error"]["code"] == "draining"
         assert all(map(ended, streams))
-    assert api.server.process.wait(60) == 0
+    assert api.server.process.wait(SECONDS) == 0
     wait_until_gone(*processes)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.waiting import SECONDS
 
 from stoker.resolve.local import DEMO_DIRECTORY
 
@@ -53,7 +54,7 @@ def only_pickles(model: Path) -> None:
 def test_each_fault_has_its_own_error(model: Path, start, spoil: Callable, code: int, said: str) -> None:
     spoil(model)
     server = start(str(model))
-    assert server.process.wait(60) == code
+    assert server.process.wait(SECONDS) == code
     error = server.output[server.output.index("error: ") :]
     assert said in error
     assert "hint: " in error

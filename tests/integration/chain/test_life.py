@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.leftovers import left_by
+from tests.waiting import SECONDS
 
 from stoker.progress import Silent
 from stoker.store.lease import leased
@@ -74,11 +75,11 @@ def test_a_running_stream_ends_in_full_before_the_server_does(start) -> None:
     children = server.children()
     with open_stream(server, 1900) as response:
         server.process.send_signal(signal.SIGTERM)
-        server.wait_until(lambda: server.status("/v1/health/ready") == 503, "draining", 10)
+        server.wait_until(lambda: server.status("/v1/health/ready") == 503, "draining")
         received = events(response)
     assert received[-1] == "[DONE]"
     assert json.loads(received[-2])["choices"][0]["finish_reason"] == "length"
-    assert server.process.wait(60) == 0
+    assert server.process.wait(SECONDS) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 

@@ -188,7 +188,7 @@ class Run:
         killed.process.wait()
         self.server = self._start(killed.port)
         self.server.wait_ready()
-        self.server.wait_until(lambda: not any(map(process_lives, children)), f"alone, without one of {children}", 10)
+        self.server.wait_until(lambda: not any(map(process_lives, children)), f"alone, without one of {children}")
         assert left_by(killed.process.pid) == []
         assert "found the engine" in self.server.output
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import trustme
 from tests.loading import python_path
+from tests.waiting import SECONDS
 
 TOKENS = 24
 STOKER = (sys.executable, "-m", "stoker")
@@ -41,7 +42,7 @@ def test_an_engine_that_keeps_dying_gets_smaller_limits_then_makes_way_and_is_th
         if tried[-1][0] == "int4":
             assert plan["reasons"][0].startswith("openvino-int8-throughput was given up: the engine died 2 times")
         kill_quietly(server)
-    assert server.process.wait(60) == 70
+    assert server.process.wait(SECONDS) == 70
     assert tried == [each for each in [("int8", 2), ("int8", 1), ("int4", 2), ("int4", 1)] for _ in range(2)]
     assert "batch size 1 instead of 2" in server.output
     assert "trying the next profile: openvino-int4-throughput" in server.output

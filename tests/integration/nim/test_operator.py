@@ -167,7 +167,7 @@ def service(pod: Pod, cached: str, tmp_path_factory: pytest.TempPathFactory) -> 
     one.wait_for("/v1/health/ready")
     yield one
     one.process.send_signal(signal.SIGTERM)
-    assert one.process.wait(60) == 0, one.log.read_text()
+    assert one.process.wait(SECONDS) == 0, one.log.read_text()
 
 
 def test_the_image_is_taken_for_one_that_serves_any_model() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.ports import free_port
+from tests.waiting import SECONDS
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 HARD = "кэш 家 $(exit 1) 'q' %41"
@@ -61,7 +62,7 @@ def answers(tmp_path: Path, wait_until) -> Callable[..., str]:
         with urllib.request.urlopen(request) as answer:
             text = json.load(answer)["choices"][0]["text"]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, log.read_text()
+        assert process.wait(SECONDS) == 0, log.read_text()
         return str(text)
 
     return serve
