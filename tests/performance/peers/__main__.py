@@ -29,7 +29,7 @@ from random_models import write_model
 
 HERE = Path(__file__).parent
 QUICK = ((1, 16, 4), (1, 64, 1))
-LOADS = ((1, 128, 32), (4, 128, 32), (16, 128, 32), (32, 128, 32), (1, 128, 1), (1, 1500, 1))
+LOADS = ((1, 128, 32), (4, 128, 32), (1, 128, 1), (1, 1500, 1), (16, 128, 32), (32, 128, 32))
 BEGIN, END = "<!-- begin: written by `make bench-peers` -->\n", "<!-- end of `make bench-peers` -->"
 Load = tuple[int, int, int]
 """Streams, tokens in, tokens out."""
@@ -120,17 +120,19 @@ def gguf(python: str, model: Path, stored: str) -> Path:
 
 
 def measure(running: Sequence[Running], loads: Sequence[Load], rounds: int, until: float) -> dict[Load, list[float]]:
-    """Median seconds of each, by load. `until`, of time.monotonic: no load is measured again that would end later."""
+    """Median seconds of each, by load. `until`, of time.monotonic: no load is measured again that would end later, nor
+    begins later."""
     found: dict[Load, list[list[float]]] = {load: [] for load in loads}
     took = dict.fromkeys(loads, 0.0)
     for turn in range(1, rounds + 1):
         for load, turns in found.items():
             began = time.monotonic()
-            if turn == 1 or began + took[load] <= until:
+            if began + took[load] <= until:
                 turns.append([one.seconds(load, seed=1000 * turn + load[0]) for one in running])
                 took[load] = time.monotonic() - began
                 print(json.dumps({"load": load, "seconds": turns[-1]}), flush=True)
-    return {load: [statistics.median(each) for each in zip(*turns, strict=True)] for load, turns in found.items()}
+    measured = {load: list(zip(*turns, strict=True)) for load, turns in found.items() if turns}
+    return {load: [statistics.median(each) for each in turns] for load, turns in measured.items()}
 
 
 def figure(load: Sequence[int], seconds: float) -> float:
@@ -198,7 +200,9 @@ def main() -> None:
         left_out = [f"{one.peer.name} {one.peer.precision} was not measured: {one.why}." for one in started if one.why]
         for name, given in (("llama.cpp", options.llama), ("vLLM and transformers", options.vllm)):
             left_out += [] if given else [f"{name}: not measured, no environment was given."]
-        found = measure(running, QUICK if options.quick else LOADS, options.rounds, until)
+        loads = QUICK if options.quick else LOADS
+        found = measure(running, loads, options.rounds, until)
+        left_out += [f"{heading(load)}: not measured, for lack of time." for load in loads if load not in found]
         written = text(running, found, left_out)
     finally:
         for one in started:

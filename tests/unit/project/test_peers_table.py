@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,11 +62,11 @@ def test_every_engine_has_a_row_and_ours_are_compared_with_as_many_bits_or_fewer
     assert lines[-1].startswith("transformers bf16 was not measured")
 
 
-def test_nothing_is_measured_again_that_would_end_too_late(peers, running):
+def test_nothing_is_measured_when_time_is_over(peers, running):
     peers.measure(running, LOADS, 3, time.monotonic() + 60)
     assert running[0].rounds == 3
-    peers.measure(running, LOADS, 3, time.monotonic() - 1)
-    assert running[0].rounds == 4
+    assert peers.measure(running, LOADS, 3, time.monotonic() - 1) == {}
+    assert running[0].rounds == 3
 
 
 def test_the_table_takes_the_place_of_the_last_one(peers, monkeypatch, tmp_path):
@@ -79,3 +80,18 @@ def test_the_table_takes_the_place_of_the_last_one(peers, monkeypatch, tmp_path)
     before, after = written.split(peers.BEGIN)
     assert document.read_text().startswith(before)
     assert document.read_text().endswith(after.split(peers.END)[1])
+
+
+def test_only_what_ends_in_time_is_measured_again(peers, running, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(peers, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def takes(load, seed: int) -> float:
+        now[0] += 10.0 if load == LOADS[0] else 1.0
+        return now[0]
+
+    for one in running:
+        one.seconds = takes
+    found = peers.measure(running, LOADS, 3, until=60.0)  # a round takes 44 s, 40 of them for the first load
+    assert found[LOADS[0]] == [10.0, 20.0, 30.0, 40.0]
+    assert found[LOADS[1]] == [45.0, 46.0, 47.0, 48.0]  # the second of three
