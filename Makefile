@@ -163,7 +163,7 @@ coverage: setup-test
 
 .PHONY: mutants
 mutants: setup-test setup-project  # changes that no test notices: SAMPLE=100 of plan, store/key and guided each, for hours
-	.venv-project/bin/python tools/mutants.py --sample $(or $(SAMPLE),100) $(TARGETS)
+	.venv-project/bin/python tools/mutants.py --sample $(or $(SAMPLE),100) --seed $(or $(SEED),0) $(TARGETS)
 
 .PHONY: image image-test image-test-nvidia lock
 image:

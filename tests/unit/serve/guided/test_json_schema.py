@@ -101,6 +101,17 @@ def test_recursive_schemas_end() -> None:
         jsonschema.validate(json.loads(text), schema)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "lengths"),
+    [({"maxItems": 2}, {0, 1, 2}), ({"minItems": 1, "maxItems": 2}, {1, 2}), ({"minItems": 2, "maxItems": 2}, {2})],
+)
+@pytest.mark.parametrize("items", [{}, {"items": {"type": "null"}}], ids=["any", "null"])
+def test_lists_are_as_long_as_allowed_whatever_is_in_them(
+    bounds: dict[str, Any], lengths: set[int], items: dict[str, Any]
+) -> None:
+    assert {len(json.loads(text)) for text in texts({"type": "array", **bounds, **items}, 60)} == lengths
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats_are_what_they_say(name: str) -> None:
     pattern = re.compile(FORMATS[name])
