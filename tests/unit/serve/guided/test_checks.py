@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stoker.serve.request.guided import checks
+from stoker.serve.request.guided.ambiguity import MAX_WAYS, check_ways
 from stoker.serve.request.guided.checks import check_count, check_texts, part_count, used_rules
 from stoker.serve.request.guided.grammar import (
     Choice,
@@ -17,6 +18,7 @@ from stoker.serve.request.guided.grammar import (
     Text,
     characters,
 )
+from stoker.serve.request.guided.regex import parse_regex
 
 A = Text("a")
 
@@ -65,6 +67,13 @@ def test_rules_and_texts_up_to_the_limit() -> None:
         check_texts(["a" * (checks.MAX_SIZE - 2), "a"], "it")
 
 
+def test_ways_up_to_the_limit() -> None:
+    assert check_ways(parse_regex("a*" * MAX_WAYS)) == MAX_WAYS
+    for ways in (65, 66):
+        with pytest.raises(GuideError, match=f"one text can match it in {ways} ways at once, and 64 are allowed"):
+            check_ways(parse_regex("a*" * ways))
+
+
 def test_a_grammar_up_to_the_limit() -> None:
     checks.check({"root": Text("a" * (checks.MAX_SIZE - 1))})
     with pytest.raises(GuideError, match="its grammar has 20001 parts, and 20000 are allowed"):
@@ -73,6 +82,9 @@ def test_a_grammar_up_to_the_limit() -> None:
 
 def test_a_grammar_ends_and_begins_with_something() -> None:
     checks.check({"root": Choice((A, Sequence((A, Rule("root")))))})
+    checks.check({"root": Sequence((A, Repeat(Rule("root"))))})
+    with pytest.raises(GuideError, match="no text of finite length"):
+        checks.check({"root": Sequence((A, Repeat(Rule("root"), 1)))})
     with pytest.raises(GuideError, match=r"^no text of finite length fits it \(rule 'root'\)$"):
         checks.check({"root": Sequence((A, Rule("root")))})
     with pytest.raises(GuideError, match=r"^it refers to itself without an end \(rule 'root'\)$"):
