@@ -22,7 +22,7 @@ from tests.waiting import SECONDS, wait_until, wait_until_gone
 
 KEYS = "ann sesame\nbob open-up\n"
 CONNECTIONS = 4
-LONG = 800  # tokens: their streams have not ended when the next request has been answered
+LONG = 1990  # tokens, nearly all of the context: their streams have not ended when the next requests are answered
 
 
 class Api:
@@ -62,17 +62,17 @@ class Api:
 
     @contextlib.contextmanager
     def streams(self, count: int, tokens: int) -> Iterator[list[http.client.HTTPResponse]]:
-        """Whose first tokens have come."""
+        """Whose first tokens have come. All are begun before one is waited for, so that all run together."""
         body = {"model": "demo", "prompt": "Once", "max_tokens": tokens, "ignore_eos": True, "stream": True}
         with contextlib.ExitStack() as stack:
-            opened = []
-            for _ in range(count):
-                line = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=120)
+            lines = [http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=SECONDS) for _ in range(count)]
+            for line in lines:
                 stack.callback(line.close)
                 headers = {"Authorization": "Bearer sesame", "Content-Type": "application/json"}
                 line.request("POST", "/v1/completions", json.dumps(body), headers)
-                opened.append(line.getresponse())
-                opened[-1].readline()
+            opened = [line.getresponse() for line in lines]
+            for each in opened:
+                each.readline()
             yield opened
 
 

@@ -33,7 +33,7 @@ def leftovers(cache: Path) -> list[str]:
 
 def wait_for(server, moment: str) -> None:
     """publishing is the end of building: the engine is written. A start that was quicker is ready."""
-    wanted = "writing the engine" if moment == "publishing" else moment
+    wanted = " writing the engine" if moment == "publishing" else f" {moment}"  # downloading is not loading
     server.wait_until(lambda: wanted in server.output or "serving org/demo" in server.output, moment)
 
 
