@@ -29,7 +29,7 @@ TARGETS = {
 CONFIG = """\
 [cosmic-ray]
 module-path = "{module}"
-timeout = 900.0
+timeout = 300.0
 excluded-modules = []
 test-command = "{python} tools/covering_tests.py {coverage} {tests}"
 [cosmic-ray.distributor]

@@ -13,7 +13,7 @@ from stoker.serve.answer.parsers.families import BARE
 from stoker.serve.http.errors import ApiError
 from stoker.serve.request.guided import json_schema
 from stoker.serve.request.guided.ambiguity import check_ways
-from stoker.serve.request.guided.calls import calls_grammar
+from stoker.serve.request.guided.calls import MAX_CALLS, calls_grammar
 from stoker.serve.request.guided.ebnf import parse_ebnf
 from stoker.serve.request.guided.grammar import (
     Characters,
@@ -306,3 +306,15 @@ def test_the_schemas_of_all_tools_have_one_bound(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ApiError, match="too large"):
         calls_grammar(use, BARE, opening=True)
     assert len(made) < 200
+
+
+@pytest.mark.parametrize(("several", "most"), [(True, MAX_CALLS), (False, 1)])
+def test_calls_that_must_be_made_are_so_many_at_most(several: bool, most: int) -> None:
+    tools = [FunctionTool(type="function", function=FunctionDefinition(name="f"))]
+    asked: dict[str, Any] = {"tools": tools, "tool_choice": "required", "parallel_tool_calls": several}
+    use = tool_use(ChatRequest(model="m", messages=[Message(role="user", content="x")], **asked))
+    assert use is not None
+    root = calls_grammar(use, BARE, opening=True).root
+    assert isinstance(root, Sequence)
+    (more,) = (part for part in root.parts if isinstance(part, Repeat))
+    assert 1 + (more.most or 0) == most
