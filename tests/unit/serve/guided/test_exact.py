@@ -28,6 +28,7 @@ from stoker.serve.request.guided.grammar import (
 from stoker.serve.request.guided.integers import MOST, integers
 from stoker.serve.request.guided.notation import guide
 from stoker.serve.request.guided.regex import parse_regex
+from stoker.serve.request.guided.repetition import in_blocks
 from stoker.serve.request.guided.simplify import simplified
 
 A, B = Text("a"), Text("b")
@@ -237,3 +238,11 @@ def test_a_grammar_is_written_as(node: Node, written: str) -> None:
 )
 def test_the_same_texts_with_less_to_follow(node: Node, simple: Node) -> None:
     assert simplified(node) == simple
+
+
+def test_repetitions_of_up_to_18_are_left_and_longer_ones_are_blocks_of_8_to_64() -> None:
+    for left in (Repeat(A, 18, 18), Repeat(A, 0, 18), Repeat(A, 18), Repeat(A)):
+        assert in_blocks(Grammar(left, {})) == Grammar(left, {})
+    for times, size in ((19, 8), (81, 9), (5_000, 64)):
+        rules = in_blocks(Grammar(Repeat(A, times, times), {})).rules
+        assert list(rules.values()) == [A, Repeat(Rule("block0"), size, size)]
