@@ -12,8 +12,8 @@ from stoker.launch.stub.step_times import LONGEST_GAP, StepTimes, tokens_to_read
     [
         (0.05, 0.0, 512),  # nothing was measured yet
         (0.05, 0.0001, 512),
-        (0.05, 0.001, 192),  # 200 tokens fit into what is left of a gap nobody notices
-        (0.05, 0.0016, 96),
+        (0.05, 0.001, 448),  # 450 tokens fit into what is left of the longest gap
+        (0.05, 0.0016, 256),
         (0.05, 0.1, 32),  # a block at least, or prompts would never be read
         (1.0, 0.01, 96),  # a step that takes long anyway may take twice as long
         (0.3, 0.001, 288),

@@ -58,7 +58,7 @@ def test_where_steps_are_quick_they_are_full(begun):
 
 def test_where_steps_are_slow_the_second_prompt_is_read_in_pieces(begun):
     engine = begun(0.005)
-    assert [engine.step() for _ in range(8)] == [*[[1, 48]] * 6, [1, 12], [1, 1]]
+    assert [engine.step() for _ in range(5)] == [*[[1, 96]] * 3, [1, 12], [1, 1]]
 
 
 def test_where_they_are_very_slow_a_piece_at_least_is_read(begun):

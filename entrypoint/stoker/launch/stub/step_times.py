@@ -10,7 +10,9 @@ from __future__ import annotations
 import statistics
 from collections import deque
 
-LONGEST_GAP = 0.25  # seconds between two tokens that readers of a text hardly notice
+# Seconds between two tokens: no reader of a text waits long. With half of it, many prompts that come at the same time
+# took a fifth longer with their answers (docs/performance.md).
+LONGEST_GAP = 0.5
 _SLOWER = 2.0  # times as long as a step that only decodes, where that alone takes long
 _REMEMBERED = 9  # steps
 
