@@ -15,7 +15,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
-def framed(message: Any) -> bytes:
+def framed(message: object) -> bytes:
     packed = _encode(message)
     return _LENGTH.pack(len(packed)) + packed
 

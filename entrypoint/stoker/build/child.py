@@ -41,7 +41,7 @@ class Lines:
         self._stream.flush()
 
 
-def run_worker(build: Callable[[Job, Lines], dict[str, Any]], *, tidies_up: bool = False) -> int:
+def run_worker(build: Callable[[Job, Lines], dict[str, object]], *, tidies_up: bool = False) -> int:
     """What a kind's worker does: `build` makes the engine in the job's directory and returns its record.
 
     `tidies_up`: SIGTERM, which then is also what the parent's end sends, leaves `build` by way of its `finally`s.

@@ -57,7 +57,7 @@ def _mapping(document: Document) -> Iterator[str]:
             yield f"{_scalar(key)}: {_scalar(value)}"
 
 
-def _sequence(items: Sequence[Any]) -> Iterator[str]:
+def _sequence(items: Sequence[object]) -> Iterator[str]:
     for item in items:
         lines = _lines(item) if _nests(item) else [_scalar(item)]
         yield from (f"{'  ' if place else '- '}{line}" for place, line in enumerate(lines))
@@ -67,7 +67,7 @@ def comment(text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
 
-def _nests(value: Any) -> bool:
+def _nests(value: object) -> bool:
     return isinstance(value, (Mapping, list, tuple)) and bool(value)
 
 

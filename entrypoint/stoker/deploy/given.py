@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.errors import UsageError
 from stoker.redaction import redacted
@@ -81,7 +80,7 @@ def _check_for_passwords(flags: tuple[str, ...]) -> None:
             )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, (tuple, list)):
         return ",".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -139,7 +139,7 @@ def _probes(sizing: Sizing) -> Document:
     }
 
 
-def _probe(get: dict[str, Any], period: int, failures: int) -> Document:
+def _probe(get: dict[str, object], period: int, failures: int) -> Document:
     return {"httpGet": dict(get), "periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures}
 
 

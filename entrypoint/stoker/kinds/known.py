@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.errors import StokerError
 from stoker.kinds import available_kinds, plan_kinds
@@ -12,7 +11,7 @@ from stoker.resolve.facts import architecture_facts
 from stoker.resolve.model import Architecture, Model, Weights
 
 
-def check_known(config: Mapping[str, Any]) -> None:
+def check_known(config: Mapping[str, object]) -> None:
     """Raises UnsupportedModelError, with the list of what is supported, for what no kind that is installed knows."""
     check_model(Model("", "the model", "", _architecture(config), Weights(0, {}), config))
 
@@ -23,7 +22,7 @@ def check_model(model: Model) -> None:
         raise error
 
 
-def _architecture(config: Mapping[str, Any]) -> Architecture:
+def _architecture(config: Mapping[str, object]) -> Architecture:
     """What the config says; of one that lacks numbers, which is refused later, the names alone."""
     try:
         return architecture_facts(config)

@@ -88,7 +88,7 @@ class FrameWriter:
         return b"".join(parts)
 
 
-def packed_top(top: Sequence[Sequence[tuple[int, float]]]) -> list[Any]:
+def packed_top(top: Sequence[Sequence[tuple[int, float]]]) -> list[object]:
     """The extras' `top`; as many pairs for each token."""
     pairs = [pair for each in top for pair in each]
     ids, log_probs = array("i", (id_ for id_, _ in pairs)), array("f", (value for _, value in pairs))

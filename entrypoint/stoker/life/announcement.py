@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from stoker.plan.types import EMBEDDING, RERANK, Chosen
 
@@ -24,7 +23,7 @@ def announcement(chosen: Chosen, names: Sequence[str], url: str, *, chat: bool, 
     yield f"try: curl{untrusted} {here}{path} -H 'Content-Type: application/json'{key} -d '{json.dumps(body)}'"
 
 
-def _example(purpose: str, model: str, *, chat: bool) -> tuple[str, dict[str, Any]]:
+def _example(purpose: str, model: str, *, chat: bool) -> tuple[str, dict[str, object]]:
     if purpose == EMBEDDING:
         return "/v1/embeddings", {"model": model, "input": "Hello"}
     if purpose == RERANK:

@@ -22,7 +22,7 @@ def catalogue_directory() -> Path:
     raise UsageError("the profile catalogue is missing", why=f"{here / 'profiles'}", remedy="install stoker again")
 
 
-def schema(value: Any) -> str:
+def schema(value: object) -> str:
     """The rule of each file's field `schema`."""
     return "" if value == SCHEMA else f"{value!r} is not {SCHEMA}"
 

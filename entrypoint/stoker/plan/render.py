@@ -170,7 +170,7 @@ def ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
-def _value_text(value: Any) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return count_text(value) if isinstance(value, int) else str(value)
@@ -244,8 +244,8 @@ def _memory(memory: MemoryBudget) -> dict[str, int]:
     }
 
 
-def _machine(machine: Machine) -> dict[str, Any]:
-    document: dict[str, Any] = _listed(asdict(machine))
+def _machine(machine: Machine) -> dict[str, object]:
+    document: dict[str, object] = _listed(asdict(machine))
     return document
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Union, get_args, get_origin, get_type_hints
 
 from stoker.plan.types import Chosen, MemoryBudget, Rejection, Replica
 from stoker.probe.machine import Machine
@@ -21,7 +21,7 @@ _TEXT = {"type": "string"}
 _WHOLE = {"type": "integer"}
 
 
-def plan_schema() -> dict[str, Any]:
+def plan_schema() -> dict[str, object]:
     sizes = [field.name for field in fields(MemoryBudget) if field.name != "kv"]
     pool = ("kv_cache", "kv_bytes_per_token", "kv_block_tokens", "kv_blocks")
     memory = _object(dict.fromkeys((*sizes, *pool, "total"), _WHOLE))
@@ -48,11 +48,11 @@ def plan_schema() -> dict[str, Any]:
     return {**head, **_object(properties)}
 
 
-def _sources() -> dict[str, Any]:
+def _sources() -> dict[str, object]:
     return _object({field.name: _TEXT for field in fields(Chosen)})
 
 
-def _model_schema() -> dict[str, Any]:
+def _model_schema() -> dict[str, object]:
     quantization = _object({"method": _TEXT, "bits": _WHOLE, "group_size": _WHOLE})
     pooling = schema_of(Pooling)
     return _object(
@@ -70,11 +70,11 @@ def _model_schema() -> dict[str, Any]:
     )
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
+def _object(properties: dict[str, object]) -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def schema_of(kind: Any) -> dict[str, Any]:
+def schema_of(kind: object) -> dict[str, object]:
     """Of a scalar, a tuple, a mapping of texts, a union or a dataclass of those."""
     if is_dataclass(kind):
         hints = get_type_hints(kind)
@@ -88,7 +88,7 @@ def schema_of(kind: Any) -> dict[str, Any]:
     return _array(get_args(kind))
 
 
-def _array(items: tuple[Any, ...]) -> dict[str, Any]:
+def _array(items: tuple[object, ...]) -> dict[str, object]:
     if len(items) == 2 and items[1] is Ellipsis:
         return {"type": "array", "items": schema_of(items[0])}
     return {

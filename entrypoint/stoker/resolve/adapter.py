@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stoker.errors import DamagedModelError, ModelError, ModelNotFoundError, StorageError, UnsupportedModelError
 from stoker.progress import Progress
@@ -108,7 +107,7 @@ def _check_files(source: Path, names: list[str], reference: str) -> None:
         )
 
 
-def _small_json(path: Path) -> dict[str, Any]:
+def _small_json(path: Path) -> dict[str, object]:
     if path.stat().st_size > _CONFIG_BYTES:
         raise DamagedModelError(f"{path} is damaged", why=f"it has {path.stat().st_size:,} bytes")
     return read_json(path)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from stoker.errors import DamagedModelError, ModelError, NoSafetensorsError
 from stoker.resolve.facts import Config, architecture_facts, quantization_facts
@@ -97,7 +96,7 @@ def _is_weight_file(name: str) -> bool:
 
 
 def refuse_other_formats(
-    place: str, names: Iterable[str], remedy: str, read: Callable[[str], Mapping[str, Any]] | None = None
+    place: str, names: Iterable[str], remedy: str, read: Callable[[str], Mapping[str, object]] | None = None
 ) -> ModelError:
     """The error for a model without safetensors, naming the files that are there instead. `read` gives a JSON file."""
     names = frozenset(names)
@@ -115,7 +114,7 @@ class AdapterGivenError(ModelError):
     base = ""
 
 
-def _refuse_adapter(place: str, config: Mapping[str, Any]) -> ModelError:
+def _refuse_adapter(place: str, config: Mapping[str, object]) -> ModelError:
     """A LoRA changes another model's weights, into which it has to be merged."""
     base, kind = str(config.get("base_model_name_or_path") or "another model"), config.get("peft_type", "LORA")
     merge = (
@@ -137,7 +136,7 @@ def accept_any(_: Config) -> None:
     """A Check that refuses nothing."""
 
 
-def read_config(directory: Path, check: Check) -> dict[str, Any]:
+def read_config(directory: Path, check: Check) -> dict[str, object]:
     """config.json, once `check` has not refused it."""
     config = read_json(directory / CONFIG)
     check(config)
@@ -166,7 +165,7 @@ def check_tokenizer(directory: Path, names: Iterable[str], place: str) -> None:
     raise ModelError(f"{place} has no {TOKENIZER}", why=why, remedy=remedy)
 
 
-def check_vocabulary(tokenizer: Mapping[str, Any], path: str) -> None:
+def check_vocabulary(tokenizer: Mapping[str, object], path: str) -> None:
     """Raises DamagedModelError for a tokenizer.json without a vocabulary, before anything is built."""
     model, added = tokenizer.get("model"), tokenizer.get("added_tokens") or []
     if not isinstance(model, Mapping) or not isinstance(model.get("vocab"), Mapping | list):
@@ -175,7 +174,7 @@ def check_vocabulary(tokenizer: Mapping[str, Any], path: str) -> None:
         raise DamagedModelError(f"{path} is damaged", why="its added_tokens are not tokens with ids")
 
 
-def _is_added_token(entry: Any) -> bool:
+def _is_added_token(entry: object) -> bool:
     return isinstance(entry, Mapping) and type(entry.get("id")) is int and isinstance(entry.get("content"), str)
 
 

@@ -213,7 +213,7 @@ def _method_of(settings: Config) -> str:
 
 def _compressed_weights(settings: Config) -> Config:
     groups = settings.get("config_groups")
-    first: Any = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
+    first: object = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
     weights = first.get("weights") if isinstance(first, Mapping) else None
     return weights if isinstance(weights, Mapping) else {}
 

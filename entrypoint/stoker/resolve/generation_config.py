@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from stoker.resolve.json_files import read_optional_json
 from stoker.resolve.numbers import LARGEST, bad_value, checked
@@ -36,7 +35,7 @@ def check_generation_config(directory: Path) -> None:
             raise bad_value(FILE, key, settings[key], "it must be true or false")
 
 
-def check_token_settings(settings: Mapping[str, Any], file: str) -> None:
+def check_token_settings(settings: Mapping[str, object], file: str) -> None:
     """The ids of control tokens, which config.json may have too: one, a list or null."""
     for key in _IDS:
         value = settings.get(key)

@@ -18,7 +18,7 @@ class _TwiceError(ValueError):
     """An object has a key twice."""
 
 
-def read_json(path: Path, *, strict: bool = True) -> dict[str, Any]:
+def read_json(path: Path, *, strict: bool = True) -> dict[str, object]:
     """Raises DamagedModelError that names the file: not JSON, not an object, or, with `strict`, an object that has a
     key twice or a number that is not finite."""
     value = _read(path, strict)
@@ -27,11 +27,11 @@ def read_json(path: Path, *, strict: bool = True) -> dict[str, Any]:
     return value
 
 
-def read_optional_json(path: Path) -> dict[str, Any] | None:
+def read_optional_json(path: Path) -> dict[str, object] | None:
     return read_json(path) if path.is_file() else None
 
 
-def read_optional_list(path: Path) -> list[dict[str, Any]] | None:
+def read_optional_list(path: Path) -> list[dict[str, object]] | None:
     """A list of objects; raises DamagedModelError for anything else."""
     if not path.is_file():
         return None
@@ -57,12 +57,12 @@ def _read(path: Path, strict: bool) -> Any:
     return value
 
 
-def parse(text: bytes, *, strict: bool = True) -> Any:
+def parse(text: bytes, *, strict: bool = True) -> object:
     """Raises ValueError, with `strict` also for an object that has a key twice, or RecursionError."""
     return json.loads(text, object_pairs_hook=_once if strict else None)
 
 
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()
@@ -71,9 +71,9 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _not_finite(document: Any) -> Iterator[str]:
+def _not_finite(document: object) -> Iterator[str]:
     """The names of such numbers, as in `rope_scaling.factor`."""
-    waiting: list[tuple[str, Any]] = [("", document)]
+    waiting: list[tuple[str, object]] = [("", document)]
     while waiting:
         name, value = waiting.pop()
         if isinstance(value, dict):

@@ -147,7 +147,7 @@ def _facts(archive: Path, config: Mapping[str, Any], vocabulary: int) -> Archite
     )
 
 
-def _weights(archive: Path, config: Mapping[str, Any], sizes: Iterable[int]) -> Weights:
+def _weights(archive: Path, config: Mapping[str, object], sizes: Iterable[int]) -> Weights:
     total, width = sum(sizes), 4 if _bits(config) == "32" else 2
     name = {"float16": "F16", "bfloat16": "BF16"}[_dtype(config)] if width == 2 else "F32"
     return Weights(total // width, {name: total}, (archive.name,))
@@ -157,6 +157,6 @@ def _dtype(config: Mapping[str, Any]) -> str:
     return "float16" if _bits(config) == "16" else "bfloat16"
 
 
-def _bits(config: Mapping[str, Any]) -> str:
+def _bits(config: Mapping[str, object]) -> str:
     """NeMo's `precision`: 16, 32, bf16, 16-mixed, bf16-mixed..."""
     return str(config.get("precision", "bf16")).partition("-")[0]

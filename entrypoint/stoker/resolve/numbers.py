@@ -54,7 +54,7 @@ def whole(
 
 
 def real(
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     key: str,
     default: float | None = None,
     *,
@@ -91,7 +91,7 @@ def shown(value: object) -> str:
         return f"a {type(value).__name__} too large to print"
 
 
-def _given(values: Mapping[str, Any], key: str, default: Any, file: str) -> Any:
+def _given(values: Mapping[str, object], key: str, default: object, file: str) -> object:
     value = values.get(key.rpartition(".")[2])
     if value is not None:
         return value

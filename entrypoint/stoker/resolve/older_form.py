@@ -6,7 +6,6 @@ TensorRT-LLM 1.2.1 is pinned to transformers 4.57.3.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.resolve.facts import architecture_name, text_config
 from stoker.resolve.rope import EVERY_LAYER, FULL, SLIDING, Config, RopeSettings, rope_settings
@@ -33,7 +32,7 @@ def _without(config: Config) -> Config:
     return {key: value for key, value in config.items() if key != "rope_parameters"}
 
 
-def _older_rope(config: Config) -> dict[str, Any]:
+def _older_rope(config: Config) -> dict[str, object]:
     ropes = rope_settings(config)
     if EVERY_LAYER in ropes:
         return _older(ropes[EVERY_LAYER], phi=architecture_name(config) == _PHI)
@@ -42,7 +41,7 @@ def _older_rope(config: Config) -> dict[str, Any]:
     return {}
 
 
-def _older(rope: RopeSettings, *, phi: bool = False) -> dict[str, Any]:
+def _older(rope: RopeSettings, *, phi: bool = False) -> dict[str, object]:
     given = {key: value for key, value in rope.given.items() if key not in _MOVED and (not phi or key in _PHI_KEYS)}
     scaling = None if rope.kind == "default" else {"type" if phi else "rope_type": rope.kind, **given}
     partial = {} if rope.partial == 1 else {"partial_rotary_factor": rope.partial}

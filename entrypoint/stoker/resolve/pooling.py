@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from stoker.errors import DamagedModelError, UnsupportedModelError
 from stoker.resolve.facts import Config, architecture_name, number, with_defaults
@@ -67,7 +66,7 @@ def _plain_encoder(directory: Path, config: Config) -> Pooling:
     return Pooling("mean", False, _max_length(directory, config), source="default of sentence-transformers")
 
 
-def _described(directory: Path, config: Config, modules: list[dict[str, Any]]) -> Pooling:
+def _described(directory: Path, config: Config, modules: list[dict[str, object]]) -> Pooling:
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise _unsupported(MODULES, f"its modules are {', '.join(kinds)}, not Transformer, Pooling and maybe Normalize")
@@ -87,7 +86,7 @@ def _described(directory: Path, config: Config, modules: list[dict[str, Any]]) -
     )
 
 
-def _default_prompt(said: Mapping[str, Any], prompts: Mapping[str, str]) -> str:
+def _default_prompt(said: Mapping[str, object], prompts: Mapping[str, str]) -> str:
     name = said.get("default_prompt_name")
     if name is None:
         return ""
@@ -96,7 +95,7 @@ def _default_prompt(said: Mapping[str, Any], prompts: Mapping[str, str]) -> str:
     return name
 
 
-def _method(settings: Mapping[str, Any] | None) -> str:
+def _method(settings: Mapping[str, object] | None) -> str:
     if settings is None:
         raise DamagedModelError(f"{POOLING} is missing", why=f"{MODULES} names it", remedy="copy it too")
     if settings.get("include_prompt") is False:
@@ -123,7 +122,7 @@ def _max_length(directory: Path, config: Config) -> int:
     return min(_positions(config), *stated)
 
 
-def _length(settings: Mapping[str, Any], key: str, file: str) -> int:
+def _length(settings: Mapping[str, object], key: str, file: str) -> int:
     """In tokens; beyond any text where the key is absent, or has the number of tokenizers that know no limit, which may
     be written as a float."""
     value = settings.get(key)

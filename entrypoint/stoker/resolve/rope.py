@@ -197,7 +197,7 @@ def _factor(kind: str, given: Config, config: Config, original: int, source: str
     return factor
 
 
-def _set(config: Config) -> dict[str, Any]:
+def _set(config: Config) -> dict[str, object]:
     """Null counts as absent."""
     return {key: value for key, value in config.items() if value is not None}
 

@@ -99,7 +99,7 @@ def parse_header(text: bytes, file_size: int, name: str) -> Header:
     return Header(tensors, data_start, metadata if isinstance(metadata, dict) else {})
 
 
-def _json_object(text: bytes, name: str) -> dict[str, Any]:
+def _json_object(text: bytes, name: str) -> dict[str, object]:
     try:
         value = parse(text)
     except (ValueError, RecursionError) as error:

@@ -47,7 +47,7 @@ def added_tokens(document: Mapping[str, Any], path: Path) -> Iterator[tuple[str,
         yield _entry(entry.get("content"), entry.get("id"), path, "added_tokens", index)
 
 
-def _vocabulary(model: Any, path: Path) -> Iterator[tuple[str, int]]:
+def _vocabulary(model: object, path: Path) -> Iterator[tuple[str, int]]:
     """A mapping from tokens to ids or, of Unigram, a list of tokens and their scores."""
     if not isinstance(model, Mapping):
         raise _damaged(path, "model", model)
@@ -64,14 +64,14 @@ def _vocabulary(model: Any, path: Path) -> Iterator[tuple[str, int]]:
         yield _entry(pair[0], index, path, "model.vocab", index)
 
 
-def _entry(token: Any, number: Any, path: Path, table: str, place: object) -> tuple[str, int]:
+def _entry(token: object, number: object, path: Path, table: str, place: object) -> tuple[str, int]:
     """`place` in the table is put into words only where it is wrong: there are some hundred thousand entries."""
     if not isinstance(token, str) or type(number) is not int or number < 0:
         raise _damaged(path, f"{table}[{shown(place)}]", (token, number))
     return token, number
 
 
-def _damaged(path: Path, where: str, value: Any) -> DamagedModelError:
+def _damaged(path: Path, where: str, value: object) -> DamagedModelError:
     return DamagedModelError(
         f"{path} is damaged",
         why=f"{where} is {shown(value)}, not a token and its id",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.errors import DamagedModelError
 from stoker.resolve.facts import Config, text_config
@@ -75,7 +74,7 @@ def checkpoint_dtype(config: Config) -> str:
 
 def weight_map(index: Config) -> Mapping[str, str]:
     """The index's tensors and the files that hold them; raises DamagedModelError where it is malformed."""
-    entries: Any = index.get("weight_map")
+    entries: object = index.get("weight_map")
     if not isinstance(entries, Mapping) or not entries or not all(map(_is_plain_name, entries.values())):
         raise DamagedModelError(
             "model.safetensors.index.json is damaged",
@@ -85,7 +84,7 @@ def weight_map(index: Config) -> Mapping[str, str]:
     return entries
 
 
-def _is_plain_name(name: Any) -> bool:
+def _is_plain_name(name: object) -> bool:
     return isinstance(name, str) and name.endswith(".safetensors") and "/" not in name and "\\" not in name
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from stoker.errors import DamagedEngineError, DoesNotFitError
 from stoker.origin import Origin, Sourced
@@ -65,7 +64,7 @@ def engine_overrides(engine: Engine, overrides: Overrides, portable: bool) -> Ov
 def admit(
     engine: Engine,
     plan: Plan,
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, object],
     policy: StorePolicy,
     progress: Progress,
     *,
@@ -88,7 +87,7 @@ def admit(
     return engine
 
 
-def _check_suits(engine: Engine, plan: Plan, inputs: Mapping[str, Any], portable: bool) -> None:
+def _check_suits(engine: Engine, plan: Plan, inputs: Mapping[str, object], portable: bool) -> None:
     built = engine.manifest.inputs
     aspects = ("build",) if portable else ("build", "versions", "hardware")
     differing = [name for name in aspects if built.get(name) != json.loads(json.dumps(inputs[name]))]

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from stoker.plan.types import Chosen, Plan
 from stoker.probe.machine import Machine
@@ -17,8 +16,8 @@ _DIGEST_CHARACTERS = 16
 
 
 def key_inputs(
-    plan: Plan, choices: Mapping[str, Any], versions: Mapping[str, str], calibration: Path | None = None
-) -> dict[str, Any]:
+    plan: Plan, choices: Mapping[str, object], versions: Mapping[str, str], calibration: Path | None = None
+) -> dict[str, object]:
     """What the key is computed from; kept in engine.json, so that two keys can be compared by eye. `choices`: what of
     the plan changes what is built, as the engine's kind says."""
     return {
@@ -31,18 +30,18 @@ def key_inputs(
     }
 
 
-def engine_key(name: str, chosen: Chosen, inputs: Mapping[str, Any]) -> str:
+def engine_key(name: str, chosen: Chosen, inputs: Mapping[str, object]) -> str:
     """MODEL-KIND-PRECISION-DIGEST, for example `qwen2.5-0.5b-instruct-KIND-int8-3f9c0d2b7a1e4c55`."""
     return f"{_slug(name)}-{chosen.engine}-{chosen.precision}-{digest_of(inputs)}"
 
 
-def digest_of(inputs: Mapping[str, Any]) -> str:
+def digest_of(inputs: Mapping[str, object]) -> str:
     """The last part of the key; the same for inputs that were read back from engine.json."""
     canonical = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGEST_CHARACTERS]
 
 
-def _hardware(machine: Machine, chosen: Chosen) -> dict[str, Any]:
+def _hardware(machine: Machine, chosen: Chosen) -> dict[str, object]:
     if not chosen.devices:
         return {"architecture": machine.cpu.architecture, "isa": sorted(machine.cpu.isa)}
     gpus = [gpu for gpu in machine.gpus if gpu.index in chosen.devices]

@@ -57,7 +57,7 @@ class Lease:
         except OSError:
             touch(self.path)
 
-    def _document(self) -> dict[str, Any]:
+    def _document(self) -> dict[str, object]:
         about = {name: value for name, value in vars(self).items() if name != "path"}
         return {"owner": str(this_process()), "host": socket.gethostname(), "pid": os.getpid(), **about}
 
@@ -95,7 +95,7 @@ def leased(locks: Path, key: str, progress: Progress, cancel: threading.Event | 
         lease.path.unlink(missing_ok=True)
 
 
-def living_leases(locks: Path, key: str = "") -> Iterator[tuple[Path, dict[str, Any]]]:
+def living_leases(locks: Path, key: str = "") -> Iterator[tuple[Path, dict[str, object]]]:
     """Leases, of one key or of all, whose holders live; with what they tell."""
     for path in sorted(locks.glob(f"{key or '*'}.lease.*"), key=_number):
         document = _read(path)

@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stoker.errors import UsageError
 from stoker.installing import with_extra
@@ -84,7 +84,7 @@ def _private_key(path: Path) -> EllipticCurvePrivateKey:
     try:
         text = path.read_text()
         if any(f"BEGIN {label}" in text for label in _ENCRYPTED):
-            key: Any = load_der_private_key(_decrypted(text), None)
+            key: object = load_der_private_key(_decrypted(text), None)
         else:
             key = load_pem_private_key(text.encode(), None)
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -115,7 +115,7 @@ class Worker:
         if self._inlet is not None:
             self._inlet.end_idle(number)
 
-    async def _equip(self, document: Any) -> None:
+    async def _equip(self, document: object) -> None:
         """Loads what an engine is served with. Requests are taken once the phase is `ready`."""
         order = unpacked(document, Equip)
         self._addresses = dict(enumerate(order.addresses))
@@ -140,7 +140,7 @@ class Worker:
     def _keys(self, names: dict[bytes, str]) -> None:
         self._service.exposure.keys.names = names
 
-    def _take_adapters(self, served: Any) -> None:
+    def _take_adapters(self, served: object) -> None:
         self._adapters.replace(unpacked(served, tuple[Served, ...]))
 
     def _look_again(self, level: str) -> None:
@@ -150,7 +150,7 @@ class Worker:
     async def _agree(self) -> None:
         """All that was told before has been done."""
 
-    async def _state(self) -> list[Any]:
+    async def _state(self) -> list[object]:
         """Requests in flight, tokens of the answers under way, and seconds of processor time."""
         used = resource.getrusage(resource.RUSAGE_SELF)
         service = self._service

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stoker.errors import UnsupportedModelError, UsageError
 
@@ -79,7 +78,7 @@ def _line(line: str, place: str) -> str:
     return value
 
 
-def _contents(messages: Any) -> str | None:
+def _contents(messages: object) -> str | None:
     if not isinstance(messages, list):
         return None
     contents = [message.get("content") for message in messages if isinstance(message, dict)]

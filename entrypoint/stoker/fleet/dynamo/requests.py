@@ -55,7 +55,7 @@ def _stop_ids(stopping: Mapping[str, Any]) -> list[int] | None:
     return list(dict.fromkeys((*hidden, *shown))) or None
 
 
-def _guide(wanted: Mapping[str, Any] | None) -> dict[str, Any]:
+def _guide(wanted: Mapping[str, object] | None) -> dict[str, object]:
     if not wanted:
         return {}
     if wanted.get("structural_tag"):

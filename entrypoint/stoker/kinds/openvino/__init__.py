@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stoker.build.kind import MACHINES, BuildPart, KeyFields
 from stoker.deploy.kind import CPU, DeployPart
@@ -31,7 +31,7 @@ TENSORS: Mapping[str, Tensors] = {
 }
 
 
-def derived(model: Model, chosen: Chosen) -> Mapping[str, Any]:
+def derived(model: Model, chosen: Chosen) -> Mapping[str, object]:
     """The rope settings are the one thing of the graph that depends on how long the context is; and of adapters, that
     there may be some."""
     rope = {"rope": rope_digest(model.config, chosen.max_seq_len)}

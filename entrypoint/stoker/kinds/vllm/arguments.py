@@ -57,7 +57,7 @@ def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> 
     return arguments
 
 
-def _among_machines(chosen: Chosen) -> dict[str, Any]:
+def _among_machines(chosen: Chosen) -> dict[str, object]:
     """Ranks are numbered machine by machine, so that each has whole pipeline stages."""
     return {
         "nnodes": chosen.nodes,
@@ -68,7 +68,7 @@ def _among_machines(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def pooler_arguments(pooling: Pooling | None) -> dict[str, Any]:
+def pooler_arguments(pooling: Pooling | None) -> dict[str, object]:
     """How a model that generates no text pools, as its files were read at resolve: vLLM would read them its own way.
     Scores are those before any activation, which the API applies itself."""
     if pooling is None:

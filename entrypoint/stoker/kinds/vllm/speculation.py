@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.kinds.vllm.runtime.process import DRAFT as DRAFT_FOLDER
 from stoker.plan.speculation import DRAFT, EAGLE3, LOOKUP, MTP, OFF
@@ -17,7 +16,7 @@ _NGRAM = {"prompt_lookup_max": 4, "prompt_lookup_min": 2}
 _HEADS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_layers")
 
 
-def heads_of(config: Mapping[str, Any]) -> int:
+def heads_of(config: Mapping[str, object]) -> int:
     """Layers that the checkpoint has for predicting tokens beyond the next."""
     text = config.get("text_config")
     places = (config, text if isinstance(text, Mapping) else {})
@@ -25,7 +24,7 @@ def heads_of(config: Mapping[str, Any]) -> int:
     return next((value for value in found if isinstance(value, int) and value > 0), 0)
 
 
-def why_not(method: str, config: Mapping[str, Any], *, pooling: bool) -> str:
+def why_not(method: str, config: Mapping[str, object], *, pooling: bool) -> str:
     """Empty where the method is there."""
     if pooling:
         return "the model generates no text"
@@ -34,12 +33,12 @@ def why_not(method: str, config: Mapping[str, Any], *, pooling: bool) -> str:
     return "" if method in METHODS else f"vLLM has no method {method} in Stoker"
 
 
-def speculative_arguments(chosen: Chosen) -> dict[str, Any]:
+def speculative_arguments(chosen: Chosen) -> dict[str, object]:
     """vLLM's `speculative_config`; empty without. Beyond a few sequences vLLM guesses nothing."""
     method = chosen.speculative
     if method == OFF:
         return {}
-    own: dict[str, Any] = {"method": _NAMES[method], "num_speculative_tokens": GUESSES[method]}
+    own: dict[str, object] = {"method": _NAMES[method], "num_speculative_tokens": GUESSES[method]}
     if method == LOOKUP:
         own |= _NGRAM
     if chosen.draft:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from stoker.launch import frames
 from stoker.launch.frames import FrameWriter
@@ -162,7 +162,7 @@ class Port:
         return self.channel.is_cancelled()
 
 
-def packed_scores(scores: Scores) -> list[Any]:
+def packed_scores(scores: Scores) -> list[object]:
     """The extras' `prompt`."""
     ids, log_probs, ranks = array("i", scores.ids), array("f", scores.log_probs), array("i", scores.ranks)
     return [scores.width, ids.tobytes(), log_probs.tobytes(), ranks.tobytes()]

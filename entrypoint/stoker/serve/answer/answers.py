@@ -49,7 +49,7 @@ def whole(job: Job, said: list[Piece]) -> bytes:
     return msgspec.json.encode(answer)
 
 
-def _scores(job: Job, index: int) -> dict[str, Any]:
+def _scores(job: Job, index: int) -> dict[str, object]:
     """vLLM's field: in chat of the answer, else of each choice."""
     if job.scores is None:
         return {}
@@ -96,7 +96,7 @@ def _likelihood(choice: Sequence) -> float:
     return choice.log_prob / max(choice.tokens, 1)
 
 
-def _choice(job: Job, index: int, piece: Piece, place: int) -> dict[str, Any]:
+def _choice(job: Job, index: int, piece: Piece, place: int) -> dict[str, object]:
     choice: Sequence = job.choices[index]
     log_probs = job.log_probs(piece.log_probs) if job.log_probs else None
     said = message(choice.events(piece)) if job.shape is CHAT else None

@@ -17,7 +17,7 @@ def delta(event: Event) -> bytes:
     return b'"delta":' + _encode(_fields(event))
 
 
-def _fields(event: Event) -> dict[str, Any]:
+def _fields(event: Event) -> dict[str, object]:
     if isinstance(event, Text):
         return {"content": event.text}
     if isinstance(event, Reasoning):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def joined(events: list[Event]) -> list[Event]:
     return whole
 
 
-def arguments_object(text: str) -> dict[str, Any]:
+def arguments_object(text: str) -> dict[str, object]:
     """All of a call's arguments, for APIs that give an object. What a model wrote freely, or was cut short in, need not
     be JSON; then it is told as it is, under one name."""
     try:

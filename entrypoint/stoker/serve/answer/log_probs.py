@@ -22,15 +22,15 @@ class ChatLogProbs:
     def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
         self._token_bytes = token_bytes
 
-    def __call__(self, entries: Sequence[TokenLogProb]) -> Any:
+    def __call__(self, entries: Sequence[TokenLogProb]) -> object:
         content = [self._entry(entry) for entry in entries]
         return {"content": content, "refusal": None} if content else None
 
-    def _entry(self, entry: TokenLogProb) -> dict[str, Any]:
+    def _entry(self, entry: TokenLogProb) -> dict[str, object]:
         top = [self._named(token_id, value) for token_id, value in entry.top]
         return {**self._named(entry.token_id, entry.value or 0.0), "top_logprobs": top}
 
-    def _named(self, token_id: int, value: float) -> dict[str, Any]:
+    def _named(self, token_id: int, value: float) -> dict[str, object]:
         raw = self._token_bytes(token_id)
         return {"token": raw.decode(errors="replace"), "logprob": _finite(value), "bytes": list(raw)}
 
@@ -43,7 +43,7 @@ class CompletionLogProbs:
         self._token_bytes = token_bytes
         self._top = top
 
-    def __call__(self, entries: Sequence[TokenLogProb]) -> Any:
+    def __call__(self, entries: Sequence[TokenLogProb]) -> object:
         if not entries:
             return None
         tokens = [self._text(entry.token_id) for entry in entries]
@@ -72,7 +72,7 @@ class PromptLogProbs:
         self._token_bytes = token_bytes
         self._top = top
 
-    def __call__(self, ids: Sequence[int], scores: Scores | None) -> list[dict[str, Any] | None]:
+    def __call__(self, ids: Sequence[int], scores: Scores | None) -> list[dict[str, object] | None]:
         later = [] if scores is None else [self._told(ids[place + 1], place, scores) for place in range(len(scores))]
         return [None, *later]
 
@@ -82,7 +82,7 @@ class PromptLogProbs:
             told.setdefault(str(id_), self._one(id_, value, rank))
         return told
 
-    def _one(self, id_: int, value: float, rank: int) -> dict[str, Any]:
+    def _one(self, id_: int, value: float, rank: int) -> dict[str, object]:
         text = self._token_bytes(id_).decode(errors="replace")
         return {"logprob": _finite(value), "rank": rank, "decoded_token": text}
 

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from stoker.serve.generate.measurement import Measurement
@@ -92,7 +91,7 @@ class Envelope:
         level = logging.DEBUG if path.startswith(_PROBED) or _is_polling(scope, status) else logging.INFO
         if not logger.isEnabledFor(level):
             return
-        fields: dict[str, Any] = {
+        fields: dict[str, object] = {
             "method": scope["method"],
             "path": path,
             "status": status,
@@ -166,7 +165,7 @@ def refused_text(error: ApiError) -> str:
     return f" code={error.code}{param}"
 
 
-def _measured(measurement: Measurement) -> dict[str, Any]:
+def _measured(measurement: Measurement) -> dict[str, object]:
     first = measurement.first_token_seconds
     return {
         "prompt_tokens": measurement.prompt_tokens,

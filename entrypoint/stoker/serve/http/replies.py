@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
@@ -12,7 +10,7 @@ from stoker.serve.http.error_forms import error_form
 from stoker.serve.http.errors import RETRY_AFTER_SECONDS, ApiError, internal
 
 
-def json_response(document: Any, status: int = 200) -> Response:
+def json_response(document: object, status: int = 200) -> Response:
     headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if status == 503 else None
     return Response(msgspec.json.encode(document), status, headers, "application/json")
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from stoker.errors import DamagedModelError
 from stoker.launch.capabilities import Capabilities
@@ -179,12 +178,12 @@ def end_ids(directory: Path, tokenizer: Tokenizer) -> tuple[int, ...]:
     return tuple(dict.fromkeys([*found, *([] if own is None else [own])]))
 
 
-def _ids(value: Any) -> list[int]:
+def _ids(value: object) -> list[int]:
     values = value if isinstance(value, list) else [value]
     return [id_ for id_ in values if type(id_) is int]
 
 
-def _build_seconds(recorded: Any) -> float | None:
+def _build_seconds(recorded: object) -> float | None:
     """A builder records one number, or one for each of its stages."""
     if isinstance(recorded, dict):
         return float(sum(recorded.values()))

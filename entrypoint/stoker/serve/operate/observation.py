@@ -88,7 +88,7 @@ def add_description(app: FastAPI, service: Service) -> None:
         return json_response({**_status(service, state), **parts})
 
 
-def _replicas(service: Service) -> list[dict[str, Any]]:
+def _replicas(service: Service) -> list[dict[str, object]]:
     """Each as it was when it was last asked, and where it runs."""
     places = (service.plan or {}).get("replicas", ())
     found = []
@@ -118,7 +118,7 @@ def _adapters(lifecycle: Lifecycle) -> list[dict[str, Any]]:
     ]
 
 
-def _status(service: Service, state: EngineState | None) -> dict[str, Any]:
+def _status(service: Service, state: EngineState | None) -> dict[str, object]:
     lifecycle, admission, metrics = service.lifecycle, service.admission, service.metrics
     return {
         "phase": lifecycle.current,

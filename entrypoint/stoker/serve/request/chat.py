@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from stoker.launch.capabilities import GUIDES
 from stoker.launch.generation import Guide
@@ -210,7 +209,9 @@ async def _rendered(
     return _up_to(prompt, messages[-1]) if request.continue_final_message else prompt
 
 
-def _readings(request: ChatRequest, messages: list[dict[str, Any]], form: CallForm) -> Iterator[list[dict[str, Any]]]:
+def _readings(
+    request: ChatRequest, messages: list[dict[str, object]], form: CallForm
+) -> Iterator[list[dict[str, object]]]:
     """What else the conversation may be for a template that refuses it, the nearest first."""
     if not form.text and has_broken_arguments(request.messages):
         messages = template_messages(request.messages, form, wrapped=True)
@@ -219,12 +220,12 @@ def _readings(request: ChatRequest, messages: list[dict[str, Any]], form: CallFo
 
 
 async def _reordered(
-    readings: Iterable[list[dict[str, Any]]],
+    readings: Iterable[list[dict[str, object]]],
     template: ChatTemplate,
-    arguments: Mapping[str, Any],
-    tools: list[dict[str, Any]] | None,
+    arguments: Mapping[str, object],
+    tools: list[dict[str, object]] | None,
     refusal: TemplateRefusedError,
-) -> tuple[str, list[dict[str, Any]]]:
+) -> tuple[str, list[dict[str, object]]]:
     """The prompt of the first that is taken, and its messages; the first refusal, where none is."""
     for messages in readings:
         with contextlib.suppress(TemplateRefusedError):
@@ -243,7 +244,7 @@ def _template(request: ChatRequest, frontend: Frontend, *, tools: bool) -> ChatT
     return found
 
 
-def _up_to(prompt: str, last: Mapping[str, Any]) -> str:
+def _up_to(prompt: str, last: Mapping[str, object]) -> str:
     """What transformers leaves of a prompt whose last message is to go on: nothing after that message's text."""
     text = str(last["content"] or "")
     at = prompt.rfind(text.strip())
@@ -253,7 +254,7 @@ def _up_to(prompt: str, last: Mapping[str, Any]) -> str:
     return prompt[: at + len(whole)] if prompt.startswith(whole, at) else prompt[: at + len(text.strip())]
 
 
-def _arguments(request: ChatRequest, template: ChatTemplate) -> Mapping[str, Any]:
+def _arguments(request: ChatRequest, template: ChatTemplate) -> Mapping[str, object]:
     """The template's own; reasoning_effort is one where the template knows it."""
     arguments = dict(request.chat_template_kwargs or {})
     for name in RESERVED:
@@ -274,7 +275,7 @@ def _prompts_answer(request: ChatRequest) -> bool:
     return request.add_generation_prompt is not False and not request.continue_final_message
 
 
-def _effort(effort: str, source: str) -> dict[str, Any]:
+def _effort(effort: str, source: str) -> dict[str, object]:
     if "reasoning_effort" in source:
         return {"reasoning_effort": effort}
     if "enable_thinking" in source and effort == "none":

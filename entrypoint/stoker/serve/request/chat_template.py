@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -66,18 +65,18 @@ class ChatTemplate:
 
     def render(
         self,
-        messages: Sequence[Mapping[str, Any]],
-        arguments: Mapping[str, Any] | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        messages: Sequence[Mapping[str, object]],
+        arguments: Mapping[str, object] | None = None,
+        tools: Sequence[Mapping[str, object]] | None = None,
     ) -> str:
         """What `rendered` gives, where the caller can wait."""
         return _render(self._small[0], rendering_of(messages, arguments, tools))
 
 
 def rendering_of(
-    messages: Sequence[Mapping[str, Any]],
-    arguments: Mapping[str, Any] | None = None,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    messages: Sequence[Mapping[str, object]],
+    arguments: Mapping[str, object] | None = None,
+    tools: Sequence[Mapping[str, object]] | None = None,
 ) -> bytes:
     """As a line of JSON. `arguments` are the template's own (chat_template_kwargs)."""
     return msgspec.json.encode([messages, arguments, tools])
@@ -123,7 +122,7 @@ def template_fault(directory: Path) -> str:
     return ""
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, object]:
     """Empty for a file that is absent or holds no JSON object."""
     try:
         document = json.loads(path.read_bytes())
@@ -155,7 +154,7 @@ def _template_files(directory: Path) -> dict[str, str]:
     return {name: path.read_text(encoding="utf-8") for name, path in files.items()}
 
 
-def _special_tokens(directory: Path, settings: Mapping[str, Any]) -> dict[str, str]:
+def _special_tokens(directory: Path, settings: Mapping[str, object]) -> dict[str, str]:
     """bos_token, eos_token... as texts; each may be given as a text or as an object with its content."""
     both = {**read_json(directory / "special_tokens_map.json"), **settings}
     tokens = {}

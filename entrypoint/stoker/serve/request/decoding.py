@@ -71,7 +71,7 @@ class _Pruning:
         struct = _struct_of(value, shape) if isinstance(value, dict) else None
         return value if struct is None else self._object(value, struct, where)
 
-    def _object(self, value: dict[str, Any], struct: inspect.StructType, where: str) -> dict[str, Any]:
+    def _object(self, value: dict[str, object], struct: inspect.StructType, where: str) -> dict[str, object]:
         self._objects += 1
         if self._objects > MOST_OBJECTS:
             text = f"More than {MOST_OBJECTS} objects in a body with fields that are null or unknown."
@@ -95,7 +95,7 @@ def _item_of(shape: inspect.Type) -> inspect.Type | None:
     return lists[0] if lists else None
 
 
-def _struct_of(value: dict[str, Any], shape: inspect.Type) -> inspect.StructType | None:
+def _struct_of(value: dict[str, object], shape: inspect.Type) -> inspect.StructType | None:
     """Of several, the one whose tag the value has."""
     structs = [each for each in _alternatives(shape) if isinstance(each, inspect.StructType)]
     tagged = [each for each in structs if each.tag_field is None or value.get(each.tag_field) == each.tag]

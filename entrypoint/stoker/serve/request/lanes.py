@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from stoker.serve.http.errors import overloaded, too_many
 
@@ -34,7 +34,7 @@ class Lane:
         self._loop: asyncio.AbstractEventLoop | None = None
         weakref.finalize(self, self._thread.shutdown, wait=False)
 
-    async def run(self, work: Callable[..., _T], *given: Any) -> _T:
+    async def run(self, work: Callable[..., _T], *given: object) -> _T:
         """ApiError, 429 or 503, where too many wait already. Cancelled while it runs, the work goes on to its end."""
         await self._turn(CLIENT.get())
         loop = asyncio.get_running_loop()

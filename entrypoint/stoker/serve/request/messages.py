@@ -24,7 +24,7 @@ class CallForm:
 
 def template_messages(
     messages: Sequence[Message], form: CallForm | None = None, *, wrapped: bool = False
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Raises ApiError naming the message and what is wrong in it.
 
     `wrapped`: arguments that are no JSON object are given within one, for templates that read nothing else.
@@ -89,7 +89,7 @@ def _call(call: ToolCall, form: CallForm, wrapped: bool) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _arguments(given: str | dict[str, Any], form: CallForm, wrapped: bool) -> str | dict[str, Any]:
+def _arguments(given: str | dict[str, object], form: CallForm, wrapped: bool) -> str | dict[str, object]:
     """What is not a JSON object is passed on as it is: the model wrote it, and may see it again."""
     if form.text:
         return given or "{}" if isinstance(given, str) else msgspec.json.encode(given).decode()
@@ -99,7 +99,7 @@ def _arguments(given: str | dict[str, Any], form: CallForm, wrapped: bool) -> st
     return {"arguments": given} if wrapped else given
 
 
-def _object(arguments: str | dict[str, Any]) -> dict[str, Any] | None:
+def _object(arguments: str | dict[str, object]) -> dict[str, object] | None:
     if isinstance(arguments, dict):
         return arguments
     try:

@@ -11,7 +11,7 @@ import secrets
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -59,7 +59,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
 OPENAI = Defaults()
 
 
-def defaults_of(document: Mapping[str, Any], lacks: frozenset[str]) -> Defaults:
+def defaults_of(document: Mapping[str, object], lacks: frozenset[str]) -> Defaults:
     """Without what the engine cannot do. A value that cannot be is passed over, and logged."""
     found: dict[str, float] = {}
     for name in set(Defaults.__struct_fields__) & document.keys() - lacks:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from stoker.serve.http.errors import invalid
 from stoker.serve.request.requests import ChatRequest, ChosenAllowed, ChosenFunction, FunctionTool, ToolChoice
@@ -37,7 +36,7 @@ class ToolUse:
     def first_strict(self) -> int | None:
         return next((index for index in self.callable if self.strict(index)), None)
 
-    def for_template(self) -> list[dict[str, Any]]:
+    def for_template(self) -> list[dict[str, object]]:
         """As templates read them: OpenAI's form, as plain data, without what is not given."""
         return [{"type": "function", "function": _function(tool)} for tool in self.offered]
 
@@ -87,7 +86,7 @@ def _choice(choice: ToolChoice | None, offered: bool) -> tuple[str, list[str] | 
     return choice, None
 
 
-def _function(tool: FunctionTool) -> dict[str, Any]:
+def _function(tool: FunctionTool) -> dict[str, object]:
     function = tool.function
     given = {"description": function.description, "parameters": function.parameters, "strict": function.strict}
     return {"name": function.name, **{name: value for name, value in given.items() if value is not None}}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from typing import Any
 
 SIGNATURE_ANNOTATION = "dev.cosignproject.cosign/signature"
 _PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -54,7 +53,7 @@ def config(signed: bytes) -> bytes:
     return json.dumps({"architecture": "", "os": "", "config": {}, "rootfs": rootfs}).encode()
 
 
-def manifest(signed: bytes, configuration: bytes, signature: bytes) -> dict[str, Any]:
+def manifest(signed: bytes, configuration: bytes, signature: bytes) -> dict[str, object]:
     annotations = {SIGNATURE_ANNOTATION: base64.b64encode(signature).decode()}
     return {
         "schemaVersion": 2,
@@ -64,5 +63,5 @@ def manifest(signed: bytes, configuration: bytes, signature: bytes) -> dict[str,
     }
 
 
-def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
+def _descriptor(media_type: str, data: bytes) -> dict[str, object]:
     return {"mediaType": media_type, "digest": f"sha256:{hashlib.sha256(data).hexdigest()}", "size": len(data)}

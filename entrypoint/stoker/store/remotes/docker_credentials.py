@@ -15,7 +15,6 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from stoker.store.remotes.remote import RemoteError
 
@@ -43,7 +42,7 @@ def find_credentials(registry: str, repository: str) -> Credentials | None:
     return None
 
 
-def _documents() -> Iterator[Mapping[str, Any]]:
+def _documents() -> Iterator[Mapping[str, object]]:
     for path in _files():
         with contextlib.suppress(OSError, ValueError, RecursionError):
             document = json.loads(path.read_bytes())
@@ -65,7 +64,7 @@ def _files() -> Iterator[Path]:
         yield Path(environ.get("XDG_CONFIG_HOME") or home / ".config", "containers/auth.json")
 
 
-def _in_document(document: Mapping[str, Any], registry: str, repository: str) -> Credentials | None:
+def _in_document(document: Mapping[str, object], registry: str, repository: str) -> Credentials | None:
     for name in _names(registry, repository):
         if helper := _part(document, "credHelpers").get(name):
             return _from_helper(str(helper), name)
@@ -77,7 +76,7 @@ def _in_document(document: Mapping[str, Any], registry: str, repository: str) ->
     return None
 
 
-def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _part(document: Mapping[str, object], name: str) -> Mapping[str, object]:
     part = document.get(name)
     return part if isinstance(part, dict) else {}
 
@@ -92,7 +91,7 @@ def _names(registry: str, repository: str) -> Iterator[str]:
     yield from (f"{scheme}{registry}{path}" for scheme in ("https://", "http://") for path in ("", "/", "/v1/", "/v2/"))
 
 
-def _from_entry(entry: Mapping[str, Any]) -> Credentials | None:
+def _from_entry(entry: Mapping[str, object]) -> Credentials | None:
     if token := entry.get("identitytoken"):
         return Credentials(identity_token=str(token))
     try:

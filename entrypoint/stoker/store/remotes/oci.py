@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from stoker.progress import Progress
 from stoker.resolve.byte_count import ByteCount
@@ -74,11 +74,11 @@ class OciRemote:
             if signature := cosign.signature_of(layer):
                 yield Signed(self._registry.blob(_digest(layer)), signature, manifest)
 
-    def _tag(self, tag: str, document: Mapping[str, Any]) -> None:
+    def _tag(self, tag: str, document: Mapping[str, object]) -> None:
         self._registry.put_manifest(tag, json.dumps(document, separators=(",", ":")).encode())
 
 
-def _document(manifest: bytes) -> dict[str, Any]:
+def _document(manifest: bytes) -> dict[str, object]:
     try:
         found = json.loads(manifest)
     except (ValueError, RecursionError) as error:
@@ -93,7 +93,7 @@ def _digest(descriptor: object) -> str:
     return str(descriptor.get("digest", "")) if isinstance(descriptor, dict) else ""
 
 
-def _artifact(manifest: bytes, files: Iterable[EngineFile]) -> dict[str, Any]:
+def _artifact(manifest: bytes, files: Iterable[EngineFile]) -> dict[str, object]:
     config = {"mediaType": CONFIG, "digest": digest_of(manifest), "size": len(manifest)}
     layers = [
         {"mediaType": FILE, "digest": f"sha256:{file.sha256}", "size": file.size, "annotations": {TITLE: file.path}}

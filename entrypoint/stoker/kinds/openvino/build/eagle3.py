@@ -33,7 +33,7 @@ _UNUSED = (MAP, "t2d", "embed_tokens.")
 
 
 def build_head(
-    config: Mapping[str, Any], layers: int, checkpoint: Checkpoint, encoding: Encoding, max_seq_len: int
+    config: Mapping[str, object], layers: int, checkpoint: Checkpoint, encoding: Encoding, max_seq_len: int
 ) -> ov.Model:
     """`layers`: of the model that it guesses for. Raises UnsupportedModelError and DamagedModelError."""
     decoder = describe_head(config, layers, max_seq_len)

@@ -151,7 +151,7 @@ def _graph(
     )
 
 
-def build_eagle3(head: Model, model: Model, chosen: Chosen, directory: Path, progress: Progress) -> dict[str, Any]:
+def build_eagle3(head: Model, model: Model, chosen: Chosen, directory: Path, progress: Progress) -> dict[str, object]:
     """Builds the head that guesses the tokens of `model`; `chosen` is how. Raises what `build` does."""
     assert head.directory is not None
     progress.phase("building", f"{head.served_name} in {chosen.precision}")
@@ -201,7 +201,7 @@ def _native(model: Model) -> str:
     return max(sizes, key=lambda name: sizes[name])
 
 
-def _details(encoding: Encoding) -> dict[str, Any]:
+def _details(encoding: Encoding) -> dict[str, object]:
     if isinstance(encoding, Int4):
         return {"group_sizes": {str(size): count for size, count in encoding.groups.items()}}
     if isinstance(encoding, Prequantized):

@@ -24,7 +24,7 @@ def steps(least: int) -> Rule:
             return f"{value!r} is neither a number nor a list of {{cores, value}}"
         return next(filter(None, map(step_problem, value)), "") or _order_problem(value)
 
-    def step_problem(step: Mapping[str, Any]) -> str:
+    def step_problem(step: Mapping[str, object]) -> str:
         if not set(step) <= {"cores", "value"}:
             return f"{step!r} has other names than cores and value"
         return whole(least)(step.get("value"))
@@ -32,7 +32,7 @@ def steps(least: int) -> Rule:
     return check
 
 
-def _order_problem(value: list[Mapping[str, Any]]) -> str:
+def _order_problem(value: list[Mapping[str, object]]) -> str:
     cores = [step.get("cores") for step in value]
     limits = [limit for limit in cores[:-1] if type(limit) is int]
     if len(limits) != len(cores) - 1 or limits != sorted(set(limits)) or cores[-1] is not None:
@@ -40,7 +40,7 @@ def _order_problem(value: list[Mapping[str, Any]]) -> str:
     return ""
 
 
-def checkpoints(value: Any) -> str:
+def checkpoints(value: object) -> str:
     if not isinstance(value, dict) or not value:
         return f"{value!r} is not a mapping of checkpoint kinds"
     problems = [one_of(CHECKPOINTS)(kind) or one_of((AUTOMATIC, ON_REQUEST))(when) for kind, when in value.items()]
@@ -52,7 +52,7 @@ def activation(value: Any) -> str:
     return problem or ("one entry must have no isa_any" if all(entry.get("isa_any") for entry in value) else "")
 
 
-def _activation_entry(value: Any) -> str:
+def _activation_entry(value: object) -> str:
     if not isinstance(value, dict) or not set(value) <= {"precision", "isa_any"}:
         return f"{value!r} is not {{precision, isa_any}}"
     return one_of(ACTIVATION_PRECISIONS)(value.get("precision")) or list_of(text)(value.get("isa_any", []))

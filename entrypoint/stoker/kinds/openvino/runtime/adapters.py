@@ -12,7 +12,6 @@ import tempfile
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import openvino_genai
 
@@ -146,7 +145,7 @@ class Adapters:
         used = {placed.place for placed in self._placed.values()}
         return next(place for place in range(1, self._most + 1) if place not in used)
 
-    def properties(self) -> dict[str, Any]:
+    def properties(self) -> dict[str, object]:
         """What the graph is opened with."""
         if not self._placed or self._targets is None:
             return {}

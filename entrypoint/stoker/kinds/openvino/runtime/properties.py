@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stoker.launch.settings import EngineSettings
 from stoker.plan.speculation import OFF
 from stoker.plan.types import Chosen
@@ -11,7 +9,7 @@ from stoker.plan.types import Chosen
 _ACTIVATION_GROUP = 128
 
 
-def compile_properties(settings: EngineSettings, of: Chosen | None = None) -> dict[str, Any]:
+def compile_properties(settings: EngineSettings, of: Chosen | None = None) -> dict[str, object]:
     """`of`: another graph's choices than the engine's.
 
     OpenVINO reads the host's cores, not the cgroup's, so that threads are always stated.
@@ -21,7 +19,7 @@ def compile_properties(settings: EngineSettings, of: Chosen | None = None) -> di
     streams of int8 and int4; the mean KL divergence of int8 to f32 goes from 0.0015 to 0.0021.
     """
     chosen = of or settings.chosen
-    properties: dict[str, Any] = {
+    properties: dict[str, object] = {
         "INFERENCE_NUM_THREADS": chosen.threads,
         "INFERENCE_PRECISION_HINT": chosen.activation_precision,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from stoker.build.calibration import Text, read_text
 
@@ -13,7 +12,7 @@ _ROW_CHARACTERS = 1600  # about 400 tokens: quantize.py cuts a row at 512 and pa
 _FILE = "train.jsonl"  # the data sets library takes the split from the name
 
 
-def write_dataset(directory: Path, source: Path | None) -> dict[str, Any]:
+def write_dataset(directory: Path, source: Path | None) -> dict[str, object]:
     """The package's text, or the user's; returns what engine.json says of it. Raises UsageError for a bad text."""
     text = read_text(source)
     rows = list(rows_of(text))

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from stoker.build.companions import sync
 from stoker.plan.types import Chosen
@@ -30,7 +29,7 @@ def offer(directory: Path, target: Path) -> None:
     put_older_form(target)
 
 
-def form_in_key(model: Model, _: Chosen) -> Mapping[str, Any]:
+def form_in_key(model: Model, _: Chosen) -> Mapping[str, object]:
     """What of an engine's key says that config.json was put differently, and how; nothing where it was not."""
     older = in_older_form(model.config)
     if older is model.config:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Reader:
         return self.total - sum(self._left.values())
 
     @property
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, object]:
         """Seconds of compiling for each rank, and the compiler's own account of its peak, where they were told."""
         told = {"compile_seconds": self._compiled, "compiler_peak_bytes": self._peak}
         return {name: value for name, value in told.items() if value}

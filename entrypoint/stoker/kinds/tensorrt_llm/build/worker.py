@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from stoker.build.child import Lines, run_worker
 from stoker.build.jobs import Job
 
 
-def build_job(job: Job, lines: Lines) -> dict[str, Any]:
+def build_job(job: Job, lines: Lines) -> dict[str, object]:
     from stoker.kinds.tensorrt_llm.build.builder import build
 
     return build(job, lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.resolve.model import Model, Quantization
 from stoker.resolve.weights import checkpoint_dtype
@@ -54,6 +53,6 @@ def acts_in_order(quantization: Quantization | None) -> bool:
     return quantization is None or not quantization.settings.get("desc_act")
 
 
-def _modelopt(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+def _modelopt(settings: Mapping[str, object]) -> Mapping[str, object]:
     inner = settings.get("quantization")
     return inner if isinstance(inner, Mapping) else settings

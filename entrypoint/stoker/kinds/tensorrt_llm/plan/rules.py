@@ -21,7 +21,7 @@ KINDS = ("tensorrt_llm", "tensorrt_llm_pytorch")
 SUPPORT = ("listed", "unproven", "refused", "kv")
 
 
-def bits(value: Any) -> str:
+def bits(value: object) -> str:
     return "" if value in (4, 8, 16) else f"{value!r} is not 4, 8 or 16"
 
 

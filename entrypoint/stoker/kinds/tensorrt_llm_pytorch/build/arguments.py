@@ -14,7 +14,7 @@ from stoker.plan.types import Chosen
 _DTYPES = {"f16": "float16", "bf16": "bfloat16"}
 
 
-def llm_arguments(chosen: Chosen) -> dict[str, Any]:
+def llm_arguments(chosen: Chosen) -> dict[str, object]:
     """All but `model`, `tokenizer` and the cache's size, which depend on where and when."""
     return {
         "tensor_parallel_size": chosen.tensor_parallel,
@@ -44,7 +44,7 @@ def _adapters(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def _cache(chosen: Chosen) -> dict[str, Any]:
+def _cache(chosen: Chosen) -> dict[str, object]:
     return {
         "dtype": "fp8" if chosen.kv_precision == "fp8" else "auto",
         "enable_block_reuse": True,

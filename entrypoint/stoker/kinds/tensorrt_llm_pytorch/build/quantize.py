@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from stoker.build.child import Lines
 from stoker.build.companions import copy_companions
@@ -21,7 +20,7 @@ def is_quantised_here(job: Job) -> bool:
     return job.model.quantization is None and job.chosen.precision not in ("f16", "bf16")
 
 
-def quantised_checkpoint(job: Job, target: Path, lines: Lines) -> dict[str, Any]:
+def quantised_checkpoint(job: Job, target: Path, lines: Lines) -> dict[str, object]:
     """Makes `target`, with the model's own tokenizer beside the weights; returns what engine.json says of it."""
     assert job.model.directory is not None
     with work_folder(target.parent.parent) as folder:

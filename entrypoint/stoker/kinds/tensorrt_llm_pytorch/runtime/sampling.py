@@ -8,7 +8,7 @@ from stoker.kinds.tensorrt_llm.runtime.sampling import sampling_values
 from stoker.launch.generation import Generation, Guide, RequestRefusedError
 
 
-def sampling_arguments(generation: Generation) -> dict[str, Any]:
+def sampling_arguments(generation: Generation) -> dict[str, object]:
     """The arguments of SamplingParams, without the guide.
 
     Without `detokenize` no text is made of the ids. The id that stops a sequence is part of its output here, for the
@@ -44,7 +44,7 @@ def guide_arguments(guide: Guide) -> dict[str, Any]:
     return {_GUIDES[guide.kind]: guide.text}
 
 
-def _ends(generation: Generation) -> dict[str, Any]:
+def _ends(generation: Generation) -> dict[str, object]:
     """An unset `end_id` would be the tokenizer's, so that without an end it is set to one that there is not."""
     if not generation.end_ids:
         return {"end_id": -1, "pad_id": 0, "ignore_eos": True}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from stoker.build.child import Lines, run_worker
 from stoker.build.companions import copy_companions, link_file
@@ -18,7 +17,7 @@ from stoker.resolve.checkpoint import INDEX
 from stoker.resolve.model import Model
 
 
-def build_job(job: Job, lines: Lines) -> dict[str, Any]:
+def build_job(job: Job, lines: Lines) -> dict[str, object]:
     started = time.monotonic()
     check_known(job.model)
     source, directory = job.model.directory, Path(job.directory)

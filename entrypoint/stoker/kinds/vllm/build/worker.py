@@ -12,7 +12,6 @@ import time
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -57,7 +56,7 @@ _TRIALS = (
 )
 
 
-def build_job(job: Job, lines: Lines) -> dict[str, Any]:
+def build_job(job: Job, lines: Lines) -> dict[str, object]:
     started = time.monotonic()
     directory = Path(job.directory)
     lines.phase("building", "linking the checkpoint")
@@ -88,7 +87,7 @@ def link_checkpoint(model: Model, directory: Path, folder: str) -> list[str]:
     return names
 
 
-def compile_once(job: Job, directory: Path, quantized: bool, pooler: Mapping[str, Any]) -> dict[str, Any]:
+def compile_once(job: Job, directory: Path, quantized: bool, pooler: Mapping[str, object]) -> dict[str, object]:
     """Leaves the caches in the engine's directory."""
     folder = directory / _HOST
     arguments = {**engine_arguments(job.chosen, least_kv_bytes(job), quantized), **pooler}

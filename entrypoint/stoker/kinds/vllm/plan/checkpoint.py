@@ -38,7 +38,7 @@ def _packed(settings: Mapping[str, Any]) -> str:
     return _PACKED.get((str(weights.get("type")), weights.get("num_bits", 0)), "")
 
 
-def _modelopt(settings: Mapping[str, Any]) -> str:
+def _modelopt(settings: Mapping[str, object]) -> str:
     inner = settings.get("quantization")
     told = inner if isinstance(inner, Mapping) else settings
     return _MODELOPT.get(str(told.get("quant_algo", "")), "")

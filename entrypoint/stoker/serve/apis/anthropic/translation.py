@@ -38,7 +38,7 @@ def check(request: Prompt) -> None:
 
 def chat_request(request: Prompt, frontend: Frontend) -> ChatRequest:
     """ApiError naming the parameter at fault."""
-    document: dict[str, Any] = {"model": request.model, "messages": _messages(request)}
+    document: dict[str, object] = {"model": request.model, "messages": _messages(request)}
     if request.tools:
         document["tools"] = [_tool(tool, f"tools[{index}]") for index, tool in enumerate(request.tools)]
     document |= _choice(request.tool_choice)
@@ -63,7 +63,7 @@ def _output(request: Prompt) -> dict[str, Any]:
     return meant
 
 
-def _sampling(request: MessagesRequest) -> dict[str, Any]:
+def _sampling(request: MessagesRequest) -> dict[str, object]:
     given = {
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
@@ -75,7 +75,7 @@ def _sampling(request: MessagesRequest) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _messages(request: Prompt) -> list[dict[str, Any]]:
+def _messages(request: Prompt) -> list[dict[str, object]]:
     system = [{"role": "system", "content": _text(request.system)}] if request.system else []
     return [*system, *(each for index, one in enumerate(request.messages) for each in _message(one, index))]
 
@@ -111,7 +111,7 @@ def _check_blocks(message: Message, where: str) -> None:
             raise invalid(text, f"{at}.type")
 
 
-def _check_read(blocks: Sequence[Any], where: str, first: int = 0) -> None:
+def _check_read(blocks: Sequence[object], where: str, first: int = 0) -> None:
     for index, block in enumerate(blocks, first):
         if isinstance(block, Unread):
             text = f"Content of type '{_kind(block)}' is not supported: this model reads text."
@@ -122,8 +122,8 @@ def _kind(block: Any) -> str:
     return str(type(block).__struct_config__.tag)
 
 
-def _assistant(blocks: Sequence[Any]) -> dict[str, Any]:
-    said: dict[str, Any] = {"role": "assistant", "content": _text([one for one in blocks if isinstance(one, Text)])}
+def _assistant(blocks: Sequence[object]) -> dict[str, object]:
+    said: dict[str, object] = {"role": "assistant", "content": _text([one for one in blocks if isinstance(one, Text)])}
     calls = [_call(block) for block in blocks if isinstance(block, ToolUse)]
     thoughts = "".join(block.thinking for block in blocks if isinstance(block, Thinking))
     if calls:
@@ -137,13 +137,13 @@ def _call(block: ToolUse) -> dict[str, Any]:
     return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.input}}
 
 
-def _text(content: str | Sequence[Any] | None) -> str:
+def _text(content: str | Sequence[object] | None) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     return "\n".join(block.text for block in content if isinstance(block, Text))
 
 
-def _tool(tool: Tool, where: str) -> dict[str, Any]:
+def _tool(tool: Tool, where: str) -> dict[str, object]:
     if tool.type not in (None, "custom"):
         text = f"Nothing here runs tools of type '{str(tool.type)[:40]}': only custom ones, which the client runs."
         raise unsupported(f"{where}.type", text)
@@ -158,7 +158,7 @@ def _tool(tool: Tool, where: str) -> dict[str, Any]:
     }
 
 
-def _choice(choice: ToolChoice | None) -> dict[str, Any]:
+def _choice(choice: ToolChoice | None) -> dict[str, object]:
     if choice is None:
         return {}
     if (choice.type == "tool") != (choice.name is not None):
@@ -169,7 +169,7 @@ def _choice(choice: ToolChoice | None) -> dict[str, Any]:
     return {"tool_choice": meant, **parallel}
 
 
-def _thinking(config: ThinkingConfig | None, frontend: Frontend, *, tools: bool) -> dict[str, Any]:
+def _thinking(config: ThinkingConfig | None, frontend: Frontend, *, tools: bool) -> dict[str, object]:
     """A template that can be told to think or not is told; another thinks as it does."""
     template = frontend.template_for(tools=tools)
     if config is None or not isinstance(template, ChatTemplate):

@@ -27,13 +27,13 @@ Calls: TypeAlias = Sequence[dict[str, Any]]
 Form: TypeAlias = Callable[[str, str, Calls], dict[str, Any]]
 
 
-def chat_part(content: str, thinking: str = "", calls: Calls = ()) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": content}
+def chat_part(content: str, thinking: str = "", calls: Calls = ()) -> dict[str, object]:
+    message: dict[str, object] = {"role": "assistant", "content": content}
     message |= {"thinking": thinking} if thinking else {}
     return {"message": message | ({"tool_calls": calls} if calls else {})}
 
 
-def generate_part(content: str, thinking: str = "", _calls: Calls = ()) -> dict[str, Any]:
+def generate_part(content: str, thinking: str = "", _calls: Calls = ()) -> dict[str, object]:
     return {"response": content, **({"thinking": thinking} if thinking else {})}
 
 
@@ -72,10 +72,10 @@ class LinesWriter:
         extra = {"logprobs": log_probs} if log_probs else {}
         return _encode({**self._head, **self._form(text, thoughts, calls_of(events)), **extra, **self._done()})
 
-    def _line(self, part: dict[str, Any]) -> bytes:
+    def _line(self, part: dict[str, object]) -> bytes:
         return _encode({**self._head, **part, "done": False}) + b"\n"
 
-    def _parts(self, event: Event) -> list[dict[str, Any]]:
+    def _parts(self, event: Event) -> list[dict[str, object]]:
         """A call is told as a whole, once it is over."""
         if isinstance(event, CallArguments):
             self._call.append(event)
@@ -87,15 +87,15 @@ class LinesWriter:
             parts.append(self._form(event.text, "", ()) if isinstance(event, Text) else self._form("", event.text, ()))
         return parts
 
-    def _closed_call(self) -> list[dict[str, Any]]:
+    def _closed_call(self) -> list[dict[str, object]]:
         events, self._call = self._call, []
         return [self._form("", "", calls_of(events))] if events else []
 
-    def _log_probs(self, piece: Piece) -> list[dict[str, Any]]:
+    def _log_probs(self, piece: Piece) -> list[dict[str, object]]:
         rendered = self._job.log_probs(piece.log_probs) if self._job.log_probs is not None else None
         return rendered["content"] if rendered else []
 
-    def _done(self) -> dict[str, Any]:
+    def _done(self) -> dict[str, object]:
         reason = "length" if self._choice.finish_reason == "length" else "stop"
         counts = {"prompt_eval_count": self._job.prompt_tokens, "eval_count": self._choice.tokens}
         assert self._job.measurement is not None

@@ -18,7 +18,7 @@ _NEVER = "2999-12-31T00:00:00Z"
 _UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
 
 
-def tags(service: Service) -> dict[str, Any]:
+def tags(service: Service) -> dict[str, object]:
     """Empty until the model is ready."""
     return {"models": [{**card, "modified_at": _modified(service)} for card in _cards(service)]}
 
@@ -33,7 +33,7 @@ def running(service: Service) -> dict[str, Any]:
     return {"models": [{**card, **loaded, "context_length": length} for card in _cards(service)]}
 
 
-def show(request: ShowRequest, frontend: Frontend, service: Service) -> dict[str, Any]:
+def show(request: ShowRequest, frontend: Frontend, service: Service) -> dict[str, object]:
     """ApiError, 404, for another model."""
     asked = request.model or request.name
     if not asked:
@@ -61,7 +61,7 @@ def _capabilities(frontend: Frontend) -> list[str]:
     return ["completion", *(name for name, has in found.items() if has is not None)]
 
 
-def _cards(service: Service) -> list[dict[str, Any]]:
+def _cards(service: Service) -> list[dict[str, object]]:
     serving, plan = service.lifecycle.serving, service.plan or {}
     names = serving.frontend.names if serving else ()
     about = {"size": plan.get("model", {}).get("weight_bytes", 0), "details": _details(service)}
@@ -81,7 +81,7 @@ def _modified(service: Service) -> str:
     return timestamp(serving.frontend.created if serving else 0)
 
 
-def _details(service: Service) -> dict[str, Any]:
+def _details(service: Service) -> dict[str, object]:
     plan = service.plan or {}
     family = plan.get("model", {}).get("architecture", {}).get("model_type", "")
     return {
@@ -94,7 +94,7 @@ def _details(service: Service) -> dict[str, Any]:
     }
 
 
-def _info(frontend: Frontend, service: Service) -> dict[str, Any]:
+def _info(frontend: Frontend, service: Service) -> dict[str, object]:
     model = (service.plan or {}).get("model", {})
     facts, family = model.get("architecture", {}), model.get("architecture", {}).get("model_type", "model")
     own = {

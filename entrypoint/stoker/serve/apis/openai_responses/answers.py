@@ -82,7 +82,7 @@ class ResponsesWriter:
         self._tell(f"response.{response['status']}", response=response)
         return b"".join(self._parts)
 
-    def _tell(self, kind: str, **fields: Any) -> None:
+    def _tell(self, kind: str, **fields: object) -> None:
         event = {"type": kind, "sequence_number": self._serial, **fields}
         self._serial += 1
         self._parts.append(b"event: " + kind.encode() + b"\ndata: " + _encode(event) + b"\n\n")
@@ -108,7 +108,7 @@ class ResponsesWriter:
         opened.pieces.append(text)
         if opened.custom:  # its input is within JSON, and told when that is complete
             return
-        extra: dict[str, Any] = {"logprobs": []} if opened.kind is Text else {}
+        extra: dict[str, object] = {"logprobs": []} if opened.kind is Text else {}
         self._tell(f"response.{_NAMES[opened.kind]}.delta", **self._place(opened), delta=text, **extra)
 
     def _close(self, *, cut: bool = False) -> None:
@@ -132,7 +132,7 @@ class ResponsesWriter:
         if opened.kind is CallStart:
             self._tell(name, **place, arguments=opened.text, name=opened.item["name"])
             return
-        extra: dict[str, Any] = {"logprobs": []} if opened.kind is Text else {}
+        extra: dict[str, object] = {"logprobs": []} if opened.kind is Text else {}
         self._tell(name, **place, text=opened.text, **extra)
         self._tell("response.content_part.done", **place, part=_part(opened))
 
@@ -141,11 +141,11 @@ class ResponsesWriter:
         return self._choice.finish_reason == "length"
 
     @staticmethod
-    def _place(opened: _Open) -> dict[str, Any]:
+    def _place(opened: _Open) -> dict[str, object]:
         place = {"item_id": opened.item["id"], "output_index": opened.index}
         return place if opened.kind is CallStart else {**place, "content_index": 0}
 
-    def _complete(self) -> dict[str, Any]:
+    def _complete(self) -> dict[str, object]:
         response = self._response("incomplete" if self._cut else "completed")
         if self._cut:
             response["incomplete_details"] = {"reason": "max_output_tokens"}
@@ -154,7 +154,7 @@ class ResponsesWriter:
         self._finished(response)
         return response
 
-    def _usage(self) -> dict[str, Any]:
+    def _usage(self) -> dict[str, object]:
         """The SDK's types insist on both details."""
         prompt, completion = self._job.prompt_tokens, self._choice.tokens
         return {
@@ -165,7 +165,7 @@ class ResponsesWriter:
             "total_tokens": prompt + completion,
         }
 
-    def _response(self, status: str) -> dict[str, Any]:
+    def _response(self, status: str) -> dict[str, object]:
         request, top_p = self._request, self._job.generations[0].top_p
         return {
             "id": self._job.identity.id,
@@ -198,7 +198,7 @@ class ResponsesWriter:
 _NAMES: dict[type, str] = {Text: "output_text", Reasoning: "reasoning_text", CallStart: "function_call_arguments"}
 
 
-def _item(event: Event, tools: Mapping[str, Offered]) -> dict[str, Any]:
+def _item(event: Event, tools: Mapping[str, Offered]) -> dict[str, object]:
     if isinstance(event, CallStart):
         tool = tools.get(event.name)
         named = {"call_id": event.id, **(tool.called() if tool else {"name": event.name})}
@@ -210,7 +210,7 @@ def _item(event: Event, tools: Mapping[str, Offered]) -> dict[str, Any]:
     return {"id": _id("msg"), "type": "message", "status": "in_progress", "role": "assistant", "content": []}
 
 
-def _filled(opened: _Open, status: str) -> dict[str, Any]:
+def _filled(opened: _Open, status: str) -> dict[str, object]:
     if opened.custom:
         return {**opened.item, "status": status, "input": _free_text(opened.text)}
     content = {"arguments": opened.text} if opened.kind is CallStart else {"content": [_part(opened)]}
@@ -226,7 +226,7 @@ def _free_text(arguments: str) -> str:
     return value if isinstance(value, str) else arguments
 
 
-def _part(opened: _Open) -> dict[str, Any]:
+def _part(opened: _Open) -> dict[str, object]:
     if opened.kind is Reasoning:
         return {"type": "reasoning_text", "text": opened.text}
     return {"type": "output_text", "text": opened.text, "annotations": [], "logprobs": []}
@@ -236,11 +236,11 @@ def _id(prefix: str) -> str:
     return f"{prefix}_{uuid.uuid4().hex}"
 
 
-def _format(request: ResponsesRequest) -> Any:
+def _format(request: ResponsesRequest) -> object:
     form = request.text.format if request.text else None
     return {"type": "text"} if form is None else {k: v for k, v in msgspec.to_builtins(form).items() if v is not None}
 
 
-def _tool(tool: Any) -> dict[str, Any]:
+def _tool(tool: object) -> dict[str, object]:
     told = {name: value for name, value in msgspec.to_builtins(tool).items() if value is not None}
     return {"strict": None, "parameters": None, **told}

@@ -83,7 +83,7 @@ def _check_format(tool: ClientTool, where: str) -> None:
         raise unsupported(f"{where}.format", text)
 
 
-def choice(wanted: Any) -> Any:
+def choice(wanted: object) -> object:
     """Here a tool is named beside its type, in chat within an object."""
     if wanted is None or wanted in ("none", "auto", "required"):
         return wanted
@@ -92,7 +92,7 @@ def choice(wanted: Any) -> Any:
     return _named(wanted)
 
 
-def _allowed(wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _allowed(wanted: Mapping[str, object]) -> dict[str, object]:
     tools, mode = wanted.get("tools"), wanted.get("mode")
     if not isinstance(tools, list) or mode not in ("auto", "required"):
         raise _no_choice()
@@ -102,7 +102,7 @@ def _allowed(wanted: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": ours}}
 
 
-def _named(wanted: Any) -> dict[str, Any]:
+def _named(wanted: object) -> dict[str, object]:
     if (
         not isinstance(wanted, dict)
         or wanted.get("type") not in _CLIENTS

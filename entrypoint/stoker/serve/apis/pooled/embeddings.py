@@ -44,7 +44,7 @@ def _shortened(vector: Sequence[float], dimensions: int | None, frontend: Fronte
     return array("f", (value / length for value in kept))
 
 
-def _shown(vector: Sequence[float], request: EmbeddingRequest) -> Any:
+def _shown(vector: Sequence[float], request: EmbeddingRequest) -> object:
     """base64: of little-endian 32-bit floats, which the SDKs ask for."""
     if request.encoding_format == "base64":
         return base64.b64encode(array("f", vector).tobytes()).decode()

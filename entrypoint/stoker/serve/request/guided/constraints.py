@@ -95,18 +95,18 @@ def _response_format(request: Parameters) -> list[Constraint]:
     return [("response_format.json_schema.schema", _later(schema_grammar, _schema(wanted)))]
 
 
-def _schema(wanted: ResponseFormat) -> Any:
+def _schema(wanted: ResponseFormat) -> object:
     if wanted.json_schema is None:
         param = "response_format.json_schema"
         raise invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
     return {} if wanted.json_schema.schema is None else wanted.json_schema.schema
 
 
-def _later(make: Callable[[Any], Grammar], value: Any) -> Callable[[], Grammar]:
+def _later(make: Callable[[object], Grammar], value: object) -> Callable[[], Grammar]:
     return lambda: make(value)
 
 
-def _json(value: Any) -> Grammar:
+def _json(value: object) -> Grammar:
     """A schema, as an object or as JSON in a string."""
     if isinstance(value, str):
         try:

@@ -70,7 +70,7 @@ _COMBINING = ("enum", "const", "anyOf", "oneOf", "allOf", "$ref")
 Schema = Mapping[str, Any]
 
 
-def schema_grammar(schema: Any, where: str = "schema", prefix: str = "", parts: Parts | None = None) -> Grammar:
+def schema_grammar(schema: object, where: str = "schema", prefix: str = "", parts: Parts | None = None) -> Grammar:
     """Raises GuideError that names the place. `schema`: parsed JSON; `prefix`: of the names of its own rules; `parts`:
     of the schemas that were made into the same grammar before."""
     compiler = _Compiler(schema, prefix, parts or Parts())
@@ -131,7 +131,7 @@ class _Compiler:
                 return self._alternatives(keyword, schema[keyword], f"{where}.{keyword}", depth)
         return None
 
-    def _alternatives(self, keyword: str, options: Any, where: str, depth: int) -> Node:
+    def _alternatives(self, keyword: str, options: object, where: str, depth: int) -> Node:
         options = _filled_list(options, where)
         if keyword == "allOf" and len(options) > 1:
             raise GuideError(f"{where}: several schemas at once are not supported")
@@ -141,7 +141,7 @@ class _Compiler:
             check_apart([self._resolved(option) for option in options], where)
         return choice([self.node(option, f"{where}[{index}]", depth + 1) for index, option in enumerate(options)])
 
-    def _reference(self, target: Any, where: str, depth: int) -> Node:
+    def _reference(self, target: object, where: str, depth: int) -> Node:
         """Each target is one rule, however often it is referred to; so that it may refer to itself."""
         if not isinstance(target, str):
             raise GuideError(f"{where}: $ref is a string")
@@ -151,7 +151,7 @@ class _Compiler:
             self.rules[rule.name] = self.node(self._target(target, where), target[:100], depth + 1)
         return self._references[target]
 
-    def _target(self, reference: str, where: str) -> Any:
+    def _target(self, reference: str, where: str) -> object:
         """A JSON pointer into the same document."""
         found = self._document
         if not (reference == "#" or reference.startswith("#/")):
@@ -163,7 +163,7 @@ class _Compiler:
             found = found[name]
         return found
 
-    def _resolved(self, schema: Any) -> Any:
+    def _resolved(self, schema: object) -> object:
         if isinstance(schema, dict) and isinstance(schema.get("$ref"), str):
             return self._target(schema["$ref"], "oneOf")
         return schema
@@ -204,12 +204,12 @@ class _Compiler:
             return OBJECT
         return sequence("{", self._members(list(members.items()), frozenset(required), other), "}")
 
-    def _member(self, name: str, schema: Any, where: str, depth: int) -> Node:
+    def _member(self, name: str, schema: object, where: str, depth: int) -> Node:
         return sequence(
             self._parts.counted(literal(name), where), COLON, self.node(schema, f"{where}.{name[:80]}", depth + 1)
         )
 
-    def _other(self, schema: Any, names: tuple[str, ...], where: str, depth: int) -> Node:
+    def _other(self, schema: object, names: tuple[str, ...], where: str, depth: int) -> Node:
         return sequence(other_names(names), COLON, self.node(schema, f"{where}.additionalProperties", depth + 1))
 
     def _members(self, members: list[tuple[str, Node]], required: frozenset[str], other: Node | None) -> Node:
@@ -244,7 +244,7 @@ class _Compiler:
         item = VALUE if most == 0 else self.node(schema.get("items", True), f"{where}.items", depth + 1)
         return sequence("[", listed(self._shared(item), least, most), "]")
 
-    def _tuple(self, prefix: list[Any], schema: Schema, where: str, depth: int) -> Node:
+    def _tuple(self, prefix: list[object], schema: Schema, where: str, depth: int) -> Node:
         """All of the prefix and nothing after it."""
         for keyword in ("minItems", "maxItems"):
             if schema.get(keyword, len(prefix)) != len(prefix):
@@ -281,7 +281,7 @@ def _kinds(schema: Schema, where: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kinds))
 
 
-def _one_of(values: list[Any], schema: Schema, where: str) -> Node:
+def _one_of(values: list[object], schema: Schema, where: str) -> Node:
     """Those of the values that have the schema's type."""
     kinds = _kinds(schema, where)
     if len(values) > MAX_SIZE:
@@ -292,12 +292,12 @@ def _one_of(values: list[Any], schema: Schema, where: str) -> Node:
     return choice([literal(value) for value in fitting])
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
     return names.get(type(value), "null")
 
 
-def check_apart(options: list[Any], where: str) -> None:
+def check_apart(options: list[object], where: str) -> None:
     """oneOf is what anyOf is where no value can fit two of its schemas: other types, or other fixed values of a
     property that both require."""
     for index, option in enumerate(options):
@@ -306,19 +306,19 @@ def check_apart(options: list[Any], where: str) -> None:
                 raise GuideError(f"{where}: schemas that may both fit are not supported; use anyOf")
 
 
-def _types_apart(one: Any, other: Any) -> bool:
+def _types_apart(one: object, other: object) -> bool:
     kinds = [set(_kinds(each, "oneOf")) if isinstance(each, dict) and "type" in each else set(_TYPES)
              for each in (one, other)]  # fmt: skip
     numbers = {"integer", "number"}
     return not kinds[0] & kinds[1] and not (kinds[0] & numbers and kinds[1] & numbers)
 
 
-def _marks_apart(one: Any, other: Any) -> bool:
+def _marks_apart(one: object, other: object) -> bool:
     first, second = _marks(one), _marks(other)
     return any(not set(first[name]) & set(second[name]) for name in first.keys() & second.keys())
 
 
-def _marks(schema: Any) -> dict[str, tuple[str, ...]]:
+def _marks(schema: object) -> dict[str, tuple[str, ...]]:
     """The required properties with fixed values, each value as JSON."""
     properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
     found = {}
@@ -330,7 +330,7 @@ def _marks(schema: Any) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _pattern(keyword: str, value: Any, where: str) -> tuple[Node, int]:
+def _pattern(keyword: str, value: object, where: str) -> tuple[Node, int]:
     """What it describes, and in how many ways at once a text may match it."""
     if not isinstance(value, str):
         raise GuideError(f"{where}: {keyword!r} is a string")
@@ -355,11 +355,11 @@ def _bounds(schema: Schema, least: str, most: str, limit: int, where: str) -> tu
     return low, high
 
 
-def _filled_list(value: Any, where: str) -> list[Any]:
+def _filled_list(value: object, where: str) -> list[object]:
     if not isinstance(value, list) or not value:
         raise GuideError(f"{where}: a list with at least one entry is needed")
     return value
 
 
-def _texts(value: Any) -> bool:
+def _texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)

@@ -7,7 +7,6 @@ lose itself in blanks; numbers have at most 18 digits before and after the point
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from stoker.serve.request.guided.grammar import (
     ANY_CHARACTER,
@@ -63,7 +62,7 @@ CHARACTER, PLAIN = Rule("character"), Rule("plain")
 _MEMBER = sequence(STRING, COLON, VALUE)
 
 
-def literal(value: Any) -> Text:
+def literal(value: object) -> Text:
     """Exactly this value, as it is written."""
     return Text(json.dumps(value, ensure_ascii=False))
 

@@ -54,19 +54,21 @@ POOLED = frozenset({*ENCODERS, "Qwen3ForCausalLM"})
 _Spec = TypeVar("_Spec")
 
 
-def describe(config: Mapping[str, Any], max_seq_len: int | None = None) -> Decoder:
+def describe(config: Mapping[str, object], max_seq_len: int | None = None) -> Decoder:
     """What the config's decoder is made of, for sequences of up to `max_seq_len` tokens (by default, the config's
     `max_position_embeddings`). Raises UnsupportedModelError for an architecture or key that is not implemented, and
     DamagedModelError for a value that makes no sense."""
     return _described(config, SUPPORTED, max_seq_len)
 
 
-def describe_encoder(config: Mapping[str, Any]) -> Encoder:
+def describe_encoder(config: Mapping[str, object]) -> Encoder:
     """What the config's encoder is made of. Raises what `describe` raises."""
     return _described(config, ENCODERS)
 
 
-def _described(config: Mapping[str, Any], known: Mapping[str, Family[_Spec]], max_seq_len: int | None = None) -> _Spec:
+def _described(
+    config: Mapping[str, object], known: Mapping[str, Family[_Spec]], max_seq_len: int | None = None
+) -> _Spec:
     family = known.get(architecture_of(config))
     if family is None:
         supported = ", ".join([*sorted(SUPPORTED), *sorted(ENCODERS)])
@@ -77,7 +79,7 @@ def _described(config: Mapping[str, Any], known: Mapping[str, Family[_Spec]], ma
         return family.spec(config, max_seq_len or _longest(config))
 
 
-def check_config(config: Mapping[str, Any]) -> None:
+def check_config(config: Mapping[str, object]) -> None:
     """Raises what `describe` or `describe_encoder` would; takes about a millisecond."""
     if architecture_of(config) in ENCODERS:
         describe_encoder(config)

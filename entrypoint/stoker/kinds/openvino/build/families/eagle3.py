@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.errors import UnsupportedModelError
 from stoker.kinds.openvino.build.families import llama
@@ -24,7 +23,7 @@ FAMILY = Family(
 SEEN = 3  # layers whose hidden states GenAI takes
 
 
-def describe_head(config: Mapping[str, Any], layers: int, context: int) -> Decoder:
+def describe_head(config: Mapping[str, object], layers: int, context: int) -> Decoder:
     """Of a head for a model of so many layers. Raises UnsupportedModelError and DamagedModelError."""
     name = architecture_of(config)
     if name not in FAMILY.architectures:

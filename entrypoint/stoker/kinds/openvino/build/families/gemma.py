@@ -41,13 +41,13 @@ DEFAULTS = {
 }
 
 
-def scaled(config: Config, rope: Rope, size: int | None, **differences: Any) -> Attention:
+def scaled(config: Config, rope: Rope, size: int | None, **differences: object) -> Attention:
     bias = flag(config, "attention_bias")
     scale = number(config, "query_pre_attn_scalar", low=0.0) ** -0.5
     return attention(config, rope, scale=scale, window=size, input_bias=bias, output_bias=bias, **differences)
 
 
-def gemma(config: Config, attentions: tuple[Attention, ...], **differences: Any) -> Decoder:
+def gemma(config: Config, attentions: tuple[Attention, ...], **differences: object) -> Decoder:
     block = mlp(config, "hidden_activation")
     return decoder(
         config,
@@ -66,7 +66,7 @@ def describe_2(config: Config, context: int) -> Decoder:
     return gemma(config, tuple(scaled(config, rope, size if slides else None, softcap=cap) for slides in sliding))
 
 
-def describe_3(config: Config, context: int, **differences: Any) -> Decoder:
+def describe_3(config: Config, context: int, **differences: object) -> Decoder:
     ropes, size = two_ropes(config, context), window(config)
     period = positive(config, "sliding_window_pattern", positive(config, "_sliding_window_pattern", 6))
     sliding = layer_types(config, lambda index: (index + 1) % period != 0)

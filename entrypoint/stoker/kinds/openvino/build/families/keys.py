@@ -62,7 +62,7 @@ def unsupported(key: str, value: object, expected: str = "") -> UnsupportedModel
     )
 
 
-def refuse_unknown(config: Mapping[str, Any], read: frozenset[str], fixed: Mapping[str, tuple[Any, ...]]) -> None:
+def refuse_unknown(config: Mapping[str, object], read: frozenset[str], fixed: Mapping[str, tuple[object, ...]]) -> None:
     """Raises UnsupportedModelError for the first key that is neither read, harmless, fixed nor unset."""
     known = HARMLESS | READ_BY_ALL | read
     accepted = {**FIXED, **fixed}
@@ -73,7 +73,7 @@ def refuse_unknown(config: Mapping[str, Any], read: frozenset[str], fixed: Mappi
             raise unsupported(key, value)
 
 
-def require(config: Mapping[str, Any], key: str, accepted: tuple[Any, ...]) -> None:
+def require(config: Mapping[str, object], key: str, accepted: tuple[object, ...]) -> None:
     value = config.get(key)
     if not unset(value) and value not in accepted:
         raise unsupported(key, value, f"accepted: {', '.join(map(repr, accepted))}")
@@ -95,7 +95,7 @@ def number(config: Mapping[str, Any], key: str, default: float | None = None, lo
 
 
 def optional_number(
-    config: Mapping[str, Any], key: str, default: float | None = None, low: float = -math.inf
+    config: Mapping[str, object], key: str, default: float | None = None, low: float = -math.inf
 ) -> float | None:
     return None if config.get(key, default) is None else number(config, key, default, low)
 
