@@ -74,7 +74,7 @@ class Desk:
             "keep": self._keep,
             "adapter": self.shop.service.adapters.named,
         }
-        asked: Mapping[str, Callable[..., Awaitable[Any]]] = {"find": self._find, "answer": self._answer}
+        asked: Mapping[str, Callable[..., Awaitable[object]]] = {"find": self._find, "answer": self._answer}
         return Handlers(told, asked, {"turn": self._turn, "room": self._room, "route": self._route})
 
     def _enter(self, number: int, client: str, tokens: list[int], patience: float) -> None:

@@ -38,8 +38,8 @@ class Handlers:
     is opened and left when it is closed."""
 
     told: Mapping[str, Callable[..., object]] = field(default_factory=dict)
-    asked: Mapping[str, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
-    held: Mapping[str, Callable[..., AbstractAsyncContextManager[Any]]] = field(default_factory=dict)
+    asked: Mapping[str, Callable[..., Awaitable[object]]] = field(default_factory=dict)
+    held: Mapping[str, Callable[..., AbstractAsyncContextManager[object]]] = field(default_factory=dict)
 
 
 @dataclass
@@ -84,15 +84,15 @@ class Link(asyncio.Protocol):
 
     # this end's part
 
-    def tell(self, name: str, *given: Any) -> None:
+    def tell(self, name: str, *given: object) -> None:
         self.send(TELL, name, given)
 
-    async def ask(self, name: str, *given: Any) -> Any:
+    async def ask(self, name: str, *given: object) -> Any:
         """Raises what the other end's handler raised, or LinkLostError."""
         number = next(self._numbers)
         return await self._answer(number, ASK, number, name, given)
 
-    async def open(self, name: str, *given: Any) -> Held:
+    async def open(self, name: str, *given: object) -> Held:
         """As `ask`; given up while it waits, nothing is held."""
         number = next(self._numbers)
         try:
@@ -102,7 +102,7 @@ class Link(asyncio.Protocol):
             raise
 
     @asynccontextmanager
-    async def holding(self, name: str, *given: Any) -> AsyncIterator[Held]:
+    async def holding(self, name: str, *given: object) -> AsyncIterator[Held]:
         held = await self.open(name, *given)
         try:
             yield held
@@ -112,7 +112,7 @@ class Link(asyncio.Protocol):
         finally:
             held.close()
 
-    async def _answer(self, number: int, *message: Any) -> Any:
+    async def _answer(self, number: int, *message: object) -> Any:
         if self._transport is None or self.lost.done():
             raise LinkLostError
         answer = self._waiting[number] = self._loop.create_future()
@@ -122,7 +122,7 @@ class Link(asyncio.Protocol):
         finally:
             self._waiting.pop(number, None)
 
-    def send(self, *message: Any) -> None:
+    def send(self, *message: object) -> None:
         """With all that is sent before the event loop goes on: one write for all of it."""
         if not self._unsent:
             self._loop.call_soon(self._flush)
@@ -205,13 +205,13 @@ class Link(asyncio.Protocol):
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _reply(self, number: int, work: Awaitable[Any]) -> None:
+    async def _reply(self, number: int, work: Awaitable[object]) -> None:
         try:
             self.send(ANSWER, number, await work)
         except Exception as error:
             self._refuse(number, error)
 
-    async def _hold(self, number: int, holding: _Holding, what: AbstractAsyncContextManager[Any]) -> None:
+    async def _hold(self, number: int, holding: _Holding, what: AbstractAsyncContextManager[object]) -> None:
         try:
             async with what as value:
                 holding.given = True

@@ -75,7 +75,7 @@ class Worker:
             "end_idle": self._end_idle,
             "stop": self._stopping.set,
         }
-        asked: Mapping[str, Callable[..., Awaitable[Any]]] = {
+        asked: Mapping[str, Callable[..., Awaitable[object]]] = {
             "start": self._start,
             "equip": self._equip,
             "agree": self._agree,

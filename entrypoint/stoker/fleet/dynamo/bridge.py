@@ -115,7 +115,7 @@ class DynamoBridge:
         await process.stop()
         _LOG.error("Dynamo's process ended with code %d; its requests ended with it", await process.wait())
 
-    def _send(self, *message: Any) -> None:
+    def _send(self, *message: object) -> None:
         if self._process is not None:
             self._process.wire.send(*message)
 
@@ -180,7 +180,7 @@ class DynamoBridge:
             self._send(wire.FAILED, number, wire.BROKEN, "the server failed on this request; its log has the details")
 
 
-def _chunk(number: int, index: int, piece: TokenPiece, prompt: int) -> tuple[Any, ...]:
+def _chunk(number: int, index: int, piece: TokenPiece, prompt: int) -> tuple[object, ...]:
     log_probs = None if piece.log_probs is None else list(piece.log_probs)
     top = None if not piece.top else [list(place) for place in piece.top]
     return (wire.CHUNK, number, index, list(piece.ids), log_probs, top, piece.finish_reason, prompt, piece.tokens)

@@ -43,7 +43,7 @@ class Wire:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder().decode
 
-    def send(self, *message: Any) -> None:
+    def send(self, *message: object) -> None:
         """Without waiting: the other end is a process of this machine that reads all the time."""
         packed = self._encode(message)
         self._writer.write(_LENGTH.pack(len(packed)) + packed)

@@ -112,7 +112,7 @@ class Lookup(Endpoint):
     """Answers without the engine: from the model's tokenizer and template."""
 
     def __init__(
-        self, kind: type[msgspec.Struct], look_up: Callable[[Any, Frontend], Awaitable[Any]], service: Service
+        self, kind: type[msgspec.Struct], look_up: Callable[[Any, Frontend], Awaitable[object]], service: Service
     ) -> None:
         super().__init__(kind, service)
         self._look_up = look_up

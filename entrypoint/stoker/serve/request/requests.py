@@ -268,7 +268,7 @@ HARMLESS = (
 )
 
 # The values that ask for nothing; null always does.
-NO_EFFECT: dict[str, tuple[Any, ...]] = {
+NO_EFFECT: dict[str, tuple[object, ...]] = {
     "functions": ([],),
     "function_call": ("none",),
     "guided_decoding_backend": ("auto", "xgrammar"),

@@ -72,7 +72,7 @@ class Peer:
             found = self.writers[channel] = FrameWriter()
         return found
 
-    def send(self, *message: Any) -> None:
+    def send(self, *message: object) -> None:
         """Its own reader notices when it disconnects."""
         with contextlib.suppress(OSError):
             self.link.send(*message)

@@ -42,7 +42,7 @@ class Link:
         self._unframer = Unframer()
         self._received: deque[list[Any]] = deque()
 
-    def send(self, *message: Any) -> None:
+    def send(self, *message: object) -> None:
         packed = framed(message)
         with self._sending:
             self._socket.sendall(packed)

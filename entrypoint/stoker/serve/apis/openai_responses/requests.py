@@ -128,6 +128,6 @@ HARMLESS = (
 )
 
 # The values that ask for nothing; null always does.
-NO_EFFECT: dict[str, tuple[Any, ...]] = {"background": (False,), "top_logprobs": (0,)}
+NO_EFFECT: dict[str, tuple[object, ...]] = {"background": (False,), "top_logprobs": (0,)}
 
 UNSUPPORTED = ("access_programs", "background_options", "conversation", "image", "moderation", "prompt")

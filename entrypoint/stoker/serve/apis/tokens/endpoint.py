@@ -91,7 +91,7 @@ class _Answer:
             yield self._event(choices=[], usage=self._usage())
         yield b"data: [DONE]\n\n"
 
-    def _event(self, **content: Any) -> bytes:
+    def _event(self, **content: object) -> bytes:
         return b"data: " + msgspec.json.encode({"request_id": self._id, "output_mode": "tokens", **content}) + b"\n\n"
 
     def _prompt(self) -> dict[str, Any]:
