@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from stoker.errors import UsageError
 from stoker.plan.located import Located, parse
-from stoker.plan.validate import check_fields, problem
+from stoker.plan.validate import Rules, check_fields, problem
 
 SCHEMA = 1
 
@@ -34,12 +33,12 @@ def read_file(file: Path) -> str:
         raise UsageError(f"{file.name} cannot be read", why=str(error), remedy="install stoker again") from error
 
 
-def read(file: Path, rules: Mapping[str, Any]) -> dict[str, Any]:
+def read(file: Path, rules: Rules) -> dict[str, Any]:
     """The file's content, checked against `rules`. Raises UsageError that names file, line and field."""
     return read_text(read_file(file), file.name, rules)
 
 
-def read_text(text: str, file: str, rules: Mapping[str, Any]) -> dict[str, Any]:
+def read_text(text: str, file: str, rules: Rules) -> dict[str, Any]:
     located: Located = parse(text, file)
     if not isinstance(located.value, dict):
         raise problem(file, located.line, "file", "is not a mapping")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from stoker.serve.answer.chunks import CHAT, DONE, END, NO_USAGE, Chunks
@@ -56,12 +54,12 @@ def _scores(job: Job, index: int) -> dict[str, object]:
     return {"prompt_logprobs": job.scores(job.generations[index].input_ids, job.choices[index].scores)}
 
 
-def usage(job: Job) -> dict[str, Any]:
+def usage(job: Job) -> dict[str, object]:
     """With the reasoning tokens, of a model that reasons, and the cached ones, of an engine that reports them."""
     completion = sum(choice.tokens for choice in job.choices)
     thoughts = [choice.reasoning_tokens for choice in job.choices if choice.reasoning_tokens is not None]
     cached = cached_tokens(job)
-    details: dict[str, Any] = {"completion_tokens_details": {"reasoning_tokens": sum(thoughts)}} if thoughts else {}
+    details: dict[str, object] = {"completion_tokens_details": {"reasoning_tokens": sum(thoughts)}} if thoughts else {}
     details |= {} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}}
     return {
         "prompt_tokens": job.prompt_tokens,

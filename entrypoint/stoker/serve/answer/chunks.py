@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -93,7 +92,7 @@ class Chunks:
             return opening + self._before[index] + _encode(text) + self._after + closing
         return opening + closing
 
-    def usage(self, usage: dict[str, Any]) -> bytes:
+    def usage(self, usage: dict[str, object]) -> bytes:
         return self._head + b'"choices":[],"usage":' + _encode(usage) + b"}\n\n"
 
     def _open(self, index: int) -> bytes:

@@ -76,8 +76,8 @@ class PromptLogProbs:
         later = [] if scores is None else [self._told(ids[place + 1], place, scores) for place in range(len(scores))]
         return [None, *later]
 
-    def _told(self, own: int, place: int, scores: Scores) -> dict[str, Any]:
-        told = {str(own): self._one(own, scores.own(place), scores.ranks[place])}
+    def _told(self, own: int, place: int, scores: Scores) -> dict[str, object]:
+        told: dict[str, object] = {str(own): self._one(own, scores.own(place), scores.ranks[place])}
         for rank, (id_, value) in enumerate(scores.top(place, self._top), 1):
             told.setdefault(str(id_), self._one(id_, value, rank))
         return told

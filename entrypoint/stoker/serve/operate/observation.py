@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
@@ -20,8 +19,8 @@ from stoker.serve.request.purpose import purpose_of
 from stoker.version import __version__
 
 _STATE_PATIENCE_SECONDS = 1.0
-_NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready"}}
-_JSON: dict[str, Any] = {"application/json": {}}
+_NOT_READY: dict[int | str, dict[str, object]] = {503: {"description": "Not ready"}}
+_JSON: dict[str, object] = {"application/json": {}}
 
 
 def add_health(app: FastAPI, lifecycle: Lifecycle) -> None:
@@ -100,7 +99,7 @@ def _replicas(service: Service) -> list[dict[str, object]]:
     return found
 
 
-def _adapters(lifecycle: Lifecycle) -> list[dict[str, Any]]:
+def _adapters(lifecycle: Lifecycle) -> list[dict[str, object]]:
     """Those that are served, with the model that they change, and how many requests named each."""
     if lifecycle.serving is None:
         return []

@@ -42,7 +42,7 @@ def check_count(tokens: int, param: str, frontend: Frontend) -> None:
         raise invalid(text, param, "context_length_exceeded")
 
 
-async def tokenize(request: TokenizeRequest, frontend: Frontend) -> dict[str, Any]:
+async def tokenize(request: TokenizeRequest, frontend: Frontend) -> dict[str, object]:
     """ApiError naming the parameter at fault."""
     check_model(request.model or frontend.names[0], frontend)
     ids = await _ids(request, frontend)
@@ -72,7 +72,7 @@ async def _ids(request: TokenizeRequest, frontend: Frontend) -> list[int]:
     return (await conversation(chat, frontend, frontend.context.longest_counted)).prompt
 
 
-async def detokenize(request: DetokenizeRequest, frontend: Frontend) -> dict[str, Any]:
+async def detokenize(request: DetokenizeRequest, frontend: Frontend) -> dict[str, object]:
     """ApiError naming the parameter at fault."""
     check_model(request.model or frontend.names[0], frontend)
     check_count(len(request.tokens), "tokens", frontend)

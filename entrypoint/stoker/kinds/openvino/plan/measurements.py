@@ -42,7 +42,7 @@ class Measured:
         return tuple(sorted(set.intersection(*known)))
 
 
-def _count(value: Any) -> str:
+def _count(value: object) -> str:
     """Keys of the files are texts."""
     return "" if isinstance(value, str) and value.isdecimal() else f"{value!r} is not a whole number"
 

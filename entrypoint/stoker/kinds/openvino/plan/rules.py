@@ -17,7 +17,7 @@ NAME = "openvino"
 def steps(least: int) -> Rule:
     """A number, or a list of {cores, value} of which only the last has no `cores`."""
 
-    def check(value: Any) -> str:
+    def check(value: object) -> str:
         if not isinstance(value, list):
             return whole(least)(value)
         if not value or not all(isinstance(step, dict) for step in value):

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.plan.profile import AUTOMATIC, GOALS, ON_REQUEST
-from stoker.plan.validate import Rule, capability, either, fields_of, list_of, mapping_of, number, one_of, text, whole
+from stoker.plan.validate import (
+    Rule,
+    Rules,
+    capability,
+    either,
+    fields_of,
+    list_of,
+    mapping_of,
+    number,
+    one_of,
+    text,
+    whole,
+)
 
 WEIGHTS = (
     *("f16", "bf16", "fp8", "fp8_block", "nvfp4", "mxfp4", "int8_sq", "int8_wo", "int4_wo"),
@@ -25,7 +36,7 @@ def bits(value: object) -> str:
     return "" if value in (4, 8, 16) else f"{value!r} is not 4, 8 or 16"
 
 
-def one(value: Any) -> str:
+def one(value: object) -> str:
     return "" if value == 1 else f"{value!r} is not 1"
 
 
@@ -64,7 +75,7 @@ _SUPPORT: Mapping[str, Rule] = {
 }
 _FAMILY = either(text, fields_of({name: _SUPPORT[name] for name in ("listed", "unproven")}))
 
-KIND: Mapping[str, Any] = {
+KIND: Rules = {
     "schema": one,
     "kind": one_of(KINDS),
     "order": _WHOLE,
@@ -78,7 +89,7 @@ KIND: Mapping[str, Any] = {
         "source": text,
     },
 }
-CAPABILITIES: Mapping[str, Any] = {
+CAPABILITIES: Rules = {
     "schema": one,
     "capabilities": mapping_of(capability, either(text, fields_of(dict.fromkeys(KINDS, fields_of(_SUPPORT))))),
 }
@@ -89,8 +100,8 @@ _CONVERTER: Mapping[str, Rule] = {
     "reads": list_of(one_of(CHECKPOINT_KINDS), 1),
     **dict.fromkeys(("fixed", "environment"), mapping_of(text, text)),
 }
-CONVERTERS: Mapping[str, Any] = {"schema": one, "converters": mapping_of(text, fields_of(_CONVERTER))}
-MODELS: Mapping[str, Any] = {
+CONVERTERS: Rules = {"schema": one, "converters": mapping_of(text, fields_of(_CONVERTER))}
+MODELS: Rules = {
     "schema": one,
     "families": mapping_of(text, fields_of({"architectures": list_of(text, 1), **dict.fromkeys(KINDS, _FAMILY)})),
 }

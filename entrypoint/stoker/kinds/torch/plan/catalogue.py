@@ -10,7 +10,7 @@ from typing import Any
 from stoker.plan.catalogue import catalogue_directory, read_file, read_text, schema
 from stoker.plan.profile import AUTOMATIC, GOALS, ON_REQUEST, Limits, Profile
 from stoker.plan.types import TEXT
-from stoker.plan.validate import fraction, text, whole
+from stoker.plan.validate import Rules, fraction, text, whole
 
 KIND = "torch"
 FILE = "torch/torch.yaml"
@@ -63,7 +63,7 @@ class TorchCatalogue:
 
 _SIZES = ("max_batch_size", "min_batch_size", "max_num_tokens", "max_seq_len", "min_seq_len")
 _LIMITS = {**dict.fromkeys(_SIZES, whole(1)), "tokens_per_sequence": whole(0)}
-_PLACE = {
+_PLACE: Rules = {
     "page_tokens": whole(4),
     "available_fraction": fraction,
     "runtime_bytes": whole(0),
@@ -73,7 +73,7 @@ _PLACE = {
     "source": text,
 }
 _PRECISION = {"order": whole(0), "bits": whole(4), "group_size": whole(0)}
-_RULES: Mapping[str, Any] = {
+_RULES: Rules = {
     "schema": schema,
     "precisions": {name: dict(_PRECISION) for name in PRECISIONS},
     "devices": dict.fromkeys(DEVICES, _PLACE),

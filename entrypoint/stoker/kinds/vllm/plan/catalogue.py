@@ -11,6 +11,7 @@ from stoker.plan.catalogue import catalogue_directory, read_file, read_text, sch
 from stoker.plan.profile import AUTOMATIC, GOALS, ON_REQUEST, Limits, Profile
 from stoker.plan.types import PURPOSES, TEXT
 from stoker.plan.validate import (
+    Rules,
     capability,
     capability_of,
     fields_of,
@@ -113,7 +114,7 @@ _PRECISION = {
     "checkpoints": mapping_of(one_of(CHECKPOINTS), one_of((AUTOMATIC, ON_REQUEST))),
 }
 _FASTER = {"over": one_of(PRECISIONS), "capability": capability, "ratio": number, "source": text}
-_RULES: Mapping[str, Any] = {
+_RULES: Rules = {
     "schema": schema,
     "order": whole(0),
     "release": text,

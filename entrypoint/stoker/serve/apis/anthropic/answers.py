@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -78,17 +79,17 @@ class MessagesWriter:
         capped = self._job.generations[0].max_tokens < self._max_tokens
         return "model_context_window_exceeded" if capped else "max_tokens"
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, object]:
         """Here, what was read from the cache is not among the input."""
         cached = cached_tokens(self._job)
         return {"input_tokens": self._job.prompt_tokens - (cached or 0), "cache_read_input_tokens": cached}
 
-    def _written(self) -> dict[str, Any]:
+    def _written(self) -> dict[str, object]:
         thought = self._choice.reasoning_tokens
         details = None if thought is None else {"thinking_tokens": thought}
         return {"output_tokens": self._choice.tokens, "output_tokens_details": details}
 
-    def _message(self, content: list[dict[str, Any]]) -> dict[str, Any]:
+    def _message(self, content: list[dict[str, object]]) -> dict[str, Any]:
         usage = {**self._read(), **self._written()}
         return {
             "id": self._job.identity.id,
@@ -100,8 +101,8 @@ class MessagesWriter:
         }
 
 
-def _blocks(events: list[Event]) -> list[dict[str, Any]]:
-    blocks: list[dict[str, Any]] = []
+def _blocks(events: list[Event]) -> list[dict[str, object]]:
+    blocks: list[dict[str, object]] = []
     for event in joined(events):
         if isinstance(event, CallArguments):
             blocks[-1]["input"] = arguments_object(event.text)
@@ -110,7 +111,7 @@ def _blocks(events: list[Event]) -> list[dict[str, Any]]:
     return blocks
 
 
-def _opened(event: Event) -> dict[str, Any]:
+def _opened(event: Event) -> dict[str, object]:
     if isinstance(event, Text):
         return {"type": "text", "text": ""}
     if isinstance(event, Reasoning):
@@ -119,11 +120,11 @@ def _opened(event: Event) -> dict[str, Any]:
     return {"type": "tool_use", "id": event.id, "name": event.name, "input": {}}
 
 
-def _filled(event: Text | Reasoning) -> dict[str, Any]:
+def _filled(event: Text | Reasoning) -> dict[str, object]:
     return {"text": event.text} if isinstance(event, Text) else {"thinking": event.text}
 
 
-def _delta(event: Text | Reasoning | CallArguments) -> dict[str, Any]:
+def _delta(event: Text | Reasoning | CallArguments) -> dict[str, object]:
     if isinstance(event, Text):
         return {"type": "text_delta", "text": event.text}
     if isinstance(event, Reasoning):
@@ -131,6 +132,6 @@ def _delta(event: Text | Reasoning | CallArguments) -> dict[str, Any]:
     return {"type": "input_json_delta", "partial_json": event.text}
 
 
-def _sse(event: dict[str, Any]) -> bytes:
+def _sse(event: Mapping[str, Any]) -> bytes:
     kind: str = event["type"]
     return b"event: " + kind.encode() + b"\ndata: " + _encode(event) + b"\n\n"

@@ -51,12 +51,12 @@ def chat_request(request: Prompt, frontend: Frontend) -> ChatRequest:
     return msgspec.convert(document, ChatRequest)
 
 
-def _output(request: Prompt) -> dict[str, Any]:
+def _output(request: Prompt) -> dict[str, object]:
     config = request.output_config or OutputConfig()
     form = request.output_format or config.format
     if request.output_format is not None and config.format is not None:
         raise invalid("The form of the text is given twice.", "output_format")
-    meant: dict[str, Any] = {} if config.effort is None else {"reasoning_effort": config.effort}
+    meant: dict[str, object] = {} if config.effort is None else {"reasoning_effort": config.effort}
     if form is not None:
         named = {"name": "output", "schema": form.schema}
         meant["response_format"] = {"type": "json_schema", "json_schema": named}
@@ -76,11 +76,11 @@ def _sampling(request: MessagesRequest) -> dict[str, object]:
 
 
 def _messages(request: Prompt) -> list[dict[str, object]]:
-    system = [{"role": "system", "content": _text(request.system)}] if request.system else []
+    system: list[dict[str, object]] = [{"role": "system", "content": _text(request.system)}] if request.system else []
     return [*system, *(each for index, one in enumerate(request.messages) for each in _message(one, index))]
 
 
-def _message(message: Message, index: int) -> Iterator[dict[str, Any]]:
+def _message(message: Message, index: int) -> Iterator[dict[str, object]]:
     """One of theirs may be several of OpenAI's: results of tools are messages of their own, before the user's text."""
     if isinstance(message.content, str):
         yield {"role": message.role, "content": message.content}
@@ -133,7 +133,7 @@ def _assistant(blocks: Sequence[object]) -> dict[str, object]:
     return said
 
 
-def _call(block: ToolUse) -> dict[str, Any]:
+def _call(block: ToolUse) -> dict[str, object]:
     return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.input}}
 
 

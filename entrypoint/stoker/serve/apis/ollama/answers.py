@@ -22,9 +22,9 @@ _encode = msgspec.json.Encoder().encode
 JSON_LINES = b"application/x-ndjson"
 
 
-Calls: TypeAlias = Sequence[dict[str, Any]]
+Calls: TypeAlias = Sequence[dict[str, object]]
 # A part of the answer: of its text, its thinking, and its calls.
-Form: TypeAlias = Callable[[str, str, Calls], dict[str, Any]]
+Form: TypeAlias = Callable[[str, str, Calls], dict[str, object]]
 
 
 def chat_part(content: str, thinking: str = "", calls: Calls = ()) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from stoker.serve.apis.ollama.answers import timestamp
 from stoker.serve.apis.ollama.names import served_name, tagged
@@ -23,7 +22,7 @@ def tags(service: Service) -> dict[str, object]:
     return {"models": [{**card, "modified_at": _modified(service)} for card in _cards(service)]}
 
 
-def running(service: Service) -> dict[str, Any]:
+def running(service: Service) -> dict[str, object]:
     """The one model, under each of its names; it is never unloaded."""
     plan, serving = service.plan or {}, service.lifecycle.serving
     devices = len(plan.get("chosen", {}).get("devices", ()))

@@ -75,11 +75,11 @@ def _plain(request: GenerateRequest, model: str) -> core.CompletionRequest:
     return msgspec.convert(document, core.CompletionRequest)
 
 
-def _shared(request: Asking, model: str) -> dict[str, Any]:
+def _shared(request: Asking, model: str) -> dict[str, object]:
     return {"model": model, "stream": request.stream is not False, **_sampling(request.options or Options())}
 
 
-def _sampling(options: Options) -> dict[str, Any]:
+def _sampling(options: Options) -> dict[str, object]:
     for name, harmless in NO_EFFECT.items():
         value = getattr(options, name)
         if value is not None and harmless is not None and value not in harmless:
@@ -101,7 +101,7 @@ def _repetition(options: Options) -> float | None:
     return options.repeat_penalty
 
 
-def _form(request: Asking) -> dict[str, Any]:
+def _form(request: Asking) -> dict[str, object]:
     if not request.format:
         return {}
     if request.format == "json":
@@ -110,18 +110,18 @@ def _form(request: Asking) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
-def _log_probs(request: Asking) -> dict[str, Any]:
+def _log_probs(request: Asking) -> dict[str, object]:
     if not request.logprobs:
         return {}
     return {"logprobs": True, **({"top_logprobs": request.top_logprobs} if request.top_logprobs else {})}
 
 
-def _thinking(request: Asking, frontend: Frontend, *, tools: bool) -> dict[str, Any]:
+def _thinking(request: Asking, frontend: Frontend, *, tools: bool) -> dict[str, object]:
     """A template that can be told to think or not is told; another thinks as it does."""
     think, template = request.think, frontend.template_for(tools=tools)
     if think is None or not isinstance(template, ChatTemplate):
         return {}
-    effort = {"reasoning_effort": think} if isinstance(think, str) else {}
+    effort: dict[str, object] = {"reasoning_effort": think} if isinstance(think, str) else {}
     if "enable_thinking" in template.source:
         return {**effort, "chat_template_kwargs": {"enable_thinking": think is not False}}
     if think is not False and frontend.thinking is None:
@@ -129,13 +129,13 @@ def _thinking(request: Asking, frontend: Frontend, *, tools: bool) -> dict[str, 
     return effort
 
 
-def _messages(messages: list[Message]) -> Iterator[dict[str, Any]]:
+def _messages(messages: list[Message]) -> Iterator[dict[str, object]]:
     open_calls = OpenCalls()
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         if message.images:
             raise _no_images(f"{where}.images")
-        said: dict[str, Any] = {"role": message.role, "content": message.content or ""}
+        said: dict[str, object] = {"role": message.role, "content": message.content or ""}
         if message.thinking:
             said["reasoning_content"] = message.thinking
         if message.tool_calls:
@@ -181,7 +181,7 @@ def _calls(message: Message, index: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
+def _tool(tool: Tool) -> dict[str, object]:
     own = tool.function
     given = {"name": own.name, "description": own.description, "parameters": own.parameters}
     return {"type": "function", "function": {name: value for name, value in given.items() if value is not None}}

@@ -6,7 +6,6 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -25,7 +24,7 @@ class _Open:
     """The item that is being filled."""
 
     kind: type
-    item: dict[str, Any]
+    item: dict[str, object]
     index: int
     pieces: list[str] = field(default_factory=list)
 
@@ -47,14 +46,14 @@ class ResponsesWriter:
         job: Job,
         request: ResponsesRequest,
         tools: Mapping[str, Offered],
-        finished: Callable[[dict[str, Any]], None],
+        finished: Callable[[dict[str, object]], None],
     ) -> None:
         self._job = job
         self._request = request
         self._tools = tools
         self._choice = job.choices[0]
         self._finished = finished
-        self._output: list[dict[str, Any]] = []
+        self._output: list[dict[str, object]] = []
         self._open: _Open | None = None
         self._serial = 0
         self._parts: list[bytes] = []

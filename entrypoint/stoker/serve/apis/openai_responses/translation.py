@@ -34,7 +34,7 @@ def chat_request(request: ResponsesRequest, earlier: list[Item], tools: Sequence
     """`earlier`: the items before this request's own. ApiError naming the parameter at fault."""
     system = [{"role": "system", "content": request.instructions}] if request.instructions else []
     messages = [*system, *_messages(earlier, "previous_response_id"), *_messages(items_of(request), "input")]
-    document: dict[str, Any] = {"model": request.model, "messages": messages}
+    document: dict[str, object] = {"model": request.model, "messages": messages}
     given = {
         "max_tokens": request.max_output_tokens,
         "temperature": request.temperature,
@@ -50,9 +50,9 @@ def chat_request(request: ResponsesRequest, earlier: list[Item], tools: Sequence
     return msgspec.convert(document, ChatRequest)
 
 
-def _messages(items: Iterable[Item], where: str) -> list[dict[str, Any]]:
+def _messages(items: Iterable[Item], where: str) -> list[dict[str, object]]:
     """Neighbouring items of the assistant are one message: what it thought, said and called."""
-    messages: list[dict[str, Any]] = []
+    messages: list[dict[str, object]] = []
     for index, item in enumerate(items):
         message = _message(item, f"{where}[{index}]")
         if messages and message["role"] == messages[-1]["role"] == "assistant":
@@ -62,14 +62,14 @@ def _messages(items: Iterable[Item], where: str) -> list[dict[str, Any]]:
     return messages
 
 
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, object]:
     merged = {"role": "assistant", "content": first["content"] + second["content"]}
     calls = [*first.get("tool_calls", ()), *second.get("tool_calls", ())]
     thoughts = first.get("reasoning_content", "") + second.get("reasoning_content", "")
     return merged | ({"tool_calls": calls} if calls else {}) | ({"reasoning_content": thoughts} if thoughts else {})
 
 
-def _message(item: Item, where: str) -> dict[str, Any]:
+def _message(item: Item, where: str) -> dict[str, object]:
     if item.type == "reasoning":
         return {"role": "assistant", "content": "", "reasoning_content": _text(item.content, f"{where}.content")}
     if item.type in ("function_call", "custom_tool_call"):
@@ -81,7 +81,7 @@ def _message(item: Item, where: str) -> dict[str, Any]:
     return {"role": item.role, "content": _text(item.content, f"{where}.content")}
 
 
-def _call(item: Item, where: str) -> dict[str, Any]:
+def _call(item: Item, where: str) -> dict[str, object]:
     given = "input" if item.type == "custom_tool_call" else "arguments"
     _check(item, where, "call_id", "name", given)
     arguments = {"input": item.input} if given == "input" else item.arguments
@@ -96,13 +96,13 @@ def _check(item: Item, where: str, *names: str) -> None:
             raise invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
 
 
-def _text(content: str | list[dict[str, Any]] | None, where: str) -> str:
+def _text(content: str | list[dict[str, object]] | None, where: str) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     return "\n".join(_part(part, f"{where}[{index}]") for index, part in enumerate(content))
 
 
-def _part(part: dict[str, Any], where: str) -> str:
+def _part(part: dict[str, object], where: str) -> str:
     kind = str(part.get("type"))[:40]
     if kind not in _TEXTS:
         raise unsupported(f"{where}.type", f"Content of type '{kind}' is not supported: this model reads text.")
@@ -112,7 +112,7 @@ def _part(part: dict[str, Any], where: str) -> str:
     return text
 
 
-def _format(request: ResponsesRequest) -> dict[str, Any] | None:
+def _format(request: ResponsesRequest) -> dict[str, object] | None:
     form = request.text.format if request.text else None
     if form is None or form.type == "text":
         return None

@@ -27,8 +27,8 @@ async def prepare_rerank(request: RerankRequest, frontend: Frontend) -> PooledJo
     return PooledJob(identity, request.model, inputs, answer)
 
 
-def _result(index: int, score: float, texts: list[str], request: RerankRequest) -> dict[str, Any]:
-    result = {"index": index, "relevance_score": sigmoid(score)}
+def _result(index: int, score: float, texts: list[str], request: RerankRequest) -> dict[str, object]:
+    result: dict[str, object] = {"index": index, "relevance_score": sigmoid(score)}
     return {**result, "document": {"text": texts[index]}} if request.return_documents else result
 
 

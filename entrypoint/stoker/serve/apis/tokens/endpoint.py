@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
 
 import msgspec
 
@@ -94,14 +93,14 @@ class _Answer:
     def _event(self, **content: object) -> bytes:
         return b"data: " + msgspec.json.encode({"request_id": self._id, "output_mode": "tokens", **content}) + b"\n\n"
 
-    def _prompt(self) -> dict[str, Any]:
+    def _prompt(self) -> dict[str, object]:
         return {"prompt_token_ids": self._request.token_ids} if self._request.return_token_ids else {}
 
     def _usage(self) -> dict[str, int]:
         prompt, tokens = self._job.prompt_tokens, sum(said[-1].tokens for said in self._said if said)
         return {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens}
 
-    def _choice(self, index: int, said: Sequence[TokenPiece]) -> dict[str, Any]:
+    def _choice(self, index: int, said: Sequence[TokenPiece]) -> dict[str, object]:
         return {
             "index": index,
             "token_ids": [id_ for piece in said for id_ in piece.ids],
@@ -111,11 +110,11 @@ class _Answer:
         }
 
 
-def _log_probs(said: Sequence[TokenPiece]) -> list[dict[str, Any]]:
+def _log_probs(said: Sequence[TokenPiece]) -> list[dict[str, object]]:
     return [entry for piece in said for entry in _entries(piece)]
 
 
-def _entries(piece: TokenPiece) -> list[dict[str, Any]]:
+def _entries(piece: TokenPiece) -> list[dict[str, object]]:
     top = piece.top or [()] * len(piece.ids)
     return [
         {
