@@ -20,7 +20,7 @@ SHORT_BELOW = 30
 SHORT_SHARE = 0.97
 LONGEST_FUNCTION = 60
 FILES_BELOW = 400
-ANY_BELOW = 0.016
+ANY_BELOW = 0.015
 """Of the product's lines, those that name `Any`, where mypy checks nothing. To be lowered, never raised."""
 _ANY = re.compile(r"\bAny\b")
 
