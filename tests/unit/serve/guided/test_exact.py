@@ -164,6 +164,9 @@ def test_the_longest_and_the_deepest_regular_expression() -> None:
 @pytest.mark.parametrize(
     ("source", "node"),
     [
+        ('root ::= "a"+', Repeat(A, 1)),
+        ('root ::= "a"*', Repeat(A)),
+        ('root ::= "a"?', Repeat(A, 0, 1)),
         ('root ::= "a"{2,3}', Repeat(A, 2, 3)),
         ('root ::= "a"{2,}', Repeat(A, 2, None)),
         ('root ::= "a"{2}', Repeat(A, 2, 2)),
