@@ -22,12 +22,15 @@ from stoker.errors import BuildError, EngineError, EngineMemoryError, OutOfMemor
 from stoker.kinds.vllm.arguments import engine_arguments, environment, pooler_arguments
 from stoker.kinds.vllm.plan.memory import kv_bytes_per_token
 from stoker.kinds.vllm.runtime import link
+from stoker.kinds.vllm.runtime.kernels import pack_kernels
 from stoker.kinds.vllm.runtime.params import SequenceParams
 from stoker.kinds.vllm.runtime.process import (
     BYTECODE,
     CACHE,
     CHECKPOINT,
     DRAFT,
+    FLASHINFER,
+    KERNELS,
     SETTINGS,
     HostProcess,
     Launch,
@@ -145,6 +148,7 @@ def try_out(connection: link.Link, number: int, params: SequenceParams) -> None:
 
 def keep_caches(made: Path, kept: Path) -> None:
     """Without lock files and links, of which an engine's manifest knows nothing."""
+    pack_kernels(made / FLASHINFER, made / KERNELS)
     kept.mkdir()
     if made.exists():
         ignore = shutil.ignore_patterns("*.lock", "locks", "*.pid", "tmp*")

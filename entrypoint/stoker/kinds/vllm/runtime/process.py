@@ -24,6 +24,7 @@ from typing import Any
 from stoker.child_environment import child_environment
 from stoker.errors import BuildError, EngineError, EngineMemoryError
 from stoker.kinds.vllm.runtime import guard, link
+from stoker.kinds.vllm.runtime.kernels import kernel_path
 from stoker.kinds.vllm.runtime.link import Link
 from stoker.launch.death import NO_ROOM
 
@@ -31,6 +32,7 @@ PYTHON = "STOKER_VLLM_PYTHON"
 LIBRARY_PATH = "STOKER_VLLM_LIBRARY_PATH"  # LD_LIBRARY_PATH as it was before Triton's own was set
 CHECKPOINT = "checkpoint"  # in the engine's directory
 SETTINGS, CACHE = "vllm.json", "cache"  # there, and in the host's folder
+FLASHINFER, KERNELS = "flashinfer", "kernels"  # in the cache: FlashInfer's workspace, and what it compiled there
 BYTECODE = "bytecode"  # in the engine's directory, where vLLM's packages have none
 MODEL, SOCKET = "model", "engine.sock"  # in the host's folder
 DRAFT = "draft"  # in both: the model that guesses tokens, if any
@@ -114,7 +116,7 @@ def cache_environment(folder: Path) -> dict[str, str]:
         "VLLM_XLA_CACHE_PATH": f"{CACHE}/xla",
         "TORCHINDUCTOR_CACHE_DIR": str(absolute / "inductor"),
         "TRITON_CACHE_DIR": str(absolute / "triton"),
-        "FLASHINFER_WORKSPACE_BASE": str(absolute / "flashinfer"),
+        "FLASHINFER_WORKSPACE_BASE": str(absolute / FLASHINFER),
     }
 
 
@@ -123,7 +125,8 @@ def environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in child_environment().items() if name not in _NOT_INHERITED}
     if libraries := os.environ.get(LIBRARY_PATH):
         kept["LD_LIBRARY_PATH"] = libraries
-    return {**kept, "PYTHONPATH": str(folder.absolute() / "python")}
+    path = (folder.absolute() / "python", *kernel_path(folder / CACHE / KERNELS, package_folders()))
+    return {**kept, "PYTHONPATH": os.pathsep.join(map(str, path))}
 
 
 def bytecode_environment(bytecode: Path, *, write: bool) -> dict[str, str]:
