@@ -14,7 +14,6 @@ from pathlib import Path
 
 from stoker.build.jobs import Site
 from stoker.build.kind import weights_bytes
-from stoker.build.space import check_space
 from stoker.build.worker import BuildCancelledError, run_build
 from stoker.errors import BuildError, OutOfMemoryError, StokerError, StoppedError, UsageError
 from stoker.kinds import available_kinds, kind_named, kinds, plan_kinds
@@ -331,7 +330,6 @@ def obtain_engine(
     stop = cancel or threading.Event()
 
     def make(workspace: Path, shared: Progress) -> Manifest:
-        check_space(part, plan, workspace)
         began = time.monotonic()
         site = Site(plan.device_uuids, part.parallel_ranks(plan), str(cache / "logs" / key))
         record = run_build(part, plan.model, plan.chosen, workspace, shared, calibration, stop, site, plan.draft)
@@ -340,8 +338,9 @@ def obtain_engine(
         Timings(cache).record([timing(plan, "building", time.monotonic() - began)])
         return replace(manifest, build={**record, "kv": asdict(plan.memory.kv)})
 
-    wanted = Wanted(key, weights_bytes(plan) + _COMPANION_BYTES)
-    return obtain(Store(cache), wanted, policy or StorePolicy(), progress, make, stop)
+    store = Store(cache)
+    wanted = Wanted(key, part.disk_bytes(plan, store.tmp) + _COMPANION_BYTES)
+    return obtain(store, wanted, policy or StorePolicy(), progress, make, stop)
 
 
 def timing(plan: Plan, phase: str, seconds: float = 0.0) -> Timing:

@@ -127,6 +127,11 @@ def engine_alone(plan: Plan, _: Path) -> int:
     return weights_bytes(plan)
 
 
+def linked_alone(_: Plan, __: Path) -> int:
+    """Disk for kinds that link to the checkpoint and write nothing of its size."""
+    return 0
+
+
 def one_rank(_: Plan) -> int:
     """For kinds that build in one process."""
     return 1

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import nullcontext
 
 import pytest
 
+from stoker import chain
 from stoker.build.kind import BuildPart
-from stoker.build.space import check_space
 from stoker.chain import make_plan_for, obtain_engine
-from stoker.errors import StorageError
+from stoker.errors import BuildError, StokerError, StorageError
 from stoker.kinds import kind_named
 from stoker.probe.description import load_description
 from stoker.progress import Silent
@@ -44,18 +43,29 @@ def test_links_take_nothing_and_a_quantised_copy_does(plan, tmp_path):
     assert disk_bytes(made, beside) == made.memory.weights > 0
 
 
-def test_a_full_disk_is_told_before_the_build(plan, tmp_path, monkeypatch):
+@pytest.mark.parametrize("profile", ["vllm-bf16-throughput", "torch-bf16-throughput"])
+def test_kinds_that_link_need_no_second_room_for_the_weights(plan, tmp_path, profile):
+    assert disk_bytes(plan(profile), tmp_path) <= 1 << 30
+
+
+def test_a_full_disk_is_reported_before_the_build(plan, tmp_path, monkeypatch):
     found = plan("tensorrt_llm-bf16-throughput")
     monkeypatch.setattr(BuildPart, "disk_bytes", lambda part, plan, workspace: 1 << 60)
-    with pytest.raises(StorageError, match="not enough disk space to build demo"):
+    with pytest.raises(StorageError, match="the engine does not fit on the disk"):
         obtain_engine(found, tmp_path, Silent())
     assert not list((tmp_path / "engines").iterdir())
 
 
-@pytest.mark.parametrize(("missing", "room"), [(0, True), (1, False)])
-def test_the_last_byte_decides(plan, tmp_path, monkeypatch, missing, room):
-    found = plan("tensorrt_llm-bf16-throughput")
-    free = disk_bytes(found, tmp_path) - missing
+@pytest.mark.parametrize(("missing", "outcome"), [(0, BuildError), (1, StorageError)])
+@pytest.mark.parametrize("profile", ["tensorrt_llm-bf16-throughput", "vllm-bf16-throughput"])
+def test_the_last_byte_decides(plan, tmp_path, monkeypatch, profile, missing, outcome: type[StokerError]):
+    found = plan(profile)
+    free = disk_bytes(found, tmp_path) + chain._COMPANION_BYTES - missing
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(free, 0, free))
-    with nullcontext() if room else pytest.raises(StorageError, match="not enough disk space"):
-        check_space(kind_named(found.chosen.engine).build, found, tmp_path)
+    monkeypatch.setattr(chain, "run_build", begun)
+    with pytest.raises(outcome):
+        obtain_engine(found, tmp_path, Silent())
+
+
+def begun(*_: object) -> None:
+    raise BuildError("the build has begun")
