@@ -125,10 +125,10 @@ def measure(running: Sequence[Running], loads: Sequence[Load], rounds: int, unti
     found: dict[Load, list[list[float]]] = {load: [] for load in loads}
     took = dict.fromkeys(loads, 0.0)
     for turn in range(1, rounds + 1):
-        for load, turns in found.items():
+        for place, (load, turns) in enumerate(found.items()):
             began = time.monotonic()
-            if began + took[load] <= until:
-                turns.append([one.seconds(load, seed=1000 * turn + load[0]) for one in running])
+            if began + took[load] <= until:  # a seed for each: engines that keep prompts would know another load's
+                turns.append([one.seconds(load, seed=1000 * turn + place) for one in running])
                 took[load] = time.monotonic() - began
                 print(json.dumps({"load": load, "seconds": turns[-1]}), flush=True)
     measured = {load: list(zip(*turns, strict=True)) for load, turns in found.items() if turns}
