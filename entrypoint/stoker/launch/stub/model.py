@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from stoker.attributes import attribute
+from stoker.launch.frames import FrameWriter
 from stoker.launch.generation import RequestRefusedError
 from stoker.launch.settings import STUB_PID_FILE, EngineSettings
 from stoker.launch.stub import parent
 from stoker.launch.stub.gauges import Gauges, Pulse
 from stoker.launch.stub.loop import EngineLoop, Load
 from stoker.launch.stub.runtime import Driver, opened
-from stoker.launch.stub.wire import FINAL, Sender, address_of, error_response, is_stop, read_generation
+from stoker.launch.stub.wire import FINAL, Sender, address_of, error_response, frame_response, is_stop, read_generation
 
 
 class TritonPythonModel:
@@ -36,6 +37,7 @@ class TritonPythonModel:
             if address is None:
                 self._execute_alone(request, sender)
             elif address[1] is None:
+                sender.send(frame_response(FrameWriter().pack()))  # it is open, for who waits to send requests
                 self._loop.open_channel(address[0], sender)
             else:
                 sender.send(flags=FINAL)  # what it gives goes into the channel
