@@ -41,7 +41,11 @@ from stoker.launch.messages import append_adapter, died, encode_request, encode_
 from stoker.launch.metrics import fetch_metrics, parse_state
 from stoker.launch.suspects import Suspects, Verdicts
 
+# A server listens once its model is loaded. gRPC would try more and more seldom meanwhile, at last every two minutes.
+_RETRY_MS = 100
 _CHANNEL = (
+    ("grpc.initial_reconnect_backoff_ms", _RETRY_MS),
+    ("grpc.max_reconnect_backoff_ms", _RETRY_MS),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from stoker.launch.client import TritonClient
 from stoker.launch.generation import EngineDiedError, Generation
@@ -56,3 +60,32 @@ def test_a_server_that_cannot_be_asked_what_it_takes_is_a_dead_engine() -> None:
 
 def test_a_request_that_could_not_be_sent_yet_ends_with_the_server() -> None:
     asyncio.run(_ask_and_detach())
+
+
+class Loaded(service_pb2_grpc.GRPCInferenceServiceServicer):
+    async def ModelReady(self, request: Any, context: Any) -> Any:
+        return service_pb2.ModelReadyResponse(ready=True)
+
+
+async def _wait_for_a_model_that_takes_long(address: str) -> int:
+    """How often one has to ask, after the server listens at last: gRPC's own back-off would take another second."""
+    client = TritonClient()
+    client.attach(address, "")
+    for _ in range(60):
+        assert not await client.model_ready()
+        await asyncio.sleep(0.05)
+    server = grpc.aio.server()
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Loaded(), server)
+    server.add_insecure_port(address)
+    await server.start()
+    asked = 1
+    while not await client.model_ready():
+        asked += 1
+        await asyncio.sleep(0.05)
+    await client.detach("over")
+    await server.stop(None)
+    return asked
+
+
+def test_a_server_is_found_soon_however_long_its_model_took_to_load(tmp_path: Path) -> None:
+    assert asyncio.run(_wait_for_a_model_that_takes_long(f"unix:{tmp_path}/triton.sock")) <= 12
