@@ -317,5 +317,6 @@ def _die_with(server: int) -> None:
     """The real backend is part of the server's process, and ends with it."""
     die_with(server)
     if "OMPI_COMM_WORLD_RANK" in os.environ:  # mpirun closes the server's lifeline
-        then = f"tail --pid={server} --sleep-interval=0.1 -f /dev/null; kill -9 {os.getpid()}"
+        # A server that nobody has reaped yet is dead, too, and has no program any more.
+        then = f"while [ -e /proc/{server}/exe ]; do sleep 0.1; done; kill -9 {os.getpid()}"
         subprocess.Popen(["/bin/sh", "-c", then], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
