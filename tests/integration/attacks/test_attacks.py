@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,11 +45,16 @@ def test_a_few_descriptors_are_enough_to_say_so(tmp_path: Path) -> None:
     flags = ["--management-port", "0"]
     with Served(limited, "demo", flags, tmp_path).running() as running:
         target = Target(running.url, "")
-        connections = [target.connect() for _ in range(200)]
-        for connection in connections:
-            connection.sendall(b"GET / HTTP/1.1\r\nX: ")
-        running.wait_until(lambda: "refused: connections" in running.output)
-        for connection in connections:
-            connection.close()
+        with contextlib.ExitStack() as connections:
+
+            def refused_at_last() -> bool:
+                """One that says nothing yet would only make room for the next."""
+                for _ in range(10):
+                    connection = connections.enter_context(target.connect())
+                    with contextlib.suppress(OSError):
+                        connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+                return "refused: connections" in running.output
+
+            running.wait_until(refused_at_last)
         running.wait_until(lambda: running.status("/v1/health/live") == 200)
         assert "the limit of open files is 128" in running.output
