@@ -12,7 +12,6 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from stoker.kinds.openvino.runtime.partial_blocks import prefix_hashes
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.stub.runtime import Output, RunningSequence
 from stoker.launch.stub.step_times import StepTimes
@@ -30,7 +29,11 @@ class KnownBlocks:
 
     def hashes(self, tokens: Sequence[int]) -> list[int]:
         """One for each whole block and all before it."""
-        return prefix_hashes(tokens)[self._block_tokens - 1 :: self._block_tokens]
+        size, before, hashes = self._block_tokens, 0, []
+        for end in range(size, len(tokens) + 1, size):
+            before = hash((before, *tokens[end - size : end]))
+            hashes.append(before)
+        return hashes
 
     def note(self, hashes: Sequence[int]) -> None:
         for each in hashes:
