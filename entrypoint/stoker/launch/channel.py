@@ -71,7 +71,6 @@ class Channel:
         self._calls: set[Any] = set()
         self._reading = self._opened = self._weight = 0  # serial numbers of openings; bytes since the last of them
         self._early: list[Any] = []
-        self._feeding: asyncio.Task[None] | None = None
         self._tasks = {asyncio.create_task(self._open())}
 
     @property
@@ -100,13 +99,14 @@ class Channel:
     async def _open(self) -> None:
         """Opens the channel and reads its frames to the end. Requests, which go into another call and could overtake
         the opening, are sent once the engine has answered it with its first frame, an empty one."""
-        call = self._call()
+        call, open_there = self._call(), False
         try:
             await call.write(encode_open(self._number, 0))
             while (message := await call.read()) is not grpc.aio.EOF:
                 self._hear_of(message)
-                if self._feeding is None and self._failure is None:
-                    self._feeding = self._start(self._feed())
+                if not open_there and self._failure is None:
+                    open_there = True
+                    self._start(self._feed())
                 if self._weight > RENEW_AFTER and self._opened == self._reading:
                     self._weight = 0
                     self._opened += 1
