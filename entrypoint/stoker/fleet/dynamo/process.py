@@ -114,4 +114,6 @@ def _link_sources(path: Path) -> None:
     """What that process needs of Stoker, and nothing else of this interpreter's packages."""
     place = path / "stoker" / "fleet"
     place.mkdir(parents=True)
-    (place / "dynamo").symlink_to(Path(__file__).parent)
+    own = Path(__file__).parent
+    (place / "dynamo").symlink_to(own)
+    (path / "stoker" / "framing.py").symlink_to(own.parents[1] / "framing.py")

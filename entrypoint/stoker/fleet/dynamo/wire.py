@@ -1,4 +1,4 @@
-"""The socket between Stoker and its process in Dynamo's environment: messages of a length and a msgpack array.
+"""The socket between Stoker and its process in Dynamo's environment: messages (stoker.framing).
 
 To Dynamo's process:
     [START, facts]                 once, before anything else: stoker.fleet.dynamo.facts
@@ -21,17 +21,17 @@ From it:
 from __future__ import annotations
 
 import asyncio
-import struct
+from collections import deque
 from typing import Any
 
-import msgspec
+from stoker.framing import Unframer, framed
 
 START, CHUNK, FAILED, STORED, REMOVED, LOAD, LEAVE, JOIN, END = range(1, 10)
 JOINED, LEFT, GENERATE, CANCEL, ENDED = range(17, 22)
 
 INVALID, BUSY, GONE, BROKEN = "invalid", "busy", "gone", "broken"
 
-_LENGTH = struct.Struct("<I")
+_CHUNK = 1 << 16
 
 
 class Wire:
@@ -40,22 +40,24 @@ class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder().decode
+        self._unframer = Unframer()
+        self._received: deque[list[Any]] = deque()
 
     def send(self, *message: object) -> None:
         """Without waiting: the other end is a process of this machine that reads all the time."""
-        packed = self._encode(message)
-        self._writer.write(_LENGTH.pack(len(packed)) + packed)
+        self._writer.write(framed(message))
 
     async def receive(self) -> list[Any] | None:
         """The next message; None at the end."""
-        try:
-            length = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))[0]
-            message: list[Any] = self._decode(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, OSError):
-            return None
-        return message
+        while not self._received:
+            try:
+                chunk = await self._reader.read(_CHUNK)
+            except OSError:
+                return None
+            if not chunk:
+                return None
+            self._received.extend(self._unframer.feed(chunk))
+        return self._received.popleft()
 
     def close(self) -> None:
         self._writer.close()
