@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 from tests.served import Served, Started
 
 from stoker.fleet.dynamo.process import PYTHON
@@ -31,12 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = [name for name in ("etcd", "nats-server") if shutil.which(name) is None]
     if missing:
         raise pytest.UsageError(f"not installed: {', '.join(missing)} (Debian has etcd-server and nats-server)")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Frontend(Started):

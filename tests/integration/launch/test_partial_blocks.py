@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from tests.running import tokens_of
 
 from stoker.kinds.openvino.runtime.paged import PagedRuntime
 from stoker.launch.generation import Generation
@@ -27,17 +28,7 @@ def open_runtime(settings_of, tiny_engine):
 
 def answers(runtime: PagedRuntime, prompts, tokens: int = 24) -> list[list[int]]:
     """To all of them at once."""
-    sequences = [runtime.add(Generation(f"{number}", prompt, tokens)) for number, prompt in enumerate(prompts)]
-    found: list[list[int]] = [[] for _ in sequences]
-    running = set(range(len(sequences)))
-    while running:
-        runtime.step()
-        for number in sorted(running):
-            output = sequences[number].read()
-            found[number] += output.ids
-            if output.ended:
-                running.discard(number)
-    return found
+    return tokens_of(runtime, [Generation(f"{number}", prompt, tokens) for number, prompt in enumerate(prompts)])
 
 
 def leave(runtime: PagedRuntime, prompt, after: int) -> list[int]:

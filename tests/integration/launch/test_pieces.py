@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from tests.running import tokens_of
 
 from stoker.kinds.openvino.runtime import paged
 from stoker.kinds.openvino.runtime.paged import PagedRuntime
@@ -35,25 +36,15 @@ def begun(monkeypatch) -> list[int]:
     return lengths
 
 
-def tokens_of(runtime: PagedRuntime, prompts) -> list[list[int]]:
-    sequences = [runtime.add(Generation(str(number), prompt, NEW)) for number, prompt in enumerate(prompts)]
-    found: list[list[int]] = [[] for _ in sequences]
-    running = set(range(len(sequences)))
-    while running:
-        runtime.step()
-        for number in sorted(running):
-            output = sequences[number].read()
-            assert not output.refused
-            found[number] += output.ids
-            running -= {number} if output.ended else set()
-    return found
+def answers(runtime: PagedRuntime, prompts) -> list[list[int]]:
+    return tokens_of(runtime, [Generation(str(number), prompt, NEW) for number, prompt in enumerate(prompts)])
 
 
 def test_pieces_give_the_same_tokens(settings_of, tiny_engine, a_block_at_a_time, begun):
     chance = random.Random(5)
     prompts = [[chance.randrange(200) for _ in range(length)] for length in LENGTHS]
     runtime = PagedRuntime(settings_of(tiny_engine))
-    expected = [tokens_of(runtime, [prompt])[0] for prompt in prompts]
+    expected = [answers(runtime, [prompt])[0] for prompt in prompts]
     runtime.close()
     assert begun == list(LENGTHS)  # alone they are read whole
     begun.clear()
@@ -62,9 +53,9 @@ def test_pieces_give_the_same_tokens(settings_of, tiny_engine, a_block_at_a_time
     other = runtime.add(Generation("other", [3, 1, 4], 200))
     while not other.read().ids:
         runtime.step()
-    assert tokens_of(runtime, prompts) == expected
+    assert answers(runtime, prompts) == expected
     assert begun == [3, 32, 64, 96, 32, 64, 96, 97, 32, 64, 96, 128, 130, 5]
-    assert tokens_of(runtime, prompts) == expected
+    assert answers(runtime, prompts) == expected
     assert begun[14:] == list(LENGTHS)  # the prefix cache has all but the ends
     other.cancel()
     runtime.close()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 
 import pytest
+from tests.ports import free_port
 
 from stoker.errors import EngineError, UsageError
 from stoker.life.follower import follow
@@ -15,12 +15,6 @@ from stoker.settings.layers import load_settings
 
 LEADER = Place(2, 0, "127.0.0.1")
 FOLLOWER = Place(2, 1, "127.0.0.1")
-
-
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_place_is_what_the_settings_say_and_must_make_sense():
@@ -35,7 +29,7 @@ def test_the_place_is_what_the_settings_say_and_must_make_sense():
 
 def test_a_leader_is_told_by_name_which_machine_is_gone():
     async def run() -> None:
-        where = port()
+        where = free_port()
         attendance = Attendance(LEADER, where)
         async with attendance.kept() as gone:
             following = asyncio.create_task(attend(FOLLOWER, where))
@@ -52,7 +46,7 @@ def test_a_leader_is_told_by_name_which_machine_is_gone():
 
 def test_somebody_who_is_no_follower_changes_nothing():
     async def run() -> None:
-        where = port()
+        where = free_port()
         async with Attendance(LEADER, where).kept() as gone:
             for said in (b"", b"GET / HTTP/1.1\r\n\r\n", b"stoker follower 7\n", b"stoker follower x\n", b"x" * 1000):
                 reader, writer = await asyncio.open_connection("127.0.0.1", where)
