@@ -100,7 +100,8 @@ def describe(app: FastAPI) -> None:
 
 def _complete(document: dict[str, Any]) -> None:
     types = [request for request, _ in _BODIES.values()]
-    references, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    template = "#/components/schemas/{name}"
+    references, schemas = msgspec.json.schema_components(types, schema_hook=_schema, ref_template=template)
     document["components"]["schemas"] = {"Error": _ERROR, "AnthropicError": _ANTHROPIC_ERROR}
     document["components"]["schemas"] |= {"OllamaError": _OLLAMA_ERROR, **schemas}
     for (path, (_, summary)), reference in zip(_BODIES.items(), references, strict=True):
@@ -109,6 +110,12 @@ def _complete(document: dict[str, Any]) -> None:
         for method in _METHODS:
             if method in methods:
                 _document_refusals(methods[method]["responses"], path)
+
+
+def _schema(kind: type) -> dict[str, object]:
+    """Of what msgspec has none for. An empty schema, which would mean the same, it takes for none."""
+    assert kind is object
+    return {"description": "Any JSON value"}
 
 
 def _operation(path: str, summary: str, reference: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ declared with the values that ask for nothing (`no_effect`); any other value is 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -38,7 +38,7 @@ class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
 class Guided(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Forms that the text must have, as vLLM and NIM spell them."""
 
-    guided_json: dict[str, Any] | str | None = None
+    guided_json: dict[str, object] | str | None = None
     guided_regex: str | None = None
     guided_choice: list[str] | None = None
     guided_grammar: str | None = None
@@ -58,7 +58,7 @@ class NvExt(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class StructuredOutputs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The same in newer vLLM."""
 
-    json: dict[str, Any] | str | None = None
+    json: dict[str, object] | str | None = None
     regex: str | None = None
     choice: list[str] | None = None
     grammar: str | None = None
@@ -90,11 +90,11 @@ class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
     truncation_side: Literal["left", "right"] | None = None
     add_special_tokens: bool | None = None
     # change nothing
-    priority: Any = None
-    request_id: Any = None
-    spaces_between_special_tokens: Any = None
+    priority: object = None
+    request_id: object = None
+    spaces_between_special_tokens: object = None
     user: str | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, object] | None = None
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
@@ -106,12 +106,12 @@ class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
     # not supported
     length_penalty: float | None = None
     use_beam_search: bool | None = None
-    bad_words: Any = None
-    allowed_token_ids: Any = None
-    logits_processors: Any = None
-    cache_salt: Any = None
-    kv_transfer_params: Any = None
-    vllm_xargs: Any = None
+    bad_words: object = None
+    allowed_token_ids: object = None
+    logits_processors: object = None
+    cache_salt: object = None
+    kv_transfer_params: object = None
+    vllm_xargs: object = None
     return_token_ids: bool | None = None
     return_tokens_as_token_ids: bool | None = None
 
@@ -119,7 +119,7 @@ class Parameters(Guided, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class JsonSchema(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: str
     description: str | None = None
-    schema: dict[str, Any] | None = None
+    schema: dict[str, object] | None = None
     strict: bool | None = None
 
 
@@ -134,21 +134,21 @@ class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     type: str
     text: str | None = None
     refusal: str | None = None
-    cache_control: Any = None
-    annotations: Any = None
+    cache_control: object = None
+    annotations: object = None
     # of parts that are not supported
-    image_url: Any = None
-    input_audio: Any = None
-    audio_url: Any = None
-    video_url: Any = None
-    file: Any = None
+    image_url: object = None
+    input_audio: object = None
+    audio_url: object = None
+    video_url: object = None
+    file: object = None
 
 
 class CalledFunction(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`arguments` are JSON in a string, as OpenAI has them; an object is taken too."""
 
     name: str
-    arguments: str | dict[str, Any] = "{}"
+    arguments: str | dict[str, object] = "{}"
 
 
 class ToolCall(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -172,17 +172,17 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    annotations: Any = None
-    reasoning_details: Any = None
+    annotations: object = None
+    reasoning_details: object = None
     # not supported
-    audio: Any = None
-    function_call: Any = None
+    audio: object = None
+    function_call: object = None
 
 
 class FunctionDefinition(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: str
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: dict[str, object] | None = None
     strict: bool | None = None
 
 
@@ -191,7 +191,7 @@ class FunctionTool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     type: Literal["function"]
     function: FunctionDefinition
-    cache_control: Any = None
+    cache_control: object = None
 
 
 class ChosenName(Struct, frozen=True, forbid_unknown_fields=True):
@@ -219,7 +219,7 @@ class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=T
     max_completion_tokens: _Length | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=MOST_LIKELIEST)] | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
+    chat_template_kwargs: dict[str, object] | None = None
     response_format: ResponseFormat | None = None
     tools: list[FunctionTool] | None = None
     tool_choice: ToolChoice | None = None
@@ -229,23 +229,23 @@ class ChatRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_only=T
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
-    documents: list[dict[str, Any]] | None = None
+    documents: list[dict[str, object]] | None = None
     chat_template: str | None = None
     # change nothing
-    store: Any = None
-    prediction: Any = None
-    verbosity: Any = None
-    prompt_cache_options: Any = None
+    store: object = None
+    prediction: object = None
+    verbosity: object = None
+    prompt_cache_options: object = None
     # not supported
-    functions: list[Any] | None = None
-    function_call: Any = None
+    functions: list[object] | None = None
+    function_call: object = None
     modalities: list[str] | None = None
-    audio: Any = None
-    web_search_options: Any = None
-    moderation: Any = None
+    audio: object = None
+    web_search_options: object = None
+    moderation: object = None
     include_reasoning: bool | None = None
-    mm_processor_kwargs: Any = None
-    media_io_kwargs: Any = None
+    mm_processor_kwargs: object = None
+    media_io_kwargs: object = None
     echo: Literal[False] | None = None
 
 
@@ -257,7 +257,7 @@ class CompletionRequest(Parameters, frozen=True, forbid_unknown_fields=True, kw_
     suffix: str | None = None
     best_of: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     # not supported
-    prompt_embeds: Any = None
+    prompt_embeds: object = None
 
 
 # They change nothing, whatever they say.

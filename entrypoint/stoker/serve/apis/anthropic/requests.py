@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -14,16 +14,16 @@ _Stop = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 class Text(Struct, frozen=True, forbid_unknown_fields=True, tag="text"):
     text: str
-    cache_control: Any = None
+    cache_control: object = None
     citations: None = None
 
 
 class ToolUse(Struct, frozen=True, forbid_unknown_fields=True, tag="tool_use"):
     id: str
     name: str
-    input: dict[str, Any]
-    cache_control: Any = None
-    caller: Any = None
+    input: dict[str, object]
+    cache_control: object = None
+    caller: object = None
 
 
 class Unread(Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class ToolResult(Struct, frozen=True, forbid_unknown_fields=True, tag="tool_resu
     tool_use_id: str
     content: str | list[Text | Image | Document | SearchResult | ToolReference] | None = None
     is_error: bool | None = None
-    cache_control: Any = None
+    cache_control: object = None
 
 
 class Thinking(Struct, frozen=True, forbid_unknown_fields=True, tag="thinking"):
@@ -78,11 +78,11 @@ class Tool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Of other types than custom only the type is looked at, to say that nothing here runs them."""
 
     name: str
-    input_schema: dict[str, Any] | None = None
+    input_schema: dict[str, object] | None = None
     description: str | None = None
     type: str | None = None
     strict: bool | None = None
-    cache_control: Any = None
+    cache_control: object = None
 
 
 class ToolChoice(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -99,7 +99,7 @@ class ThinkingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class OutputFormat(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     type: Literal["json_schema"]
-    schema: dict[str, Any]
+    schema: dict[str, object]
 
 
 class OutputConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -116,18 +116,18 @@ class Prompt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
     thinking: ThinkingConfig | None = None
-    cache_control: Any = None
+    cache_control: object = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
     # change nothing
-    context_management: Any = None
-    speed: Any = None
-    inference_geo: Any = None
-    diagnostics: Any = None
-    user_profile_id: Any = None
-    workspace_id: Any = None
+    context_management: object = None
+    speed: object = None
+    inference_geo: object = None
+    diagnostics: object = None
+    user_profile_id: object = None
+    workspace_id: object = None
     # not supported
-    mcp_servers: Any = None
+    mcp_servers: object = None
 
 
 class MessagesRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -138,10 +138,10 @@ class MessagesRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=T
     stop_sequences: Annotated[list[_Stop], Meta(max_length=16)] | None = None
     stream: bool | None = None
     # change nothing
-    metadata: Any = None
+    metadata: object = None
     service_tier: str | None = None
     # not supported
-    container: Any = None
+    container: object = None
 
 
 class CountRequest(Prompt, frozen=True, forbid_unknown_fields=True, kw_only=True):

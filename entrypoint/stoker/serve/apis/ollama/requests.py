@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 _Stop = Annotated[str, Meta(min_length=1, max_length=1024)]
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Think = bool | Literal["low", "medium", "high", "max"]
-_Format = Literal["", "json"] | dict[str, Any]
+_Format = Literal["", "json"] | dict[str, object]
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,27 +25,27 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     frequency_penalty: _Penalty | None = None
     repeat_last_n: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     # the server's own, settled when it started
-    num_ctx: Any = None
-    num_batch: Any = None
-    num_gpu: Any = None
-    main_gpu: Any = None
-    num_thread: Any = None
-    num_keep: Any = None
-    numa: Any = None
-    low_vram: Any = None
-    f16_kv: Any = None
-    logits_all: Any = None
-    vocab_only: Any = None
-    use_mmap: Any = None
-    use_mlock: Any = None
-    embedding_only: Any = None
-    penalize_newline: Any = None
+    num_ctx: object = None
+    num_batch: object = None
+    num_gpu: object = None
+    main_gpu: object = None
+    num_thread: object = None
+    num_keep: object = None
+    numa: object = None
+    low_vram: object = None
+    f16_kv: object = None
+    logits_all: object = None
+    vocab_only: object = None
+    use_mmap: object = None
+    use_mlock: object = None
+    embedding_only: object = None
+    penalize_newline: object = None
     # not supported
-    mirostat: Any = None
-    mirostat_tau: Any = None
-    mirostat_eta: Any = None
-    tfs_z: Any = None
-    typical_p: Any = None
+    mirostat: object = None
+    mirostat_tau: object = None
+    mirostat_eta: object = None
+    tfs_z: object = None
+    typical_p: object = None
 
 
 SETTLED = (
@@ -64,9 +64,9 @@ NO_EFFECT: dict[str, tuple[float, ...] | None] = {
 
 class CalledFunction(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
     index: int | None = None
-    description: Any = None
+    description: object = None
 
 
 class ToolCall(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -81,7 +81,7 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
     thinking: str | None = None
-    images: list[Any] | None = None
+    images: list[object] | None = None
     tool_calls: list[ToolCall] | None = None
     tool_name: str | None = None
     name: str | None = None
@@ -91,13 +91,13 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class FunctionDefinition(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: str
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: dict[str, object] | None = None
 
 
 class Tool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     function: FunctionDefinition
     type: Literal["function"] = "function"
-    items: Any = None
+    items: object = None
 
 
 class Asking(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -110,9 +110,9 @@ class Asking(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     think: _Think | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    keep_alive: Any = None
-    truncate: Any = None
-    shift: Any = None
+    keep_alive: object = None
+    truncate: object = None
+    shift: object = None
 
 
 class OllamaChatRequest(Asking, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -126,7 +126,7 @@ class GenerateRequest(Asking, frozen=True, forbid_unknown_fields=True, kw_only=T
     system: str | None = None
     raw: bool | None = None
     # not supported
-    images: list[Any] | None = None
+    images: list[object] | None = None
     template: str | None = None
     context: list[int] | None = None
 
@@ -136,15 +136,15 @@ class EmbedRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     input: str | Annotated[list[str], Meta(min_length=1)]
     truncate: bool | None = None
     dimensions: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
-    options: Any = None
-    keep_alive: Any = None
+    options: object = None
+    keep_alive: object = None
 
 
 class EmbeddingsRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model: str
     prompt: str
-    options: Any = None
-    keep_alive: Any = None
+    options: object = None
+    keep_alive: object = None
 
 
 class ShowRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -153,6 +153,6 @@ class ShowRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     model: str | None = None
     name: str | None = None
     verbose: bool | None = None
-    system: Any = None
-    template: Any = None
-    options: Any = None
+    system: object = None
+    template: object = None
+    options: object = None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 Status = Literal["in_progress", "completed", "incomplete"]
-Parts = Annotated[list[dict[str, Any]], Meta(max_length=1024)]
+Parts = Annotated[list[dict[str, object]], Meta(max_length=1024)]
 
 
 class Item(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,13 +42,13 @@ class ClientTool(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     type: str
     name: str = ""
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: dict[str, object] | None = None
     strict: bool | None = None
-    format: dict[str, Any] | None = None
+    format: dict[str, object] | None = None
     # change nothing
-    allowed_callers: Any = None
-    defer_loading: Any = None
-    output_schema: Any = None
+    allowed_callers: object = None
+    defer_loading: object = None
+    output_schema: object = None
 
 
 class Tool(ClientTool, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,7 +61,7 @@ class Format(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     type: Literal["text", "json_object", "json_schema"]
     name: str | None = None
     description: str | None = None
-    schema: dict[str, Any] | None = None
+    schema: dict[str, object] | None = None
     strict: bool | None = None
 
 
@@ -90,7 +90,7 @@ class ResponsesRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     tools: list[Tool] | None = None
-    tool_choice: Any = None
+    tool_choice: object = None
     parallel_tool_calls: bool | None = None
     text: TextConfig | None = None
     reasoning: Reasoning | None = None
@@ -99,24 +99,24 @@ class ResponsesRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     truncation: Literal["disabled", "auto"] | None = None
     # change nothing
     include: list[str] | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, object] | None = None
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     service_tier: str | None = None
-    prompt_cache_options: Any = None
-    context_management: Any = None
-    max_tool_calls: Any = None
-    client_metadata: Any = None
+    prompt_cache_options: object = None
+    context_management: object = None
+    max_tool_calls: object = None
+    client_metadata: object = None
     background: Literal[False] | None = None
     # not supported
-    access_programs: Any = None
-    background_options: Any = None
-    conversation: Any = None
-    image: Any = None
-    moderation: Any = None
-    prompt: Any = None
+    access_programs: object = None
+    background_options: object = None
+    conversation: object = None
+    image: object = None
+    moderation: object = None
+    prompt: object = None
     top_logprobs: Annotated[int, Meta(ge=0, le=0)] | None = None
 
 

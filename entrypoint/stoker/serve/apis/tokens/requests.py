@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,33 +21,33 @@ _PASSED_ON = (
 class SamplingParams(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Ranges are those of /v1/completions, whose parameters these become."""
 
-    n: Any = None
-    temperature: Any = None
-    top_p: Any = None
-    top_k: Any = None
-    min_p: Any = None
-    seed: Any = None
-    presence_penalty: Any = None
-    frequency_penalty: Any = None
-    repetition_penalty: Any = None
-    max_tokens: Any = None
-    min_tokens: Any = None
-    ignore_eos: Any = None
-    stop_token_ids: Any = None
-    logprobs: Any = None
-    logit_bias: Any = None
+    n: object = None
+    temperature: object = None
+    top_p: object = None
+    top_k: object = None
+    min_p: object = None
+    seed: object = None
+    presence_penalty: object = None
+    frequency_penalty: object = None
+    repetition_penalty: object = None
+    max_tokens: object = None
+    min_tokens: object = None
+    ignore_eos: object = None
+    stop_token_ids: object = None
+    logprobs: object = None
+    logit_bias: object = None
     structured_outputs: StructuredOutputs | None = None
-    bad_words: Any = None
-    allowed_token_ids: Any = None
+    bad_words: object = None
+    allowed_token_ids: object = None
     # not supported
-    stop: Any = None
-    prompt_logprobs: Any = None
+    stop: object = None
+    prompt_logprobs: object = None
     # change nothing
-    detokenize: Any = None
-    skip_special_tokens: Any = None
-    spaces_between_special_tokens: Any = None
-    include_stop_str_in_output: Any = None
-    output_kind: Any = None
+    detokenize: object = None
+    skip_special_tokens: object = None
+    spaces_between_special_tokens: object = None
+    include_stop_str_in_output: object = None
+    output_kind: object = None
 
 
 class TokensRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -59,16 +59,16 @@ class TokensRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     stream_options: StreamOptions | None = None
     return_token_ids: bool | None = None
     # change nothing
-    priority: Any = None
-    token_offsets: Any = None
-    reasoning_ended: Any = None
+    priority: object = None
+    token_offsets: object = None
+    reasoning_ended: object = None
     # not supported
     output_mode: str | None = None
-    features: Any = None
-    content_parts: Any = None
-    cache_salt: Any = None
-    kv_transfer_params: Any = None
-    ec_transfer_params: Any = None
+    features: object = None
+    content_parts: object = None
+    cache_salt: object = None
+    kv_transfer_params: object = None
+    ec_transfer_params: object = None
 
 
 _REFUSED = ("features", "content_parts", "cache_salt", "kv_transfer_params", "ec_transfer_params")
