@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from stoker.attributes import attribute
 from stoker.launch.generation import Generation, RequestRefusedError, Scores, Top
@@ -26,7 +27,7 @@ class Output:
     out_of_memory: bool = False
     refused: str = ""
     reused_blocks: int | None = None
-    embedding: Sequence[float] | None = None
+    embedding: Sequence[float] | npt.NDArray[np.float32] | None = None
     top: Sequence[Top] = ()
     prompt: Scores | None = None
 

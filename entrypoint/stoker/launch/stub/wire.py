@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from stoker.launch import contract
@@ -147,7 +148,7 @@ def token_response(
     return pb_utils.InferenceResponse(output_tensors=tensors)
 
 
-def embedding_response(embedding: Sequence[float]) -> Any:
+def embedding_response(embedding: Sequence[float] | npt.NDArray[np.float32]) -> Any:
     return pb_utils.InferenceResponse([pb_utils.Tensor("embedding", np.asarray(embedding, np.float32)[None])])
 
 

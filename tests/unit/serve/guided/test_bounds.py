@@ -294,7 +294,7 @@ def test_the_schemas_of_all_tools_have_one_bound(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(json_schema, "integer", counted)
     bounds = {"type": "integer", "minimum": 123456789, "maximum": 987654321987654321}
-    parameters = {"properties": {f"p{each}": bounds for each in range(30)}}
+    parameters: dict[str, object] = {"properties": {f"p{each}": bounds for each in range(30)}}
     tools = [
         FunctionTool(type="function", function=FunctionDefinition(name=f"f{n}", parameters=parameters))
         for n in range(100)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -11,6 +11,7 @@ from openvino import opset6
 from openvino import opset13 as ops
 from openvino.op.util import Variable, VariableInfo
 
+from stoker.kinds.openvino.build.encoding import Value
 from stoker.kinds.openvino.build.families.spec import Attention
 from stoker.kinds.openvino.build.norms import rms_norm
 from stoker.kinds.openvino.build.rope import Rotation, rotate
@@ -23,13 +24,13 @@ class Cache:
     """The states of all layers. `batch` is the batch size as a vector of one element. Without `beam_idx` nothing is
     kept: the graph is given each sequence whole."""
 
-    beam_idx: Any
-    batch: Any
-    sinks: list[Any]
+    beam_idx: ov.Node | None
+    batch: ov.Node | None
+    sinks: list[ov.Node]
 
-    def extended(self, layer: int, part: str, x: Any, heads: int, size: int) -> Any:
+    def extended(self, layer: int, part: str, x: Value, heads: int, size: int) -> Value:
         """Past and present along axis 2. The variable's name is what OpenVINO's tools expect of a decoder."""
-        if self.beam_idx is None:
+        if self.beam_idx is None or self.batch is None:
             return x
         info = VariableInfo()
         info.data_shape = ov.PartialShape([-1, heads, -1, size])
@@ -49,14 +50,14 @@ class Step:
 
     cache: Cache
     turn: Rotation | None
-    mask: Any
+    mask: ov.Node
     eps: float
     norm_offset: float
     rows: Rows
 
 
 def attend(
-    x: Any,
+    x: Value,
     spec: Attention,
     weights: Weights,
     name: str,
@@ -65,23 +66,24 @@ def attend(
     step: Step,
     *,
     inputs: int | None = None,
-) -> Any:
+) -> ov.Node:
     """x is [batch, tokens, inputs], `hidden_size` unless stated; `name` is the block's, such as
     `model.layers.0.self_attn`."""
     query, key, value = _projected(x, spec, weights, name, inputs or hidden_size, step)
     if step.turn is not None:
         query, key = (rotate(each, step.turn, spec.head_size) for each in (query, key))
-    key = _repeated(step.cache.extended(layer, "key", key, spec.kv_heads, spec.head_size), spec)
-    value = _repeated(step.cache.extended(layer, "value", value, spec.kv_heads, spec.head_size), spec)
-    mixed = _mixed(query, key, value, step.mask, spec)
+    keys = _repeated(step.cache.extended(layer, "key", key, spec.kv_heads, spec.head_size), spec)
+    values = _repeated(step.cache.extended(layer, "value", value, spec.kv_heads, spec.head_size), spec)
+    mixed = _mixed(query, keys, values, step.mask, spec)
     width = spec.heads * spec.head_size
     joined = ops.reshape(_swapped(mixed), np.array([0, 0, width], np.int64), True)
     return weights.linear(f"{name}.o_proj", (hidden_size, width), spec.output_bias)(step.rows.filled(joined))
 
 
-def _projected(x: Any, spec: Attention, weights: Weights, name: str, inputs: int, step: Step) -> tuple[Any, Any, Any]:
+def _projected(x: Value, spec: Attention, weights: Weights, name: str, inputs: int, step: Step) -> list[ov.Node]:
     """Queries, keys and values, each [batch, heads, tokens, head_size]."""
     widths = [spec.heads * spec.head_size] + [spec.kv_heads * spec.head_size] * 2
+    parts: Sequence[Value]
     if spec.fused:
         whole = weights.linear(f"{name}.qkv_proj", (sum(widths), inputs), spec.input_bias)(x)
         parts = split(whole, widths)
@@ -90,10 +92,10 @@ def _projected(x: Any, spec: Attention, weights: Weights, name: str, inputs: int
         parts = weights.linears(x, name, dict(zip(names, widths, strict=True)), inputs, spec.input_bias)
     parts = [step.rows.own(part) for part in parts]
     parts = [_normed(x, part, spec, weights, f"{name}.{part}_norm", step) for x, part in zip(parts, "qkv", strict=True)]
-    return tuple(_swapped(part) for part in parts)
+    return [_swapped(part) for part in parts]
 
 
-def _normed(x: Any, part: str, spec: Attention, weights: Weights, name: str, step: Step) -> Any:
+def _normed(x: Value, part: str, spec: Attention, weights: Weights, name: str, step: Step) -> ov.Node:
     """Split into heads, [batch, tokens, heads, head_size], normalised before or after as the model wants it."""
     heads = spec.heads if part == "q" else spec.kv_heads
     apart = np.array([0, 0, heads, spec.head_size], np.int64)
@@ -106,12 +108,12 @@ def _normed(x: Any, part: str, spec: Attention, weights: Weights, name: str, ste
     return rms_norm(ops.reshape(x, apart, True), weight, step.eps)
 
 
-def _swapped(x: Any) -> Any:
+def _swapped(x: Value) -> ov.Node:
     """Tokens and heads change places."""
     return ops.transpose(x, np.array([0, 2, 1, 3], np.int64))
 
 
-def _repeated(x: Any, spec: Attention) -> Any:
+def _repeated(x: Value, spec: Attention) -> Value:
     """Key-value heads, once for each query head that shares them."""
     group = spec.heads // spec.kv_heads
     if group == 1:
@@ -121,7 +123,7 @@ def _repeated(x: Any, spec: Attention) -> Any:
     return ops.reshape(spread, np.array([0, spec.heads, -1, spec.head_size], np.int64), True)
 
 
-def _mixed(query: Any, key: Any, value: Any, mask: Any, spec: Attention) -> Any:
+def _mixed(query: Value, key: Value, value: Value, mask: Value, spec: Attention) -> ov.Node:
     scale = np.float32(spec.scale)
     if spec.softcap is None:
         return ops.scaled_dot_product_attention(query, key, value, mask, scale, False)

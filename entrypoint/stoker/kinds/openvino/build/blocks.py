@@ -9,7 +9,6 @@ import mmap
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def widen(rows: npt.NDArray[Any], dtype: str, out: Floats) -> None:
+def widen(rows: npt.NDArray[np.generic], dtype: str, out: Floats) -> None:
     """Writes `rows` into `out` as f32. BF16 (bit patterns in uint16) is the upper half of an f32."""
     if dtype == "BF16":
         halves = out.view(np.uint16)
@@ -36,7 +35,7 @@ def widen(rows: npt.NDArray[Any], dtype: str, out: Floats) -> None:
         np.copyto(out, rows, casting="unsafe")
 
 
-def each_block(matrix: npt.NDArray[Any], dtype: str, work: Work, threads: int) -> None:
+def each_block(matrix: npt.NDArray[np.generic], dtype: str, work: Work, threads: int) -> None:
     """Calls `work(first_row, block)` for every block of the 2-D `matrix`, the block a scratch copy in f32.
 
     Calls run at once on `threads` threads and may overwrite the block; each row is given exactly once.
@@ -64,12 +63,12 @@ def each_block(matrix: npt.NDArray[Any], dtype: str, work: Work, threads: int) -
             pass
 
 
-def forget(array: npt.NDArray[Any]) -> None:
+def forget(array: npt.NDArray[np.generic]) -> None:
     """Gives the file-backed pages behind a view of a memory-mapped file back to the system.
 
     Without it every page read so far counts as this process's memory. Arrays on the heap are left alone.
     """
-    owner: Any = array
+    owner: object = array
     while isinstance(owner, np.ndarray) and owner.base is not None:
         owner = owner.base
     if isinstance(owner, memoryview):

@@ -8,7 +8,6 @@ the layers that the head sees, f32 [batch, tokens, 3 * hidden].
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -17,7 +16,7 @@ from openvino import opset13 as ops
 from stoker.errors import DamagedModelError
 from stoker.kinds.openvino.build.adapters import Adapters
 from stoker.kinds.openvino.build.attention import Cache, Step, attend
-from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding
+from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding, Value
 from stoker.kinds.openvino.build.families import describe
 from stoker.kinds.openvino.build.families.spec import Decoder, Experts, Layer, Mlp, Rope
 from stoker.kinds.openvino.build.layerwise import Joint, LayerPass, apart, ending_apart, joined
@@ -34,7 +33,7 @@ _SEEN = "eagle3_hidden_states_concat"  # the name by which GenAI finds it
 
 
 def build_graph(
-    config: Mapping[str, Any],
+    config: Mapping[str, object],
     checkpoint: Checkpoint,
     encoding: Encoding,
     max_seq_len: int | None = None,
@@ -68,8 +67,8 @@ def build_graph(
 
 
 def hidden_states(
-    config: Mapping[str, Any], checkpoint: Checkpoint, encoding: Encoding, max_seq_len: int | None = None
-) -> tuple[Any, list[Any]]:
+    config: Mapping[str, object], checkpoint: Checkpoint, encoding: Encoding, max_seq_len: int | None = None
+) -> tuple[ov.Node, list[ov.Node]]:
     """The same decoder without state and without its output matrix: normalised last hidden states, and the parameters
     `input_ids` and `attention_mask`."""
     decoder = describe(config, max_seq_len)
@@ -113,7 +112,7 @@ class _Graph:
         self.rows = self._filled_up() if few_rows and not (decoder.dense or decoder.of_experts) else AsTheyAre()
         self.masks = Masks(self.input_ids, self.attention_mask)
         self.turns: dict[Rope, Rotation] = {}
-        self.entered: list[Any] = []
+        self.entered: list[ov.Node] = []
         if self.adapters is not None:
             self.adapters.listen(self.cache, self.position_ids, self.masks.mask(None), self.rows)
 
@@ -130,7 +129,7 @@ class _Graph:
             results.append(result(both, HIDDEN))
         return ov.Model(results, self.cache.sinks, self.parameters, "decoder")
 
-    def hidden(self) -> tuple[Any, Any]:
+    def hidden(self) -> tuple[ov.Node, ov.Output]:
         """The last layer's hidden states, and the table that the first came from."""
         hidden, table = self._embedded()
         self.entered = [hidden]  # what goes into each layer, and what comes out of the last
@@ -139,7 +138,7 @@ class _Graph:
             self.entered.append(hidden)
         return hidden, table
 
-    def _embedded(self) -> tuple[Any, Any]:
+    def _embedded(self) -> tuple[ov.Node, ov.Output]:
         """Hidden states and the table that they came from."""
         shape = (self.decoder.vocabulary_size, self.decoder.hidden_size)
         table = self.weights.embedding(f"{self.weights.root}embed_tokens.weight", shape)
@@ -147,20 +146,20 @@ class _Graph:
         found = self.rows.filled(ops.gather(table, indices, np.int32(0)))
         return _scaled(found, self.decoder.embedding_scale), table
 
-    def _added(self, hidden: Any, layer: Layer, index: int) -> Any:
+    def _added(self, hidden: ov.Node, layer: Layer, index: int) -> ov.Node:
         step = self._step(layer)
         if self.layer_pass is None:
             return self._layer(hidden, layer, index, step)
         graph, inputs = apart(hidden, step, lambda alone, its: self._layer(alone, layer, index, its))
         return joined(self.layer_pass(graph, Joint(inputs, self.parameters)), inputs, self.cache)
 
-    def _ended(self, hidden: Any, table: Any) -> Any:
+    def _ended(self, hidden: ov.Node, table: Value) -> ov.Node:
         if self.layer_pass is None:
             return self._logits(hidden, table)
         graph, inputs = ending_apart(hidden, lambda alone: self._logits(alone, table))
         return joined(self.layer_pass(graph, Joint(inputs, self.parameters, ending=True)), inputs, self.cache)
 
-    def _layer(self, hidden: Any, layer: Layer, index: int, step: Step) -> Any:
+    def _layer(self, hidden: ov.Node, layer: Layer, index: int, step: Step) -> ov.Node:
         name, norms, width = f"{self.weights.root}layers.{index}", layer.norms, self.decoder.hidden_size
         x = self._norm(hidden, name, norms.before_attention)
         x = attend(x, layer.attention, self.weights, f"{name}.self_attn", width, index, step)
@@ -170,7 +169,7 @@ class _Graph:
         x = self._norm(self._block(x, layer.mlp, name), name, norms.after_mlp)
         return ops.add(hidden, _scaled(x, layer.residual_scale))
 
-    def _block(self, x: Any, spec: Mlp | Experts, layer: str) -> Any:
+    def _block(self, x: Value, spec: Mlp | Experts, layer: str) -> ov.Node:
         if isinstance(spec, Experts):
             return mixture(x, spec, self.weights, layer, self.decoder.hidden_size)
         return feed_forward(x, spec, self.weights, layer, self.decoder.hidden_size)
@@ -187,17 +186,17 @@ class _Graph:
             self.turns[rope] = rotation(rope, self.position_ids)
         return self.turns[rope]
 
-    def _norm(self, x: Any, prefix: str, name: str | None = "") -> Any:
+    def _norm(self, x: ov.Node, prefix: str, name: str | None = "") -> ov.Node:
         if name is None:
             return x
         full = f"{prefix}.{name}" if name else prefix
         weight = self.weights.vector(f"{full}.weight", self.decoder.hidden_size, self.decoder.norm_offset)
         return rms_norm(x, weight, self.decoder.norm_eps)
 
-    def normed(self, hidden: Any) -> Any:
+    def normed(self, hidden: ov.Node) -> ov.Node:
         return self._norm(hidden, f"{self.weights.root}norm")
 
-    def _logits(self, hidden: Any, table: Any) -> Any:
+    def _logits(self, hidden: ov.Node, table: Value) -> ov.Node:
         """The soft cap is written as OpenVINO GenAI looks for it."""
         normed = _scaled(self.normed(hidden), self.decoder.logits_scale)
         logits = self.rows.ended(normed, self._head(table))
@@ -206,7 +205,7 @@ class _Graph:
         cap = np.float32(self.decoder.logits_softcap)
         return ops.multiply(ops.tanh(ops.divide(logits, cap)), cap)
 
-    def _head(self, table: Any) -> Linear:
+    def _head(self, table: Value) -> Linear:
         """A tied head is the embedding itself, unless the checkpoint has another one (as transformers 5 does it)."""
         root = self.weights.root
         beside = f"{root.removesuffix('model.')}lm_head"
@@ -216,11 +215,11 @@ class _Graph:
         return self.weights.linear(name, (self.decoder.vocabulary_size, self.decoder.hidden_size))
 
 
-def _scaled(x: Any, factor: float) -> Any:
+def _scaled(x: ov.Node, factor: float) -> ov.Node:
     return x if factor == 1.0 else ops.multiply(x, np.float32(factor))
 
 
-def state(ids: Any) -> tuple[Cache, list[Any]]:
+def state(ids: Value) -> tuple[Cache, list[ov.Node]]:
     """An empty cache, and the parameters that come with it: `position_ids` and `beam_idx`."""
     beam_idx = parameter("beam_idx", [-1], np.int32)
     past = [parameter("position_ids", [-1, -1]), beam_idx]
@@ -228,18 +227,18 @@ def state(ids: Any) -> tuple[Cache, list[Any]]:
     return Cache(beam_idx, batch, []), past
 
 
-def counted(ids: Any) -> Any:
+def counted(ids: Value) -> ov.Node:
     """0, 1, 2... for each row of ids, [batch, tokens]."""
     ones = ops.add(ops.multiply(ids, np.int64(0)), np.int64(1))
     return ops.cum_sum(ones, np.int64(1), True, False)
 
 
-def result(node: Any, name: str) -> Any:
+def result(node: ov.Node, name: str) -> ov.Node:
     node.output(0).get_tensor().set_names({name})
     return ops.result(node)
 
 
-def parameter(name: str, shape: list[int], kind: Any = np.int64) -> Any:
+def parameter(name: str, shape: list[int], kind: type[np.generic] = np.int64) -> ov.Node:
     node = ops.parameter(shape, kind)
     node.set_friendly_name(name)
     node.output(0).get_tensor().set_names({name})

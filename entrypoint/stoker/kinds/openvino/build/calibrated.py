@@ -16,7 +16,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,14 +52,14 @@ class CompressedEnds:
         self._precision = precision
         self._plain, self._int8 = PlainEncoding(precision), Int8(threads)
 
-    def linear(self, checkpoint: Checkpoint, prefix: str) -> Any:
+    def linear(self, checkpoint: Checkpoint, prefix: str) -> ov.Output:
         return (self._int8 if prefix.endswith("lm_head") else self._plain).linear(checkpoint, prefix)
 
-    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> Any:
+    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> ov.Output:
         """A constant that owns its memory, which is then free again as soon as the constant has been quantised."""
         return widened(owning(stored(array, self._precision), self._precision, name))
 
-    def embedding(self, checkpoint: Checkpoint, name: str) -> Any:
+    def embedding(self, checkpoint: Checkpoint, name: str) -> ov.Output:
         return self._int8.embedding(checkpoint, name)
 
 
@@ -102,7 +101,7 @@ class Calibration:
         for name in self._checkpoint.names():
             forget(self._checkpoint.tensor(name).data)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """What engine.json says of it."""
         text = {"source": self._text.source, "sha256": self._text.digest}
         return {
@@ -114,13 +113,13 @@ class Calibration:
 class Samples:
     """A layer's inputs, one sample at a time. `hidden` is [samples, tokens, hidden]; all samples share the rest."""
 
-    def __init__(self, hidden: Floats, rest: Mapping[str, npt.NDArray[Any]]) -> None:
+    def __init__(self, hidden: Floats, rest: Mapping[str, npt.NDArray[np.generic]]) -> None:
         self._hidden, self._rest = hidden, rest
 
     def __len__(self) -> int:
         return len(self._hidden)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
         for index in range(len(self)):
             yield {HIDDEN: self._hidden[index : index + 1], **self._rest}
 
@@ -134,11 +133,10 @@ class Samples:
 
 def embedded(joint: Joint, ids: npt.NDArray[np.int64]) -> Floats:
     """The hidden states before the first layer."""
-    hidden: Floats = _evaluated([joint.inputs[HIDDEN]], joint, ids)[0]
-    return hidden
+    return _evaluated([joint.inputs[HIDDEN]], joint, ids)[0].astype(np.float32, copy=False)
 
 
-def around(joint: Joint, ids: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+def around(joint: Joint, ids: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.generic]]:
     """What the layer needs beside the hidden states, for one sample; ids is [1, tokens]."""
     names = [name for name in joint.inputs if name != HIDDEN]
     if not names:
@@ -147,7 +145,7 @@ def around(joint: Joint, ids: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[An
     return dict(zip(names, values, strict=True))
 
 
-def _evaluated(nodes: list[Any], joint: Joint, ids: npt.NDArray[np.int64]) -> list[npt.NDArray[Any]]:
+def _evaluated(nodes: list[ov.Node], joint: Joint, ids: npt.NDArray[np.int64]) -> list[npt.NDArray[np.generic]]:
     batch, tokens = ids.shape
     inputs = {
         "input_ids": ids,
@@ -160,7 +158,7 @@ def _evaluated(nodes: list[Any], joint: Joint, ids: npt.NDArray[np.int64]) -> li
     return [results[index].copy() for index in range(len(nodes))]
 
 
-def settings_of(chosen: Chosen) -> dict[str, Any]:
+def settings_of(chosen: Chosen) -> dict[str, object]:
     if chosen.precision == "int8_sq":
         return {"smooth_quant_alpha": SMOOTH_QUANT_ALPHA}
     return {"group_size": chosen.group_size or GROUP_SIZE, **WEIGHT_ONLY[chosen.precision]}
@@ -174,7 +172,7 @@ def _quantized(graph: ov.Model, chosen: Chosen, samples: Samples) -> ov.Model:
         ignored = unnamed_products(graph)
         if chosen.precision == "int8_sq":
             return _smooth_quant(graph, samples, ignored)
-        return nncf.compress_weights(
+        quantized: ov.Model = nncf.compress_weights(
             graph,
             mode=nncf.CompressWeightsMode.INT4_ASYM,
             group_size=chosen.group_size or GROUP_SIZE,
@@ -187,6 +185,7 @@ def _quantized(graph: ov.Model, chosen: Chosen, samples: Samples) -> ov.Model:
             ),
             **WEIGHT_ONLY[chosen.precision],
         )
+        return quantized
     except MemoryError:
         raise
     except Exception as error:  # NNCF raises classes of its own that share no base
@@ -203,7 +202,7 @@ def _smooth_quant(graph: ov.Model, samples: Samples, ignored: list[str]) -> ov.M
     """
     import nncf
 
-    return nncf.quantize(
+    quantized: ov.Model = nncf.quantize(
         graph,
         nncf.Dataset(samples),
         model_type=nncf.ModelType.TRANSFORMER,
@@ -213,6 +212,7 @@ def _smooth_quant(graph: ov.Model, samples: Samples, ignored: list[str]) -> ov.M
             smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=SMOOTH_QUANT_ALPHA)
         ),
     )
+    return quantized
 
 
 def unnamed_products(graph: ov.Model) -> list[str]:

@@ -73,7 +73,7 @@ def indexed_files(index: Path) -> list[Path]:
     return files
 
 
-def _weight_map(index: Path) -> Mapping[str, Any]:
+def _weight_map(index: Path) -> Mapping[str, object]:
     try:
         return dict(json.loads(index.read_bytes())["weight_map"])
     except (ValueError, KeyError, TypeError) as error:
@@ -92,7 +92,7 @@ def read_shard(file: Path) -> dict[str, Tensor]:
     return {name: _view(name, entry, data, file.name) for name, entry in header.items() if name != "__metadata__"}
 
 
-def _header(memory: mmap.mmap, file: str) -> tuple[Mapping[str, Any], int]:
+def _header(memory: mmap.mmap, file: str) -> tuple[Mapping[str, object], int]:
     """The header and the offset at which the data begins."""
     size = int.from_bytes(memory[:8], "little")
     if len(memory) < 8 or size > MAX_HEADER_BYTES or 8 + size > len(memory):
@@ -122,7 +122,7 @@ def _view(name: str, entry: Any, data: npt.NDArray[np.uint8], file: str) -> Tens
     return Tensor(name, dtype, shape, _aligned(data[begin:end], kind).reshape(shape))
 
 
-def _aligned(raw: npt.NDArray[np.uint8], kind: np.dtype[Any]) -> npt.NDArray[Any]:
+def _aligned(raw: npt.NDArray[np.uint8], kind: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
     """A view of the bytes as `kind`; a copy where the file does not align them, which kernels need."""
     if raw.ctypes.data % kind.itemsize:
         raw = raw.copy()

@@ -53,8 +53,7 @@ def allocate(
 
 def data_of(tensor: ov.Tensor) -> npt.NDArray[Any]:
     """The tensor's memory, flat; 4-bit elements two in a byte."""
-    data: npt.NDArray[Any] = tensor.data
-    return data.reshape(-1)
+    return tensor.data.reshape(-1)
 
 
 def decompressed(name: str, matrix: Compressed) -> ov.Output:
@@ -70,7 +69,7 @@ def decompressed(name: str, matrix: Compressed) -> ov.Output:
     return value.output(0) if kind == ov.Type.f32 else ops.convert(value, "f32").output(0)
 
 
-def _constant(tensor: ov.Tensor, name: str) -> Any:
+def _constant(tensor: ov.Tensor, name: str) -> ov.Node:
     constant = ov.op.Constant(tensor, shared_memory=True)
     constant.set_friendly_name(name)
     return constant

@@ -9,7 +9,6 @@ moves the matrix `fc` into the model's, and puts the model's embedding in the pl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -17,7 +16,7 @@ from openvino import opset13 as ops
 
 from stoker.kinds.openvino.build.attention import Step, attend
 from stoker.kinds.openvino.build.builder import HIDDEN, parameter, result, state
-from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding
+from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding, Value
 from stoker.kinds.openvino.build.families.eagle3 import describe_head
 from stoker.kinds.openvino.build.families.spec import Decoder, Mlp
 from stoker.kinds.openvino.build.masks import Masks
@@ -72,7 +71,7 @@ class _Head:
             results.append(ops.result(table))
         return ov.Model(results, self.cache.sinks, self.parameters, "head")
 
-    def _hidden(self) -> Any:
+    def _hidden(self) -> ov.Node:
         width, layer = self.decoder.hidden_size, self.decoder.layers[0]
         assert isinstance(layer.mlp, Mlp)
         hidden = self.weights.linear("fc", (width, 3 * width))(self.seen)
@@ -87,13 +86,13 @@ class _Head:
         x = self._norm(hidden, f"{self.name}.post_attention_layernorm")
         return ops.add(hidden, feed_forward(x, layer.mlp, self.weights, self.name, width))
 
-    def _embedded(self) -> Any:
+    def _embedded(self) -> ov.Node:
         """From a table of zeros that takes no room in the file, and that GenAI replaces."""
         shape = np.array([self.decoder.vocabulary_size, self.decoder.hidden_size], np.int64)
         table = ops.broadcast(np.float32(0), shape)
         table.set_friendly_name("embed_tokens")
         return ops.gather(table, ops.convert(self.ids, "i32"), np.int32(0))
 
-    def _norm(self, x: Any, name: str) -> Any:
+    def _norm(self, x: Value, name: str) -> ov.Node:
         weight = self.weights.vector(f"{name}.weight", self.decoder.hidden_size)
         return rms_norm(x, weight, self.decoder.norm_eps)

@@ -7,7 +7,6 @@ Inputs: `input_ids` and `attention_mask`, and for models that tell two texts apa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -15,7 +14,7 @@ from openvino import opset13 as ops
 
 from stoker.errors import DamagedModelError
 from stoker.kinds.openvino.build.builder import counted, hidden_states, parameter
-from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding
+from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding, Value
 from stoker.kinds.openvino.build.families import ENCODERS, describe_encoder
 from stoker.kinds.openvino.build.families.family import architecture_of
 from stoker.kinds.openvino.build.families.spec import Encoder
@@ -31,7 +30,7 @@ _UNUSED = ("pooler.", "cls.", "lm_head.")  # heads of the training that came bef
 
 
 def build_pooled(
-    config: Mapping[str, Any],
+    config: Mapping[str, object],
     checkpoint: Checkpoint,
     encoding: Encoding,
     pooling: Pooling,
@@ -66,7 +65,7 @@ def _root(encoder: Encoder, checkpoint: Checkpoint) -> str:
     raise DamagedModelError("tensor embeddings.word_embeddings.weight is missing from the checkpoint")
 
 
-def _model(result: Any, parameters: list[Any]) -> ov.Model:
+def _model(result: ov.Node, parameters: list[ov.Node]) -> ov.Model:
     result.output(0).get_tensor().set_names({"embedding"})
     return ov.Model([ops.result(result)], parameters, "encoder")
 
@@ -84,14 +83,14 @@ class _Encoder:
         present = ops.unsqueeze(ops.convert(self.attention_mask, "boolean"), np.array([1, 2], np.int64))
         self.mask = ops.select(present, np.float32(0), HIDDEN)
 
-    def hidden(self) -> Any:
+    def hidden(self) -> ov.Node:
         """The last hidden states, [batch, tokens, hidden]."""
         hidden = self._embedded()
         for index in range(self.encoder.layers):
             hidden = self._layer(hidden, f"{self.weights.root}encoder.layer.{index}")
         return hidden
 
-    def score(self, hidden: Any) -> Any:
+    def score(self, hidden: Value) -> ov.Node:
         """[batch, 1], from the first token: what the head was trained to give, before any sigmoid."""
         root, width = self.weights.root, self.encoder.hidden_size
         pooler = self.encoder.head == "pooler"
@@ -99,7 +98,7 @@ class _Encoder:
         pressed = ops.tanh(self.weights.linear(inner, (width, width), bias=True)(first(hidden)))
         return self.weights.linear(outer, (1, width), bias=True)(pressed)
 
-    def _embedded(self) -> Any:
+    def _embedded(self) -> ov.Node:
         name, encoder, weights = f"{self.weights.root}embeddings", self.encoder, self.weights
         words = weights.embedding(f"{name}.word_embeddings.weight", (encoder.vocabulary_size, encoder.hidden_size))
         sizes = {"position": encoder.positions, "token_type": encoder.token_types}
@@ -110,12 +109,12 @@ class _Encoder:
         whole = ops.add(_looked_up(words, self.input_ids), _looked_up(types, self._token_types()))
         return self._norm(ops.add(whole, _looked_up(positions, self._positions())), f"{name}.LayerNorm")
 
-    def _token_types(self) -> Any:
+    def _token_types(self) -> ov.Node:
         if self.encoder.token_types > 1:
             return self.parameters[-1]
         return ops.multiply(self.input_ids, np.int64(0))
 
-    def _positions(self) -> Any:
+    def _positions(self) -> ov.Node:
         """[batch, tokens]; as RoBERTa counts them, a token that is the padding id has the padding's position."""
         padding = self.encoder.padding
         if padding is None:
@@ -123,7 +122,7 @@ class _Encoder:
         text = ops.convert(ops.not_equal(self.input_ids, np.int64(padding)), "i64")
         return ops.add(ops.multiply(ops.cum_sum(text, np.int64(1)), text), np.int64(padding))
 
-    def _layer(self, hidden: Any, name: str) -> Any:
+    def _layer(self, hidden: Value, name: str) -> ov.Node:
         width, size = self.encoder.hidden_size, self.encoder.intermediate_size
         mixed = self._dense(self._attended(hidden, f"{name}.attention.self"), f"{name}.attention.output.dense", width)
         hidden = self._norm(ops.add(mixed, hidden), f"{name}.attention.output.LayerNorm")
@@ -131,7 +130,7 @@ class _Encoder:
         outer = self.weights.linear(f"{name}.output.dense", (width, size), bias=True)(inner)
         return self._norm(ops.add(outer, hidden), f"{name}.output.LayerNorm")
 
-    def _attended(self, hidden: Any, name: str) -> Any:
+    def _attended(self, hidden: Value, name: str) -> ov.Node:
         heads, width = self.encoder.heads, self.encoder.hidden_size
         widths = dict.fromkeys(("query", "key", "value"), width)
         apart = np.array([0, 0, heads, width // heads], np.int64)
@@ -141,13 +140,13 @@ class _Encoder:
         mixed = ops.scaled_dot_product_attention(query, key, value, self.mask, scale, False)
         return ops.reshape(ops.transpose(mixed, _HEADS), np.array([0, 0, width], np.int64), True)
 
-    def _dense(self, x: Any, name: str, size: int) -> Any:
+    def _dense(self, x: Value, name: str, size: int) -> ov.Node:
         return self.weights.linear(name, (size, self.encoder.hidden_size), bias=True)(x)
 
-    def _norm(self, x: Any, name: str) -> Any:
+    def _norm(self, x: Value, name: str) -> ov.Node:
         weight, bias = (self.weights.vector(f"{name}.{part}", self.encoder.hidden_size) for part in ("weight", "bias"))
         return layer_norm(x, weight, bias, self.encoder.norm_eps)
 
 
-def _looked_up(table: Any, ids: Any) -> Any:
+def _looked_up(table: Value, ids: Value) -> ov.Node:
     return ops.gather(table, ops.convert(ids, "i32"), np.int32(0))

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from openvino import Node, Output
+
+Value: TypeAlias = "Node | Output"
+"""What a graph's operation takes: a node, for its one output, or an output."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Checkpoint(Protocol):
 
 
 class Encoding(Protocol):
-    """Makes graph constants. Every method returns an openvino.Output of element type f32.
+    """Makes graph constants. Every method returns an output of element type f32.
 
     `linear(prefix)`: the matrix of `prefix.weight` ([out, in], to be used with transpose_b) or of a quantised
     checkpoint's tensors at that prefix (`.qweight`, `.qzeros`, `.scales`, `.g_idx`).
@@ -52,8 +58,8 @@ class Encoding(Protocol):
     `embedding(name)`: a table that is gathered from, and used as the output matrix when embeddings are tied.
     """
 
-    def linear(self, checkpoint: Checkpoint, prefix: str) -> Any: ...
+    def linear(self, checkpoint: Checkpoint, prefix: str) -> Output: ...
 
-    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> Any: ...
+    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> Output: ...
 
-    def embedding(self, checkpoint: Checkpoint, name: str) -> Any: ...
+    def embedding(self, checkpoint: Checkpoint, name: str) -> Output: ...

@@ -7,8 +7,6 @@ experts stay in 8 bits: they are small or gathered from, and the answers depend 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
@@ -98,19 +96,19 @@ class Int4:
         self.groups: dict[int, int] = {}
         self.int8 = Int8(threads)
 
-    def linear(self, checkpoint: Checkpoint, prefix: str) -> Any:
+    def linear(self, checkpoint: Checkpoint, prefix: str) -> ov.Output:
         if prefix.endswith(KEPT_IN_INT8):
             return self.int8.linear(checkpoint, prefix)
         tensor = checkpoint.tensor(f"{prefix}.weight")
         return self._compressed(tensor.name, tensor.data.reshape(tensor.shape), tensor.dtype)
 
-    def embedding(self, checkpoint: Checkpoint, name: str) -> Any:
+    def embedding(self, checkpoint: Checkpoint, name: str) -> ov.Output:
         return self.int8.embedding(checkpoint, name)
 
-    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> Any:
+    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> ov.Output:
         return self._compressed(name, array, "F32")
 
-    def _compressed(self, name: str, array: npt.NDArray[Any], dtype: str) -> Any:
+    def _compressed(self, name: str, array: npt.NDArray[np.generic], dtype: str) -> ov.Output:
         rows = array.reshape(-1, array.shape[-1])
         size = group_size_for(rows.shape[1], self.group_size)
         if size % 2:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
@@ -61,21 +59,22 @@ class Int8:
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
-    def linear(self, checkpoint: Checkpoint, prefix: str) -> Any:
+    def linear(self, checkpoint: Checkpoint, prefix: str) -> ov.Output:
         return self.embedding(checkpoint, f"{prefix}.weight")
 
-    def embedding(self, checkpoint: Checkpoint, name: str) -> Any:
+    def embedding(self, checkpoint: Checkpoint, name: str) -> ov.Output:
         tensor = checkpoint.tensor(name)
         return self.compressed(name, tensor.data.reshape(tensor.shape), tensor.dtype)
 
-    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> Any:
+    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> ov.Output:
         return self.compressed(name, array, "F32")
 
-    def compressed(self, name: str, array: npt.NDArray[Any], dtype: str) -> Any:
+    def compressed(self, name: str, array: npt.NDArray[np.generic], dtype: str) -> ov.Output:
         """`array` is [..., out, in] of the safetensors type `dtype`."""
         compressed = allocate(array.shape, 1, ov.Type.u8)
         rows = array.reshape(-1, array.shape[-1])
         codes = data_of(compressed.codes).reshape(rows.shape)
+        assert compressed.zero_points is not None
         zero_points, scales = data_of(compressed.zero_points), data_of(compressed.scales)
 
         def work(first: int, block: Floats) -> None:
@@ -86,7 +85,7 @@ class Int8:
         return decompressed(name, compressed)
 
 
-def quantize_blocks(name: str, rows: npt.NDArray[Any], dtype: str, work: Work, threads: int) -> None:
+def quantize_blocks(name: str, rows: npt.NDArray[np.generic], dtype: str, work: Work, threads: int) -> None:
     """`each_block`, then the pages read are given back.
 
     Raises UnsupportedModelError for a type that is no plain float, DamagedModelError for weights that are not finite.

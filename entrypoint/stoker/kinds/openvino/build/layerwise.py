@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import openvino as ov
@@ -24,8 +24,8 @@ class Joint:
     """Where a layer joins the whole graph: what feeds each of its parameters, by the parameter's name, and the
     parameters of the whole graph. `ending`: it is what comes after the last layer, from hidden states to logits."""
 
-    inputs: Mapping[str, Any]
-    parameters: Sequence[Any]
+    inputs: Mapping[str, ov.Node]
+    parameters: Sequence[ov.Node]
     ending: bool = False
 
 
@@ -38,7 +38,7 @@ class LayerPass(Protocol):
     def __call__(self, layer: ov.Model, joint: Joint) -> ov.Model: ...
 
 
-def apart(hidden: Any, step: Step, make: Callable[[Any, Step], Any]) -> tuple[ov.Model, dict[str, Any]]:
+def apart(hidden: ov.Node, step: Step, make: Callable[[ov.Node, Step], ov.Node]) -> tuple[ov.Model, dict[str, ov.Node]]:
     """The graph of the layer that `make(hidden, step)` builds, with a parameter in the place of each thing it needs;
     and these things, by the names of the parameters."""
     inputs = _needed(hidden, step)
@@ -50,13 +50,13 @@ def apart(hidden: Any, step: Step, make: Callable[[Any, Step], Any]) -> tuple[ov
     return ov.Model([result], cache.sinks, list(own.values()), "layer"), inputs
 
 
-def ending_apart(hidden: Any, make: Callable[[Any], Any]) -> tuple[ov.Model, dict[str, Any]]:
+def ending_apart(hidden: ov.Node, make: Callable[[ov.Node], ov.Node]) -> tuple[ov.Model, dict[str, ov.Node]]:
     """The same for what follows the last layer and needs the hidden states only."""
     own = _parameter(HIDDEN, hidden)
     return ov.Model([ops.result(make(own))], [own], "ending"), {HIDDEN: hidden}
 
 
-def joined(layer: ov.Model, inputs: Mapping[str, Any], cache: Cache) -> Any:
+def joined(layer: ov.Model, inputs: Mapping[str, ov.Node], cache: Cache) -> ov.Node:
     """The hidden states after `layer`, which becomes part of the graph that `inputs` and `cache` are of."""
     replacements = {**inputs, BATCH: cache.batch}
     for node in layer.get_ops():
@@ -69,20 +69,21 @@ def joined(layer: ov.Model, inputs: Mapping[str, Any], cache: Cache) -> Any:
     return last.get_node()
 
 
-def _feed(node: Any, source: Any) -> None:
+def _feed(node: ov.Node, source: ov.Node) -> None:
     """What took `node`'s output takes that of `source` instead."""
     for target in node.output(0).get_target_inputs():
         target.replace_source_output(source.output(0))
 
 
-def _needed(hidden: Any, step: Step) -> dict[str, Any]:
+def _needed(hidden: ov.Node, step: Step) -> dict[str, ov.Node]:
+    assert step.cache.beam_idx is not None
     inputs = {HIDDEN: hidden, "mask": step.mask, "beam_idx": step.cache.beam_idx}
     if step.turn is not None:
         inputs |= {"cosine": step.turn.cosine, "sine": step.turn.sine}
     return inputs
 
 
-def _parameter(name: str, source: Any) -> Any:
+def _parameter(name: str, source: ov.Node) -> ov.Node:
     output = source.output(0)
     node = ops.parameter(output.get_partial_shape(), output.get_element_type())
     node.set_friendly_name(name)
@@ -90,7 +91,7 @@ def _parameter(name: str, source: Any) -> Any:
     return node
 
 
-def _batch(hidden: Any) -> Any:
+def _batch(hidden: ov.Node) -> ov.Node:
     """No parameter: from one, the shapes of the states would not be known."""
     node = ops.gather(ops.shape_of(hidden), np.array([0], np.int64), np.int64(0))
     node.set_friendly_name(BATCH)

@@ -8,12 +8,12 @@ counting, not from sorting: a row's place is the number of rows of smaller exper
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from openvino import Node, Output, opset17
 from openvino import opset13 as ops
-from openvino import opset17
 
+from stoker.kinds.openvino.build.encoding import Value
 from stoker.kinds.openvino.build.families.spec import Experts
 from stoker.kinds.openvino.build.weights import Weights
 
@@ -25,12 +25,12 @@ class Order:
     """`source`: for each row in the experts' order, the token it comes from. `place`: for each token's choices in
     turn, its row in that order. `ends`: for each expert, where its rows end."""
 
-    source: Any
-    place: Any
-    ends: Any
+    source: Node
+    place: Node
+    ends: Node
 
 
-def mixture(x: Any, spec: Experts, weights: Weights, layer: str, hidden_size: int) -> Any:
+def mixture(x: Value, spec: Experts, weights: Weights, layer: str, hidden_size: int) -> Node:
     """The chosen experts' outputs, weighted by the router. x is [batch, tokens, hidden]."""
     name = f"{layer}.{spec.block}"
     flat = ops.reshape(x, np.array([-1, hidden_size], np.int64), False)
@@ -43,19 +43,20 @@ def mixture(x: Any, spec: Experts, weights: Weights, layer: str, hidden_size: in
     return ops.reshape(mixed, ops.shape_of(x), False)
 
 
-def routed(flat: Any, spec: Experts, weights: Weights, name: str, hidden_size: int) -> tuple[Any, Any]:
+def routed(flat: Value, spec: Experts, weights: Weights, name: str, hidden_size: int) -> tuple[Output, Value]:
     """Each token's experts and their shares, both [tokens, active]. The router is never quantised: it is small, and a
     wrong choice costs more than a wrong weight."""
     gate = weights.uncompressed(f"{name}.gate.weight", (spec.count, hidden_size))
     chances = ops.softmax(ops.matmul(flat, gate, False, True), -1)
     best = ops.topk(chances, np.int64(spec.active), -1, "max", "value", index_element_type="i64")
+    shares: Value
     shares, chosen = best.outputs()
     if spec.normalised:
         shares = ops.divide(shares, ops.reduce_sum(shares, LAST, keep_dims=True))
     return chosen, shares
 
 
-def ordered(chosen: Any, spec: Experts) -> Order:
+def ordered(chosen: Value, spec: Experts) -> Order:
     """From the choices of all tokens in turn, [tokens * active]."""
     member = ops.one_hot(chosen, np.int64(spec.count), np.int32(1), np.int32(0), -1)
     rank = ops.reduce_sum(ops.multiply(ops.cum_sum(member, np.int64(0)), member), SECOND, keep_dims=False)
@@ -66,7 +67,7 @@ def ordered(chosen: Any, spec: Experts) -> Order:
     return Order(_source(place, spec.active), place, ends)
 
 
-def _source(place: Any, active: int) -> Any:
+def _source(place: Value, active: int) -> Node:
     """The inverse of `place`, in tokens."""
     size = ops.shape_of(place)
     count = ops.range(np.int64(0), ops.squeeze(size, FIRST), np.int64(1), "i64")
@@ -74,7 +75,7 @@ def _source(place: Any, active: int) -> Any:
     return ops.divide(inverse, np.int64(active))
 
 
-def experts(rows: Any, ends: Any, spec: Experts, weights: Weights, name: str, hidden_size: int) -> Any:
+def experts(rows: Value, ends: Value, spec: Experts, weights: Weights, name: str, hidden_size: int) -> Node:
     """Every row through its expert. Gate and up are one matrix, so that rows are read once."""
     blocks = [f"{name}.experts.{index}" for index in range(spec.count)]
     wide = weights.experts(blocks, (spec.gate, spec.up), (spec.size, hidden_size))

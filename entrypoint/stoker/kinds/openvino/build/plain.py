@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
@@ -26,19 +24,19 @@ class PlainEncoding:
 
     def __init__(self, precision: str) -> None:
         self.precision = precision
-        self._owned: list[npt.NDArray[Any]] = []  # a shared constant does not keep its array alive
+        self._owned: list[npt.NDArray[np.generic]] = []  # a shared constant does not keep its array alive
 
-    def linear(self, checkpoint: Checkpoint, prefix: str) -> Any:
+    def linear(self, checkpoint: Checkpoint, prefix: str) -> ov.Output:
         return self._weight(checkpoint.tensor(f"{prefix}.weight"))
 
-    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> Any:
+    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> ov.Output:
         self._owned.append(stored(array, self.precision))
         return widened(constant(self._owned[-1], self.precision, name))
 
-    def embedding(self, checkpoint: Checkpoint, name: str) -> Any:
+    def embedding(self, checkpoint: Checkpoint, name: str) -> ov.Output:
         return self._weight(checkpoint.tensor(name))
 
-    def _weight(self, tensor: Tensor) -> Any:
+    def _weight(self, tensor: Tensor) -> ov.Output:
         if tensor.dtype not in NATIVE.values():
             raise UnsupportedModelError(
                 f"tensor {tensor.name} has dtype {tensor.dtype}", why=f"{self.precision} needs F32, F16 or BF16 weights"
@@ -49,7 +47,7 @@ class PlainEncoding:
         return widened(made(tensor.data, self.precision, tensor.name))
 
 
-def stored(array: npt.NDArray[np.float32], precision: str) -> npt.NDArray[Any]:
+def stored(array: npt.NDArray[np.float32], precision: str) -> npt.NDArray[np.generic]:
     """f32 rounded to the precision, to nearest even; bf16 as bit patterns. Too large for f16 is its largest number."""
     if precision == "f32":
         return np.ascontiguousarray(array, dtype=np.float32)
@@ -61,21 +59,21 @@ def stored(array: npt.NDArray[np.float32], precision: str) -> npt.NDArray[Any]:
     return result.reshape(array.shape)
 
 
-def _rounded(values: npt.NDArray[np.float32], precision: str) -> npt.NDArray[Any]:
+def _rounded(values: npt.NDArray[np.float32], precision: str) -> npt.NDArray[np.generic]:
     if precision == "f16":
         return np.clip(values, -65504.0, 65504.0).astype(np.float16)
     bits = values.view(np.uint32)
     return ((bits + (((bits >> 16) & 1) + 0x7FFF)) >> 16).astype(np.uint16)
 
 
-def constant(array: npt.NDArray[Any], precision: str, name: str) -> Any:
+def constant(array: npt.NDArray[np.generic], precision: str, name: str) -> ov.Node:
     """A constant that shares the array's memory, without owning it."""
     node = ops.constant(ov.Tensor(array, ov.Shape(array.shape), TYPES[precision]), shared_memory=True)
     node.set_friendly_name(name)
     return node
 
 
-def owning(array: npt.NDArray[Any], precision: str, name: str) -> Any:
+def owning(array: npt.NDArray[np.generic], precision: str, name: str) -> ov.Node:
     """A constant with a copy of the array of its own."""
     kind = TYPES[precision]
     tensor = ov.Tensor(kind, ov.Shape(array.shape))
@@ -85,7 +83,7 @@ def owning(array: npt.NDArray[Any], precision: str, name: str) -> Any:
     return node
 
 
-def widened(node: Any) -> Any:
+def widened(node: ov.Node) -> ov.Output:
     """The f32 output of a constant."""
     if node.get_element_type() == ov.Type.f32:
         return node.output(0)

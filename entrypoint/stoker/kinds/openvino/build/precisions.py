@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import openvino as ov
 
@@ -90,7 +89,7 @@ def build(
     calibration: Path | None = None,
     *,
     seen: Sequence[int] = (),
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Builds the engine of `model` into `directory` and returns what engine.json records of it. `seen`: layers whose
     inputs an EAGLE-3 head sees.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +62,7 @@ def packing_of(quantization: Quantization) -> Packing:
     return Packing("gptq", group_size, 0 if form == "gptq_v2" else 1)
 
 
-def _group_size(settings: Mapping[str, Any]) -> int:
+def _group_size(settings: Mapping[str, object]) -> int:
     """-1 is one group for the whole input."""
     value = settings.get("group_size", settings.get("q_group_size", 128))
     if type(value) is not int or value < -1 or value == 0:
@@ -98,7 +97,7 @@ class Prequantized:
         self._int8 = Int8(threads)
         self._plain: dict[str, PlainEncoding] = {}
 
-    def linear(self, checkpoint: Checkpoint, prefix: str) -> Any:
+    def linear(self, checkpoint: Checkpoint, prefix: str) -> ov.Output:
         if f"{prefix}.qweight" in checkpoint:
             self.repacked += 1
             return decompressed(prefix, self._repack(checkpoint, prefix))
@@ -108,10 +107,10 @@ class Prequantized:
         precision = next((name for name, native in NATIVE.items() if native == dtype), "f32")
         return self._plain.setdefault(precision, PlainEncoding(precision)).linear(checkpoint, prefix)
 
-    def embedding(self, checkpoint: Checkpoint, name: str) -> Any:
+    def embedding(self, checkpoint: Checkpoint, name: str) -> ov.Output:
         return self._int8.embedding(checkpoint, name)
 
-    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> Any:  # noqa: ARG002
+    def matrix(self, name: str, array: npt.NDArray[np.float32]) -> ov.Output:  # noqa: ARG002
         raise UnsupportedModelError(
             f"{name}: {self.packing.method} checkpoints of mixtures of experts are not supported",
             remedy="use the model's unquantised checkpoint",
@@ -128,6 +127,7 @@ class Prequantized:
             _refuse_act_order(checkpoint.tensor(f"{prefix}.g_idx"), prefix, size)
         exact = scales.dtype == "F16" or _fits_f16(scales.as_f32())
         result = allocate((outputs, inputs), groups, ov.Type.u4, ov.Type.f16 if exact else ov.Type.f32)
+        assert result.zero_points is not None
         data_of(result.scales)[:] = scales.as_f32().T.reshape(-1)
         data_of(result.zero_points)[:] = pack(self._zero_points(prefix, qzeros))
         self._write_codes(qweight, data_of(result.codes).reshape(outputs, inputs // 2))

@@ -4,14 +4,15 @@ left out of a graph unnoticed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from openvino import Node, Output
 from openvino import opset13 as ops
 
 from stoker.errors import DamagedModelError, UnsupportedModelError
-from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding, Tensor
+from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding, Tensor, Value
 from stoker.kinds.openvino.build.stacked import Stacked, stackable
 
 RECOMPUTED = (
@@ -52,7 +53,7 @@ class Recorded:
 class Adapting(Protocol):
     """What adapters add to a projection (adapters.py)."""
 
-    def adapted(self, y: Any, x: Any, outputs: Mapping[str, int], inputs: int) -> Any: ...
+    def adapted(self, y: Value, x: Value, outputs: Mapping[str, int], inputs: int) -> Node: ...
 
 
 class Weights:
@@ -79,7 +80,9 @@ class Weights:
             return None
         return lambda y, x: adapters.adapted(y, x, outputs, inputs)
 
-    def linears(self, x: Any, block: str, widths: Mapping[str, int], inputs: int, bias: bool = False) -> list[Any]:
+    def linears(
+        self, x: Value, block: str, widths: Mapping[str, int], inputs: int, bias: bool = False
+    ) -> Sequence[Value]:
         """What the projections of `block` make of x [..., inputs]; `widths` are their outputs', by name.
 
         One product where the checkpoint allows it, since starting one costs a decoding step as much as a small one
@@ -97,10 +100,10 @@ class Weights:
         adapt = self._adapt(dict(zip(parts, widths.values(), strict=True)), inputs)
         return split(Linear(matrix, biases, adapt)(x), list(widths.values()))
 
-    def _biases(self, widths: Mapping[str, int], block: str) -> Any:
+    def _biases(self, widths: Mapping[str, int], block: str) -> Node:
         return ops.constant(np.concatenate([self.values(f"{block}.{n}.bias", width) for n, width in widths.items()]))
 
-    def experts(self, blocks: Sequence[str], parts: tuple[str, ...], shape: tuple[int, int]) -> Any:
+    def experts(self, blocks: Sequence[str], parts: tuple[str, ...], shape: tuple[int, int]) -> Output:
         """One constant of all experts' matrices, [experts, parts * out, in], each part having `shape`."""
         stacked = np.empty((len(blocks), len(parts), *shape), np.float32)
         for index, block in enumerate(blocks):
@@ -120,18 +123,18 @@ class Weights:
             )
         return self.checkpoint.tensor(f"{name}.weight")
 
-    def embedding(self, name: str, shape: tuple[int, int]) -> Any:
+    def embedding(self, name: str, shape: tuple[int, int]) -> Output:
         table = self.encoding.embedding(self.checkpoint, name)
         _check_shape(name, tuple(table.get_shape()), shape)
         return table
 
-    def uncompressed(self, name: str, shape: tuple[int, int]) -> Any:
+    def uncompressed(self, name: str, shape: tuple[int, int]) -> Node:
         """An f32 constant of a matrix that stays exact at every precision."""
         tensor = self.checkpoint.tensor(name)
         _check_shape(name, tensor.shape, shape)
         return ops.constant(tensor.as_f32())
 
-    def vector(self, name: str, size: int, offset: float = 0.0) -> Any:
+    def vector(self, name: str, size: int, offset: float = 0.0) -> Node:
         """An f32 constant of norm weights or biases, [size]."""
         return ops.constant(self.values(name, size) + np.float32(offset))
 
@@ -168,27 +171,26 @@ class Weights:
             )
 
 
-Adapt = Callable[[Any, Any], Any]
+Adapt = Callable[[Value, Value], Node]
 
 
 class Linear:
     """y = x W^T + b; `adapt(y, x)` adds what adapters change."""
 
-    def __init__(self, matrix: Any, bias: Any | None, adapt: Adapt | None = None) -> None:
+    def __init__(self, matrix: Value, bias: Value | None, adapt: Adapt | None = None) -> None:
         self.matrix = matrix
         self.bias = bias
         self.adapt = adapt
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Value) -> Node:
         y = ops.matmul(x, self.matrix, False, True)
         y = y if self.bias is None else ops.add(y, self.bias)
         return y if self.adapt is None else self.adapt(y, x)
 
 
-def split(x: Any, widths: Sequence[int]) -> list[Any]:
+def split(x: Value, widths: Sequence[int]) -> list[Output]:
     """Along the last axis of x [batch, tokens, sum of widths]."""
-    parts: list[Any] = ops.variadic_split(x, np.int64(2), np.array(widths, np.int64)).outputs()
-    return parts
+    return ops.variadic_split(x, np.int64(2), np.array(widths, np.int64)).outputs()
 
 
 def _check_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from stoker.build.child import Lines, run_worker
 from stoker.build.jobs import Job
@@ -14,7 +13,7 @@ from stoker.resolve.heads import seen_layers
 from stoker.resolve.model import Model
 
 
-def build_job(job: Job, lines: Lines) -> dict[str, Any]:
+def build_job(job: Job, lines: Lines) -> dict[str, object]:
     from stoker.kinds.openvino.build.precisions import build
 
     calibration = Path(job.calibration) if job.calibration else None
@@ -26,7 +25,7 @@ def build_job(job: Job, lines: Lines) -> dict[str, Any]:
     return record
 
 
-def _build_guesser(job: Job, draft: Model, lines: Lines) -> dict[str, Any]:
+def _build_guesser(job: Job, draft: Model, lines: Lines) -> dict[str, object]:
     from stoker.kinds.openvino.build.precisions import build, build_eagle3
 
     lines.phase("building", f"{draft.served_name}, which guesses tokens")

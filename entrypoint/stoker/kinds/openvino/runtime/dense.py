@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import openvino
 from openvino import opset13 as ops
 
@@ -26,7 +26,7 @@ from stoker.launch.stub.turns import TurnsRuntime
 class RequestSession:
     """`more`: inputs that are always the same."""
 
-    def __init__(self, request: Any, more: Mapping[str, Any]) -> None:
+    def __init__(self, request: openvino.InferRequest, more: Mapping[str, npt.NDArray[np.int64]]) -> None:
         self._request = request
         self._more = more
 
@@ -53,22 +53,26 @@ class DenseRuntime(TurnsRuntime):
         core = openvino.Core()
         model = core.read_model(Path(settings.engine_directory) / GRAPH)
         make_unfilled(model)
-        self._compiled: Any = core.compile_model(model, "CPU", compile_properties(settings))
+        self._compiled: openvino.CompiledModel | None = core.compile_model(model, "CPU", compile_properties(settings))
         names = {name for each in model.inputs for name in each.get_names()}
-        more = {SAMPLED: np.zeros(1, np.int64)} if SAMPLED in names else {}
-        super().__init__(settings, lambda: RequestSession(self._compiled.create_infer_request(), more), at_once)
+        self._more = {SAMPLED: np.zeros(1, np.int64)} if SAMPLED in names else {}
+        super().__init__(settings, self._session, at_once)
+
+    def _session(self) -> RequestSession:
+        assert self._compiled is not None
+        return RequestSession(self._compiled.create_infer_request(), self._more)
 
     def close(self) -> None:
         super().close()
         self._compiled = None
 
 
-def make_unfilled(model: Any) -> None:
+def make_unfilled(model: openvino.Model) -> None:
     """Takes the least number of rows (stoker.kinds.openvino.build.rows) out of a graph: rows are along the first axis,
     where paged attention has its tokens and dense attention its one sequence."""
     for node in model.get_ops():
         if node.get_type_name() == "Maximum":
             for port in node.inputs():
                 value = port.get_source_output().get_node()
-                if value.get_type_name() == "Constant" and value.data.dtype == np.int32 and value.data == FEWEST:
+                if isinstance(value, openvino.op.Constant) and value.data.dtype == np.int32 and value.data == FEWEST:
                     port.replace_source_output(ops.constant(np.int32(1)).output(0))

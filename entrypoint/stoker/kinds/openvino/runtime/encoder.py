@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import openvino
 
 from stoker.kinds.openvino.files import GRAPH
@@ -27,7 +27,7 @@ class EncodedText:
     def __init__(self, generation: Generation) -> None:
         self.ids = generation.input_ids
         self.token_types = generation.token_types
-        self.embedding: Any = None
+        self.embedding: npt.NDArray[np.float32] | None = None
         self.cancelled = False
 
     def read(self) -> Output:
@@ -46,7 +46,7 @@ class EncoderRuntime:
             Path(settings.engine_directory) / GRAPH, "CPU", compile_properties(settings)
         )
         self._inputs = {name for each in compiled.inputs for name in each.get_names()}
-        self._request: Any = compiled.create_infer_request()
+        self._request: openvino.InferRequest | None = compiled.create_infer_request()
 
     def add(self, generation: Generation) -> EncodedText:
         length, longest = len(generation.input_ids), self._settings.chosen.max_seq_len
@@ -72,13 +72,14 @@ class EncoderRuntime:
         if not self._waiting:
             return False
         batch = together(self._waiting, self._settings.chosen.max_batch_size, self._settings.chosen.max_num_tokens)
+        assert self._request is not None
         found = self._request.infer(self._tensors(batch))["embedding"]
         for text, embedding in zip(batch, np.array(found, np.float32), strict=True):
             text.embedding = embedding
             self._waiting.remove(text)
         return True
 
-    def _tensors(self, batch: Sequence[EncodedText]) -> dict[str, Any]:
+    def _tensors(self, batch: Sequence[EncodedText]) -> dict[str, npt.NDArray[np.int64]]:
         longest = max(len(text.ids) for text in batch)
         length = min(padded(longest), max(longest, self._settings.chosen.max_seq_len))
         tensors = {name: np.zeros((len(batch), length), np.int64) for name in self._inputs}

@@ -6,7 +6,6 @@ A pipeline over it shares the engine's tokenizer, and with it the store of compi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openvino
@@ -34,14 +33,14 @@ def write_stand_in(directory: Path, logits: int) -> Path:
     return directory
 
 
-def _parameter(name: str, shape: list[int], kind: Any) -> Any:
+def _parameter(name: str, shape: list[int], kind: openvino.Type) -> openvino.Node:
     node = ops.parameter(shape, kind)
     node.set_friendly_name(name)  # the paged-attention conversion looks it up by this
     node.output(0).set_names({name})
     return node
 
 
-def _cached(current: Any, beams: Any, kind: str) -> tuple[Any, Any]:
+def _cached(current: openvino.Node, beams: openvino.Node, kind: str) -> tuple[openvino.Node, openvino.Node]:
     """[batch, 1, tokens so far, size]"""
     info = VariableInfo()
     info.data_shape = openvino.PartialShape([-1, 1, -1, _SIZE])
@@ -54,6 +53,6 @@ def _cached(current: Any, beams: Any, kind: str) -> tuple[Any, Any]:
     return joined, ops.assign(joined, variable)
 
 
-def _additive(mask: Any) -> Any:
+def _additive(mask: openvino.Node) -> openvino.Node:
     """[batch, 1, 1, tokens so far]"""
     return ops.convert(ops.unsqueeze(ops.subtract(mask, np.int64(1)), np.array([1, 2])), "f32")

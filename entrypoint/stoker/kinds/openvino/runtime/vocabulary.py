@@ -11,7 +11,6 @@ import importlib.util
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openvino
@@ -26,7 +25,7 @@ FILE = "tokenizer.json"
 _GRAPH, _ENCODER = "openvino_detokenizer.xml", "openvino_tokenizer.xml"  # GenAI looks for these names
 
 
-def genai_tokenizer(directory: Path, logits: int, *, compared: bool = False) -> Any:
+def genai_tokenizer(directory: Path, logits: int, *, compared: bool = False) -> openvino_genai.Tokenizer:
     """An openvino_genai.Tokenizer that knows the vocabulary of the model in `directory`; `logits` is how many ids the
     model gives probabilities for, which may be more or fewer than the tokenizer has; 0 if unknown. `compared`: GenAI
     compares it with a draft's."""
@@ -56,11 +55,11 @@ def _extension() -> str:
     return str(next(Path(spec.submodule_search_locations[0], "lib").glob("libopenvino_tokenizers.*")))
 
 
-def _detokenizer(factory: Any, pieces: Sequence[bytes]) -> Any:
+def _detokenizer(factory: NodeFactory, pieces: Sequence[bytes]) -> openvino.Model:
     """GenAI tries it once, and puts a switch of its own between the last constants and the decoder."""
     ids = ops.parameter([-1, -1], openvino.Type.i64)
-    skipped, start, stop, step = (ops.constant(np.array([value], np.int32)) for value in (0, 0, 2**31 - 1, 1))
-    skipped = ops.slice(skipped, start, stop, step)
+    zero, start, stop, step = (ops.constant(np.array([value], np.int32)) for value in (0, 0, 2**31 - 1, 1))
+    skipped = ops.slice(zero, start, stop, step)
     inputs = [ops.convert(ids, "i32"), *_packed(pieces), skipped]
     decoded = factory.create("VocabDecoder", [node.output(0) for node in inputs])
     rows = factory.create("FuzeRagged", [decoded.output(index) for index in range(4)])
@@ -68,7 +67,7 @@ def _detokenizer(factory: Any, pieces: Sequence[bytes]) -> Any:
     return openvino.Model([ops.result(texts.output(0))], [ids], "vocabulary")
 
 
-def _packed(pieces: Sequence[bytes]) -> tuple[Any, Any, Any]:
+def _packed(pieces: Sequence[bytes]) -> tuple[openvino.Node, openvino.Node, openvino.Node]:
     """Where each piece begins and ends, int32 [vocabulary], and all bytes one after the other, uint8."""
     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int32)
     begins = np.concatenate([[0], ends[:-1]]).astype(np.int32)
