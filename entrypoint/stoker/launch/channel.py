@@ -15,7 +15,7 @@ import itertools
 import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 
@@ -23,6 +23,12 @@ from stoker.launch import frames
 from stoker.launch.frames import Extras, Frame, read_frame
 from stoker.launch.generation import Delta, EngineDiedError, Generation, RequestRefusedError, Scores, Top
 from stoker.launch.messages import Address, died, encode_open, encode_request, encode_stop, error_of, perf_metrics
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelStreamInferResponse
+    from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+
+Call: TypeAlias = "grpc.aio.StreamStreamCall[ModelInferRequest, ModelStreamInferResponse]"
 
 RENEW_AFTER = 8 << 20  # bytes, of frames and what Triton keeps with each
 _KEPT_WITH_EACH = 4096
@@ -59,18 +65,18 @@ class _Inbox:
 class Channel:
     """One server's, as long as that lives. `heard` is called when tokens have come."""
 
-    def __init__(self, stub: Any, heard: Callable[[], None]) -> None:
+    def __init__(self, stub: GRPCInferenceServiceStub, heard: Callable[[], None]) -> None:
         self._stub = stub
         self._heard = heard
         self._number = secrets.randbits(63)
         self._serial = itertools.count()
         self._inboxes: dict[int, _Inbox] = {}
-        self._outbox: deque[Any] = deque()
+        self._outbox: deque[ModelInferRequest] = deque()
         self._wake = asyncio.Event()
         self._failure: EngineDiedError | None = None
-        self._calls: set[Any] = set()
+        self._calls: set[Call] = set()
         self._reading = self._opened = self._weight = 0  # serial numbers of openings; bytes since the last of them
-        self._early: list[Any] = []
+        self._early: list[bytes] = []
         self._tasks = {asyncio.create_task(self._open())}
 
     @property
@@ -92,7 +98,7 @@ class Channel:
             if self._inboxes.pop(handle, None) is not None and self._failure is None:
                 self._send(encode_stop(_wire_id(handle), address))
 
-    def _send(self, request: Any) -> None:
+    def _send(self, request: ModelInferRequest) -> None:
         self._outbox.append(request)
         self._wake.set()
 
@@ -125,13 +131,13 @@ class Channel:
         except _ENDS as error:
             self._fail_by(error)
 
-    async def _next(self) -> Any:
+    async def _next(self) -> ModelInferRequest:
         while not self._outbox:
             self._wake.clear()
             await self._wake.wait()
         return self._outbox.popleft()
 
-    async def _read_refusals(self, call: Any) -> None:
+    async def _read_refusals(self, call: Call) -> None:
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
                 if message.error_message:
@@ -140,12 +146,12 @@ class Channel:
         except _ENDS as error:
             self._fail_by(error)
 
-    def _call(self) -> Any:
+    def _call(self) -> Call:
         call = self._stub.ModelStreamInfer()
         self._calls.add(call)
         return call
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -157,7 +163,7 @@ class Channel:
         else:
             self.fail(died(str(error)))
 
-    def _hear_of(self, message: Any) -> None:
+    def _hear_of(self, message: ModelStreamInferResponse) -> None:
         """A frame of the opening that is read, or of the one after it, which then waits for the last of this one."""
         if message.error_message:
             self.fail(died(message.error_message))
@@ -237,14 +243,14 @@ def _give(inbox: _Inbox, delta: Delta, told: Extras | None) -> None:
         inbox.put(delta)
 
 
-def top_of(packed: list[Any]) -> list[Top]:
+def top_of(packed: tuple[int, bytes, bytes]) -> list[Top]:
     """Of a frame's extras: k pairs for each token."""
     k, ids, log_probs = packed[0], memoryview(packed[1]).cast("i"), memoryview(packed[2]).cast("f")
     pairs = list(zip(ids, log_probs, strict=True))
     return [pairs[begin : begin + k] for begin in range(0, len(pairs), k)]
 
 
-def scores_of(packed: list[Any]) -> Scores:
+def scores_of(packed: tuple[int, bytes, bytes, bytes]) -> Scores:
     """Of a frame's extras. Nothing is taken apart before it is rendered."""
     width, ids, log_probs, ranks = packed
     return Scores(width, memoryview(ids).cast("i"), memoryview(log_probs).cast("f"), memoryview(ranks).cast("i"))

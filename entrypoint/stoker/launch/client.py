@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 # The server is started by fork and exec, for which gRPC's handlers are of no use; they only complain.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -28,7 +28,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from stoker.errors import StokerError
 from stoker.launch import contract
 from stoker.launch.adapter_tensors import read_tensors
-from stoker.launch.channel import Channel
+from stoker.launch.channel import Call, Channel
 from stoker.launch.generation import (
     Adapter,
     Delta,
@@ -40,6 +40,11 @@ from stoker.launch.generation import (
 from stoker.launch.messages import append_adapter, died, encode_request, encode_stop, error_of, perf_metrics
 from stoker.launch.metrics import fetch_metrics, parse_state
 from stoker.launch.suspects import Suspects, Verdicts
+
+if TYPE_CHECKING:
+    from grpc.aio import EOFType
+
+Message: TypeAlias = "service_pb2.ModelStreamInferResponse | EOFType"
 
 # A server listens once its model is loaded. gRPC would try more and more seldom meanwhile, at last every two minutes.
 _RETRY_MS = 100
@@ -65,10 +70,10 @@ class _Link:
     while it cannot be asked. `adapters`: those whose weights it was sent.
     """
 
-    connection: Any
-    stub: Any
+    connection: grpc.aio.Channel
+    stub: service_pb2_grpc.GRPCInferenceServiceStub
     metrics_socket: str
-    calls: set[Any] = field(default_factory=set)
+    calls: set[Call] = field(default_factory=set)
     failure: str = ""
     channel: Channel | None = None
     inputs: asyncio.Task[Mapping[str, str]] | None = None
@@ -84,14 +89,14 @@ class _Messages:
     next message, never frees that message.
     """
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Call) -> None:
         self._call = call
-        self._read: deque[Any] = deque()
+        self._read: deque[Message] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._failure: BaseException | None = None
         self.ended = asyncio.get_running_loop().create_future()
 
-    async def next(self) -> Any:
+    async def next(self) -> Message:
         """grpc.aio.EOF at the end. Raises what reading raised."""
         if not self._read:
             self._waiter = asyncio.get_running_loop().create_future()
@@ -114,7 +119,7 @@ class _Messages:
         self._put(grpc.aio.EOF)
         self.ended.set_result(None)
 
-    def _put(self, message: Any) -> None:
+    def _put(self, message: Message) -> None:
         self._read.append(message)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -224,7 +229,10 @@ class TritonClient:
         self.last_token = time.monotonic()
 
     async def _alone(
-        self, link: _Link, generation: Generation, append: Callable[[Any], None] = lambda _: None
+        self,
+        link: _Link,
+        generation: Generation,
+        append: Callable[[service_pb2.ModelInferRequest], None] = lambda _: None,
     ) -> AsyncGenerator[Delta, None]:
         """By a call of its own. `append`: what its message has besides."""
         call = link.stub.ModelStreamInfer()
@@ -256,7 +264,7 @@ class TritonClient:
             elif not over:
                 self._beside(_stop(link, call, messages, wire_id))
 
-    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+    def _beside(self, work: Coroutine[object, object, None]) -> None:
         """Lets it go on when nobody waits for the request any more."""
         task = asyncio.create_task(work)
         self._ending.add(task)
@@ -306,7 +314,7 @@ class _Outputs:
     embedding: Sequence[float] | None = None
 
 
-def _outputs(response: Any) -> _Outputs:
+def _outputs(response: service_pb2.ModelInferResponse) -> _Outputs:
     found = _Outputs()
     for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
         name = output.name
@@ -328,7 +336,7 @@ async def _inputs_of(link: _Link) -> Mapping[str, str]:
     if link.inputs is None:
         link.inputs = asyncio.create_task(_ask_inputs(link))
     asking = link.inputs
-    ends: set[asyncio.Future[Any]] = {asking, link.over}
+    ends: set[asyncio.Future[Mapping[str, str]] | asyncio.Future[None]] = {asking, link.over}
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if link.over.done():
         raise died(link.failure)
@@ -345,7 +353,7 @@ async def _ask_inputs(link: _Link) -> Mapping[str, str]:
     return {tensor.name: tensor.datatype for tensor in metadata.inputs}
 
 
-async def _write(link: _Link, call: Any, request: Any) -> None:
+async def _write(link: _Link, call: Call, request: service_pb2.ModelInferRequest) -> None:
     """EngineDiedError if the server goes meanwhile.
 
     grpc.aio never returns from writing to a call that is cancelled before its connection stands.
@@ -360,12 +368,12 @@ async def _write(link: _Link, call: Any, request: Any) -> None:
         task.cancel()
 
 
-async def _write_all(call: Any, request: Any) -> None:
+async def _write_all(call: Call, request: service_pb2.ModelInferRequest) -> None:
     await call.write(request)
     await call.done_writing()
 
 
-async def _stop(link: _Link, call: Any, messages: _Messages, wire_id: str) -> None:
+async def _stop(link: _Link, call: Call, messages: _Messages, wire_id: str) -> None:
     """Ends a request before the engine's next step.
 
     A cancelled call would tell Triton the same, but to hear of it the model would have to ask about each of its

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import struct
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
-from tritonclient.grpc import service_pb2
+from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from stoker.launch import contract
 from stoker.launch.adapter_tensors import AdapterTensors
@@ -19,6 +19,7 @@ _REFUSED = "refused: "
 _SPECS = {spec.name: spec for spec in contract.INPUTS}
 _FORMATS = {"INT32": "i", "UINT32": "I", "UINT64": "Q", "FP32": "f", "BOOL": "?"}
 _STOP_INPUTS = (("input_ids", (0,)), ("input_lengths", (1,)), ("request_output_len", (1,)))
+_Values: TypeAlias = Sequence[float | str]
 _SEED_MASK = (1 << 64) - 1
 
 
@@ -30,7 +31,7 @@ class Address:
     handle: int
 
 
-def encode_request(generation: Generation, wire_id: str, address: Address | None = None) -> Any:
+def encode_request(generation: Generation, wire_id: str, address: Address | None = None) -> ModelInferRequest:
     """The ModelInferRequest: only the tensors that are set, so that a model which lacks one can still take the rest.
 
     One with an address is answered by nothing but frames of its channel.
@@ -38,7 +39,7 @@ def encode_request(generation: Generation, wire_id: str, address: Address | None
     return _encoded(wire_id, (*_inputs(generation), *_addressed(address)), answered=address is None)
 
 
-def append_adapter(request: Any, tensors: AdapterTensors, wire_type: str) -> None:
+def append_adapter(request: ModelInferRequest, tensors: AdapterTensors, wire_type: str) -> None:
     """What `lora_task_id` stands for, of an engine that does not read adapters itself."""
     for name, datatype, values in (
         (contract.ADAPTER_WEIGHTS, wire_type, tensors.weights),
@@ -48,32 +49,32 @@ def append_adapter(request: Any, tensors: AdapterTensors, wire_type: str) -> Non
         request.raw_input_contents.append(values.tobytes())
 
 
-def encode_stop(wire_id: str, address: Address | None = None) -> Any:
+def encode_stop(wire_id: str, address: Address | None = None) -> ModelInferRequest:
     """Ends the request of this id, or of this address, before the engine's next step."""
     inputs = (*_STOP_INPUTS, ("stop", (True,)), *_addressed(address))
     return _encoded(wire_id, inputs, answered=address is None)
 
 
-def encode_open(channel: int, serial: int) -> Any:
+def encode_open(channel: int, serial: int) -> ModelInferRequest:
     """Opens a channel, whose frames are the responses to this request until it is cancelled, or opened anew."""
     return _encoded(f"channel/{serial}", (*_STOP_INPUTS, (contract.CHANNEL, (channel,))))
 
 
-def _addressed(address: Address | None) -> tuple[tuple[str, Any], ...]:
+def _addressed(address: Address | None) -> tuple[tuple[str, _Values], ...]:
     if address is None:
         return ()
     return (contract.CHANNEL, (address.channel,)), (contract.HANDLE, (address.handle,))
 
 
-def _encoded(wire_id: str, inputs: Iterable[tuple[str, Any]], answered: bool = True) -> Any:
-    request = service_pb2.ModelInferRequest(model_name=contract.MODEL_NAME, id=wire_id)
+def _encoded(wire_id: str, inputs: Iterable[tuple[str, _Values]], answered: bool = True) -> ModelInferRequest:
+    request = ModelInferRequest(model_name=contract.MODEL_NAME, id=wire_id)
     request.parameters["triton_enable_empty_final_response"].bool_param = answered
     for name, values in inputs:
         _append(request, name, values)
     return request
 
 
-def _inputs(generation: Generation) -> Iterator[tuple[str, Any]]:
+def _inputs(generation: Generation) -> Iterator[tuple[str, _Values]]:
     yield "input_ids", generation.input_ids
     yield "input_lengths", (len(generation.input_ids),)
     yield "request_output_len", (generation.max_tokens,)
@@ -97,7 +98,7 @@ def _unbounded(generation: Generation) -> bool:
     return generation.temperature > 0 and generation.top_p is None and not generation.top_k
 
 
-def _sampling(generation: Generation) -> Iterator[tuple[str, Any]]:
+def _sampling(generation: Generation) -> Iterator[tuple[str, _Values]]:
     scalars = {
         "temperature": generation.temperature or None,
         "runtime_top_p": _top_p(generation),
@@ -127,17 +128,17 @@ def _sampling(generation: Generation) -> Iterator[tuple[str, Any]]:
         yield "guided_decoding_guide", (generation.guide.text,)
 
 
-def _append(request: Any, name: str, values: Any) -> None:
+def _append(request: ModelInferRequest, name: str, values: _Values) -> None:
     spec = _SPECS[name]
     shape = (1, 2, len(values) // 2) if len(spec.dims) == 2 else (1, len(values))
     request.inputs.add(name=name, datatype=spec.wire_type, shape=shape)
     request.raw_input_contents.append(_packed(spec.wire_type, values))
 
 
-def _packed(wire_type: str, values: Any) -> bytes:
+def _packed(wire_type: str, values: _Values) -> bytes:
     """Little-endian numbers, or texts that each follow their length."""
     if wire_type == "BYTES":
-        texts = [value.encode() for value in values]
+        texts = [str(value).encode() for value in values]
         return b"".join(struct.pack("<I", len(text)) + text for text in texts)
     if isinstance(values, array):
         return values.tobytes()

@@ -11,14 +11,19 @@ from pathlib import Path
 import pytest
 
 STUBS = Path(__file__).parents[3] / "stubs"
+_TRITON = "tritonclient.grpc.service_pb2_grpc"
 ELSEWHERE = {
-    "openvino.DescriptorTensor": "openvino._pyopenvino",
-    "openvino.NodeInput": "openvino.utils.types",
-    "openvino.OVDict": "openvino.utils.data_helpers.wrappers",
+    "grpc.aio.EOFType": "grpc.aio._typing.EOFType",
+    "openvino.DescriptorTensor": "openvino._pyopenvino.DescriptorTensor",
+    "openvino.NodeInput": "openvino.utils.types.NodeInput",
+    "openvino.OVDict": "openvino.utils.data_helpers.wrappers.OVDict",
+    f"{_TRITON}.GRPCInferenceServiceStub": f"{_TRITON}.GRPCInferenceServiceServicer",  # each stub makes its own methods
 }
-"""Where the package keeps what has no public place."""
+"""Where the package keeps what has no public place, or says what is there."""
 
-OURS = {"openvino.Model.memory", "openvino.Model.targets"}
+OURS = {"grpc.aio.EOFType.END", "openvino.Model.memory", "openvino.Model.targets"}
+WITHIN_TRITON = {"triton_python_backend_utils"}
+"""Modules that only Triton's stub process can import."""
 
 
 def named(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.stmt]]:
@@ -37,19 +42,23 @@ def declared() -> list[tuple[str, str, ast.stmt]]:
     found = []
     for path in sorted(STUBS.rglob("*.pyi")):
         module = ".".join(path.relative_to(STUBS).with_suffix("").parts).removesuffix(".__init__")
+        if module in WITHIN_TRITON:
+            continue
         for name, statement in named(ast.parse(path.read_text()).body, module):
-            if name not in OURS and not name.rpartition(".")[2].startswith("_"):
+            if name not in OURS and "._" not in name:
                 found.append((module, name, statement))
     return found
 
 
 def real(module: str, name: str) -> object:
-    """Of a class's attribute, the class's; AttributeError for what is not there."""
-    attributes = name.removeprefix(f"{module}.").split(".")
-    home = next((place for known, place in ELSEWHERE.items() if f"{name}.".startswith(f"{known}.")), module)
+    """Of a class's attribute, the class's; AttributeError for what is not there. A message's fields are none."""
+    known = next((known for known in ELSEWHERE if f"{name}.".startswith(f"{known}.")), "")
+    path = f"{ELSEWHERE.get(known, '')}{name.removeprefix(known)}"
+    home = ELSEWHERE[known].rpartition(".")[0] if known else module
     value: object = importlib.import_module(home)
-    for attribute in attributes:
-        value = getattr(value, attribute)
+    for attribute in path.removeprefix(f"{home}.").split("."):
+        fields = getattr(getattr(value, "DESCRIPTOR", None), "fields_by_name", {})
+        value = fields[attribute] if attribute in fields else getattr(value, attribute)
     return value
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import struct
 from pathlib import Path
-from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
@@ -43,11 +42,11 @@ class Gauges:
         self._tokens.set(load.tokens)
 
 
-def _family(name: str, description: str) -> Any:
+def _family(name: str, description: str) -> pb_utils.MetricFamily:
     return pb_utils.MetricFamily(name=name, description=description, kind=pb_utils.MetricFamily.GAUGE)
 
 
-def _gauge(family: Any, label: str, value: str) -> Any:
+def _gauge(family: pb_utils.MetricFamily, label: str, value: str) -> pb_utils.Metric:
     return family.Metric(labels={"model": contract.MODEL_NAME, label: value})
 
 

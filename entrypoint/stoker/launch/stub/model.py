@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stoker.attributes import attribute
 from stoker.launch.frames import FrameWriter
@@ -18,6 +18,9 @@ from stoker.launch.stub.gauges import Gauges, Pulse
 from stoker.launch.stub.loop import EngineLoop, Load
 from stoker.launch.stub.runtime import Driver, opened
 from stoker.launch.stub.wire import FINAL, Sender, address_of, error_response, frame_response, is_stop, read_generation
+
+if TYPE_CHECKING:
+    import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
@@ -30,7 +33,7 @@ class TritonPythonModel:
         self._loop = _driver(settings, Gauges(settings).observe, Pulse(run_directory).beat)
         self._loop.start()
 
-    def execute(self, requests: list[Any]) -> None:
+    def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> None:
         for request in requests:
             sender = request.get_response_sender()
             address = address_of(request)
@@ -43,7 +46,7 @@ class TritonPythonModel:
                 sender.send(flags=FINAL)  # what it gives goes into the channel
                 self._execute_in(address[0], address[1], request)
 
-    def _execute_alone(self, request: Any, sender: Sender) -> None:
+    def _execute_alone(self, request: pb_utils.InferenceRequest, sender: Sender) -> None:
         if is_stop(request):
             self._loop.stop_request(request.request_id())
             sender.send(flags=FINAL)
@@ -53,7 +56,7 @@ class TritonPythonModel:
         except RequestRefusedError as error:
             sender.send(error_response(str(error), refused=True), flags=FINAL)
 
-    def _execute_in(self, channel: int, handle: int, request: Any) -> None:
+    def _execute_in(self, channel: int, handle: int, request: pb_utils.InferenceRequest) -> None:
         if is_stop(request):
             self._loop.stop_request((channel, handle))
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ import numpy.typing as npt
 from stoker.attributes import attribute
 from stoker.launch.generation import Generation, RequestRefusedError, Scores, Top
 from stoker.launch.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from stoker.launch.stub.wire import Sender
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ class Driver(Protocol):
 
     def start(self) -> None: ...
 
-    def submit(self, generation: Generation, sender: Any) -> None: ...
+    def submit(self, generation: Generation, sender: Sender) -> None: ...
 
-    def open_channel(self, channel: int, sender: Any) -> None: ...
+    def open_channel(self, channel: int, sender: Sender) -> None: ...
 
     def submit_to(self, channel: int, handle: int, generation: Generation) -> None: ...
 

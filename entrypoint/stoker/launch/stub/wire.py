@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,104 +19,110 @@ FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 class Sender(Protocol):
     """Triton's response sender."""
 
-    def send(self, response: Any = None, *, flags: int = 0) -> None: ...
+    def send(self, response: pb_utils.InferenceResponse | None = None, *, flags: int = 0) -> None: ...
 
     def is_cancelled(self) -> bool: ...
 
 
-def is_stop(request: Any) -> bool:
+def is_stop(request: pb_utils.InferenceRequest) -> bool:
     """Whether this only ends the request of the same id."""
-    return bool(_scalar(request, "stop"))
+    return bool(_integer(request, "stop"))
 
 
-def address_of(request: Any) -> tuple[int, int | None] | None:
+def address_of(request: pb_utils.InferenceRequest) -> tuple[int, int | None] | None:
     """The channel that a request is about, and its sequence there; None of a request that stands alone."""
-    channel = _scalar(request, contract.CHANNEL)
-    return None if channel is None else (int(channel), _scalar(request, contract.HANDLE))
+    channel = _integer(request, contract.CHANNEL)
+    return None if channel is None else (channel, _integer(request, contract.HANDLE))
 
 
-def read_generation(request: Any) -> Generation:
+def read_generation(request: pb_utils.InferenceRequest) -> Generation:
     """RequestRefusedError for tensors that contradict each other."""
-    length = int(_required(request, "input_lengths"))
-    ids = pb_utils.get_input_tensor_by_name(request, "input_ids").as_numpy().reshape(-1)
-    if not 0 < length <= ids.size:
-        raise RequestRefusedError(f"input_lengths is {length}", why=f"input_ids has {ids.size} ids")
-    scored = _scalar(request, "prompt_log_probs")
+    length = _required(request, "input_lengths")
+    ids = _vector(request, "input_ids")
+    if not 0 < length <= len(ids):
+        raise RequestRefusedError(f"input_lengths is {length}", why=f"input_ids has {len(ids)} ids")
+    scored = _integer(request, "prompt_log_probs")
     return Generation(
         request_id=request.request_id(),
         input_ids=ids[:length],
-        max_tokens=int(_required(request, "request_output_len", least=1 if scored is None else 0)),
+        max_tokens=_required(request, "request_output_len", least=1 if scored is None else 0),
         end_ids=_end_ids(request),
-        min_tokens=int(_scalar(request, "min_tokens") or 0),
-        temperature=float(_scalar(request, "temperature") or 0.0),
-        top_p=_scalar(request, "runtime_top_p"),
-        top_k=_scalar(request, "runtime_top_k"),
-        min_p=_scalar(request, "min_p"),
-        seed=_scalar(request, "seed"),
-        presence_penalty=_scalar(request, "presence_penalty"),
-        frequency_penalty=_scalar(request, "frequency_penalty"),
-        repetition_penalty=_scalar(request, "repetition_penalty"),
-        log_probs=bool(_scalar(request, "return_log_probs")),
-        top_log_probs=int(_scalar(request, "top_log_probs") or 0),
+        min_tokens=_integer(request, "min_tokens") or 0,
+        temperature=_number(request, "temperature") or 0.0,
+        top_p=_number(request, "runtime_top_p"),
+        top_k=_integer(request, "runtime_top_k"),
+        min_p=_number(request, "min_p"),
+        seed=_integer(request, "seed"),
+        presence_penalty=_number(request, "presence_penalty"),
+        frequency_penalty=_number(request, "frequency_penalty"),
+        repetition_penalty=_number(request, "repetition_penalty"),
+        log_probs=bool(_integer(request, "return_log_probs")),
+        top_log_probs=_integer(request, "top_log_probs") or 0,
         prompt_log_probs=scored,
         guide=_guide(request),
         embedding_bias=_bias(request),
-        perf_metrics=bool(_scalar(request, "return_perf_metrics")),
+        perf_metrics=bool(_integer(request, "return_perf_metrics")),
         adapter=_adapter(request),
         token_types=_vector(request, "token_type_ids")[:length],
     )
 
 
-def _bias(request: Any) -> array[float] | None:
+def _bias(request: pb_utils.InferenceRequest) -> array[float] | None:
     tensor = pb_utils.get_input_tensor_by_name(request, "embedding_bias")
     return None if tensor is None else array("f", tensor.as_numpy().astype(np.float32).tobytes())
 
 
-def _guide(request: Any) -> Guide | None:
+def _guide(request: pb_utils.InferenceRequest) -> Guide | None:
     kind, text = (_text(request, f"guided_decoding_guide{suffix}") for suffix in ("_type", ""))
     if (kind is None) != (text is None):
         raise RequestRefusedError("guided_decoding_guide and guided_decoding_guide_type go together")
     return None if kind is None or text is None else Guide(kind, text)
 
 
-def _adapter(request: Any) -> Adapter | None:
-    number, directory = _scalar(request, "lora_task_id"), _text(request, "lora_directory")
+def _adapter(request: pb_utils.InferenceRequest) -> Adapter | None:
+    number, directory = _integer(request, "lora_task_id"), _text(request, "lora_directory")
     if bool(number) != bool(directory):
         raise RequestRefusedError("lora_task_id and lora_directory go together")
     return Adapter(number, directory) if number and directory else None
 
 
-def _vector(request: Any, name: str) -> Any:
+def _vector(request: pb_utils.InferenceRequest, name: str) -> Sequence[int]:
+    """A flat array, which does all that a sequence of numbers does, but is none by NumPy's types."""
     tensor = pb_utils.get_input_tensor_by_name(request, name)
-    return () if tensor is None else tensor.as_numpy().reshape(-1)
+    return () if tensor is None else cast(Sequence[int], tensor.as_numpy().reshape(-1))
 
 
-def _text(request: Any, name: str) -> str | None:
+def _text(request: pb_utils.InferenceRequest, name: str) -> str | None:
     tensor = pb_utils.get_input_tensor_by_name(request, name)
     return None if tensor is None else tensor.as_numpy().flat[0].decode()
 
 
-def _scalar(request: Any, name: str) -> Any:
+def _integer(request: pb_utils.InferenceRequest, name: str) -> int | None:
     tensor = pb_utils.get_input_tensor_by_name(request, name)
-    return None if tensor is None else tensor.as_numpy().flat[0].item()
+    return None if tensor is None else int(tensor.as_numpy().flat[0])
 
 
-def _required(request: Any, name: str, least: int = 1) -> Any:
-    value = _scalar(request, name)
+def _number(request: pb_utils.InferenceRequest, name: str) -> float | None:
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return None if tensor is None else float(tensor.as_numpy().flat[0])
+
+
+def _required(request: pb_utils.InferenceRequest, name: str, least: int = 1) -> int:
+    value = _integer(request, name)
     if value is None or value < least:
         raise RequestRefusedError(f"{name} must be at least {least}", why=f"it is {value}")
     return value
 
 
-def _end_ids(request: Any) -> tuple[int, ...]:
+def _end_ids(request: pb_utils.InferenceRequest) -> tuple[int, ...]:
     """`end_id`, then each stop word, which must be a single token: strings are matched by the API, in text."""
-    end_id = _scalar(request, "end_id")
-    ends = () if end_id is None or end_id < 0 else (int(end_id),)
+    end_id = _integer(request, "end_id")
+    ends = () if end_id is None or end_id < 0 else (end_id,)
     words = pb_utils.get_input_tensor_by_name(request, "stop_words_list")
     return ends if words is None else ends + single_tokens(words.as_numpy())
 
 
-def single_tokens(words: Any) -> tuple[int, ...]:
+def single_tokens(words: npt.NDArray[np.int32]) -> tuple[int, ...]:
     """The ids of a stop_words_list, int32 [..., 2, n]: flat ids above, end offsets below, -1 as padding."""
     flat, offsets = words.reshape(2, -1).tolist()
     ends = [offset for offset in offsets if offset >= 0]
@@ -132,7 +138,7 @@ def token_response(
     log_probs: Sequence[float] | None,
     out_of_memory: bool = False,
     told: Mapping[str, int] | None = None,
-) -> Any:
+) -> pb_utils.InferenceResponse:
     """One response with these ids; [1, 1, n] on the wire. `told`: numbers by the names of their tensors."""
     tensors = [
         pb_utils.Tensor("output_ids", np.array([[ids]], np.int32)),
@@ -148,18 +154,18 @@ def token_response(
     return pb_utils.InferenceResponse(output_tensors=tensors)
 
 
-def embedding_response(embedding: Sequence[float] | npt.NDArray[np.float32]) -> Any:
+def embedding_response(embedding: Sequence[float] | npt.NDArray[np.float32]) -> pb_utils.InferenceResponse:
     return pb_utils.InferenceResponse([pb_utils.Tensor("embedding", np.asarray(embedding, np.float32)[None])])
 
 
-def frame_response(frame: bytes) -> Any:
+def frame_response(frame: bytes) -> pb_utils.InferenceResponse:
     return pb_utils.InferenceResponse([pb_utils.Tensor(contract.FRAME, np.frombuffer(frame, np.uint8)[None])])
 
 
 REFUSED = "refused: "
 
 
-def error_response(message: str, refused: bool = False) -> Any:
+def error_response(message: str, refused: bool = False) -> pb_utils.InferenceResponse:
     """`refused` tells the client that only this request is at fault."""
     text = f"{REFUSED}{message}" if refused else message
     code = pb_utils.TritonError.INVALID_ARG if refused else pb_utils.TritonError.UNAVAILABLE

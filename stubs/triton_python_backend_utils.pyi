@@ -1,0 +1,39 @@
+"""What we use of the module that Triton's Python backend gives the stub process; it exists in no other one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+TRITONSERVER_RESPONSE_COMPLETE_FINAL: int
+
+class Tensor:
+    def __init__(self, name: str, array: npt.NDArray[np.generic]) -> None: ...
+    def as_numpy(self) -> npt.NDArray[Any]: ...
+
+class TritonError:
+    INVALID_ARG: ClassVar[int]
+    UNAVAILABLE: ClassVar[int]
+    def __init__(self, message: str, code: int = ...) -> None: ...
+
+class InferenceResponse:
+    def __init__(self, output_tensors: Sequence[Tensor] = ..., error: TritonError | None = None) -> None: ...
+
+class InferenceRequest:
+    def get_response_sender(self) -> InferenceResponseSender: ...
+    def request_id(self) -> str: ...
+
+class InferenceResponseSender:
+    def is_cancelled(self) -> bool: ...
+    def send(self, response: InferenceResponse | None = None, *, flags: int = 0) -> None: ...
+
+class Metric:
+    def set(self, value: float) -> None: ...
+
+class MetricFamily:
+    GAUGE: ClassVar[int]
+    def __init__(self, name: str, description: str, kind: int) -> None: ...
+    def Metric(self, labels: Mapping[str, str]) -> Metric: ...
+
+def get_input_tensor_by_name(inference_request: InferenceRequest, name: str) -> Tensor | None: ...
