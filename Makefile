@@ -5,7 +5,8 @@
 # make test-fleet  tests workers of a real Dynamo, with etcd and NATS, in an environment of its own
 # make test-clients  runs real clients and coding agents against a server, in an environment of their own; nightly
 # make bench   measures, and writes docs/performance.md; make bench-quick compares a few ratios with the last release's
-# make bench-peers LLAMA=PYTHON VLLM=PYTHON  measures the CPU engine beside llama.cpp, vLLM and transformers
+# make bench-peers LLAMA=PYTHON VLLM=PYTHON  measures the CPU engine beside llama.cpp, vLLM and transformers; HTTP=1
+#   LLAMA_SERVER=FILE through their servers, SHAPE=llama-1b another shape
 # make soak    kills, damages and starves it for an hour
 # make release builds a release's files in dist/; make test-wheel serves from its wheel in an empty environment
 # make site    builds the documentation site in site/
@@ -71,10 +72,12 @@ bench: setup-test
 	@$(MAKE) bench-torch
 
 # LLAMA and VLLM are Pythons of environments with llama-cpp-python, gguf and numpy, and with vLLM's CPU build
-# (make setup-vllm) and transformers; without them those peers are left out. Under 8 minutes on two quiet cores.
+# (make setup-vllm) and transformers; without them those peers are left out. HTTP=1 measures each as the server that it
+# comes with, LLAMA_SERVER is llama.cpp's (docs/performance.md says how to build it). Ten minutes on two quiet cores.
 .PHONY: bench-peers
 bench-peers: setup-test
-	.venv/bin/python -m tests.performance.peers --write $(if $(LLAMA),--llama $(LLAMA)) $(if $(VLLM),--vllm $(VLLM))
+	.venv/bin/python -m tests.performance.peers --write $(if $(LLAMA),--llama $(LLAMA)) $(if $(VLLM),--vllm $(VLLM)) \
+	  $(if $(HTTP),--http $(if $(LLAMA_SERVER),--llama-server $(LLAMA_SERVER))) $(if $(SHAPE),--shape $(SHAPE))
 
 .PHONY: bench-quick
 bench-quick: setup-test  # ratios that a commit can break, in five minutes, beside the last release's; KEEP=1 replaces those

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from golden_adapters import write_adapter
-from random_models import qwen2_shapes
+from random_models import shapes_of
 
 from stoker.launch.generation import Adapter, Generation
 from stoker.launch.stub.runtime import Runtime
@@ -21,7 +21,7 @@ CASES: Mapping[str, int | None] = {"no places": None, "0 adapters": 0, "1 adapte
 
 def adapter(folder: Path, config: dict[str, Any], number: int) -> Adapter:
     shapes: dict[str, tuple[int, ...]] = {}
-    for name, shape in qwen2_shapes(config):
+    for name, shape in shapes_of(config):
         if name.endswith("_proj.weight"):
             module = f"base_model.model.{name.removesuffix('.weight')}"
             shapes |= {f"{module}.lora_A.weight": (RANK, shape[1]), f"{module}.lora_B.weight": (shape[0], RANK)}

@@ -1,7 +1,8 @@
 """A load client light enough to share two cores with the server it measures: raw sockets, no JSON per chunk.
 
-`python http_load.py URL MODEL STREAMS PROMPT_TOKENS NEW_TOKENS [VOCABULARY]` prints one JSON object: the seconds from
-the first request sent to the last byte, the tokens that came, and the median time to the first token.
+`python http_load.py URL MODEL STREAMS PROMPT_TOKENS NEW_TOKENS [VOCABULARY [SEED]]` prints one JSON object: the seconds
+from the first request sent to the last byte, the tokens that came, and the median time to the first token. Without a
+seed, prompts are such that no earlier load has left them in the prefix cache.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import random
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 
@@ -48,10 +50,13 @@ async def stream(host: str, port: int, body: bytes) -> tuple[float, int]:
     return first, int(tail[usage : usage + 12].split(b",")[0].split(b"}")[0])
 
 
-async def load(url: str, model: str, streams: int, prompt_tokens: int, new_tokens: int, vocabulary: int) -> dict:
+def random_prompts(streams: int, tokens: int, vocabulary: int = 2000, seed: int | None = None) -> list[list[int]]:
+    generator = random.Random(seed)
+    return [[generator.randrange(2, vocabulary) for _ in range(tokens)] for _ in range(streams)]
+
+
+async def load(url: str, model: str, prompts: Sequence[list[int]], new_tokens: int) -> dict:
     address = urlsplit(url)
-    generator = random.Random()  # prompts that no earlier load has left in the prefix cache
-    prompts = [[generator.randrange(2, vocabulary) for _ in range(prompt_tokens)] for _ in range(streams)]
     bodies = [request_body(model, prompt, new_tokens) for prompt in prompts]
     began = time.perf_counter()
     results = await asyncio.gather(*(stream(str(address.hostname), int(address.port or 80), body) for body in bodies))
@@ -61,7 +66,7 @@ async def load(url: str, model: str, streams: int, prompt_tokens: int, new_token
 
 
 if __name__ == "__main__":
-    url, model, *numbers = sys.argv[1:]
-    streams, prompt_tokens, new_tokens = map(int, numbers[:3])
-    vocabulary = int(numbers[3]) if len(numbers) > 3 else 2000
-    print(json.dumps(asyncio.run(load(url, model, streams, prompt_tokens, new_tokens, vocabulary))))
+    url, model = sys.argv[1:3]
+    streams, prompt_tokens, new_tokens, *more = map(int, sys.argv[3:])
+    prompts = random_prompts(streams, prompt_tokens, *more)
+    print(json.dumps(asyncio.run(load(url, model, prompts, new_tokens))))

@@ -33,8 +33,34 @@ QWEN2_5_0_5B = {
     "eos_token_id": 1,
 }
 
+LLAMA_3_2_1B = {  # with plain rotary positions: scaled ones take as long
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "head_dim": 64,
+    "hidden_size": 2048,
+    "initializer_range": 0.02,
+    "intermediate_size": 8192,
+    "max_position_embeddings": 131072,
+    "mlp_bias": False,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 16,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 500000.0,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 128256,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+}
 
-def qwen2_shapes(config: dict) -> Iterator[tuple[str, tuple[int, ...]]]:
+SHAPES = {"qwen2.5-0.5b": QWEN2_5_0_5B, "llama-1b": LLAMA_3_2_1B}
+
+
+def shapes_of(config: dict) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Of a Qwen2 or Llama model with tied embeddings; Qwen2 has biases."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     kv = hidden // config["num_attention_heads"] * config["num_key_value_heads"]
     yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
@@ -43,7 +69,8 @@ def qwen2_shapes(config: dict) -> Iterator[tuple[str, tuple[int, ...]]]:
         prefix = f"model.layers.{layer}"
         for name, width in (("q", hidden), ("k", kv), ("v", kv)):
             yield f"{prefix}.self_attn.{name}_proj.weight", (width, hidden)
-            yield f"{prefix}.self_attn.{name}_proj.bias", (width,)
+            if config["model_type"] == "qwen2":
+                yield f"{prefix}.self_attn.{name}_proj.bias", (width,)
         yield f"{prefix}.self_attn.o_proj.weight", (hidden, hidden)
         yield f"{prefix}.mlp.gate_proj.weight", (inner, hidden)
         yield f"{prefix}.mlp.up_proj.weight", (inner, hidden)
@@ -60,7 +87,7 @@ def write_model(directory: Path, config: dict = QWEN2_5_0_5B, seed: int = 0) -> 
     (directory / "config.json").write_text(json.dumps(config))
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
         shutil.copyfile(DEMO / name, directory / name)
-    write_safetensors(directory / "model.safetensors", list(qwen2_shapes(config)), seed)
+    write_safetensors(directory / "model.safetensors", list(shapes_of(config)), seed)
     return directory
 
 

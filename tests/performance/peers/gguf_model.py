@@ -1,4 +1,4 @@
-"""A Qwen2 checkpoint as GGUF without a vocabulary: `python gguf_model.py MODEL_DIRECTORY q8_0|q4_0 FILE.gguf`.
+"""A Qwen2 or Llama checkpoint as GGUF: `python gguf_model.py MODEL_DIRECTORY q8_0|q4_0 FILE.gguf`.
 
 In q4_0 the embedding, which is the output matrix too, has 8 bits, as ours has in int4.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -50,9 +51,35 @@ def name_of(name: str) -> str:
     return f"blk.{layer}.{LAYER_NAMES['.'.join(rest)]}.{kind}"
 
 
+def rotated(name: str, values: np.ndarray, config: Mapping[str, Any]) -> np.ndarray:
+    """llama.cpp rotates neighbours in a Llama's heads, where transformers rotates their halves: the rows of queries and
+    keys change places, so that it is the same model."""
+    heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
+    module = name.split(".")[-2]
+    if config["model_type"] != "llama" or module not in heads:
+        return values
+    halves = values.reshape(heads[module], 2, -1, *values.shape[1:])
+    return halves.swapaxes(1, 2).reshape(values.shape)
+
+
+def add_vocabulary(writer: gguf.GGUFWriter, directory: Path, size: int) -> None:
+    """llama.cpp's server needs the text of a token; ids that the tokenizer does not have are unused ones."""
+    tokenizer = json.loads((directory / "tokenizer.json").read_text())
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    tokens = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].get)
+    types = [gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token in tokens]
+    unused = [f"[PAD{place}]" for place in range(len(tokens), size)]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([*tokens, *unused])
+    writer.add_token_types([*types, *[gguf.TokenType.UNUSED] * len(unused)])
+    writer.add_token_merges([" ".join(pair) for pair in tokenizer["model"]["merges"]])
+    writer.add_add_bos_token(False)
+
+
 def write(directory: Path, wanted: str, path: Path) -> None:
     config = json.loads((directory / "config.json").read_text())
-    writer = gguf.GGUFWriter(path, "qwen2")
+    writer = gguf.GGUFWriter(path, config["model_type"])
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
@@ -61,14 +88,15 @@ def write(directory: Path, wanted: str, path: Path) -> None:
     writer.add_head_count_kv(config["num_key_value_heads"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_rope_freq_base(config["rope_theta"])
-    writer.add_tokenizer_model("no_vocab")
+    writer.add_rope_dimension_count(config["hidden_size"] // config["num_attention_heads"])
     writer.add_vocab_size(config["vocab_size"])
+    add_vocabulary(writer, directory, config["vocab_size"])
     for name, values in tensors(directory / "model.safetensors"):
         if values.ndim == 1:
             writer.add_tensor(name_of(name), values)
             continue
         stored = gguf.GGMLQuantizationType[("q8_0" if "embed_tokens" in name else wanted).upper()]
-        writer.add_tensor(name_of(name), gguf.quants.quantize(values, stored), raw_dtype=stored)
+        writer.add_tensor(name_of(name), gguf.quants.quantize(rotated(name, values, config), stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
