@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
-_GROUP, _SESSION = 2, 3  # positions in stat_fields
+_PARENT, _GROUP, _SESSION, _STARTED = 1, 2, 3, 19  # positions in stat_fields
 _ENDING_SECONDS = 5.0
 _TIDYING_SECONDS = 3.0
+_GUARDS_SECONDS = 20.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -40,6 +42,32 @@ def _members(field: int, leader: int) -> list[int]:
     return [pid for pid in pids if (fields := stat_fields(pid)) and int(fields[field]) == leader]
 
 
+def descendants(root: int) -> frozenset[tuple[int, str]]:
+    """Processes below `root`, whatever their sessions, each with its start time, since a PID may be used again."""
+    known = {int(path.name): stat_fields(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
+    found = [root]
+    for parent in found:
+        found += [pid for pid, fields in known.items() if fields and int(fields[_PARENT]) == parent]
+    return frozenset((pid, known[pid][_STARTED]) for pid in found[1:])
+
+
+def end_after(processes: Collection[tuple[int, str]], seconds: float) -> None:
+    """Returns when none of `descendants` lives; what lives after so many seconds is killed."""
+    until = time.monotonic() + seconds
+    while living := [pid for pid, started in processes if _is(pid, started) and process_lives(pid)]:
+        late = time.monotonic() - until
+        for pid in living if late > 0 else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if late > _ENDING_SECONDS:  # held up inside the kernel
+            return
+        time.sleep(0.01)
+
+
+def _is(pid: int, started: str) -> bool:
+    return stat_fields(pid)[_STARTED : _STARTED + 1] == [started]
+
+
 def process_lives(pid: int) -> bool:
     """False for a zombie too: its parent may be slow to collect it."""
     fields = stat_fields(pid)
@@ -59,9 +87,10 @@ def kill_session(leader: int) -> None:
     """SIGKILL for every process of the session, those that are forked meanwhile included; returns when none lives.
 
     Except multiprocessing's resource trackers, which end by themselves once nobody is left to track, and remove from
-    /dev/shm the semaphores of those that were killed; they have a few seconds for it.
+    /dev/shm the semaphores of those that were killed; they have a few seconds for it. What the leader started in other
+    sessions ends by itself, as the guard of an engine does, which then frees a GPU: that is waited for.
     """
-    began = time.monotonic()
+    began, below = time.monotonic(), descendants(leader)
     while living := [pid for pid in session_members(leader) if process_lives(pid)]:
         spent = time.monotonic() - began
         for pid in living:
@@ -69,8 +98,9 @@ def kill_session(leader: int) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         if spent > _ENDING_SECONDS:  # held up inside the kernel: it dies when that lets go of it
-            return
+            break
         time.sleep(0.01)
+    end_after(below, _GUARDS_SECONDS)
 
 
 def _tracks_resources(pid: int) -> bool:

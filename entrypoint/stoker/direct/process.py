@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from stoker.child_environment import child_environment
 from stoker.direct.messages import line
 from stoker.errors import EngineError
 from stoker.launch.kind import Child
+from stoker.processes import kill_session
 
 _LAST_WORDS = 3  # lines of standard error that an error quotes
 _ENDING_SECONDS = 10.0
@@ -75,9 +75,11 @@ class EngineProcess:
         return message
 
     def close(self) -> None:
-        """Ends the process and all that it started. May be called again."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        """Ends the process and all that it started, and waits for them: what they hold of a GPU is free afterwards.
+
+        May be called again.
+        """
+        kill_session(self._process.pid)
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate(timeout=_ENDING_SECONDS)
         self._directory.cleanup()
