@@ -29,12 +29,14 @@ DEFAULTS: Mapping[str, Config] = {
     "gemma": _GEMMA,
     "gemma2": {**_GEMMA, "sliding_window": 4096},
     "gemma3_text": _GEMMA3_TEXT,
+    "olmo3": {"sliding_window": 4096},
     "qwen3": {"head_dim": 128},
+    "seed_oss": {"attention_bias": True},
     "smollm3": {"tie_word_embeddings": True},
 }
 
 # One layer in so many attends to everything, the others through the window.
-_WINDOW_PATTERN: Mapping[str, int] = {"gemma2": 2, "gemma3_text": 6}
+_WINDOW_PATTERN: Mapping[str, int] = {"gemma2": 2, "gemma3_text": 6, "olmo3": 4}
 _WINDOWED_EVERYWHERE = frozenset({"mistral", "mixtral", "phi3"})
 _WINDOWED_ON_REQUEST = frozenset({"qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "smollm3"})
 

@@ -23,6 +23,7 @@ _WELL_KNOWN: Mapping[str, str] = {
     "smollm2": "HuggingFaceTB/SmolLM2-1.7B-Instruct",
     "smollm3": "HuggingFaceTB/SmolLM3-3B",
     "olmo2": "allenai/OLMo-2-1124-7B-Instruct",
+    "olmo3": "allenai/Olmo-3-7B-Instruct",
     "granite3.1": "ibm-granite/granite-3.1-2b-instruct",
     "bge-small": "BAAI/bge-small-en-v1.5",
 }

@@ -11,6 +11,7 @@ from stoker.resolve.facts import architecture_name, text_config
 from stoker.resolve.rope import EVERY_LAYER, FULL, SLIDING, Config, RopeSettings, rope_settings
 
 _PHI = "Phi3ForCausalLM"
+_GEMMA_3 = ("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration")
 _PHI_KEYS = ("short_factor", "long_factor")  # all that its older form may have
 _MOVED = ("rope_type", "type", "rope_theta", "partial_rotary_factor")
 
@@ -20,7 +21,7 @@ def in_older_form(config: Config) -> Config:
     if not text_config(config).get("rope_parameters"):
         return config
     rope = _older_rope(config)
-    if not rope:  # of an architecture that transformers 4 does not know either
+    if not rope:  # of an architecture that transformers 4 has no such form for
         return config
     nested = config.get("text_config")
     if isinstance(nested, Mapping):
@@ -36,7 +37,7 @@ def _older_rope(config: Config) -> dict[str, object]:
     ropes = rope_settings(config)
     if EVERY_LAYER in ropes:
         return _older(ropes[EVERY_LAYER], phi=architecture_name(config) == _PHI)
-    if set(ropes) == {FULL, SLIDING}:
+    if architecture_name(config) in _GEMMA_3:
         return {**_older(ropes[FULL]), "rope_local_base_freq": ropes[SLIDING].theta}
     return {}
 

@@ -1,8 +1,9 @@
 """Rotary embeddings as a config.json describes them: the one reading that the planner and the graph builder share.
 
-It follows transformers 5.17 (`PreTrainedConfig.convert_rope_params_to_dict` and
-`RotaryEmbeddingConfigMixin.standardize_rope_params`, with Phi 3's and Gemma 3's own versions): `rope_scaling` wins over
-`rope_parameters` where both are given, and `rope_theta` beside them counts only where the winner has none.
+It follows transformers 5.24 (`PreTrainedConfig.convert_rope_params_to_dict` and
+`RotaryEmbeddingConfigMixin.standardize_rope_params`, with the versions of their own that Phi 3, Gemma 3 and OLMo 3
+have): `rope_scaling` wins over `rope_parameters` where both are given, and `rope_theta` beside them counts only where
+the winner has none.
 """
 
 from __future__ import annotations
@@ -26,10 +27,19 @@ _SAME_FOR_EVERY_CONTEXT = frozenset({"default", "linear", "llama3", "yarn"})
 _SCALED_FROM_ORIGINAL = ("llama3", "yarn", "longrope")
 _DEFAULT_THETA = 10_000.0
 _THETAS: Mapping[str, float] = {"MixtralForCausalLM": 1e6, "SmolLM3ForCausalLM": 2e6}
-_GEMMA_THETAS: Mapping[str, tuple[str, float]] = {
-    FULL: ("rope_theta", 1e6),
-    SLIDING: ("rope_local_base_freq", _DEFAULT_THETA),
+_Thetas = Mapping[str, tuple[str, float]]
+_GEMMA_3: _Thetas = {FULL: ("rope_theta", 1e6), SLIDING: ("rope_local_base_freq", _DEFAULT_THETA)}
+_OLMO_3: _Thetas = {FULL: ("rope_theta", 5e5), SLIDING: ("", 5e5)}
+_THETAS_BY_LAYER: Mapping[str, _Thetas] = {
+    "Gemma3ForCausalLM": _GEMMA_3,
+    "Gemma3ForConditionalGeneration": _GEMMA_3,
+    "Olmo3ForCausalLM": _OLMO_3,
 }
+"""Of the architectures with one rope for each type of layer: the key that has its theta, and what a missing one means.
+
+No key beside `rope_parameters` has the theta of OLMo 3's sliding layers: transformers takes 500000 for them, whatever
+`rope_theta` says.
+"""
 _PHI_ORIGINAL, _UNSTATED_CONTEXT = 4096, 2048
 _LARGEST_FACTOR = 1e6
 
@@ -121,8 +131,8 @@ def _phi(config: Config) -> Mapping[str, RopeSettings]:
     return {EVERY_LAYER: _settings(given, {_ORIGINAL: _PHI_ORIGINAL, **config}, source)}
 
 
-def _gemma3(config: Config) -> Mapping[str, RopeSettings]:
-    """An object for each type of layer; `rope_scaling` adds to that of full attention.
+def _by_layer(config: Config) -> Mapping[str, RopeSettings]:
+    """An object for each type of layer; `rope_scaling` adds to that of full attention only.
 
     transformers 5.5 saved a flat `rope_type` and `rope_theta` beside the two, which mean nothing.
     """
@@ -130,7 +140,8 @@ def _gemma3(config: Config) -> Mapping[str, RopeSettings]:
     _refuse_flat(layers)
     inner = {"rope_type": "default"} if config.get(_PARAMETERS) is None else {}
     full = {**inner, **_object(layers, FULL), **_object(config, _SCALING)}
-    return {FULL: _gemma_layer(FULL, full, config), SLIDING: _gemma_layer(SLIDING, _object(layers, SLIDING), config)}
+    given = {FULL: full, SLIDING: _object(layers, SLIDING)}
+    return {name: _layer(name, given[name], config) for name in (FULL, SLIDING)}
 
 
 def _refuse_flat(layers: Config) -> None:
@@ -141,11 +152,12 @@ def _refuse_flat(layers: Config) -> None:
         raise bad_value(CONFIG_FILE, _PARAMETERS, flat, f"it must be under {FULL} or {SLIDING}")
 
 
-def _gemma_layer(name: str, given: Config, config: Config) -> RopeSettings:
-    key, default = _GEMMA_THETAS[name]
+def _layer(name: str, given: Config, config: Config) -> RopeSettings:
+    theta_key, default = _THETAS_BY_LAYER[_architecture(config)][name]
+    theta = config.get(theta_key, default) if theta_key else default
     layer = {key: value for key, value in given.items() if key != "truncate"}  # transformers reads it one level up
     beside = {key: config[key] for key in ("architectures", "max_position_embeddings") if key in config}
-    return _settings(layer, {**beside, "rope_theta": config.get(key, default)}, f"{_PARAMETERS}.{name}")
+    return _settings(layer, {**beside, "rope_theta": theta}, f"{_PARAMETERS}.{name}")
 
 
 def _settings(given: Config, config: Config, source: str) -> RopeSettings:
@@ -204,6 +216,5 @@ def _set(config: Config) -> dict[str, object]:
 
 _READERS: Mapping[str, Callable[[Config], Mapping[str, RopeSettings]]] = {
     "Phi3ForCausalLM": _phi,
-    "Gemma3ForCausalLM": _gemma3,
-    "Gemma3ForConditionalGeneration": _gemma3,
+    **dict.fromkeys(_THETAS_BY_LAYER, _by_layer),
 }

@@ -8,22 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.build.rope_sizes import SIZES, sized
 
 from stoker.kinds.openvino.build.families import describe
 from stoker.kinds.tensorrt_llm.build.offered import offer, put_older_form
 from stoker.resolve.older_form import in_older_form
 
 REFERENCE = json.loads((Path(__file__).parent / "rope_reference.json").read_bytes())
-SIZES = {
-    "vocab_size": 128,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "max_position_embeddings": 512,
-}
 NEWER = [
     case
     for case in REFERENCE
@@ -35,12 +26,10 @@ THETA = {"architectures": ["LlamaForCausalLM"], "rope_parameters": {"rope_type":
 
 @pytest.mark.parametrize("case", NEWER, ids=lambda case: f"{case['architecture']}-{json.dumps(case['config'])[:80]}")
 def test_it_means_the_same(case: dict[str, Any]) -> None:
-    given = {"architectures": [case["architecture"]], "moe_intermediate_size": 32, **SIZES, **case["config"]}
-    if case["architecture"] != "Qwen3MoeForCausalLM":
-        given.pop("moe_intermediate_size")
+    given = sized(case["architecture"], case["config"])
     older = in_older_form(given)
     if "rope_parameters" in older:
-        assert older is given  # which transformers 4 has no form for, and the builder refuses
+        assert older is given  # which transformers 4 has no form for
         return
     for context in (100, 512):
         assert describe(older, context) == describe(given, context)

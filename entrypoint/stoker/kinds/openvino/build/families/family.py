@@ -11,7 +11,7 @@ from stoker.errors import DamagedModelError
 from stoker.kinds.openvino.build.families import rotary
 from stoker.kinds.openvino.build.families.keys import flag, number, positive, refuse_unknown, unsupported
 from stoker.kinds.openvino.build.families.spec import Attention, Decoder, Layer, Mlp, Rope
-from stoker.resolve.rope import EVERY_LAYER, RopeSettings, rope_settings
+from stoker.resolve.rope import EVERY_LAYER, FULL, SLIDING, RopeSettings, rope_settings
 
 Config = Mapping[str, Any]
 
@@ -76,7 +76,10 @@ def attention(config: Config, rope: Rope | None, **differences: Any) -> Attentio
 
 def whole_rope(config: Config, context: int) -> Rope:
     """The rope of a family that rotates whole heads and uses one rope everywhere."""
-    settings = single_rope(config, context)
+    return _whole(single_rope(config, context), config)
+
+
+def _whole(settings: RopeSettings, config: Config) -> Rope:
     if settings.partial != 1:
         raise unsupported("partial_rotary_factor", settings.partial, "accepted: 1")
     return rotary.rope(settings, heads(config)[2])
@@ -88,6 +91,13 @@ def single_rope(config: Config, context: int) -> RopeSettings:
     if EVERY_LAYER not in ropes:
         raise unsupported("rope_parameters", sorted(ropes), "this architecture has one rope for all layers")
     return ropes[EVERY_LAYER]
+
+
+def ropes_by_layer(config: Config, context: int) -> dict[bool, Rope]:
+    """Of a family that rotates whole heads, with a rope for each type of layer: that of full layers under False, of
+    sliding ones under True."""
+    ropes = rope_settings(config, context)
+    return {slides: _whole(ropes[name], config) for slides, name in ((False, FULL), (True, SLIDING))}
 
 
 def mlp(config: Config, key: str = "hidden_act", **differences: Any) -> Mlp:

@@ -7,21 +7,19 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from stoker.kinds.openvino.build.families import rotary
 from stoker.kinds.openvino.build.families.family import (
     Config,
     Family,
     attention,
     decoder,
-    heads,
     layer_types,
     mlp,
+    ropes_by_layer,
     whole_rope,
     window,
 )
 from stoker.kinds.openvino.build.families.keys import flag, names, number, optional_number, positive, refuse_unknown
 from stoker.kinds.openvino.build.families.spec import Attention, Decoder, Layer, Norms, Rope
-from stoker.resolve.rope import FULL, SLIDING, rope_settings
 
 NORMS = Norms("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
 
@@ -67,18 +65,11 @@ def describe_2(config: Config, context: int) -> Decoder:
 
 
 def describe_3(config: Config, context: int, **differences: object) -> Decoder:
-    ropes, size = two_ropes(config, context), window(config)
+    ropes, size = ropes_by_layer(config, context), window(config)
     period = positive(config, "sliding_window_pattern", positive(config, "_sliding_window_pattern", 6))
     sliding = layer_types(config, lambda index: (index + 1) % period != 0)
     attentions = (scaled(config, ropes[slides], size if slides else None, norm="head") for slides in sliding)
     return gemma(config, tuple(attentions), **differences)
-
-
-def two_ropes(config: Config, context: int) -> dict[bool, Rope]:
-    """The rope of full layers under False and of sliding layers under True."""
-    ropes = rope_settings(config, context)
-    full, sliding = (rotary.rope(ropes[name], heads(config)[2]) for name in (FULL, SLIDING))
-    return {False: full, True: sliding}
 
 
 def describe_3_multimodal(config: Config, context: int) -> Decoder:
