@@ -67,9 +67,16 @@ def _norms(architecture: Architecture) -> int:
 
 def _attention_bias(text: Config, architecture: Architecture) -> int:
     queries, keys = _widths(architecture)
-    if architecture.model_type in _ALWAYS_BIASED:
-        return queries + 2 * keys
-    return queries + 2 * keys + architecture.hidden_size if text.get("attention_bias") else 0
+    inputs, output = _biased(text, architecture.model_type)
+    return inputs * (queries + 2 * keys) + output * architecture.hidden_size
+
+
+def _biased(text: Config, model_type: str) -> tuple[bool, bool]:
+    """Whether queries, keys and values have biases, and whether attention's output has."""
+    if model_type in _ALWAYS_BIASED:
+        return True, False
+    given = bool(text.get("attention_bias"))
+    return given, bool(text.get("attention_out_bias")) if model_type == "seed_oss" else given
 
 
 def _mlp_bias(text: Config, architecture: Architecture) -> int:

@@ -47,6 +47,10 @@ def test_published_configs_are_accepted(path: Path) -> None:
     assert len(describe(published).layers) == layers
 
 
+def test_every_architecture_has_a_published_config() -> None:
+    assert {name for path in PUBLISHED for name in json.loads(path.read_text())["architectures"]} >= SUPPORTED.keys()
+
+
 @pytest.mark.parametrize("architecture", sorted(SUPPORTED))
 def test_every_family_refuses_a_key_that_it_does_not_know(architecture: str) -> None:
     known = config(architecture, moe_intermediate_size=32, text_config=None)
@@ -101,6 +105,7 @@ def test_what_is_not_implemented_is_named(given: dict[str, Any], named: str) -> 
         (config(rope_scaling=[1, 2]), "rope_scaling"),
         (config(tie_word_embeddings="yes"), "tie_word_embeddings"),
         (config("Qwen2ForCausalLM", layer_types=["full_attention"]), "layer_types"),
+        (config("Olmo3ForCausalLM", sliding_window=None), "sliding_window"),
         (config("SmolLM3ForCausalLM", no_rope_layers=[1]), "no_rope_layers"),
         (
             config("Phi3ForCausalLM", rope_scaling={"type": "longrope", "short_factor": [1.0], "long_factor": []}),
@@ -147,6 +152,8 @@ def test_both_forms_of_gemma_ropes_mean_the_same() -> None:
 def test_windows_cover_the_layers_that_the_config_means() -> None:
     windows = [layer.attention.window for layer in describe(config("Gemma2ForCausalLM", sliding_window=8)).layers]
     assert windows == [8, None, 8, None]
+    olmo = config("Olmo3ForCausalLM", num_hidden_layers=5)
+    assert [layer.attention.window for layer in describe(olmo).layers] == [4096, 4096, 4096, None, 4096]
     late = config("Qwen2ForCausalLM", use_sliding_window=True, sliding_window=8, max_window_layers=3)
     assert [layer.attention.window for layer in describe(late).layers] == [None, None, None, 8]
     off = config("Qwen2ForCausalLM", use_sliding_window=False, sliding_window=8, max_window_layers=0)
