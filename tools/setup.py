@@ -87,7 +87,7 @@ def make_environment() -> None:
     """Leaves an environment of the same Python as it is; one of another Python is made anew."""
     if environment_version() == sys.version_info[:2]:
         return
-    print("Making the virtual environment in .venv", flush=True)
+    print(f"Making the virtual environment in {VENV.name}", flush=True)
     run(sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV))
     if has_ensurepip():
         run(python(), "-m", "ensurepip", "--upgrade", "--default-pip")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def make(case: Case) -> None:
 def tensor_shapes(case: Case) -> dict[str, tuple[int, ...]]:
     """Names and shapes as transformers writes them for the hub."""
     with tempfile.TemporaryDirectory() as folder:
-        config = transformers.AutoConfig.for_model(**case.config)
+        config = transformers.AutoConfig.for_model(**deepcopy(case.config))  # which it writes into
         transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
         with safe_open(f"{folder}/model.safetensors", "np") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118

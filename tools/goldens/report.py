@@ -1,4 +1,4 @@
-"""Prints the golden tables of docs/architectures.md from a real run: `python tools/goldens/report.py`."""
+"""Prints the golden tables of docs/architectures.md from a real run: `python tools/goldens/report.py [CASE...]`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "integration" / "goldens"))
 
 import golden_run
@@ -16,13 +17,18 @@ from pooled_run import PooledGolden
 
 
 def main() -> None:
+    wanted = sys.argv[1:]
     print("| case | attention | prefill | decode | tokens alone | tokens in a batch |\n|---|---|---|---|---|---|")
-    for name in golden_run.names():
+    for name in chosen(golden_run.names(), wanted):
         with tempfile.TemporaryDirectory() as folder:
             print(row(golden_run.load(name), Path(folder)), flush=True)
     print("\n| case | f32 alone | f32 in a batch | bf16 | int8 |\n|---|---|---|---|---|")
-    for name in pooled_run.names():
+    for name in chosen(pooled_run.names(), wanted):
         print(pooled_row(pooled_run.load(name)), flush=True)
+
+
+def chosen(names: list[str], wanted: list[str]) -> list[str]:
+    return [name for name in names if not wanted or name in wanted]
 
 
 def row(golden: Golden, directory: Path) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import golden_run
 import pytest
 from golden_run import Golden, Paged, Stateful
 
+ROOT = Path(__file__).parents[3]
 TOLERANCE = 1e-3
 UNFILLED = ("gemma2", "mixtral", "qwen3_moe", "qwen3_moe_sparse_step")
 """Those with dense attention, and those of experts."""
@@ -60,7 +63,7 @@ def test_only_soft_capped_attention_is_dense(tmp_path: Path) -> None:
     assert dense == ["gemma2"]
 
 
-@pytest.mark.parametrize("name", ["mistral_window", "gemma3"])
+@pytest.mark.parametrize("name", ["mistral_window", "gemma3", "olmo3"])
 def test_a_window_holds_in_chunked_prefill_and_with_prefix_caching(name: str, tmp_path: Path) -> None:
     golden = golden_run.load(name)
     model = golden_run.build(golden, tmp_path)
@@ -69,9 +72,11 @@ def test_a_window_holds_in_chunked_prefill_and_with_prefix_caching(name: str, tm
     assert paged.greedy(golden.inputs, 64) == golden.continuations
 
 
-def test_the_window_is_what_makes_the_tokens(tmp_path: Path) -> None:
-    golden = golden_run.load("mistral_window")
-    paged = Paged(golden_run.build(with_config(golden, sliding_window=None), tmp_path), tmp_path)
+@pytest.mark.parametrize("name", ["mistral_window", "olmo3"])
+def test_the_window_is_what_makes_the_tokens(name: str, tmp_path: Path) -> None:
+    golden = golden_run.load(name)
+    wide = golden.facts["config"]["max_position_embeddings"]
+    paged = Paged(golden_run.build(with_config(golden, sliding_window=wide), tmp_path), tmp_path)
     assert paged.greedy(golden.inputs, 64)[-1] != golden.continuations[-1]
 
 
@@ -81,6 +86,13 @@ def test_longrope_factors_follow_the_longest_sequence_to_be_served(tmp_path: Pat
     short = dataclasses.replace(golden, facts={**golden.facts, "max_seq_len": original})
     error, _ = golden_run.logits_errors(Stateful(golden_run.build(short, tmp_path)), golden.prompts[0])
     assert error > TOLERANCE
+
+
+def test_the_table_of_the_documents_can_be_made() -> None:
+    command = [sys.executable, str(ROOT / "tools/goldens/report.py"), "llama_mha"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
+    assert "| llama_mha | paged |" in printed
+    assert printed.count("192 of 192") == 2
 
 
 def with_config(golden: Golden, **differences: object) -> Golden:
