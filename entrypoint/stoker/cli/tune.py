@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from stoker.chain import planner_for
 from stoker.cli.arguments import command_parser, parse
@@ -18,6 +19,10 @@ from stoker.logs import resolved_format, set_up_logging
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
 from stoker.store.tuned import TunedStore
+
+if TYPE_CHECKING:
+    from stoker.plan.tuning import Tuned
+    from stoker.tune.run import Figure
 
 _WITHOUT = ("no-tune", "lora", "lora-source", "nodes", "replicas")  # of the settings of `stoker plan`
 
@@ -66,8 +71,15 @@ def _tune(settings: Settings, budget: float, log_format: str, as_json: bool) -> 
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return 0
     for each in figures:
-        sys.stdout.write(f"{each.rate:8.1f} tokens/s  {named(each.values)}{f' ({each.why})' if each.why else ''}\n")
-    gain = f"{tuned.best:.1f} tokens/s at {tuned.streams} streams, {tuned.planned:.1f} as planned"
-    best = f"quickest: {tuned.engine}, {named(tuned.values)}: {gain}"
-    sys.stdout.write(f"{best if tuned.best > tuned.planned else 'the plan is as quick as any other'}\n")
+        rate = f"{each.rate:8.1f} tokens/s" if each.rate else f"{'-':>8}         "
+        sys.stdout.write(f"{rate}  {named(each.values)}{f' ({each.why})' if each.why else ''}\n")
+    sys.stdout.write(f"{_result(tuned, figures, named(tuned.values))}\n")
     return 0
+
+
+def _result(tuned: Tuned, figures: Sequence[Figure], values: str) -> str:
+    more = "; a larger --budget tries the rest" if any(not each.tried for each in figures) else ""
+    if tuned.best <= tuned.planned:
+        return f"the plan is as quick as any other that was measured{more}"
+    gain = f"{tuned.best:.1f} tokens/s at {tuned.streams} streams, {tuned.planned:.1f} as planned"
+    return f"quickest: {tuned.engine}, {values}: {gain}{more}"

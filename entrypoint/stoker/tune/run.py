@@ -28,12 +28,13 @@ Values = Mapping[str, str | int]
 
 @dataclass(frozen=True)
 class Figure:
-    """`rate`: tokens/s; 0 with the reason why there is none."""
+    """`rate`: tokens/s; 0 with the reason why there is none. `tried`: false where the budget was over before."""
 
     values: Values
     engine: str
     rate: float
     why: str = ""
+    tried: bool = True
 
 
 @dataclass
@@ -52,6 +53,14 @@ class Search:
     def over(self) -> bool:
         """What is left is for measuring the winner again."""
         return time.monotonic() - self.began > _SEARCHING * self.budget
+
+    def candidate(self, values: Values, load: Load, best: Figure) -> Figure:
+        """The better of the two; `values` are only noted where the budget is over."""
+        if not self.over:
+            return _better(self.measure(values, load), best)
+        engine, why = str(values.get("engine", best.engine)), f"not tried: the budget of {self.budget:g} s was over"
+        self.figures.append(Figure(values, engine, 0, why, tried=False))
+        return best
 
     def measure(self, values: Values, load: Load) -> Figure:
         """A candidate that cannot be planned, built or started has no figure. StoppedError when cancelled."""
@@ -125,18 +134,16 @@ def _best_kind(search: Search, base: Figure, load: Load) -> Figure:
     """Of the installed kinds, each as it would be planned."""
     best = base
     for name in sorted(available_kinds() - {base.engine}):
-        if not search.over and not search.planner.engine_given:
-            best = _better(search.measure({"engine": name}, load), best)
+        if not search.planner.engine_given:
+            best = search.candidate({"engine": name}, load, best)
     return best
 
 
 def _best_limits(search: Search, best: Figure, load: Load) -> Figure:
     for name, values in _tunable(search, best):
         for value in values:
-            if search.over:
-                return best
             if not search.planner.is_given(name) and value != getattr(search.planner.plan(best.values).chosen, name):
-                best = _better(search.measure({**best.values, name: value}, load), best)
+                best = search.candidate({**best.values, name: value}, load, best)
     return best
 
 

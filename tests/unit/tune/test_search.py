@@ -72,8 +72,11 @@ def test_a_plan_that_cannot_be_measured_is_an_error():
 
 def test_nothing_is_begun_after_the_budget():
     one = search(lambda _: 100.0, budget=0.0)
-    found(one, LOAD)
-    assert len(one.figures) == 1
+    assert not found(one, LOAD).values
+    assert [figure.values for figure in one.figures if figure.tried] == [{}]
+    left = {name for figure in one.figures for name in figure.values if not figure.tried}
+    assert left == {"activation_precision", "max_num_tokens", "max_batch_size"}
+    assert all("not tried: the budget of 0 s was over" in figure.why for figure in one.figures[1:])
 
 
 def test_it_can_be_stopped():
