@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import TextIO
 
 from stoker.build.jobs import Job, job_from
 from stoker.errors import BuildError, StokerError
@@ -36,7 +36,7 @@ class Lines:
     def expect(self, seconds: Mapping[str, float]) -> None:
         """The parent knows what was measured."""
 
-    def write(self, message: Mapping[str, Any]) -> None:
+    def write(self, message: Mapping[str, object]) -> None:
         self._stream.write(json.dumps(message) + "\n")
         self._stream.flush()
 

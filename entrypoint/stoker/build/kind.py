@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stoker.attributes import attribute
 from stoker.errors import BuildError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stoker.resolve.model import Model
 
 
-def nothing_more(_: Model, __: Chosen) -> Mapping[str, Any]:
+def nothing_more(_: Model, __: Chosen) -> Mapping[str, object]:
     """For kinds whose key has nothing but fields of Chosen."""
     return {}
 
@@ -38,7 +38,7 @@ class KeyFields:
 
     built: tuple[str, ...]
     launched: tuple[str, ...]
-    derived: Callable[[Model, Chosen], Mapping[str, Any]]
+    derived: Callable[[Model, Chosen], Mapping[str, object]]
 
     def __post_init__(self) -> None:
         stated, known = sorted([*self.built, *self.launched]), sorted(field.name for field in fields(Chosen))
@@ -46,7 +46,7 @@ class KeyFields:
             wrong = sorted({*stated} ^ {*known}) or sorted({name for name in stated if stated.count(name) > 1})
             raise ValueError(f"key fields: {', '.join(wrong)} must be in exactly one of `built` and `launched`")
 
-    def choices(self, plan: Plan) -> dict[str, Any]:
+    def choices(self, plan: Plan) -> dict[str, object]:
         """What the key of this plan's engine depends on. What most engines do without is left out of theirs."""
         usual = {"purpose": TEXT, "max_loras": 0, "max_lora_rank": 0, "speculative": "off", "draft": ""}
         chosen = {name: getattr(plan.chosen, name) for name in self.built}

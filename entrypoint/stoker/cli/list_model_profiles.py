@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from stoker.chain import plans_by_profile
 from stoker.cli.arguments import command_parser, parse
@@ -76,7 +75,7 @@ def _each(plan: Plan) -> str:
     return "/gpu" if plan.chosen.devices else ""
 
 
-def _profile(name: str, plan: Plan | StokerError, selected: str) -> dict[str, Any]:
+def _profile(name: str, plan: Plan | StokerError, selected: str) -> dict[str, object]:
     if not isinstance(plan, Plan):
         return {"profile": name, "compatible": False, "why": _why(plan)}
     chosen = plan.chosen

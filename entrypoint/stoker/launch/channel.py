@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import grpc
 
 from stoker.launch import frames
-from stoker.launch.frames import Extras, Frame, read_frame
+from stoker.launch.frames import Extras, Frame, PackedScores, PackedTop, read_frame
 from stoker.launch.generation import Delta, EngineDiedError, Generation, RequestRefusedError, Scores, Top
 from stoker.launch.messages import Address, died, encode_open, encode_request, encode_stop, error_of, perf_metrics
 
@@ -243,14 +243,14 @@ def _give(inbox: _Inbox, delta: Delta, told: Extras | None) -> None:
         inbox.put(delta)
 
 
-def top_of(packed: tuple[int, bytes, bytes]) -> list[Top]:
+def top_of(packed: PackedTop) -> list[Top]:
     """Of a frame's extras: k pairs for each token."""
     k, ids, log_probs = packed[0], memoryview(packed[1]).cast("i"), memoryview(packed[2]).cast("f")
     pairs = list(zip(ids, log_probs, strict=True))
     return [pairs[begin : begin + k] for begin in range(0, len(pairs), k)]
 
 
-def scores_of(packed: tuple[int, bytes, bytes, bytes]) -> Scores:
+def scores_of(packed: PackedScores) -> Scores:
     """Of a frame's extras. Nothing is taken apart before it is rendered."""
     width, ids, log_probs, ranks = packed
     return Scores(width, memoryview(ids).cast("i"), memoryview(log_probs).cast("f"), memoryview(ranks).cast("i"))

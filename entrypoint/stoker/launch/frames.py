@@ -22,20 +22,30 @@ import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias, TypedDict
 
 import msgspec
 
 RUNNING, STOP, LENGTH, OUT_OF_MEMORY, FAILED, REFUSED, CANCELLED = range(7)
 
-# Names in a sequence's extras:
-#   error: why it failed or was refused
-#   told: numbers by the names of their output tensors
-#   embedding: f32 bytes, of a model whose output is no text
-#   top: [k, i32 ids, f32 log probabilities], k for each of the frame's tokens of this sequence, most probable first
-#   prompt: [width, i32 ids, f32 log probabilities, i32 ranks] of the prompt's tokens from the second on, `width` ids
-#       and log probabilities for each, the token's own first, and its rank
-Extras = dict[str, Any]
+PackedTop: TypeAlias = tuple[int, bytes, bytes]
+"""k, i32 ids, f32 log probabilities: k for each of the frame's tokens of a sequence, most probable first."""
+
+PackedScores: TypeAlias = tuple[int, bytes, bytes, bytes]
+"""width, i32 ids, f32 log probabilities, i32 ranks of the prompt's tokens from the second on: `width` ids and log
+probabilities for each, the token's own first, and its rank."""
+
+
+class Extras(TypedDict, total=False):
+    """A sequence's. `error`: why it failed or was refused. `told`: numbers by the names of their output tensors.
+    `embedding`: f32 bytes, of a model whose output is no text."""
+
+    error: str
+    told: dict[str, int]
+    embedding: bytes
+    top: PackedTop
+    prompt: PackedScores
+
 
 _HEADER = struct.Struct("<IIII")
 _LOG_PROBS = 1
@@ -88,11 +98,11 @@ class FrameWriter:
         return b"".join(parts)
 
 
-def packed_top(top: Sequence[Sequence[tuple[int, float]]]) -> list[object]:
+def packed_top(top: Sequence[Sequence[tuple[int, float]]]) -> PackedTop:
     """The extras' `top`; as many pairs for each token."""
     pairs = [pair for each in top for pair in each]
     ids, log_probs = array("i", (id_ for id_, _ in pairs)), array("f", (value for _, value in pairs))
-    return [len(top[0]), ids.tobytes(), log_probs.tobytes()]
+    return len(top[0]), ids.tobytes(), log_probs.tobytes()
 
 
 @dataclass(frozen=True, slots=True)

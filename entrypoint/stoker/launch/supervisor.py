@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from stoker.backoff import backoff
 from stoker.errors import EngineError, StokerError, UnstableEngineError
@@ -184,7 +183,7 @@ class Supervisor:
                 raise EngineError("the engine did not load", why=f"{self._patience.load:g} s passed")
             await asyncio.sleep(self._patience.watch / 2)
 
-    async def _unless_dead(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _unless_dead(self, work: Coroutine[object, object, None]) -> None:
         """Awaits `work`, at most as long as the server and its stub live: EngineError with the cause of death."""
         task = asyncio.ensure_future(work)
         death = asyncio.ensure_future(self._death())

@@ -112,7 +112,7 @@ async def _hello(reader: asyncio.StreamReader) -> int | None:
     return int(number) if line.startswith(_HELLO) and number.isdigit() else None
 
 
-async def unless(gone: asyncio.Future[EngineError], work: Coroutine[Any, Any, _T]) -> _T:
+async def unless(gone: asyncio.Future[EngineError], work: Coroutine[object, object, _T]) -> _T:
     """What `work` returns; raises the error when a machine is lost before."""
     task = asyncio.ensure_future(work)
     ends: set[asyncio.Future[Any]] = {task, gone}

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from stoker.errors import StokerError, StoppedError
 from stoker.life.engines import Engines
@@ -85,7 +85,7 @@ class _Serving:
             if self.service.tracer is not None:
                 await asyncio.to_thread(self.service.tracer.close)
 
-    async def _until_told(self, work: Coroutine[Any, Any, NoReturn]) -> int | None:
+    async def _until_told(self, work: Coroutine[object, object, NoReturn]) -> int | None:
         """Runs `work` until it ends or a signal comes; None for a signal once ready, else an exit code."""
         task = asyncio.ensure_future(work)
         told = asyncio.ensure_future(self.stopping.wait())

@@ -7,13 +7,12 @@ transformers (`models/<model_type>/configuration_<model_type>.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.errors import DamagedModelError
 from stoker.resolve.model import Architecture, Quantization
 from stoker.resolve.numbers import CONFIG_FILE, bad_value, whole
 
-Config = Mapping[str, Any]
+Config = Mapping[str, object]
 
 # What published checkpoints of these families leave out of config.json.
 _GEMMA: Config = {"head_dim": 256, "tie_word_embeddings": True}

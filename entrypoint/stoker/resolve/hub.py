@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stoker.errors import HubUnreachableError, ModelError, ModelNotFoundError
 from stoker.progress import Progress
@@ -149,7 +149,7 @@ class HubModels:
         return ModelError(f"{self._repository.id} has no config.json", remedy="name a repository made for transformers")
 
     def _no_weights(self, client: HubClient, listing: Listing) -> ModelError:
-        def read(name: str) -> Mapping[str, Any]:
+        def read(name: str) -> Mapping[str, object]:
             return client.small_json(listing.files[name], listing.commit)
 
         if (name := first_gguf(listing.files)) and not set(listing.files).intersection(ADAPTER):

@@ -67,7 +67,7 @@ class HubClient:
             raise self._no_hub(f"its answer makes no sense ({type(error).__name__}: {str(error)[:200]})") from error
         return Listing(info.sha, {file.name: file for file in files if file is not None})
 
-    def _model_info(self) -> dict[str, Any]:
+    def _model_info(self) -> dict[str, object]:
         """https://huggingface.co/docs/hub/api. What huggingface_hub's own method would ask, but bounded."""
         revision = quote(self._repository.revision, safe="")
         url = f"{self.endpoint}/api/models/{self._repository.id}/revision/{revision}?blobs=true"
@@ -157,7 +157,7 @@ class HubClient:
             text += self._read(file, commit, len(text), end)
         return parse_header(text[LENGTH_BYTES:end], file.size, file.name)
 
-    def small_json(self, file: RemoteFile, commit: str) -> dict[str, Any]:
+    def small_json(self, file: RemoteFile, commit: str) -> dict[str, object]:
         """A small file's object; empty where it is none."""
         try:
             found = json.loads(self._read(file, commit, 0, min(file.size, _HEADER_GUESS_BYTES)))

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from stoker.errors import DamagedModelError, UnsupportedModelError
 from stoker.resolve.numbers import real, shown, whole
@@ -20,6 +20,7 @@ MAX_BYTES = 8 << 30  # of the weights: rank 256 on every projection of a model o
 PREFIX = "base_model.model."
 _TENSOR = re.compile(re.escape(PREFIX) + r"(?P<module>.+)\.lora_(?P<part>[AB])\.weight")
 
+_Number = TypeVar("_Number", bound=float)
 _MOST_PATTERNS = 4096
 _PLAIN_PATTERN = re.compile(r"\^?[A-Za-z0-9_.\\|()$]{1,256}")  # no repetition: it cannot take long to match
 
@@ -74,7 +75,7 @@ def _of_pattern(patterns: Mapping[str, float], module: str, usual: float) -> flo
     return usual
 
 
-def read_lora_config(config: Mapping[str, Any], place: str) -> LoraConfig:
+def read_lora_config(config: Mapping[str, object], place: str) -> LoraConfig:
     """UnsupportedModelError names what is not supported; DamagedModelError a value that makes no sense."""
     kind = config.get("peft_type")
     if kind != "LORA":
@@ -92,7 +93,7 @@ def read_lora_config(config: Mapping[str, Any], place: str) -> LoraConfig:
         rank=whole(config, "r", 8, file=f"{place}: {CONFIG}"),
         alpha=real(config, "lora_alpha", 8.0, file=f"{place}: {CONFIG}"),
         stabilised=config.get("use_rslora") is True,
-        ranks=_patterns(config, "rank_pattern", place, int),
+        ranks=_patterns(config, "rank_pattern", place, (int,)),
         alphas=_patterns(config, "alpha_pattern", place, (int, float)),
     )
 
@@ -105,7 +106,9 @@ def _refused(place: str, what: str) -> UnsupportedModelError:
     return UnsupportedModelError(f"{place} is more than a LoRA: it uses {what}", why=why, remedy=_MERGE)
 
 
-def _patterns(config: Mapping[str, Any], key: str, place: str, kind: Any) -> dict[str, Any]:
+def _patterns(
+    config: Mapping[str, object], key: str, place: str, kind: tuple[type[_Number], ...]
+) -> dict[str, _Number]:
     found = config.get(key) or {}
     if not isinstance(found, Mapping) or len(found) > _MOST_PATTERNS:
         raise DamagedModelError(f"{place}: {key} is damaged", why="it does not map names to numbers")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Quantization:
     method: str
     bits: int
     group_size: int = 0
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Model:
     revision: str
     architecture: Architecture
     weights: Weights
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
     directory: Path | None = None
     files: tuple[str, ...] = ()
     quantization: Quantization | None = None

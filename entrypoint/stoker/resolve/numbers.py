@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from reprlib import Repr
-from typing import Any
 
 from stoker.errors import DamagedModelError
 
@@ -40,7 +39,7 @@ _shown.maxstring = _shown.maxlong = _shown.maxother = 40
 
 
 def whole(
-    values: Mapping[str, Any], key: str, default: int | None = None, *, file: str = CONFIG_FILE, low: int = 1
+    values: Mapping[str, object], key: str, default: int | None = None, *, file: str = CONFIG_FILE, low: int = 1
 ) -> int:
     """A whole number of at least `low` and at most what a key of that name may be. Raises DamagedModelError."""
     value = _given(values, key, default, file)

@@ -12,12 +12,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from stoker.resolve.facts import text_config
 from stoker.resolve.numbers import CONFIG_FILE, LARGEST, bad_value, real, whole
 
-Config = Mapping[str, Any]
+Config = Mapping[str, object]
 
 EVERY_LAYER = ""
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -101,9 +100,9 @@ def _architecture(config: Config) -> str:
 
 def _shared(config: Config) -> Mapping[str, RopeSettings]:
     source, given = _chosen(config)
-    layers = [key for key, value in given.items() if isinstance(value, Mapping)]
+    layers = {key: value for key, value in given.items() if isinstance(value, Mapping)}
     if layers:
-        return {key: _settings(_set(given[key]), config, f"{source}.{key}") for key in layers}
+        return {key: _settings(_set(value), config, f"{source}.{key}") for key, value in layers.items()}
     return {EVERY_LAYER: _settings(given, config, source)}
 
 

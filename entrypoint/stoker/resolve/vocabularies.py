@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from stoker.errors import DamagedModelError, UsageError
 from stoker.resolve.checkpoint import TOKENIZER
@@ -36,7 +35,7 @@ def token_ids(directory: Path | None) -> Mapping[str, int]:
     return {**vocabulary, **dict(added_tokens(document, path))} if vocabulary else {}
 
 
-def added_tokens(document: Mapping[str, Any], path: Path) -> Iterator[tuple[str, int]]:
+def added_tokens(document: Mapping[str, object], path: Path) -> Iterator[tuple[str, int]]:
     """Those beside the vocabulary, with their ids. DamagedModelError as of `token_ids`."""
     entries = document.get("added_tokens") or []
     if not isinstance(entries, list):

@@ -199,7 +199,7 @@ class Link(asyncio.Protocol):
         holding.task = self._start(self._hold(number, holding, self._handlers.held[name](*given)))
         holding.task.add_done_callback(lambda _: self._holdings.pop(number, None))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

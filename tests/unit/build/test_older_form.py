@@ -47,6 +47,7 @@ def test_the_text_tower_keeps_its_place() -> None:
     both = {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 2e6}, "sliding_attention": None}
     outer = {"architectures": ["Gemma3ForConditionalGeneration"], "text_config": {**SIZES, "rope_parameters": both}}
     older = in_older_form(outer)["text_config"]
+    assert isinstance(older, dict)
     assert (older["rope_theta"], older["rope_local_base_freq"]) == (2e6, 1e4)
     assert older["rope_scaling"] == {"rope_type": "linear", "factor": 8.0}
     assert "rope_parameters" not in older

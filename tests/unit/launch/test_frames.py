@@ -46,8 +46,8 @@ def test_packing_empties_the_writer() -> None:
 
 def test_extras_may_hold_bytes() -> None:
     writer = FrameWriter()
-    writer.add(1, (), None, frames.STOP, {"embedding": b"\x00\xff\x80\x7f", "top": [1, b"\xff", b""]})
-    assert read_frame(writer.pack()).extras[0] == {"embedding": b"\x00\xff\x80\x7f", "top": [1, b"\xff", b""]}
+    writer.add(1, (), None, frames.STOP, {"embedding": b"\x00\xff\x80\x7f", "top": (1, b"\xff", b"")})
+    assert read_frame(writer.pack()).extras[0] == {"embedding": b"\x00\xff\x80\x7f", "top": (1, b"\xff", b"")}
 
 
 @pytest.mark.parametrize("cut", [0, 3, 15, 16, 20, 43])

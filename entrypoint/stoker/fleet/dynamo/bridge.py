@@ -161,7 +161,7 @@ class DynamoBridge:
             rate = self._account.hit_rate if self._account else None
             self._send(wire.LOAD, state.kv_blocks_used, state.kv_blocks_total, rate)
 
-    async def _answer(self, number: int, request: dict[str, Any]) -> None:
+    async def _answer(self, number: int, request: dict[str, object]) -> None:
         CLIENT.set(_CLIENT)
         begin(reject=False)
         try:

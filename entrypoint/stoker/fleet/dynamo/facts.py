@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from stoker.fleet.dynamo.process import MODEL
 from stoker.serve.answer.parsers.families import FAMILIES, Family
@@ -44,7 +43,7 @@ class Facts:
     reasoning_parser: str | None = None
     planes: Mapping[str, str] = field(default_factory=dict)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         return {**asdict(self), "planes": dict(self.planes)}
 
 

@@ -162,10 +162,10 @@ class Port:
         return self.channel.is_cancelled()
 
 
-def packed_scores(scores: Scores) -> list[object]:
+def packed_scores(scores: Scores) -> frames.PackedScores:
     """The extras' `prompt`."""
     ids, log_probs, ranks = array("i", scores.ids), array("f", scores.log_probs), array("i", scores.ranks)
-    return [scores.width, ids.tobytes(), log_probs.tobytes(), ranks.tobytes()]
+    return scores.width, ids.tobytes(), log_probs.tobytes(), ranks.tobytes()
 
 
 def _reason(output: Output) -> int:

@@ -212,7 +212,7 @@ def _add_models(app: FastAPI, lifecycle: Lifecycle) -> None:
         return json_response(cards[name])
 
 
-def _cards(frontend: Frontend) -> dict[str, dict[str, Any]]:
+def _cards(frontend: Frontend) -> dict[str, dict[str, object]]:
     """The model under each of its names, and the adapters, whose parent it is."""
     cards = {name: _card(name, frontend) for name in frontend.names}
     for each in frontend.adapters:
@@ -221,7 +221,7 @@ def _cards(frontend: Frontend) -> dict[str, dict[str, Any]]:
     return cards
 
 
-def _card(name: str, frontend: Frontend) -> dict[str, Any]:
+def _card(name: str, frontend: Frontend) -> dict[str, object]:
     return {
         "id": name,
         "object": "model",

@@ -13,7 +13,7 @@ from stoker.serve.http.backlog import backlog
 MOST_BYTES = 16 << 20  # of one answer: more than the longest context can make
 STALLED_SECONDS = 60.0
 
-Write = Callable[[bytes], Coroutine[Any, Any, None]]
+Write = Callable[[bytes], Coroutine[object, object, None]]
 
 
 class Outbox:
@@ -89,11 +89,11 @@ async def outbox(write: Write, patience: float = STALLED_SECONDS) -> AsyncIterat
 class _Rest:
     """A coroutine that has run up to its first wait, to be awaited for what comes after."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None], waited_for: Any) -> None:
+    def __init__(self, coroutine: Coroutine[object, object, None], waited_for: Any) -> None:
         self._coroutine = coroutine
         self._waited_for = waited_for
 
-    def __await__(self) -> Generator[Any, Any, None]:
+    def __await__(self) -> Generator[object, object, None]:
         waited_for = self._waited_for
         try:
             while True:
@@ -105,7 +105,7 @@ class _Rest:
             self._coroutine.close()
 
 
-def _begun(coroutine: Coroutine[Any, Any, None]) -> _Rest | None:
+def _begun(coroutine: Coroutine[object, object, None]) -> _Rest | None:
     """Runs it as far as it goes without waiting, as an eager task would (which Python has from 3.12 on); None at its
     end. A task for every token would cost more than the token."""
     try:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from stoker.errors import StokerError
 from stoker.launch.generation import EngineClient
@@ -216,7 +215,7 @@ class Lifecycle:
             now = time.monotonic()
             return {**self._elapsed, self._phase: self._elapsed.get(self._phase, 0.0) + now - self._began}
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, object]:
         """What /v1/health/startup shows. `percent` and `eta_seconds` are of the open phase, null when unknown."""
         seconds = self.phase_seconds()
         with self._lock:

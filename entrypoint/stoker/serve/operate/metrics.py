@@ -5,11 +5,11 @@ work; ours begin with `stoker_`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -320,7 +320,7 @@ def _adapters(lifecycle: Lifecycle) -> Metric:
     return family
 
 
-def _labelled(name: str, help_: str, label: str, values: dict[str, Any]) -> Metric:
+def _labelled(name: str, help_: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(name, help_, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)

@@ -7,7 +7,7 @@ They are made when the request has ended, from what was measured anyway, so that
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from stoker.errors import UsageError
 from stoker.installing import with_extra
@@ -17,6 +17,8 @@ from stoker.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span, Status
+    from opentelemetry.util.types import AttributeValue
 
 
 class Tracer(Protocol):
@@ -78,7 +80,7 @@ class OtelTracer:
             span.set_status(_error_status())
         span.end(end)
 
-    def _phases(self, parent: Any, measurement: Measurement, start: int, end: int) -> None:
+    def _phases(self, parent: Span, measurement: Measurement, start: int, end: int) -> None:
         from opentelemetry.trace import set_span_in_context
 
         context = set_span_in_context(parent)
@@ -94,7 +96,7 @@ class OtelTracer:
                     self._run(span, run, max(begin, asked), until)
             span.end(max(begin, until))
 
-    def _run(self, parent: Any, run: EngineRun, begin: int, latest: int) -> None:
+    def _run(self, parent: Span, run: EngineRun, begin: int, latest: int) -> None:
         """The engine's clock is its own: only how long each phase took is taken from it."""
         from opentelemetry.trace import set_span_in_context
 
@@ -109,9 +111,11 @@ class OtelTracer:
         self._provider.shutdown()
 
 
-def _attributes(scope: Scope, request_id: str, status: int, measurement: Measurement | None) -> dict[str, Any]:
+def _attributes(
+    scope: Scope, request_id: str, status: int, measurement: Measurement | None
+) -> dict[str, AttributeValue]:
     """Names of OpenTelemetry's semantic conventions; no text of anybody's."""
-    attributes: dict[str, Any] = {
+    attributes: dict[str, AttributeValue] = {
         "http.request.method": scope["method"],
         "url.path": scope["path"],
         "http.response.status_code": status,
@@ -126,7 +130,7 @@ def _attributes(scope: Scope, request_id: str, status: int, measurement: Measure
     }
 
 
-def _error_status() -> Any:
+def _error_status() -> Status:
     from opentelemetry.trace import Status, StatusCode
 
     return Status(StatusCode.ERROR)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -39,14 +38,14 @@ def has_broken_arguments(messages: Sequence[Message]) -> bool:
     return any(_object(call.function.arguments) is None for call in calls)
 
 
-def _plain(message: Message, where: str, form: CallForm, wrapped: bool) -> dict[str, Any]:
+def _plain(message: Message, where: str, form: CallForm, wrapped: bool) -> dict[str, object]:
     """A developer speaks as the system: open models' templates know only that name."""
     _check(message, where)
     role = "system" if message.role == "developer" else message.role
     content: str | None = _text(message.content, f"{where}.content") or message.refusal or ""
     if message.tool_calls:
         content = content or form.no_content
-    plain: dict[str, Any] = {"role": role, "content": content}
+    plain: dict[str, object] = {"role": role, "content": content}
     if message.tool_calls:
         plain["tool_calls"] = [_call(call, form, wrapped) for call in message.tool_calls]
     reasoning = message.reasoning_content or message.reasoning
@@ -84,7 +83,7 @@ def _part(part: Part, where: str) -> str:
     return text
 
 
-def _call(call: ToolCall, form: CallForm, wrapped: bool) -> dict[str, Any]:
+def _call(call: ToolCall, form: CallForm, wrapped: bool) -> dict[str, object]:
     function = {"name": call.function.name, "arguments": _arguments(call.function.arguments, form, wrapped)}
     return {"id": call.id, "type": "function", "function": function}
 

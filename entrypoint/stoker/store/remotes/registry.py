@@ -281,7 +281,7 @@ def _basic(credentials: Credentials) -> str:
     return base64.b64encode(f"{credentials.user}:{credentials.password}".encode()).decode()
 
 
-def _json(data: bytes) -> dict[str, Any]:
+def _json(data: bytes) -> dict[str, object]:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -61,7 +61,7 @@ def let_guess(config: Any, method: str, running: int) -> None:
 
 
 @contextmanager
-def guessing(settings: EngineSettings, scheduler: Any) -> Iterator[dict[str, Any]]:
+def guessing(settings: EngineSettings, scheduler: Any) -> Iterator[dict[str, object]]:
     """What a pipeline is opened with besides its own; a draft's files are needed until it is open."""
     if settings.chosen.speculative == LOOKUP:
         yield {"prompt_lookup": True}

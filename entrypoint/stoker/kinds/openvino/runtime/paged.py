@@ -185,7 +185,7 @@ def _scheduler(settings: EngineSettings) -> Any:
     return scheduler
 
 
-def _properties(settings: EngineSettings) -> dict[str, Any]:
+def _properties(settings: EngineSettings) -> dict[str, object]:
     return {**compile_properties(settings), "sampler_num_threads": settings.chosen.threads}
 
 

@@ -24,7 +24,8 @@ def write_vocabulary(source: Path, directory: Path) -> None:
         return
     config = source / "config.json"
     rows = with_defaults(read_json(config)).get("vocab_size") if config.is_file() else None
-    (directory / VOCABULARY).write_text(json.dumps(vocabulary_of(tokenizer, end_ids(source), rows)))
+    known = rows if isinstance(rows, int) else None
+    (directory / VOCABULARY).write_text(json.dumps(vocabulary_of(tokenizer, end_ids(source), known)))
     sync(directory / VOCABULARY)
 
 

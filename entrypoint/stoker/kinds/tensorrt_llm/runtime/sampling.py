@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 from stoker.launch.generation import Generation
 
 _SEED_BITS = 63
 
 
-def sampling_values(generation: Generation) -> dict[str, Any]:
+def sampling_values(generation: Generation) -> dict[str, object]:
     """Only what is requested: None is the runtime's default. Greedy is to choose among one.
 
     An unset seed is drawn here, since the runtime's own default is the same for every request.

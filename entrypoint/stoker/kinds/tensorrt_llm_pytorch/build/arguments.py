@@ -6,8 +6,6 @@ added when the engine is launched.
 
 from __future__ import annotations
 
-from typing import Any
-
 from stoker.launch.adapter_tensors import MODULES
 from stoker.plan.types import Chosen
 
@@ -34,7 +32,7 @@ def llm_arguments(chosen: Chosen) -> dict[str, object]:
     }
 
 
-def _adapters(chosen: Chosen) -> dict[str, Any]:
+def _adapters(chosen: Chosen) -> dict[str, object]:
     """Every projection: which ones adapters change is not known beforehand."""
     return {
         "lora_target_modules": [name for _, name in MODULES.values()],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from stoker.build.child import Lines
 from stoker.build.companions import copy_companions
@@ -17,7 +16,7 @@ from stoker.kinds.tensorrt_llm_pytorch.build.quantize import is_quantised_here, 
 from stoker.kinds.tensorrt_llm_pytorch.files import ARGUMENTS, CHECKPOINT
 
 
-def build(job: Job, lines: Lines) -> dict[str, Any]:
+def build(job: Job, lines: Lines) -> dict[str, object]:
     """Fills the job's directory and returns what engine.json records of it. Raises BuildError and StorageError."""
     model, chosen, directory = job.model, job.chosen, Path(job.directory)
     if model.directory is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stoker.kinds.tensorrt_llm.runtime.sampling import sampling_values
 from stoker.launch.generation import Generation, Guide, RequestRefusedError
 
@@ -34,7 +32,7 @@ _GUIDES = {
 }
 
 
-def guide_arguments(guide: Guide) -> dict[str, Any]:
+def guide_arguments(guide: Guide) -> dict[str, object]:
     """The arguments of GuidedDecodingParams. RequestRefusedError for a type that it does not know."""
     if guide.kind == "json":
         return {"json_object": True}

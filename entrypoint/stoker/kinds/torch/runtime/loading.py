@@ -67,7 +67,7 @@ def _load(settings: EngineSettings, attention: str) -> Any:
     return model.eval()
 
 
-def _place(settings: EngineSettings) -> dict[str, Any]:
+def _place(settings: EngineSettings) -> dict[str, object]:
     """Whole on one device, or this rank's share of it, by the family's own plan (`base_model_tp_plan`)."""
     if settings.chosen.tensor_parallel > 1:
         from transformers.distributed import DistributedConfig

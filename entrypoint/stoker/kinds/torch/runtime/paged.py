@@ -115,7 +115,7 @@ def open_manager(model: Any, settings: EngineSettings) -> Any:
     return manager
 
 
-def _limits(settings: EngineSettings) -> Mapping[str, Any]:
+def _limits(settings: EngineSettings) -> Mapping[str, object]:
     """The plan's, so that nothing is left to the library's view of what memory is free."""
     page = "page_size" if "page_size" in _FIELDS else "block_size"
     switch = {"auto_switch_to_flash": False} if "auto_switch_to_flash" in _FIELDS else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.resolve.model import Model
 
@@ -28,7 +27,7 @@ def checkpoint_of(model: Model) -> str:
     return found or (f"{method} {quantization.bits}-bit" if quantization.bits else method)
 
 
-def _packed(settings: Mapping[str, Any]) -> str:
+def _packed(settings: Mapping[str, object]) -> str:
     """compressed-tensors: what the weights of the first group are packed in."""
     groups = settings.get("config_groups")
     first = next(iter(groups.values()), None) if isinstance(groups, Mapping) else None

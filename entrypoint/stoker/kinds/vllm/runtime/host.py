@@ -167,13 +167,15 @@ class Host:
         ids = output.new_token_ids if sequence.params.max_tokens else ()
         self._steps += bool(ids)
         self._tokens += len(ids)
-        log_probs, extras = None, None
+        log_probs: list[float] | None = None
+        extras: frames.Extras | None = None
         if not sequence.first or reason:
             extras = self._extras(sequence, output, reason)
         if ids and output.new_logprobs is not None:
             log_probs, top = versions.log_probs_of(output)
             if top:
-                extras = {**(extras or {}), "top": top}
+                extras = extras or {}
+                extras["top"] = top
         if reason:
             self._sequences.pop(output.request_id, None)
             sequence.peer.ids.pop((sequence.channel, sequence.handle), None)

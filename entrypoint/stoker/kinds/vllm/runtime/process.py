@@ -19,7 +19,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from stoker.child_environment import child_environment
 from stoker.errors import BuildError, EngineError, EngineMemoryError
@@ -45,7 +44,7 @@ class Launch:
     """vLLM's EngineArgs by name, without the model, and variables of its environment. An engine's directory has one in
     SETTINGS with what the plan does not say. `quantized`: the checkpoint was before the build."""
 
-    engine: Mapping[str, Any]
+    engine: Mapping[str, object]
     environment: Mapping[str, str] = field(default_factory=dict)
     quantized: bool = False
 
@@ -158,7 +157,7 @@ class HostProcess:
     def pid(self) -> int:
         return self._guard.pid
 
-    def connect(self) -> tuple[Link, dict[str, Any]]:
+    def connect(self) -> tuple[Link, dict[str, object]]:
         """Waits until the engine is loaded. EngineError if it cannot be; its code says whether for lack of memory."""
         connection = Link(self._connected())
         message = connection.receive()

@@ -18,6 +18,7 @@ from typing import Any
 
 from stoker.kinds.vllm.runtime.params import SequenceParams
 from stoker.launch import frames
+from stoker.launch.frames import PackedScores, PackedTop
 
 SUPPORTED = ("0.26", "0.33")  # the oldest and the newest minor version that this file was read against
 
@@ -283,23 +284,23 @@ def scheduled_ns(output: Any) -> int | None:
     return None
 
 
-def log_probs_of(output: Any) -> tuple[list[float], list[Any] | None]:
+def log_probs_of(output: Any) -> tuple[list[float], PackedTop | None]:
     """Each new token's log probability, and if there are more the most probable: [k, ids, log probabilities]."""
     ids, values = output.new_logprobs[:2]
     own = values[:, 0].tolist()
     more = ids.shape[1] - 1
     if not more:
         return own, None
-    return own, [more, ids[:, 1:].astype("int32").tobytes(), values[:, 1:].astype("float32").tobytes()]
+    return own, (more, ids[:, 1:].astype("int32").tobytes(), values[:, 1:].astype("float32").tobytes())
 
 
-def prompt_log_probs_of(output: Any) -> list[Any] | None:
+def prompt_log_probs_of(output: Any) -> PackedScores | None:
     """Of the prompt's tokens from the second on: [width, ids, log probabilities, ranks] (stoker.launch.frames)."""
     tensors = output.new_prompt_logprobs_tensors
     if tensors is None:
         return None
     ids, values, ranks = (each.numpy() for each in (tensors[0].int(), tensors[1].float(), tensors[2].int()))
-    return [ids.shape[1], ids.tobytes(), values.tobytes(), ranks.tobytes()]
+    return ids.shape[1], ids.tobytes(), values.tobytes(), ranks.tobytes()
 
 
 def embedding_of(output: Any) -> bytes | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stoker.serve.apis.anthropic.answers import MessagesWriter
 from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
 from stoker.serve.apis.anthropic.translation import chat_request, check
@@ -26,7 +24,7 @@ async def prepare_message(request: MessagesRequest, frontend: Frontend, _: Call)
     return await chat_job(chat_request(request, frontend), frontend, writer, "msg_", capped=True)
 
 
-async def count_tokens(request: CountRequest, frontend: Frontend) -> dict[str, Any]:
+async def count_tokens(request: CountRequest, frontend: Frontend) -> dict[str, object]:
     """Raises ApiError naming the parameter at fault."""
     check(request)
     check_model(request.model, frontend)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from stoker.serve.apis.openai_responses.requests import ClientTool, Tool
 from stoker.serve.http.errors import ApiError, invalid, unsupported
@@ -39,7 +38,7 @@ class Offered:
         within = {} if self.namespace is None else {"namespace": self.namespace}
         return {"name": self.tool.name, **within}
 
-    def function(self) -> dict[str, Any]:
+    def function(self) -> dict[str, object]:
         """In the form of a chat request."""
         tool = self.tool
         parameters = _FREE_TEXT if self.custom else tool.parameters

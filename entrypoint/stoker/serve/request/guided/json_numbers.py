@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.serve.request.guided.grammar import GuideError, Node, Repeat, choice, optional, sequence
 from stoker.serve.request.guided.integers import integers
@@ -13,7 +12,7 @@ from stoker.serve.request.guided.json_values import DIGIT, INTEGER, NUMBER
 _GREATEST = 10**18
 _FORMATS = ("int32", "int64", "float", "double", "decimal")
 
-Schema = Mapping[str, Any]
+Schema = Mapping[str, object]
 
 
 def integer(schema: Schema, where: str) -> Node:

@@ -84,12 +84,12 @@ def unset(value: object) -> bool:
     return value is None or value is False or value in ("", [], {})
 
 
-def positive(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
+def positive(config: Mapping[str, object], key: str, default: int | None = None) -> int:
     """The value of a key that must be a positive integer; a missing one without default is a DamagedModelError."""
     return whole(config, key, default)
 
 
-def number(config: Mapping[str, Any], key: str, default: float | None = None, low: float = -math.inf) -> float:
+def number(config: Mapping[str, object], key: str, default: float | None = None, low: float = -math.inf) -> float:
     """A finite number above `low`."""
     return real(config, key, default, low=low)
 
@@ -100,7 +100,7 @@ def optional_number(
     return None if config.get(key, default) is None else number(config, key, default, low)
 
 
-def flag(config: Mapping[str, Any], key: str, default: bool = False) -> bool:
+def flag(config: Mapping[str, object], key: str, default: bool = False) -> bool:
     value = config.get(key)
     if value is None:
         return default
