@@ -22,7 +22,7 @@ class LoopThread:
         self._thread = threading.Thread(target=self.loop.run_forever, name="tests' loop")
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
+    def run(self, work: Coroutine[object, object, T]) -> T:
         return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, PATIENCE), self.loop).result()
 
     def close(self) -> None:

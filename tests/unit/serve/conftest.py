@@ -3,11 +3,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpx
 import pytest
@@ -20,6 +20,9 @@ from stoker.serve.http.app import Service, create_app
 from stoker.serve.http.server import HttpServer, bind
 from stoker.serve.operate.frontend import Frontend, load_frontend
 from stoker.store.engine import Engine, Manifest
+
+if TYPE_CHECKING:
+    from tests.unit.serve.scripted import ScriptedEngine
 
 DEMO = Path(stoker.resolve.__file__).parent / "demo"
 TEXT = "The old man went down to the sea. He saw a boat there, and he was glad."
@@ -67,24 +70,24 @@ def answer_ids(frontend: Frontend) -> list[int]:
 
 
 @pytest.fixture
-def engine(answer_ids: list[int]) -> Any:
+def engine(answer_ids: list[int]) -> ScriptedEngine:
     return scripted_module.ScriptedEngine(lambda generation: scripted_module.one_by_one(answer_ids))
 
 
 @pytest.fixture
-def service(engine: Any, frontend: Frontend) -> Service:
+def service(engine: ScriptedEngine, frontend: Frontend) -> Service:
     made = Service()
     made.lifecycle.attach(engine, frontend)
     return made
 
 
 @pytest.fixture
-def says(service: Any, frontend: Any, scripted: Any) -> Any:
+def says(service: Service, frontend: Frontend, scripted: ModuleType) -> Says:
     """Makes the engine say a text, token by token, to a model of these ways."""
 
-    def say(text: str, **ways: Any) -> Any:
+    def say(text: str, **ways: Any) -> ScriptedEngine:
         ids = [*frontend.tokenizer.encode_now(text, add_special_tokens=False), frontend.context.end_ids[0]]
-        engine = scripted.ScriptedEngine(lambda generation: scripted.one_by_one(ids))
+        engine: ScriptedEngine = scripted.ScriptedEngine(lambda generation: scripted.one_by_one(ids))
         service.attach(engine, replace(frontend, **ways))
         return engine
 
@@ -114,6 +117,10 @@ class Reply:
 
 
 Ask = Callable[..., Reply]
+Says: TypeAlias = "Callable[..., ScriptedEngine]"
+Listening = Callable[[], AbstractAsyncContextManager[int]]
+WithClient = Callable[..., None]
+PromptOf: TypeAlias = "Callable[[ScriptedEngine], str]"
 
 
 @pytest.fixture
@@ -135,7 +142,7 @@ def ask(service: Service) -> Ask:
 
 
 @pytest.fixture
-def listening(service: Service) -> Any:
+def listening(service: Service) -> Listening:
     """`async with listening() as port`: the application on a real socket."""
 
     @asynccontextmanager
@@ -152,10 +159,10 @@ def listening(service: Service) -> Any:
 
 
 @pytest.fixture
-def with_client(listening: Any) -> Callable[..., None]:
+def with_client(listening: Listening) -> WithClient:
     """Runs `use` with the client that `make` gives for the application's address on a real socket."""
 
-    def run(make: Callable[[str], Any], use: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+    def run(make: Callable[[str], Any], use: Callable[[Any], Coroutine[object, object, None]]) -> None:
         async def go() -> None:
             async with listening() as port, make(f"http://127.0.0.1:{port}") as client:
                 await use(client)
@@ -166,7 +173,7 @@ def with_client(listening: Any) -> Callable[..., None]:
 
 
 @pytest.fixture
-def prompt_of(frontend: Frontend) -> Callable[[Any], str]:
+def prompt_of(frontend: Frontend) -> PromptOf:
     """The prompt of the last generation that an engine was asked for."""
     return lambda engine: frontend.tokenizer.decode(engine.asked[-1].input_ids)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -12,7 +12,11 @@ import pytest
 from stoker.serve.generate.admission import Admission, Capacity
 from stoker.serve.http.errors import ApiError
 from stoker.serve.http.keys import Keys
-from stoker.serve.operate.service import Exposure
+from stoker.serve.operate.service import Exposure, Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, Listening
+    from tests.unit.serve.scripted import ScriptedEngine
 
 
 class Room:
@@ -58,7 +62,7 @@ class Room:
             await self.cancel(name)
 
 
-def in_room(capacity: Capacity, use: Callable[[Room], Coroutine[Any, Any, None]], **limits: int) -> None:
+def in_room(capacity: Capacity, use: Callable[[Room], Coroutine[object, object, None]], **limits: int) -> None:
     async def run() -> None:
         room = Room(capacity, **limits)
         await use(room)
@@ -206,7 +210,7 @@ def test_being_cancelled_in_the_moment_of_being_let_in_loses_no_place() -> None:
     asyncio.run(run())
 
 
-def _keyed(capacity: Capacity, use: Callable[[Room], Coroutine[Any, Any, None]], keys: int) -> None:
+def _keyed(capacity: Capacity, use: Callable[[Room], Coroutine[object, object, None]], keys: int) -> None:
     async def run() -> None:
         room = Room(capacity)
         room.admission = Admission(100, lambda: keys > 1)
@@ -289,7 +293,7 @@ def test_a_request_that_may_start_at_once_is_not_refused_for_anothers_queue() ->
 
 
 def test_ten_requests_of_128_choices_do_not_starve_another_key(
-    ask: Any, listening: Any, engine: Any, service: Any
+    ask: Ask, listening: Listening, engine: ScriptedEngine, service: Service
 ) -> None:
     service.exposure = Exposure(keys=Keys("first second"))
     service.admission.resize(Capacity(9, extra=1))

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import socket
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,7 +16,12 @@ from stoker.serve.http.browsers import host_name
 from stoker.serve.http.keys import Keys
 from stoker.serve.http.peers import networks_of
 from stoker.serve.http.server import HttpServer, bind
-from stoker.serve.operate.service import Exposure
+from stoker.serve.operate.service import Exposure, Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 PLAIN = {"model": "demo", "prompt": "Once", "max_tokens": 2}
 PATH = "/v1/completions"
@@ -36,7 +41,7 @@ OWN = [
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-def test_a_name_that_a_stranger_can_have_is_refused(ask: Any, engine: Any, host: str) -> None:
+def test_a_name_that_a_stranger_can_have_is_refused(ask: Ask, engine: ScriptedEngine, host: str) -> None:
     """DNS rebinding: the page's own name points at the server."""
     for path, body in ((PATH, PLAIN), ("/v1/models", None), ("/metrics", None), ("/", None)):
         answer = ask(path, body, headers={"host": host, "origin": f"http://{host}"})
@@ -47,7 +52,7 @@ def test_a_name_that_a_stranger_can_have_is_refused(ask: Any, engine: Any, host:
 
 
 @pytest.mark.parametrize("host", OWN)
-def test_names_that_no_stranger_can_have_are_taken(ask: Any, host: str) -> None:
+def test_names_that_no_stranger_can_have_are_taken(ask: Ask, host: str) -> None:
     assert ask(PATH, PLAIN, headers={"host": host}).status == 200
     assert ask(PATH, PLAIN, headers={"host": host, "origin": f"http://{host}"}).status == 200
 
@@ -63,7 +68,7 @@ def test_names_that_no_stranger_can_have_are_taken(ask: Any, host: str) -> None:
         ("*", "evil.example", 200),
     ],
 )
-def test_names_can_be_allowed(ask: Any, service: Any, allowed: str, host: str, status: int) -> None:
+def test_names_can_be_allowed(ask: Ask, service: Service, allowed: str, host: str, status: int) -> None:
     service.exposure = Exposure(allowed_hosts=(allowed,))
     assert ask(PATH, PLAIN, headers={"host": host}).status == status
 
@@ -71,14 +76,14 @@ def test_names_can_be_allowed(ask: Any, service: Any, allowed: str, host: str, s
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://test:81", "http://[", "chrome-extension://x"]
 )
-def test_another_sites_page_is_refused(ask: Any, engine: Any, origin: str) -> None:
+def test_another_sites_page_is_refused(ask: Ask, engine: ScriptedEngine, origin: str) -> None:
     answer = ask(PATH, PLAIN, headers={"origin": origin})
     assert answer.status == 403
     assert answer.error["code"] == "origin_not_allowed"
     assert engine.asked == []
 
 
-def test_it_is_taken_where_it_is_named(ask: Any, service: Any) -> None:
+def test_it_is_taken_where_it_is_named(ask: Ask, service: Service) -> None:
     service.exposure = Exposure(cors_origins=("https://a.example",))
     assert ask(PATH, PLAIN, headers={"origin": "https://a.example"}).status == 200
     assert ask(PATH, PLAIN, headers={"origin": "https://b.example"}).status == 403
@@ -87,7 +92,7 @@ def test_it_is_taken_where_it_is_named(ask: Any, service: Any) -> None:
     assert ask(PATH, PLAIN, headers={"origin": "https://b.example"}).status == 200
 
 
-def test_with_keys_pages_have_none_and_every_name_is_taken(ask: Any, service: Any) -> None:
+def test_with_keys_pages_have_none_and_every_name_is_taken(ask: Ask, service: Service) -> None:
     service.exposure = Exposure(keys=Keys("secret"))
     told = {"host": "llm.example.com", "origin": "https://chat.example"}
     assert ask(PATH, PLAIN, headers=told).status == 401
@@ -103,7 +108,7 @@ def test_with_keys_pages_have_none_and_every_name_is_taken(ask: Any, service: An
     "kind",
     ["text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "multipart/form-data", "json"],
 )
-def test_bodies_are_json(ask: Any, engine: Any, path: str, kind: str) -> None:
+def test_bodies_are_json(ask: Ask, engine: ScriptedEngine, path: str, kind: str) -> None:
     answer = ask(path, PLAIN, headers={"content-type": kind})
     assert answer.status == 415
     assert "application/json" in answer.text
@@ -111,11 +116,11 @@ def test_bodies_are_json(ask: Any, engine: Any, path: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/JSON; charset=utf-8", "application/vnd.api+json"])
-def test_json_has_several_names(ask: Any, kind: str) -> None:
+def test_json_has_several_names(ask: Ask, kind: str) -> None:
     assert ask(PATH, PLAIN, headers={"content-type": kind}).status == 200
 
 
-def test_the_management_port_has_no_keys_and_checks_names(service: Any) -> None:
+def test_the_management_port_has_no_keys_and_checks_names(service: Service) -> None:
     async def go() -> None:
         server = HttpServer(create_management_app(service), bind("127.0.0.1", 0))
         task = asyncio.create_task(server.serve())
@@ -138,7 +143,7 @@ async def status_of(port: int, request: str, host: str, *headers: str, body: byt
     return status
 
 
-def addresses(service: Any, caplog: pytest.LogCaptureFixture, *headers: str) -> list[str]:
+def addresses(service: Service, caplog: pytest.LogCaptureFixture, *headers: str) -> list[str]:
     """The address in the log of a request from this machine over a real socket."""
     caplog.set_level(logging.INFO, "stoker.access")
 
@@ -156,7 +161,7 @@ def addresses(service: Any, caplog: pytest.LogCaptureFixture, *headers: str) -> 
     return [record.__dict__["fields"]["address"] for record in caplog.records if record.name == "stoker.access"]
 
 
-def test_a_client_of_this_machine_cannot_choose_its_address(service: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_of_this_machine_cannot_choose_its_address(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     told = ("X-Forwarded-For: 6.6.6.6", "Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6", "X-Forwarded-Proto: https")
     assert addresses(service, caplog, *told) == ["127.0.0.1"]
 
@@ -172,7 +177,7 @@ def test_a_client_of_this_machine_cannot_choose_its_address(service: Any, caplog
     ],
 )
 def test_a_trusted_proxy_says_whose_request_it_is(
-    service: Any, caplog: pytest.LogCaptureFixture, told: str, address: str
+    service: Service, caplog: pytest.LogCaptureFixture, told: str, address: str
 ) -> None:
     service.exposure = Exposure(trusted_proxies=networks_of("127.0.0.0/8, 10.0.0.0/8"))
     assert addresses(service, caplog, told) == [address]
@@ -183,7 +188,7 @@ def test_proxies_are_addresses() -> None:
         networks_of("proxy.example.com")
 
 
-def test_the_access_log_names_key_and_address(ask: Any, service: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_access_log_names_key_and_address(ask: Ask, service: Service, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "stoker.access")
     service.exposure = Exposure(keys=Keys("secret"))
     name = service.exposure.keys.name_of(b"secret")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stoker.errors import DamagedModelError
 from stoker.serve.operate.frontend import Frontend, end_ids
+from stoker.serve.operate.service import Service
 from stoker.serve.request.chat_template import (
     ChatTemplate,
     TemplateMissingError,
@@ -21,6 +22,11 @@ from stoker.serve.request.decoding import decoded
 from stoker.serve.request.messages import template_messages
 from stoker.serve.request.requests import ChatRequest
 from stoker.serve.request.tokenizing import load_tokenizer
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 HELLO = [{"role": "user", "content": "Hello <b> é"}]
 
@@ -66,14 +72,16 @@ def test_a_template_that_fails_or_breaks_out_refuses(source: str) -> None:
         render(source)
 
 
-def test_a_refusal_reaches_the_client_with_the_templates_words(ask: Any, service: Any, frontend: Frontend) -> None:
+def test_a_refusal_reaches_the_client_with_the_templates_words(
+    ask: Ask, service: Service, frontend: Frontend, engine: ScriptedEngine
+) -> None:
     template = ChatTemplate("{{ raise_exception('roles must alternate') }}", {})
-    service.lifecycle.attach(service.lifecycle.serving.engine, replace(frontend, chat_template=template))
+    service.lifecycle.attach(engine, replace(frontend, chat_template=template))
     answer = ask("/v1/chat/completions", {"model": "demo", "messages": HELLO})
     assert answer.status == 400
     assert "roles must alternate" in answer.error["message"]
     missing = TemplateMissingError("The model has no chat template; use /v1/completions.")
-    service.lifecycle.attach(service.lifecycle.serving.engine, replace(frontend, chat_template=missing))
+    service.lifecycle.attach(engine, replace(frontend, chat_template=missing))
     answer = ask("/v1/chat/completions", {"model": "demo", "messages": HELLO})
     assert (answer.status, answer.error["code"]) == (400, "chat_template_missing")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -16,6 +16,11 @@ from stoker.serve.http.keys import Keys
 from stoker.serve.http.limits import client_of
 from stoker.serve.http.server import KEEP_ALIVE_SECONDS, HttpServer, bind
 from stoker.serve.operate.service import Exposure, Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, Listening
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
 READS = [
@@ -36,7 +41,7 @@ READS = [
 
 
 @pytest.mark.parametrize("path", READS)
-def test_head_is_get_without_the_body(ask: Any, path: str) -> None:
+def test_head_is_get_without_the_body(ask: Ask, path: str) -> None:
     got, head = ask(path), ask(path, method="HEAD")
     assert head.status == got.status
     assert head.text == ""
@@ -73,14 +78,14 @@ def test_head_on_the_management_port_and_over_a_socket(service: Service) -> None
         "/v1/models/demo/",
     ],
 )
-def test_a_slash_at_the_end_changes_nothing(ask: Any, path: str) -> None:
+def test_a_slash_at_the_end_changes_nothing(ask: Ask, path: str) -> None:
     answer = ask(path)
     assert answer.status == 200
     assert "location" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"])
-def test_a_slash_at_the_end_of_what_takes_a_body(ask: Any, path: str) -> None:
+def test_a_slash_at_the_end_of_what_takes_a_body(ask: Ask, path: str) -> None:
     body = {**CHAT, "prompt": "a"} if path == "/v1/completions" else CHAT
     body = {name: value for name, value in body.items() if name != "messages"} if path == "/v1/completions" else body
     body = {"model": "demo", "input": "Hi"} if path == "/v1/responses" else body
@@ -89,7 +94,7 @@ def test_a_slash_at_the_end_of_what_takes_a_body(ask: Any, path: str) -> None:
     assert ask("/v1/nothing/", body).status == 404
 
 
-def test_keys_are_asked_for_behind_a_slash_too(service: Any, ask: Any) -> None:
+def test_keys_are_asked_for_behind_a_slash_too(service: Service, ask: Ask) -> None:
     service.exposure = Exposure(keys=Keys("secret"))
     for path in ("/v1/models/", "http://test//v1/models", "/v1/status/", "/page/../v1/models"):
         assert ask(path).status == 401, path
@@ -97,7 +102,7 @@ def test_keys_are_asked_for_behind_a_slash_too(service: Any, ask: Any) -> None:
     assert ask("/v1/health/live/").status == 200
 
 
-def test_browsers_may_delete(service: Any, ask: Any) -> None:
+def test_browsers_may_delete(service: Service, ask: Ask) -> None:
     service.exposure = Exposure(cors_origins=("https://chat.example",))
     for method in ("DELETE", "GET", "HEAD", "POST"):
         headers = {"origin": "https://chat.example", "access-control-request-method": method}
@@ -108,7 +113,7 @@ def test_browsers_may_delete(service: Any, ask: Any) -> None:
 
 @pytest.mark.parametrize("top_p", [0, 0.0, 1e-9, 1e-45])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"])
-def test_a_top_p_of_nothing_is_greedy(ask: Any, engine: Any, path: str, top_p: float) -> None:
+def test_a_top_p_of_nothing_is_greedy(ask: Ask, engine: ScriptedEngine, path: str, top_p: float) -> None:
     bodies: dict[str, dict[str, Any]] = {
         "/v1/completions": {"model": "demo", "prompt": "a"},
         "/v1/responses": {"model": "demo", "input": "Hi"},
@@ -139,7 +144,7 @@ def test_an_idle_connection_is_closed_after_the_time_that_is_set(service: Servic
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"model": "de'])
-def test_a_body_that_is_half_sent_does_not_hold_the_drain(listening: Any, service: Service, sent: bytes) -> None:
+def test_a_body_that_is_half_sent_does_not_hold_the_drain(listening: Listening, service: Service, sent: bytes) -> None:
     async def run() -> None:
         async with listening() as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -159,7 +164,9 @@ def test_a_body_that_is_half_sent_does_not_hold_the_drain(listening: Any, servic
     asyncio.run(asyncio.wait_for(run(), 50))
 
 
-def test_requests_that_are_whole_are_still_waited_for(listening: Any, engine: Any, service: Service) -> None:
+def test_requests_that_are_whole_are_still_waited_for(
+    listening: Listening, engine: ScriptedEngine, service: Service
+) -> None:
     async def run() -> None:
         blocked = asyncio.Event()
         engine.before_step = lambda step: blocked.wait() if step == 1 else None

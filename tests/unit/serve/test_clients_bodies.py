@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from openai.types.chat import ChatCompletionMessage
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, PromptOf
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 USER = {"role": "user", "content": "Hello"}
 CHAT: dict[str, Any] = {"model": "demo", "messages": [USER], "max_tokens": 2}
@@ -72,25 +77,25 @@ def _nulls(value: Any) -> Any:
         ("/detokenize", {"tokens": [5]}),
     ],
 )
-def test_a_null_is_as_if_absent_wherever_it_is(ask: Any, path: str, body: dict[str, Any]) -> None:
+def test_a_null_is_as_if_absent_wherever_it_is(ask: Ask, path: str, body: dict[str, Any]) -> None:
     assert ask(path, body).status == 200
     answer = ask(path, _nulls(body))
     assert answer.status == 200, answer.text
 
 
 @pytest.mark.parametrize("field", ["type", "n", "stop", "logit_bias", "seed", "tools", "tool_choice", "stream"])
-def test_a_null_of_a_field_that_is_known_is_its_default(ask: Any, field: str) -> None:
+def test_a_null_of_a_field_that_is_known_is_its_default(ask: Ask, field: str) -> None:
     assert ask("/v1/chat/completions", {**CHAT, field: None}).status == 200
 
 
-def test_a_required_field_that_is_null_is_missing(ask: Any) -> None:
+def test_a_required_field_that_is_null_is_missing(ask: Ask) -> None:
     for path in ("messages", "model"):
         answer = ask("/v1/chat/completions", {**CHAT, path: None})
         assert (answer.status, answer.error["code"]) == (400, "missing_required_parameter")
         assert answer.error["param"] == path
 
 
-def test_the_message_that_the_sdk_gave_can_be_sent_back(ask: Any) -> None:
+def test_the_message_that_the_sdk_gave_can_be_sent_back(ask: Ask) -> None:
     said = ChatCompletionMessage.model_validate(ask("/v1/chat/completions", CHAT).json["choices"][0]["message"])
     history = [USER, said.model_dump(), USER]
     assert ask("/v1/chat/completions", {**CHAT, "messages": history}).status == 200
@@ -100,7 +105,7 @@ def test_the_message_that_the_sdk_gave_can_be_sent_back(ask: Any) -> None:
     )
 
 
-def test_a_refusal_part_is_text(ask: Any, engine: Any, prompt_of: Any) -> None:
+def test_a_refusal_part_is_text(ask: Ask, engine: ScriptedEngine, prompt_of: PromptOf) -> None:
     parts = [{"type": "refusal", "refusal": "I cannot."}]
     for message in ({"content": parts}, {"content": None, "refusal": "I cannot."}):
         answer = ask("/v1/chat/completions", {**CHAT, "messages": [USER, {"role": "assistant", **message}, USER]})
@@ -112,7 +117,9 @@ def test_a_refusal_part_is_text(ask: Any, engine: Any, prompt_of: Any) -> None:
 
 
 @pytest.mark.parametrize("arguments", ['{"city": "Bo', "not JSON", "[1, 2]", "3", "", '{"a": NaN}', "{" * 5000, '"x"'])
-def test_arguments_that_are_no_json_are_passed_on(ask: Any, engine: Any, prompt_of: Any, arguments: str) -> None:
+def test_arguments_that_are_no_json_are_passed_on(
+    ask: Ask, engine: ScriptedEngine, prompt_of: PromptOf, arguments: str
+) -> None:
     call = {**CALL, "function": {"name": "f", "arguments": arguments}}
     body = {**CHAT, "messages": [USER, {**CALLING, "tool_calls": [call]}, RESULT], "tools": [TOOL]}
     answer = ask("/v1/chat/completions", body)
@@ -131,7 +138,7 @@ def test_arguments_that_are_no_json_are_passed_on(ask: Any, engine: Any, prompt_
 
 
 @pytest.mark.parametrize("arguments", [{"city": "Bonn"}, {}, {"a": None}])
-def test_arguments_may_be_an_object(ask: Any, arguments: Any) -> None:
+def test_arguments_may_be_an_object(ask: Ask, arguments: Any) -> None:
     call = {**CALL, "index": 0, "function": {"name": "f", "arguments": arguments}}
     body = {**CHAT, "messages": [USER, {**CALLING, "tool_calls": [call]}, RESULT], "tools": [TOOL]}
     assert ask("/v1/chat/completions", body).status == 200

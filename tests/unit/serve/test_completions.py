@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from openai.types import Completion
+
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.service import Service
+from stoker.serve.request.tokenizing import Tokenizer
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once upon a time", "max_tokens": 4}
 
 
-def test_the_likeliest_of_several_are_given(ask: Any, service: Any, frontend: Any, scripted: Any) -> None:
+def test_the_likeliest_of_several_are_given(ask: Ask, service: Service, frontend: Frontend, scripted: Any) -> None:
     texts = {"0": "alpha", "1": "beta", "2": "gamma", "3": "delta"}
     likelihoods = {"0": -3.0, "1": -0.25, "2": -2.0, "3": -1.0}
 
@@ -38,7 +47,7 @@ def test_the_likeliest_of_several_are_given(ask: Any, service: Any, frontend: An
     assert answer.usage.completion_tokens >= 4
 
 
-def test_the_prompt_is_said_again(ask: Any, frontend: Any) -> None:
+def test_the_prompt_is_said_again(ask: Ask, frontend: Frontend) -> None:
     plain = ask("/v1/completions", PLAIN).json["choices"][0]["text"]
     assert ask("/v1/completions", {**PLAIN, "echo": True}).json["choices"][0]["text"] == PLAIN["prompt"] + plain
     events = ask("/v1/completions", {**PLAIN, "echo": True, "stream": True}).events
@@ -49,7 +58,9 @@ def test_the_prompt_is_said_again(ask: Any, frontend: Any) -> None:
     assert all(choice["text"].startswith("a cat") for choice in several.json["choices"])
 
 
-def test_a_gap_is_put_into_the_models_own_marks(ask: Any, service: Any, frontend: Any, engine: Any) -> None:
+def test_a_gap_is_put_into_the_models_own_marks(
+    ask: Ask, service: Service, frontend: Frontend, engine: ScriptedEngine
+) -> None:
     marks = {"<|fim_prefix|>": 3, "<|fim_suffix|>": 4, "<|fim_middle|>": 5}
 
     class Filling:
@@ -59,7 +70,7 @@ def test_a_gap_is_put_into_the_models_own_marks(ask: Any, service: Any, frontend
         def ids_of(self, tokens: Any) -> list[int] | None:
             return [marks[token] for token in tokens] if set(tokens) <= set(marks) else None
 
-    service.attach(engine, dataclasses.replace(frontend, tokenizer=Filling()))
+    service.attach(engine, dataclasses.replace(frontend, tokenizer=cast(Tokenizer, Filling())))
     assert ask("/v1/completions", {**PLAIN, "suffix": "the end."}).status == 200
     encode = frontend.tokenizer.encode_now
     before, after = (encode(text, add_special_tokens=False) for text in (PLAIN["prompt"], "the end."))

@@ -22,6 +22,7 @@ from stoker.serve.http.acceptor import Acceptor, Connector
 from stoker.serve.http.backlog import Backlog
 from stoker.serve.http.connections import Connections, Refusals, network_of
 from stoker.serve.http.server import HttpServer, bind
+from stoker.serve.operate.service import Service
 
 LIVE = b"GET /v1/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 Use = Callable[[int], Awaitable[None]]
@@ -115,7 +116,7 @@ def test_a_head_has_its_limits(sent: bytes) -> None:
     [CHUNKED + b"5;" + b"e" * 40_000, CHUNKED + b"1\r\nx\r\n0\r\nT: " + b"a" * 900_000],
     ids=["chunk extension", "trailer"],
 )
-def test_what_is_no_body_has_its_limits_too(service: Any, sent: bytes) -> None:
+def test_what_is_no_body_has_its_limits_too(service: Service, sent: bytes) -> None:
     from stoker.serve.http.app import create_app
 
     async def use(server: Any) -> None:

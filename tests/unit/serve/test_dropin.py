@@ -6,16 +6,23 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import stoker.resolve
 from stoker.launch.capabilities import Capabilities
 from stoker.serve.http.keys import Keys
-from stoker.serve.operate.frontend import load_frontend
-from stoker.serve.operate.service import Exposure
+from stoker.serve.operate.frontend import Frontend, load_frontend
+from stoker.serve.operate.service import Exposure, Service
 from stoker.serve.request.chat_template import ChatTemplate
+from stoker.store.engine import Engine
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, PromptOf
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 DEMO = Path(stoker.resolve.__file__).parent / "demo"
 USER = {"role": "user", "content": "Hello"}
@@ -32,20 +39,20 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("path", ["/health", "/ping"])
-def test_vllms_health(ask: Any, service: Any, path: str) -> None:
+def test_vllms_health(ask: Ask, service: Service, path: str) -> None:
     service.exposure = Exposure(keys=Keys("secret"))
     assert (ask(path).status, ask(path).text) == (200, "")
     service.lifecycle.drain()
     assert ask(path).status == 503
 
 
-def test_sagemakers_ping_and_vllms_load(ask: Any, service: Any) -> None:
+def test_sagemakers_ping_and_vllms_load(ask: Ask, service: Service) -> None:
     assert ask("/ping", {}).status == 200
     assert ask("/load").json == {"server_load": 0}
 
 
 @pytest.mark.parametrize("path", BODIES)
-def test_what_nobody_knows_is_passed_over_with_a_warning_or_refused(ask: Any, service: Any, path: str) -> None:
+def test_what_nobody_knows_is_passed_over_with_a_warning_or_refused(ask: Ask, service: Service, path: str) -> None:
     body = {**BODIES[path], "num_ctx": 4096, "keep_alive": {"a": [1]}}
     answer = ask(path, body)
     assert answer.status == 200, answer.text
@@ -59,7 +66,7 @@ def test_what_nobody_knows_is_passed_over_with_a_warning_or_refused(ask: Any, se
         assert (refused.error["code"], refused.error["param"]) == ("unknown_parameter", "num_ctx")
 
 
-def test_the_warning_comes_with_streams_and_errors_and_names_places(ask: Any) -> None:
+def test_the_warning_comes_with_streams_and_errors_and_names_places(ask: Ask) -> None:
     message = {**USER, "id": "m1", "content": [{"type": "text", "text": "a", "mood": 1}]}
     tool = {"type": "function", "function": {"name": "f", "x-order": 1}}
     body = {**CHAT, "messages": [message], "tools": [tool]}
@@ -70,7 +77,7 @@ def test_the_warning_comes_with_streams_and_errors_and_names_places(ask: Any) ->
     assert answer.headers["warning"] == expected
 
 
-def test_the_header_is_plain_and_short(ask: Any) -> None:
+def test_the_header_is_plain_and_short(ask: Ask) -> None:
     body = {**CHAT, **{f'field\r\n"{number}é' + "x" * 300: 1 for number in range(20)}}
     header = ask("/v1/chat/completions", body).headers["warning"]
     assert header.isascii()
@@ -78,14 +85,14 @@ def test_the_header_is_plain_and_short(ask: Any) -> None:
     assert len(header) < 1200
 
 
-def test_schemas_and_arguments_are_no_fields(ask: Any) -> None:
+def test_schemas_and_arguments_are_no_fields(ask: Ask) -> None:
     parameters = {"type": "object", "properties": {"whatever": {"x-y": None}}, "x-z": 1}
     tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
     answer = ask("/v1/chat/completions", {**CHAT, "tools": tools, "chat_template_kwargs": {"anything": None}, "zz": 1})
     assert answer.headers["warning"] == '299 stoker "ignored: zz"'
 
 
-def test_an_effort_that_the_template_does_not_know_is_advice(ask: Any, service: Any) -> None:
+def test_an_effort_that_the_template_does_not_know_is_advice(ask: Ask, service: Service) -> None:
     answer = ask("/v1/chat/completions", {**CHAT, "reasoning_effort": "low"})
     assert (answer.status, answer.headers["warning"]) == (200, '299 stoker "ignored: reasoning_effort"')
     codex = {"reasoning": {"effort": "medium", "summary": "auto"}, "text": {"verbosity": "low"}, "truncation": "auto"}
@@ -106,13 +113,13 @@ def test_an_effort_that_the_template_does_not_know_is_advice(ask: Any, service: 
         {"stream": True, "stream_options": {"include_usage": True, "include_obfuscation": True}},
     ],
 )
-def test_advice_is_taken_in_silence(ask: Any, extra: dict[str, Any]) -> None:
+def test_advice_is_taken_in_silence(ask: Ask, extra: dict[str, Any]) -> None:
     answer = ask("/v1/chat/completions", {**CHAT, **extra})
     assert answer.status == 200, answer.text
     assert "warning" not in answer.headers
 
 
-def test_tokens_that_stop(ask: Any, engine: Any, answer_ids: list[int]) -> None:
+def test_tokens_that_stop(ask: Ask, engine: ScriptedEngine, answer_ids: list[int]) -> None:
     body = ask("/v1/completions", {**PLAIN, "max_tokens": 50, "stop_token_ids": [answer_ids[3]]}).json
     assert body["choices"][0]["finish_reason"] == "stop"
     assert TEXT.startswith(body["choices"][0]["text"])
@@ -123,7 +130,7 @@ def test_tokens_that_stop(ask: Any, engine: Any, answer_ids: list[int]) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_stop_string_may_be_part_of_the_text(ask: Any, stream: bool) -> None:
+def test_a_stop_string_may_be_part_of_the_text(ask: Ask, stream: bool) -> None:
     body = {**PLAIN, "max_tokens": 50, "stop": ["boat", "glad"], "include_stop_str_in_output": True, "stream": stream}
     answer = ask("/v1/completions", body)
     choices = [event["choices"][0] for event in answer.events] if stream else answer.json["choices"]
@@ -131,7 +138,9 @@ def test_a_stop_string_may_be_part_of_the_text(ask: Any, stream: bool) -> None:
     assert choices[-1]["finish_reason"] == "stop"
 
 
-def test_control_tokens_may_be_text(ask: Any, engine: Any, frontend: Any, answer_ids: list[int], scripted: Any) -> None:
+def test_control_tokens_may_be_text(
+    ask: Ask, engine: ScriptedEngine, frontend: Frontend, answer_ids: list[int], scripted: ModuleType
+) -> None:
     special = min(frontend.tokenizer.special - set(frontend.context.end_ids))
     engine.script = lambda generation: scripted.one_by_one([answer_ids[0], special, *answer_ids[1:]])
     shown = frontend.tokenizer.decode_all([special])
@@ -140,7 +149,7 @@ def test_control_tokens_may_be_text(ask: Any, engine: Any, frontend: Any, answer
     assert shown in ask("/v1/completions", {**body, "skip_special_tokens": False}).json["choices"][0]["text"]
 
 
-def test_prompts_may_be_cut(ask: Any, engine: Any) -> None:
+def test_prompts_may_be_cut(ask: Ask, engine: ScriptedEngine) -> None:
     ids = list(range(10, 40))
     for extra, kept in (
         ({"truncate_prompt_tokens": 4}, ids[-4:]),
@@ -157,14 +166,16 @@ def test_prompts_may_be_cut(ask: Any, engine: Any) -> None:
     assert len(engine.asked[-1].input_ids) == 3
 
 
-def test_the_tokenizers_first_token_is_a_matter_of_asking(ask: Any, engine: Any) -> None:
+def test_the_tokenizers_first_token_is_a_matter_of_asking(ask: Ask, engine: ScriptedEngine) -> None:
     ask("/v1/completions", PLAIN)
     with_first = list(engine.asked[-1].input_ids)
     ask("/v1/completions", {**PLAIN, "add_special_tokens": False})
     assert list(engine.asked[-1].input_ids) == with_first[1:]
 
 
-def test_a_message_is_gone_on_with(ask: Any, service: Any, frontend: Any, engine: Any, prompt_of: Any) -> None:
+def test_a_message_is_gone_on_with(
+    ask: Ask, service: Service, frontend: Frontend, engine: ScriptedEngine, prompt_of: PromptOf
+) -> None:
     history = [USER, {"role": "assistant", "content": "It was a dark"}]
     body = {**CHAT, "messages": history}
     ask("/v1/chat/completions", body)
@@ -180,13 +191,17 @@ def test_a_message_is_gone_on_with(ask: Any, service: Any, frontend: Any, engine
         assert prompt_of(engine).endswith("It was a dark")
 
 
-def test_anthropics_last_message_of_the_assistant_is_gone_on_with(ask: Any, engine: Any, prompt_of: Any) -> None:
+def test_anthropics_last_message_of_the_assistant_is_gone_on_with(
+    ask: Ask, engine: ScriptedEngine, prompt_of: PromptOf
+) -> None:
     history = [USER, {"role": "assistant", "content": [{"type": "text", "text": "It was a dark"}]}]
     assert ask("/v1/messages", {**CHAT, "messages": history}).status == 200
     assert prompt_of(engine).endswith("It was a dark")
 
 
-def test_a_prompt_without_the_opening_of_the_answer(ask: Any, engine: Any, prompt_of: Any, frontend: Any) -> None:
+def test_a_prompt_without_the_opening_of_the_answer(
+    ask: Ask, engine: ScriptedEngine, prompt_of: PromptOf, frontend: Frontend
+) -> None:
     ask("/v1/chat/completions", CHAT)
     whole = list(engine.asked[-1].input_ids)
     ask("/v1/chat/completions", {**CHAT, "add_generation_prompt": False})
@@ -196,7 +211,9 @@ def test_a_prompt_without_the_opening_of_the_answer(ask: Any, engine: Any, promp
     assert counted == len(engine.asked[-1].input_ids)
 
 
-def test_documents_reach_the_template(ask: Any, service: Any, frontend: Any, engine: Any, prompt_of: Any) -> None:
+def test_documents_reach_the_template(
+    ask: Ask, service: Service, frontend: Frontend, engine: ScriptedEngine, prompt_of: PromptOf
+) -> None:
     template = ChatTemplate("{% for d in documents or [] %}{{ d.title }}:{{ d.text }};{% endfor %}end", {})
     service.attach(engine, dataclasses.replace(frontend, chat_template=template))
     documents = [{"title": "Sea", "text": "It is deep."}]
@@ -204,7 +221,7 @@ def test_documents_reach_the_template(ask: Any, service: Any, frontend: Any, eng
     assert "Sea:It is deep.;end" in prompt_of(engine)
 
 
-def test_claude_codes_fields(ask: Any, engine: Any) -> None:
+def test_claude_codes_fields(ask: Ask, engine: ScriptedEngine) -> None:
     cached = {"cache_control": {"type": "ephemeral"}}
     body = {
         "model": "demo",
@@ -227,7 +244,7 @@ def test_claude_codes_fields(ask: Any, engine: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["web_search", "mcp", "local_shell"])
-def test_tools_that_nothing_here_runs_are_told_plainly(ask: Any, kind: str) -> None:
+def test_tools_that_nothing_here_runs_are_told_plainly(ask: Ask, kind: str) -> None:
     tools = [{"type": kind, "name": "x", "search_context_size": "low"}]
     refused = ask("/v1/responses", {**BODIES["/v1/responses"], "tools": tools})
     assert (refused.status, refused.error["param"]) == (400, "tools[0].type")
@@ -237,7 +254,7 @@ def test_tools_that_nothing_here_runs_are_told_plainly(ask: Any, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["web_search_20250305", "bash_20250124", "computer_20250124"])
-def test_anthropics_own_tools_are_told_plainly(ask: Any, kind: str) -> None:
+def test_anthropics_own_tools_are_told_plainly(ask: Ask, kind: str) -> None:
     refused = ask("/v1/messages", {**CHAT, "tools": [{"type": kind, "name": "x", "max_uses": 5}]})
     assert refused.status == 400
     assert kind in refused.json["error"]["message"]
@@ -247,7 +264,7 @@ def test_anthropics_own_tools_are_told_plainly(ask: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_usage_in_every_event(ask: Any, n: int) -> None:
+def test_usage_in_every_event(ask: Ask, n: int) -> None:
     options = {"include_usage": True, "continuous_usage_stats": True}
     events = ask(
         "/v1/chat/completions", {**CHAT, "stream": True, "stream_options": options, "max_tokens": 5, "n": n}
@@ -262,7 +279,7 @@ def test_usage_in_every_event(ask: Any, n: int) -> None:
         assert all(usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] for usage in told)
 
 
-def _with_config(demo_engine: Any, tmp_path: Path, config: Any, **options: Any) -> Any:
+def _with_config(demo_engine: Engine, tmp_path: Path, config: Any, **options: Any) -> Any:
     for path in DEMO.iterdir():
         if path.suffix in (".json", ".jinja"):
             shutil.copy(path, tmp_path / path.name)
@@ -273,7 +290,7 @@ def _with_config(demo_engine: Any, tmp_path: Path, config: Any, **options: Any) 
 
 
 def test_the_models_own_way_of_sampling_is_the_default(
-    ask: Any, service: Any, engine: Any, demo_engine: Any, tmp_path: Path
+    ask: Ask, service: Service, engine: ScriptedEngine, demo_engine: Engine, tmp_path: Path
 ) -> None:
     config = {"temperature": 0.6, "top_p": 0.9, "top_k": 20, "min_p": 0.05, "repetition_penalty": 1.1}
     made = _with_config(demo_engine, tmp_path, {**config, "max_new_tokens": 7, "do_sample": True})
@@ -295,7 +312,9 @@ def test_the_models_own_way_of_sampling_is_the_default(
     made.tokenizer.close()
 
 
-def test_openais_defaults_are_to_be_had(ask: Any, service: Any, engine: Any, demo_engine: Any, tmp_path: Path) -> None:
+def test_openais_defaults_are_to_be_had(
+    ask: Ask, service: Service, engine: ScriptedEngine, demo_engine: Engine, tmp_path: Path
+) -> None:
     made = _with_config(demo_engine, tmp_path, {"temperature": 0.6}, model_defaults=False)
     service.attach(engine, made)
     ask("/v1/completions", PLAIN)
@@ -308,7 +327,7 @@ def test_openais_defaults_are_to_be_had(ask: Any, service: Any, engine: Any, dem
     "config", [{"temperature": "hot"}, {"top_p": 7}, {"top_k": 1.5}, {"repetition_penalty": 0}, {"max_new_tokens": []}]
 )
 def test_a_default_that_cannot_be_is_passed_over(
-    ask: Any, service: Any, engine: Any, demo_engine: Any, tmp_path: Path, config: Any
+    ask: Ask, service: Service, engine: ScriptedEngine, demo_engine: Engine, tmp_path: Path, config: Any
 ) -> None:
     made = _with_config(demo_engine, tmp_path, config)
     service.attach(engine, made)
@@ -326,14 +345,14 @@ def test_a_default_that_cannot_be_is_passed_over(
         {**CHAT, "tools": [{"type": "function", "function": {"name": "f", "x": None}}] * 60_000},
     ],
 )
-def test_bodies_that_are_nothing_but_fields_to_look_at_are_refused(ask: Any, body: dict[str, Any]) -> None:
+def test_bodies_that_are_nothing_but_fields_to_look_at_are_refused(ask: Ask, body: dict[str, Any]) -> None:
     answer = ask("/v1/chat/completions", body)
     assert answer.status == 400
     assert answer.error["type"] == "invalid_request_error"
     assert len(answer.text) < 1000
 
 
-def test_nim_tells_of_itself(ask: Any, service: Any) -> None:
+def test_nim_tells_of_itself(ask: Ask, service: Service) -> None:
     assert ask("/v1/health/ready").json["message"] == "Service is ready."
     assert ask("/v1/version").json.keys() == {"release", "api"}
     assert ask("/v1/license").json["name"] == "Apache-2.0"

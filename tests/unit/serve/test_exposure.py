@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -24,7 +24,11 @@ from stoker.serve.http.keys import Keys
 from stoker.serve.http.middleware import refused_text
 from stoker.serve.http.server import HttpServer, bind
 from stoker.serve.http.tls import TlsFiles, reloading_context
-from stoker.serve.operate.service import Exposure
+from stoker.serve.operate.service import Exposure, Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+
 
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "a secret", "max_tokens": 2}
 LIVE = "/v1/health/live"
@@ -87,7 +91,7 @@ async def status(url: str, context: ssl.SSLContext) -> int | str:
         return type(error).__name__
 
 
-def test_a_certificate_that_is_renewed_is_served_without_a_restart(service: Any, tmp_path: Path) -> None:
+def test_a_certificate_that_is_renewed_is_served_without_a_restart(service: Service, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     newer = trustme.CA()
 
@@ -104,7 +108,7 @@ def test_a_certificate_that_is_renewed_is_served_without_a_restart(service: Any,
     uvloop.run(run())
 
 
-def test_clients_need_a_certificate_of_the_ca_of_now(service: Any, tmp_path: Path) -> None:
+def test_clients_need_a_certificate_of_the_ca_of_now(service: Service, tmp_path: Path) -> None:
     authority, other = Authority(tmp_path), Authority(tmp_path / "..")
     files = TlsFiles(authority.files.certificate, authority.files.key, authority.trust(tmp_path / "ca.pem"))
     authority.issue()
@@ -132,13 +136,13 @@ def test_tls_files_that_cannot_be_used_are_a_usage_error(tmp_path: Path, content
         reloading_context(TlsFiles(file, file))
 
 
-def preflight(ask: Any, origin: str) -> Any:
+def preflight(ask: Ask, origin: str) -> Any:
     headers = {"origin": origin, "access-control-request-method": "POST"}
     headers["access-control-request-headers"] = "authorization,content-type"
     return ask("/v1/completions", method="OPTIONS", headers=headers)
 
 
-def test_only_the_sites_that_are_named_may_use_the_api_from_a_browser(ask: Any, service: Any) -> None:
+def test_only_the_sites_that_are_named_may_use_the_api_from_a_browser(ask: Ask, service: Service) -> None:
     assert "access-control-allow-origin" not in ask(LIVE, headers={"origin": "https://a.example"}).headers
     service.exposure = Exposure(cors_origins=("https://a.example",), keys=Keys("first"))
     assert preflight(ask, "https://a.example").status == 200
@@ -147,7 +151,7 @@ def test_only_the_sites_that_are_named_may_use_the_api_from_a_browser(ask: Any, 
     assert (refused.status, refused.headers["access-control-allow-origin"]) == (401, "https://a.example")
 
 
-def test_management_apart_takes_the_metrics_away_from_the_api(ask: Any, service: Any) -> None:
+def test_management_apart_takes_the_metrics_away_from_the_api(ask: Ask, service: Service) -> None:
     service.exposure = Exposure(management_apart=True, keys=Keys("first"))
     assert ask("/metrics", headers={"x-api-key": "first"}).status == 404
 
@@ -162,7 +166,7 @@ def test_management_apart_takes_the_metrics_away_from_the_api(ask: Any, service:
 
 @pytest.mark.parametrize("asked", [False, True])
 def test_the_log_shows_what_was_asked_only_when_told_to(
-    ask: Any, service: Any, caplog: pytest.LogCaptureFixture, asked: bool
+    ask: Ask, service: Service, caplog: pytest.LogCaptureFixture, asked: bool
 ) -> None:
     service.exposure = Exposure(log_prompts=asked)
     caplog.set_level(logging.INFO, "stoker.access")
@@ -170,7 +174,7 @@ def test_the_log_shows_what_was_asked_only_when_told_to(
     assert ("a secret" in caplog.text) == asked
 
 
-def test_the_log_says_what_was_refused_and_why(ask: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_what_was_refused_and_why(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "stoker.access")
     ask("/v1/completions", {**PLAIN, "temperature": 9})
     ask("/v1/nothing")
@@ -181,7 +185,7 @@ def test_the_log_says_what_was_refused_and_why(ask: Any, caplog: pytest.LogCaptu
     assert " code=not_found " in unknown.getMessage()
 
 
-def test_the_pages_own_polling_is_no_news(ask: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_pages_own_polling_is_no_news(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     """What a program or a person asks is."""
     caplog.set_level(logging.INFO, "stoker.access")
     ask("/v1/status", headers={"sec-fetch-site": "same-origin"})

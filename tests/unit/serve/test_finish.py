@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stoker.serve.answer.parsers.reasoning import THINK
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.service import Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, Says
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 TEXT = "The old man went down to the sea. He saw a boat there, and he was glad."
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
@@ -41,7 +49,7 @@ STEPS = [lambda ids: [[id_] for id_ in ids], lambda ids: [ids[at : at + 3] for a
 @pytest.mark.parametrize("extra", [{}, {"logprobs": True}, {"stop": ["nothing", "x y z"]}, {"ignore_eos": True}])
 @pytest.mark.parametrize(("length", "reason"), [(1, "length"), (2, "length"), (3, "length"), (200, "stop")])
 def test_chat_ends_each_choice_once(
-    ask: Any, engine: Any, answer_ids: Any, steps: Any, extra: dict[str, Any], length: int, reason: str
+    ask: Ask, engine: ScriptedEngine, answer_ids: Any, steps: Any, extra: dict[str, Any], length: int, reason: str
 ) -> None:
     engine.script = lambda generation: steps(answer_ids)
     ends_early = reason == "stop" and "ignore_eos" in extra
@@ -53,7 +61,7 @@ def test_chat_ends_each_choice_once(
 @pytest.mark.parametrize("extra", [{}, {"logprobs": 1}, {"echo": True}, {"stop": "boat"}])
 @pytest.mark.parametrize(("length", "reason"), [(1, "length"), (3, "length"), (200, "stop")])
 def test_completions_of_several_prompts_end_each_choice_once(
-    ask: Any, engine: Any, answer_ids: Any, steps: Any, extra: dict[str, Any], length: int, reason: str
+    ask: Ask, engine: ScriptedEngine, answer_ids: Any, steps: Any, extra: dict[str, Any], length: int, reason: str
 ) -> None:
     engine.script = lambda generation: steps(answer_ids)
     events = ask("/v1/completions", {**PLAIN, **extra, "prompt": ["a", "b"], "n": 2, "max_tokens": length}).events
@@ -63,7 +71,7 @@ def test_completions_of_several_prompts_end_each_choice_once(
 @pytest.mark.parametrize("length", [1, 3, 9, 400])
 @pytest.mark.parametrize(("text", "ways", "extra"), [(CALL, {}, {"tools": TOOLS}), (THOUGHT, {"thinking": THINK}, {})])
 def test_what_is_parsed_ends_once(
-    ask: Any, says: Any, frontend: Any, text: str, ways: Any, extra: Any, length: int
+    ask: Ask, says: Says, frontend: Frontend, text: str, ways: Any, extra: Any, length: int
 ) -> None:
     says(text, **ways)
     events = ask("/v1/chat/completions", {**CHAT, **extra, "n": 4, "max_tokens": length}).events
@@ -71,7 +79,7 @@ def test_what_is_parsed_ends_once(
 
 
 def test_choices_that_end_at_different_times_have_their_own_reasons(
-    ask: Any, service: Any, frontend: Any, scripted: Any, answer_ids: Any
+    ask: Ask, service: Service, frontend: Frontend, scripted: ModuleType, answer_ids: Any
 ) -> None:
     def script(generation: Any) -> Any:
         number = int(generation.request_id.rpartition("-")[2])
@@ -85,7 +93,9 @@ def test_choices_that_end_at_different_times_have_their_own_reasons(
         assert sum(chunk["finish_reason"] is not None for chunk in chunks) == 1
 
 
-def test_only_the_item_that_was_cut_is_incomplete(ask: Any, says: Any, scripted: Any, frontend: Any) -> None:
+def test_only_the_item_that_was_cut_is_incomplete(
+    ask: Ask, says: Says, scripted: ModuleType, frontend: Frontend
+) -> None:
     """The last step of the engine may hold the end of one item and the beginning of the next."""
     engine = says("", thinking=THINK)
     ids = frontend.tokenizer.encode_now(THOUGHT, add_special_tokens=False)
@@ -109,7 +119,7 @@ def _last(stream: str) -> Any:
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages"])
 @pytest.mark.parametrize("length", [1, 2, 40])
-def test_other_apis_end_once(ask: Any, path: str, length: int) -> None:
+def test_other_apis_end_once(ask: Ask, path: str, length: int) -> None:
     asked = {"input": "Hi", "max_output_tokens": length}
     if path == "/v1/messages":
         asked = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": length}
@@ -120,7 +130,9 @@ def test_other_apis_end_once(ask: Any, path: str, length: int) -> None:
     assert sum(kind in ("message_delta", "response.output_item.done") for kind in kinds) == 1
 
 
-def test_log_probabilities_are_those_of_the_piece_they_come_with(ask: Any, service: Any, frontend: Any) -> None:
+def test_log_probabilities_are_those_of_the_piece_they_come_with(
+    ask: Ask, service: Service, frontend: Frontend
+) -> None:
     whole = ask("/v1/chat/completions", {**CHAT, "stream": False, "n": 3, "logprobs": True}).json["choices"]
     choices = choices_of(ask("/v1/chat/completions", {**CHAT, "n": 3, "logprobs": True}).events)
     for index, chunks in choices.items():

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+
 
 PAGE = Path(__file__).parents[3] / "docs" / "kubernetes.md"
 # The protocol's name for each, the flag that tells the endpoint picker ours, and what the scripted engine has.
@@ -19,7 +23,7 @@ REQUIRED = {
 
 
 @pytest.fixture
-def families(ask: Any) -> dict[str, Any]:
+def families(ask: Ask) -> dict[str, Any]:
     return {family.name: family for family in text_string_to_metric_families(ask("/metrics").text)}
 
 
@@ -43,7 +47,7 @@ def test_the_page_tells_the_gateway_these_names() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
-def test_both_apis_that_the_protocol_names_answer(path: str, ask: Any) -> None:
+def test_both_apis_that_the_protocol_names_answer(path: str, ask: Ask) -> None:
     body = {"model": "demo", "prompt": "Once", "messages": [{"role": "user", "content": "Hello"}]}
     body.pop("messages" if path == "/v1/completions" else "prompt")
     assert ask(path, body).status == 200

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stoker.errors import UsageError
 from stoker.serve.http import watched
 from stoker.serve.http.keys import Keys
-from stoker.serve.operate.service import Exposure
+from stoker.serve.operate.service import Exposure, Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+
 
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once", "max_tokens": 2}
 
@@ -41,7 +45,7 @@ def replace(file: Path, text: str) -> None:
         ({"x-api-key": ""}, 401),
     ],
 )
-def test_only_a_known_key_opens(ask: Any, service: Any, headers: dict[str, str], status: int) -> None:
+def test_only_a_known_key_opens(ask: Ask, service: Service, headers: dict[str, str], status: int) -> None:
     service.exposure = Exposure(keys=Keys("first, second"))
     answer = ask("/v1/completions", PLAIN, headers=headers)
     assert answer.status == status
@@ -50,7 +54,7 @@ def test_only_a_known_key_opens(ask: Any, service: Any, headers: dict[str, str],
         assert "first" not in answer.text
 
 
-def test_probes_and_the_page_need_no_key_and_everything_else_does(ask: Any, service: Any) -> None:
+def test_probes_and_the_page_need_no_key_and_everything_else_does(ask: Ask, service: Service) -> None:
     service.exposure = Exposure(keys=Keys("first"))
     for path in ("/", "/docs", "/page/main.js", "/v1/health/live", "/v1/health/ready", "/v1/health/startup"):
         assert ask(path).status == 200, path
@@ -93,6 +97,6 @@ def test_a_file_without_keys_is_refused_at_the_start(tmp_path: Path, content: by
         Keys("", file)
 
 
-def test_no_keys_let_everybody_in(ask: Any, service: Any) -> None:
+def test_no_keys_let_everybody_in(ask: Ask, service: Service) -> None:
     service.exposure = Exposure(keys=Keys(" , "))
     assert ask("/v1/completions", PLAIN).status == 200

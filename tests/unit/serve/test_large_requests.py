@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,11 @@ from stoker.serve.http.errors import ApiError
 from stoker.serve.http.uploads import MOST_CONTAINERS, MOST_VALUES, SMALL_BYTES, Upload, Uploads, check_values
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.request.lanes import CLIENT, MAX_WAITING, MAX_WAITING_EACH, Lane
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 MEGABYTE = 1 << 20
 
@@ -50,21 +55,21 @@ def encoded(frontend: Frontend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ids=["prompt", "prompts", "suffix", "chat", "messages", "responses", "tokenize"],
 )
 def test_a_text_that_is_too_long_is_not_read_to_its_end(
-    ask: Any, encoded: list[int], path: str, body: dict[str, Any], text: str
+    ask: Ask, encoded: list[int], path: str, body: dict[str, Any], text: str
 ) -> None:
     answer = ask(path, json.dumps(body).replace("HERE", text).encode())
     assert answer.status == 400, answer.text[:300]
     assert sum(encoded) < 2 * MEGABYTE
 
 
-def test_many_messages_are_as_long_as_one(ask: Any, encoded: list[int]) -> None:
+def test_many_messages_are_as_long_as_one(ask: Ask, encoded: list[int]) -> None:
     messages = [{"role": "user", "content": "the old man " * 100}] * 4000
     answer = ask("/v1/chat/completions", {"model": "demo", "messages": messages})
     assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded")
     assert sum(encoded) < MEGABYTE
 
 
-def test_prompts_are_counted_before_they_are_read(ask: Any, encoded: list[int]) -> None:
+def test_prompts_are_counted_before_they_are_read(ask: Ask, encoded: list[int]) -> None:
     answer = ask("/v1/completions", {"model": "demo", "prompt": ["Once"] * 10_000})
     assert (answer.status, answer.error["param"]) == (400, "prompt")
     assert encoded == []
@@ -72,7 +77,7 @@ def test_prompts_are_counted_before_they_are_read(ask: Any, encoded: list[int]) 
 
 @pytest.mark.parametrize("item", ["[]", "{}", "[[[[1]]]]", '{"a": {}}'])
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize", "/v1/responses"])
-def test_millions_of_empty_lists_are_not_even_made(ask: Any, path: str, item: str) -> None:
+def test_millions_of_empty_lists_are_not_even_made(ask: Ask, path: str, item: str) -> None:
     body = b'{"model": "demo", "prompt": [' + b",".join([item.encode()] * 500_000) + b"]}"
     answer = ask(path, body)
     assert (answer.status, answer.error["code"]) == (400, "too_many_values")
@@ -252,7 +257,7 @@ def test_nothing_more_is_read_while_a_body_waits_for_room() -> None:
 @pytest.mark.parametrize("side", ["left", "right", None])
 @pytest.mark.parametrize("form", ["text", "ids"])
 def test_a_long_prompt_that_is_to_be_cut_is_cut_at_the_right_end(
-    ask: Any, engine: Any, frontend: Frontend, side: str | None, form: str
+    ask: Ask, engine: ScriptedEngine, frontend: Frontend, side: str | None, form: str
 ) -> None:
     text = " ".join(f"man{number} the" for number in range(20_000))
     ids = frontend.tokenizer._rust.encode(text, add_special_tokens=False).ids
@@ -264,7 +269,7 @@ def test_a_long_prompt_that_is_to_be_cut_is_cut_at_the_right_end(
     assert list(engine.asked[-1].input_ids) == (ids[:50] if side == "right" else ids[-50:])
 
 
-def test_ids_that_are_to_be_cut_off_are_checked_too(ask: Any) -> None:
+def test_ids_that_are_to_be_cut_off_are_checked_too(ask: Ask) -> None:
     body = {"model": "demo", "prompt": [7] * 5000 + [10**9], "truncate_prompt_tokens": 50, "truncation_side": "right"}
     assert ask("/v1/completions", body).status == 400
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,10 @@ from stoker.serve.http.app import Service
 from stoker.serve.http.server import bind
 from stoker.serve.operate.lifecycle import Lifecycle
 from stoker.serve.operate.metrics import Metrics
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+
 
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once"}
 
@@ -26,7 +30,7 @@ def unready(service: Service) -> Service:
     return service
 
 
-def test_live_answers_from_the_first_second(unready: Service, ask: Any) -> None:
+def test_live_answers_from_the_first_second(unready: Service, ask: Ask) -> None:
     assert ask("/v1/health/live").status == 200
     ready = ask("/v1/health/ready")
     assert (ready.status, ready.json["phase"]) == (503, "starting")
@@ -37,14 +41,14 @@ def test_live_answers_from_the_first_second(unready: Service, ask: Any) -> None:
     assert "version" in ask("/version").json
 
 
-def test_inference_before_ready_is_503_with_the_phase(unready: Service, ask: Any) -> None:
+def test_inference_before_ready_is_503_with_the_phase(unready: Service, ask: Ask) -> None:
     unready.lifecycle.phase("building", "layer 3 of 24")
     answer = ask("/v1/completions", PLAIN)
     assert (answer.status, answer.error["code"], answer.headers["retry-after"]) == (503, "not_ready", "5")
     assert "building: layer 3 of 24" in answer.error["message"]
 
 
-def test_startup_tells_phase_progress_and_times(unready: Service, ask: Any) -> None:
+def test_startup_tells_phase_progress_and_times(unready: Service, ask: Ask) -> None:
     unready.lifecycle.phase("downloading", "model.safetensors")
     unready.lifecycle.advance(25, 100)
     report = ask("/v1/health/startup").json
@@ -60,7 +64,7 @@ def test_startup_tells_phase_progress_and_times(unready: Service, ask: Any) -> N
     assert (report["percent"], report["progress"], report["eta_seconds"]) == (None, None, None)
 
 
-def test_the_pace_of_a_beginning_foretells_nothing_but_a_download(unready: Service, ask: Any) -> None:
+def test_the_pace_of_a_beginning_foretells_nothing_but_a_download(unready: Service, ask: Ask) -> None:
     """A build's first percent may take most of its time: that once made 252 s of 2.6 s."""
     unready.lifecycle.phase("building")
     unready.lifecycle.advance(1, 100)
@@ -69,7 +73,7 @@ def test_the_pace_of_a_beginning_foretells_nothing_but_a_download(unready: Servi
 
 
 def test_the_time_left_is_told_by_what_the_phase_took_before_until_its_own_throughput_tells(
-    unready: Service, ask: Any
+    unready: Service, ask: Ask
 ) -> None:
     lifecycle = unready.lifecycle
     lifecycle.expect({"building": 1000.0, "warming": 0.0})
@@ -85,7 +89,7 @@ def test_the_time_left_is_told_by_what_the_phase_took_before_until_its_own_throu
     assert ask("/v1/health/startup").json["eta_seconds"] is None
 
 
-def test_a_failure_is_told_and_final(unready: Service, ask: Any) -> None:
+def test_a_failure_is_told_and_final(unready: Service, ask: Ask) -> None:
     unready.lifecycle.fail(BuildError("the compiler failed", why="no memory", remedy="use --precision int4"))
     unready.lifecycle.phase("building")
     report = ask("/v1/health/startup").json
@@ -94,7 +98,7 @@ def test_a_failure_is_told_and_final(unready: Service, ask: Any) -> None:
     assert report["error"]["remedy"] == "use --precision int4"
 
 
-def test_readiness_follows_the_engine(service: Service, ask: Any) -> None:
+def test_readiness_follows_the_engine(service: Service, ask: Ask) -> None:
     lifecycle = service.lifecycle
     assert ask("/v1/health/ready").status == 200
     for state, ready in [
@@ -114,7 +118,7 @@ def test_readiness_follows_the_engine(service: Service, ask: Any) -> None:
     assert lifecycle.current == "draining"
 
 
-def test_a_replaced_engine_is_ready_only_once_it_is_attached(service: Service, ask: Any) -> None:
+def test_a_replaced_engine_is_ready_only_once_it_is_attached(service: Service, ask: Ask) -> None:
     lifecycle, serving = service.lifecycle, service.lifecycle.serving
     assert serving is not None
     lifecycle.forget("the engine is damaged and is being replaced")
@@ -137,7 +141,7 @@ def test_drained_at_once_when_nothing_is_in_flight() -> None:
     assert asyncio.run(Lifecycle().drained(0))
 
 
-def test_model_cards(ask: Any) -> None:
+def test_model_cards(ask: Ask) -> None:
     [card] = ask("/v1/models").json["data"]
     assert {key: card[key] for key in ("id", "object", "owned_by", "max_model_len")} == {
         "id": "demo",
@@ -149,13 +153,13 @@ def test_model_cards(ask: Any) -> None:
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2", True), ("", False), ("a b", False), ("x" * 129, False)])
-def test_request_ids_are_taken_over_or_made(ask: Any, given: str, kept: bool) -> None:
+def test_request_ids_are_taken_over_or_made(ask: Ask, given: str, kept: bool) -> None:
     returned = ask("/v1/health/live", headers={"x-request-id": given}).headers["x-request-id"]
     assert (returned == given) is kept
     assert len(returned) >= 7
 
 
-def test_the_access_log_has_figures_and_no_text(ask: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_access_log_has_figures_and_no_text(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "stoker.access")
     ask("/v1/completions", {**PLAIN, "prompt": "a secret"}, headers={"x-request-id": "r-1"})
     [record] = [record for record in caplog.records if record.name == "stoker.access"]
@@ -167,7 +171,7 @@ def test_the_access_log_has_figures_and_no_text(ask: Any, caplog: pytest.LogCapt
     assert "secret" not in caplog.text
 
 
-def test_the_openapi_document_has_the_inference_endpoints(ask: Any) -> None:
+def test_the_openapi_document_has_the_inference_endpoints(ask: Ask) -> None:
     document = ask("/openapi.json").json
     assert set(document["paths"]) >= {"/v1/chat/completions", "/v1/completions", "/v1/models", "/metrics"}
     properties = document["components"]["schemas"]["ChatRequest"]["properties"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -16,9 +17,16 @@ from stoker.serve.http.asgi import ClientGoneError
 from stoker.serve.http.errors import ApiError
 from stoker.serve.http.limits import Limits
 from stoker.serve.http.outbox import outbox
-from stoker.serve.operate.frontend import load_frontend
+from stoker.serve.operate.frontend import Frontend, load_frontend
+from stoker.serve.operate.service import Service
 from stoker.serve.request.requests import CompletionRequest
 from stoker.serve.request.sampling import completion_length
+from stoker.store.engine import Engine
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, Listening
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
 PATH = "/v1/chat/completions"
@@ -32,19 +40,21 @@ async def until(true: Any) -> None:
     raise AssertionError("it did not come true within ten seconds")
 
 
-def limited(service: Any, engine: Any, frontend: Any, **limits: Any) -> None:
+def limited(service: Service, engine: ScriptedEngine, frontend: Frontend, **limits: Any) -> None:
     service.limits = Limits(**limits)
     service.lifecycle.attach(engine, replace(frontend, limits=service.limits))
 
 
-def test_too_many_messages_are_refused_by_name(ask: Any, service: Any, engine: Any, frontend: Any) -> None:
+def test_too_many_messages_are_refused_by_name(
+    ask: Ask, service: Service, engine: ScriptedEngine, frontend: Frontend
+) -> None:
     limited(service, engine, frontend, messages=2)
     answer = ask(PATH, {**CHAT, "messages": CHAT["messages"] * 3})
     assert (answer.status, answer.error["param"]) == (400, "messages")
     assert ask(PATH, {**CHAT, "messages": CHAT["messages"] * 2}).status == 200
 
 
-def test_a_prompt_over_its_own_limit_is_refused_though_the_context_would_hold_it(frontend: Any) -> None:
+def test_a_prompt_over_its_own_limit_is_refused_though_the_context_would_hold_it(frontend: Frontend) -> None:
     context = replace(frontend.context, longest_prompt=10)
     request = CompletionRequest(model="demo", prompt="x")
     assert completion_length(request, 10, context) == context.length - 10
@@ -53,14 +63,18 @@ def test_a_prompt_over_its_own_limit_is_refused_though_the_context_would_hold_it
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_request_that_takes_too_long_is_504_and_leaves_the_engine(ask: Any, engine: Any, stream: bool) -> None:
+def test_a_request_that_takes_too_long_is_504_and_leaves_the_engine(
+    ask: Ask, engine: ScriptedEngine, stream: bool
+) -> None:
     engine.before_step = lambda step: asyncio.sleep(60)
     answer = ask(PATH, {**CHAT, "stream": stream}, headers={"x-request-timeout": "0.05"})
     assert (answer.status, answer.error["code"]) == (504, "deadline_exceeded")
     assert engine.running == 0
 
 
-def test_the_server_may_set_the_deadline_and_the_client_only_shorten_it(ask: Any, engine: Any, service: Any) -> None:
+def test_the_server_may_set_the_deadline_and_the_client_only_shorten_it(
+    ask: Ask, engine: ScriptedEngine, service: Service
+) -> None:
     service.limits = Limits(seconds=0.05)
     engine.before_step = lambda step: asyncio.sleep(60)
     assert ask(PATH, CHAT).status == 504
@@ -68,12 +82,14 @@ def test_the_server_may_set_the_deadline_and_the_client_only_shorten_it(ask: Any
 
 
 @pytest.mark.parametrize("given", ["soon", "-1", "0", "nan", "inf", "1e999", ""])
-def test_a_deadline_that_is_none_is_refused(ask: Any, given: str) -> None:
+def test_a_deadline_that_is_none_is_refused(ask: Ask, given: str) -> None:
     answer = ask(PATH, CHAT, headers={"x-request-timeout": given})
     assert answer.status == (400 if given else 200)
 
 
-def test_what_overflows_the_queue_is_told_when_to_come_back(listening: Any, engine: Any, service: Any) -> None:
+def test_what_overflows_the_queue_is_told_when_to_come_back(
+    listening: Listening, engine: ScriptedEngine, service: Service
+) -> None:
     service.admission = Admission(max_waiting=1)
     service.admission.resize(Capacity(sequences=1))
 
@@ -93,7 +109,12 @@ def test_what_overflows_the_queue_is_told_when_to_come_back(listening: Any, engi
 
 
 def test_a_client_that_does_not_read_holds_no_place_in_the_engine(
-    listening: Any, engine: Any, service: Any, frontend: Any, answer_ids: list[int], scripted: Any
+    listening: Listening,
+    engine: ScriptedEngine,
+    service: Service,
+    frontend: Frontend,
+    answer_ids: list[int],
+    scripted: ModuleType,
 ) -> None:
     """The answer is far longer than what the sockets buffer."""
     roomy = replace(frontend, context=replace(frontend.context, length=200_000))
@@ -147,7 +168,7 @@ def test_what_was_put_before_an_error_is_written_before_it() -> None:
     assert b"".join(written) == b"ab"
 
 
-def test_the_context_is_no_longer_than_the_kv_cache(demo_engine: Any) -> None:
+def test_the_context_is_no_longer_than_the_kv_cache(demo_engine: Engine) -> None:
     small = load_frontend(demo_engine, Capabilities(frozenset(), False), capacity=Capacity(blocks=3, block_tokens=16))
     small.tokenizer.close()
     assert small.context.length == 48

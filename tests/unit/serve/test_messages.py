@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Coroutine
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import anthropic
 import pytest
@@ -18,7 +18,12 @@ from stoker.serve.answer.parsers.reasoning import THINK
 from stoker.serve.apis.anthropic import requests
 from stoker.serve.apis.anthropic.requests import CountRequest, MessagesRequest
 from stoker.serve.http.keys import Keys
-from stoker.serve.operate.service import Exposure
+from stoker.serve.operate.service import Exposure, Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, PromptOf, Says, WithClient
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 WEATHER: Any = {
     "name": "weather",
@@ -31,14 +36,14 @@ BODY: dict[str, Any] = {"model": "demo", "max_tokens": 200, "messages": ASKED}
 
 
 @pytest.fixture
-def with_sdk(with_client: Any) -> Any:
-    def run(use: Callable[[AsyncAnthropic], Coroutine[Any, Any, None]], key: str = "none") -> None:
+def with_sdk(with_client: WithClient) -> Any:
+    def run(use: Callable[[AsyncAnthropic], Coroutine[object, object, None]], key: str = "none") -> None:
         with_client(lambda url: AsyncAnthropic(base_url=url, api_key=key, max_retries=0), use)
 
     return run
 
 
-def test_it_answers_and_streams_the_same(with_sdk: Any, says: Any) -> None:
+def test_it_answers_and_streams_the_same(with_sdk: Any, says: Says) -> None:
     says("The sun is warm.")
 
     async def use(client: AsyncAnthropic) -> None:
@@ -61,7 +66,7 @@ def test_it_answers_and_streams_the_same(with_sdk: Any, says: Any) -> None:
     with_sdk(use)
 
 
-def test_calls_are_blocks_of_their_own_whole_and_streamed(with_sdk: Any, says: Any) -> None:
+def test_calls_are_blocks_of_their_own_whole_and_streamed(with_sdk: Any, says: Says) -> None:
     says(CALL)
 
     async def use(client: AsyncAnthropic) -> None:
@@ -84,7 +89,7 @@ def test_calls_are_blocks_of_their_own_whole_and_streamed(with_sdk: Any, says: A
     with_sdk(use)
 
 
-def test_results_of_tools_and_thoughts_reach_the_prompt(with_sdk: Any, says: Any, prompt_of: Any) -> None:
+def test_results_of_tools_and_thoughts_reach_the_prompt(with_sdk: Any, says: Says, prompt_of: PromptOf) -> None:
     engine = says("Sunny.")
     conversation: Any = [
         *ASKED,
@@ -116,7 +121,9 @@ def test_results_of_tools_and_thoughts_reach_the_prompt(with_sdk: Any, says: Any
     assert places == sorted(places)
 
 
-def test_a_system_message_within_the_conversation_stays_in_its_place(ask: Any, engine: Any, prompt_of: Any) -> None:
+def test_a_system_message_within_the_conversation_stays_in_its_place(
+    ask: Ask, engine: ScriptedEngine, prompt_of: PromptOf
+) -> None:
     note = [{"type": "text", "text": "The user is a baker.", "cache_control": {"type": "ephemeral"}}]
     turns = [*ASKED, {"role": "system", "content": note}, {"role": "assistant", "content": "Warm."}, *ASKED]
     answer = ask("/v1/messages", {**BODY, "messages": turns, "system": "Be brief."})
@@ -126,7 +133,7 @@ def test_a_system_message_within_the_conversation_stays_in_its_place(ask: Any, e
     assert places == sorted(places)
 
 
-def test_redacted_thoughts_of_another_model_are_passed_over(ask: Any) -> None:
+def test_redacted_thoughts_of_another_model_are_passed_over(ask: Ask) -> None:
     said = [{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "Warm."}]
     assert (
         ask("/v1/messages", {**BODY, "messages": [*ASKED, {"role": "assistant", "content": said}, *ASKED]}).status
@@ -134,14 +141,14 @@ def test_redacted_thoughts_of_another_model_are_passed_over(ask: Any) -> None:
     )
 
 
-def test_max_tokens_is_a_limit_that_may_be_more_than_the_context_holds(ask: Any, engine: Any) -> None:
+def test_max_tokens_is_a_limit_that_may_be_more_than_the_context_holds(ask: Ask, engine: ScriptedEngine) -> None:
     answer = ask("/v1/messages", {**BODY, "max_tokens": 32_000})
     assert answer.status == 200, answer.text
     asked = engine.asked[-1]
     assert (answer.json["stop_reason"], asked.max_tokens + len(asked.input_ids)) == ("end_turn", 512)
 
 
-def test_an_answer_that_the_context_ends_says_so(ask: Any, says: Any) -> None:
+def test_an_answer_that_the_context_ends_says_so(ask: Ask, says: Says) -> None:
     engine = says("word " * 600)
     answer = ask("/v1/messages", {**BODY, "max_tokens": 32_000}).json
     assert answer["stop_reason"] == "model_context_window_exceeded"
@@ -150,13 +157,13 @@ def test_an_answer_that_the_context_ends_says_so(ask: Any, says: Any) -> None:
 
 
 @pytest.mark.parametrize(("length", "words"), [(2000, r"\d+ tokens > 512 maximum"), (1_000_000, ".*512 tokens")])
-def test_a_prompt_that_is_too_long_is_told_in_anthropics_words(ask: Any, length: int, words: str) -> None:
+def test_a_prompt_that_is_too_long_is_told_in_anthropics_words(ask: Ask, length: int, words: str) -> None:
     answer = ask("/v1/messages", {**BODY, "messages": [{"role": "user", "content": "ab " * length}]})
     assert answer.status == 400
     assert re.fullmatch(f"prompt is too long: {words}.*", answer.error["message"]), answer.text
 
 
-def test_thinking_is_a_block_of_its_own(with_sdk: Any, says: Any) -> None:
+def test_thinking_is_a_block_of_its_own(with_sdk: Any, says: Says) -> None:
     says("<think>\nHm, hm.\n</think>\n\nIt is four.", thinking=THINK)
 
     async def use(client: AsyncAnthropic) -> None:
@@ -175,14 +182,14 @@ def test_thinking_is_a_block_of_its_own(with_sdk: Any, says: Any) -> None:
     ("choice", "guided"),
     [({"type": "auto"}, False), ({"type": "any"}, True), ({"type": "tool", "name": "weather"}, True)],
 )
-def test_a_call_that_is_demanded_is_guided(ask: Any, says: Any, choice: dict[str, str], guided: bool) -> None:
+def test_a_call_that_is_demanded_is_guided(ask: Ask, says: Says, choice: dict[str, str], guided: bool) -> None:
     engine = says('<tool_call>\n{"name": "weather", "arguments": {"city": "Bonn"}}\n</tool_call>')
     answer = ask("/v1/messages", {**BODY, "tools": [WEATHER], "tool_choice": choice})
     assert answer.json["stop_reason"] == "tool_use"
     assert (engine.asked[0].guide is not None) == guided
 
 
-def test_why_it_stopped_is_told(ask: Any, says: Any) -> None:
+def test_why_it_stopped_is_told(ask: Ask, says: Says) -> None:
     says("one two three four")
     stopped = ask("/v1/messages", {**BODY, "stop_sequences": ["five", "three"]}).json
     assert (stopped["stop_reason"], stopped["stop_sequence"]) == ("stop_sequence", "three")
@@ -235,7 +242,9 @@ def test_what_cannot_be_done_is_a_400_in_anthropics_form(with_sdk: Any, change: 
     with_sdk(use)
 
 
-def test_other_errors_are_in_anthropics_form_too(with_sdk: Any, ask: Any, engine: Any, service: Any) -> None:
+def test_other_errors_are_in_anthropics_form_too(
+    with_sdk: Any, ask: Ask, engine: ScriptedEngine, service: Service
+) -> None:
     async def another_model(client: AsyncAnthropic) -> None:
         with pytest.raises(anthropic.NotFoundError, match="demo"):
             await client.messages.create(**{**BODY, "model": "claude"})
@@ -259,7 +268,7 @@ def test_other_errors_are_in_anthropics_form_too(with_sdk: Any, ask: Any, engine
     with_sdk(no_key)
 
 
-def test_a_call_that_was_cut_short_is_told_as_it_is(ask: Any, says: Any) -> None:
+def test_a_call_that_was_cut_short_is_told_as_it_is(ask: Ask, says: Says) -> None:
     says('<tool_call>\n{"name": "weather", "arguments": {"city": "Bonn"}}\n</tool_call>')
     answer = ask("/v1/messages", {**BODY, "tools": [WEATHER], "max_tokens": 40})
     assert answer.status == 200

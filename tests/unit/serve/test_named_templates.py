@@ -6,7 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,11 +14,17 @@ import stoker.resolve
 from stoker.build.companions import copy_companions
 from stoker.kinds.openvino import TENSORS
 from stoker.resolve.checkpoint import file_names, has_chat_template, small_files
-from stoker.serve.operate.frontend import load_frontend
+from stoker.serve.operate.frontend import Frontend, load_frontend
+from stoker.serve.operate.service import Service
 from stoker.serve.request.call_form import call_form
 from stoker.serve.request.chat_template import ChatTemplate, TemplateMissingError, load_chat_template, template_sources
 from stoker.serve.request.messages import CallForm
 from stoker.store.engine import Engine, Manifest
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 DEMO = Path(stoker.resolve.__file__).parent / "demo"
 USER = {"role": "user", "content": "Weather?"}
@@ -81,7 +87,9 @@ def test_a_template_shows_the_form_that_it_takes(source: str, form: CallForm) ->
     assert call_form(template) is template.call_form
 
 
-def _prompt(ask: Any, service: Any, frontend: Any, engine: Any, source: str, *messages: dict[str, Any]) -> str:
+def _prompt(
+    ask: Ask, service: Service, frontend: Frontend, engine: ScriptedEngine, source: str, *messages: dict[str, Any]
+) -> str:
     template = ChatTemplate(source, {})
     service.attach(engine, replace(frontend, chat_template=template))
     answer = ask("/v1/chat/completions", {"model": "demo", "messages": [USER, *messages], "max_tokens": 2})
@@ -100,7 +108,7 @@ def _prompt(ask: Any, service: Any, frontend: Any, engine: Any, source: str, *me
     ],
 )
 def test_calls_of_the_history_are_in_the_prompt(
-    ask: Any, service: Any, frontend: Any, engine: Any, source: str, written: str, content: Any
+    ask: Ask, service: Service, frontend: Frontend, engine: ScriptedEngine, source: str, written: str, content: Any
 ) -> None:
     calling = {name: value for name, value in {**CALLING, **content}.items() if name != "content" or content}
     prompt = _prompt(ask, service, frontend, engine, source, calling, RESULT)
@@ -111,14 +119,16 @@ def test_calls_of_the_history_are_in_the_prompt(
 @pytest.mark.parametrize("source", [DEEPSEEK, QWEN, ITEMS, ADDED, EITHER, PLAIN])
 @pytest.mark.parametrize("arguments", ['{"city": "Bo', "nonsense", "[1]"])
 def test_arguments_that_were_cut_off_are_in_the_prompt(
-    ask: Any, service: Any, frontend: Any, engine: Any, source: str, arguments: str
+    ask: Ask, service: Service, frontend: Frontend, engine: ScriptedEngine, source: str, arguments: str
 ) -> None:
     call = {**CALL, "function": {"name": "weather", "arguments": arguments}}
     prompt = _prompt(ask, service, frontend, engine, source, {**CALLING, "tool_calls": [call]}, RESULT)
     assert arguments in prompt or json.dumps(arguments)[1:-1] in prompt
 
 
-def test_a_text_beside_calls_is_the_templates_own_affair(ask: Any, service: Any, frontend: Any, engine: Any) -> None:
+def test_a_text_beside_calls_is_the_templates_own_affair(
+    ask: Ask, service: Service, frontend: Frontend, engine: ScriptedEngine
+) -> None:
     assert "<A>On it." in _prompt(ask, service, frontend, engine, DEEPSEEK, {**CALLING, "content": "On it."}, RESULT)
 
 
@@ -172,7 +182,7 @@ HERMES_TOOLS = "TOOLS {{ tools | tojson }}" + QWEN
 
 @pytest.mark.parametrize("in_files", [True, False])
 def test_tools_have_a_template_of_their_own(
-    ask: Any, service: Any, engine: Any, tmp_path: Path, in_files: bool
+    ask: Ask, service: Service, engine: ScriptedEngine, tmp_path: Path, in_files: bool
 ) -> None:
     plain = "PLAIN " + LOOP.replace("BODY", "{{ m.content }}")
     files: dict[str, Any] = {"chat_template.jinja": plain, "additional_chat_templates/tool_use.jinja": HERMES_TOOLS}
@@ -201,7 +211,7 @@ def test_tools_have_a_template_of_their_own(
     loaded.tokenizer.close()
 
 
-def test_a_request_may_name_a_template(ask: Any, service: Any, engine: Any, tmp_path: Path) -> None:
+def test_a_request_may_name_a_template(ask: Ask, service: Service, engine: ScriptedEngine, tmp_path: Path) -> None:
     files = {"chat_template.jinja": HERMES_TOOLS, f"{FOLDER}/rag.jinja": "RAG {{ documents[0].text }}"}
     loaded = load_frontend(
         _engine(tmp_path, {**files, f"{FOLDER}/bad.jinja": "{% if %}"}), TENSORS["text"].capabilities
@@ -216,7 +226,9 @@ def test_a_request_may_name_a_template(ask: Any, service: Any, engine: Any, tmp_
     loaded.tokenizer.close()
 
 
-def test_a_model_may_have_a_template_for_tools_alone(ask: Any, service: Any, engine: Any, tmp_path: Path) -> None:
+def test_a_model_may_have_a_template_for_tools_alone(
+    ask: Ask, service: Service, engine: ScriptedEngine, tmp_path: Path
+) -> None:
     loaded = load_frontend(
         _engine(tmp_path, {"additional_chat_templates/tool_use.jinja": HERMES_TOOLS}), TENSORS["text"].capabilities
     )
@@ -228,7 +240,7 @@ def test_a_model_may_have_a_template_for_tools_alone(ask: Any, service: Any, eng
 
 
 def test_a_template_for_tools_that_is_broken_leaves_the_other(
-    ask: Any, service: Any, engine: Any, tmp_path: Path
+    ask: Ask, service: Service, engine: ScriptedEngine, tmp_path: Path
 ) -> None:
     files = {"chat_template.jinja": HERMES_TOOLS, "additional_chat_templates/tool_use.jinja": "{% if %}"}
     loaded = load_frontend(_engine(tmp_path, files), TENSORS["text"].capabilities)

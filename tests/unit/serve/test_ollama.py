@@ -5,17 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 from array import array
-from typing import Any
+from collections.abc import AsyncGenerator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stoker.launch.generation import Delta
+from stoker.launch.generation import Delta, EngineState, Generation
 from stoker.resolve.model import Pooling
 from stoker.serve.answer.parsers.reasoning import THINK
 from stoker.serve.apis.ollama.translation import OpenCalls
 from stoker.serve.http.keys import Keys
-from stoker.serve.operate.service import Exposure
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.service import Exposure, Service
 from stoker.serve.request.chat_template import ChatTemplate
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, PromptOf, Reply, Says
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 TEXT = "The old man went down to the sea. He saw a boat there, and he was glad."
 USER = {"role": "user", "content": "Hello"}
@@ -25,20 +33,20 @@ TIMES = ("total_duration", "load_duration", "prompt_eval_duration", "eval_durati
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 
 
-def lines(answer: Any) -> list[Any]:
+def lines(answer: Reply) -> list[Any]:
     assert answer.headers["content-type"] == "application/x-ndjson"
     assert answer.text.endswith("\n")
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def options(ask: Any, engine: Any, **given: Any) -> Any:
+def options(ask: Ask, engine: ScriptedEngine, **given: object) -> Generation:
     """What the engine was asked for."""
     answer = ask("/api/chat", {**CHAT, "options": {"num_predict": 5, **given}, "stream": False})
     assert answer.status == 200, answer.text
     return engine.asked[-1]
 
 
-def test_chat_is_streamed_in_lines_unless_told_otherwise(ask: Any) -> None:
+def test_chat_is_streamed_in_lines_unless_told_otherwise(ask: Ask) -> None:
     *parts, last = lines(ask("/api/chat", CHAT))
     assert "".join(part["message"]["content"] for part in parts) == TEXT
     assert {part["message"]["role"] for part in [*parts, last]} == {"assistant"}
@@ -50,7 +58,7 @@ def test_chat_is_streamed_in_lines_unless_told_otherwise(ask: Any) -> None:
     assert last["total_duration"] >= last["load_duration"] + last["prompt_eval_duration"]
 
 
-def test_whole_answers(ask: Any) -> None:
+def test_whole_answers(ask: Ask) -> None:
     chat = ask("/api/chat", {**CHAT, "stream": False})
     assert chat.headers["content-type"].startswith("application/json")
     assert chat.json["message"] == {"role": "assistant", "content": TEXT}
@@ -62,7 +70,7 @@ def test_whole_answers(ask: Any) -> None:
     assert last["eval_count"] == generated["eval_count"]
 
 
-def test_a_limit_ends_an_answer_and_may_be_beyond_the_context(ask: Any, engine: Any) -> None:
+def test_a_limit_ends_an_answer_and_may_be_beyond_the_context(ask: Ask, engine: ScriptedEngine) -> None:
     short = ask("/api/chat", {**CHAT, "options": {"num_predict": 3}, "stream": False}).json
     assert (short["done_reason"], short["eval_count"]) == ("length", 3)
     for limit in (100_000, -1, 0, -2):
@@ -71,7 +79,7 @@ def test_a_limit_ends_an_answer_and_may_be_beyond_the_context(ask: Any, engine: 
     assert ask("/api/chat", {**CHAT, "messages": [long]}).status == 400
 
 
-def test_options_are_mapped(ask: Any, engine: Any) -> None:
+def test_options_are_mapped(ask: Ask, engine: ScriptedEngine) -> None:
     asked = options(ask, engine, temperature=0.5, top_k=7, top_p=0.8, min_p=0.1, seed=3, repeat_penalty=1.2)
     told = (asked.temperature, asked.top_k, asked.top_p, asked.min_p, asked.seed, asked.repetition_penalty)
     assert told == (0.5, 7, 0.8, 0.1, 3, 1.2)
@@ -83,7 +91,7 @@ def test_options_are_mapped(ask: Any, engine: Any) -> None:
     assert ask("/api/chat", body).json["message"]["content"] == TEXT[: TEXT.index("boat")]
 
 
-def test_what_the_server_settled_is_advice(ask: Any) -> None:
+def test_what_the_server_settled_is_advice(ask: Ask) -> None:
     settled = {"num_ctx": 8192, "num_gpu": 99, "num_thread": 8, "use_mmap": True, "mirostat": 0, "typical_p": 1.0}
     answer = ask("/api/chat", {**CHAT, "options": {**settled, "stop": []}, "keep_alive": "10m", "stream": False})
     assert answer.status == 200
@@ -108,7 +116,7 @@ def test_what_the_server_settled_is_advice(ask: Any) -> None:
         ("/api/generate", {"model": None}, "model"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_ollamas_form(ask: Any, path: str, extra: Any, said: str) -> None:
+def test_what_cannot_be_done_is_told_in_ollamas_form(ask: Ask, path: str, extra: Any, said: str) -> None:
     body = {**(CHAT if path == "/api/chat" else GENERATE), **extra}
     answer = ask(path, body)
     assert answer.status == 400
@@ -116,7 +124,7 @@ def test_what_cannot_be_done_is_told_in_ollamas_form(ask: Any, path: str, extra:
     assert said in answer.json["error"]
 
 
-def test_names_have_tags(ask: Any, service: Any, engine: Any, frontend: Any) -> None:
+def test_names_have_tags(ask: Ask, service: Service, engine: ScriptedEngine, frontend: Frontend) -> None:
     service.attach(engine, dataclasses.replace(frontend, names=("demo", "org/name", "own:8b")))
     for name in ("demo", "demo:latest", "org/name:latest", "own:8b"):
         answer = ask("/api/chat", {**CHAT, "model": name, "stream": False})
@@ -130,7 +138,7 @@ def test_names_have_tags(ask: Any, service: Any, engine: Any, frontend: Any) -> 
 
 
 @pytest.mark.parametrize(("keep_alive", "reason"), [(None, "load"), ("5m", "load"), (0, "unload"), ("0s", "unload")])
-def test_nothing_to_answer_loads_or_unloads(ask: Any, engine: Any, keep_alive: Any, reason: str) -> None:
+def test_nothing_to_answer_loads_or_unloads(ask: Ask, engine: ScriptedEngine, keep_alive: Any, reason: str) -> None:
     answer = ask("/api/generate", {"model": "demo", "keep_alive": keep_alive}).json
     assert (answer["response"], answer["done"], answer["done_reason"]) == ("", True, reason)
     answer = ask("/api/chat", {"model": "demo", "messages": [], "keep_alive": keep_alive}).json
@@ -139,7 +147,7 @@ def test_nothing_to_answer_loads_or_unloads(ask: Any, engine: Any, keep_alive: A
     assert not engine.asked
 
 
-def test_a_prompt_is_templated_unless_it_is_raw(ask: Any, engine: Any, prompt_of: Any) -> None:
+def test_a_prompt_is_templated_unless_it_is_raw(ask: Ask, engine: ScriptedEngine, prompt_of: PromptOf) -> None:
     ask("/api/generate", {**GENERATE, "prompt": "Once upon", "raw": True})
     assert prompt_of(engine).strip() == "Once upon"
     ask("/api/generate", {**GENERATE, "system": "Be kind."})
@@ -149,13 +157,13 @@ def test_a_prompt_is_templated_unless_it_is_raw(ask: Any, engine: Any, prompt_of
     assert prompt_of(engine) == templated
 
 
-def test_a_last_message_of_the_assistant_is_gone_on_with(ask: Any, engine: Any, prompt_of: Any) -> None:
+def test_a_last_message_of_the_assistant_is_gone_on_with(ask: Ask, engine: ScriptedEngine, prompt_of: PromptOf) -> None:
     ask("/api/chat", {**CHAT, "messages": [USER, {"role": "assistant", "content": "It was a dark"}]})
     assert prompt_of(engine).endswith("It was a dark")
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
-def test_the_form_of_the_text(ask: Any, engine: Any, path: str) -> None:
+def test_the_form_of_the_text(ask: Ask, engine: ScriptedEngine, path: str) -> None:
     body = CHAT if path == "/api/chat" else GENERATE
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     for given in ("json", schema):
@@ -168,7 +176,7 @@ def test_the_form_of_the_text(ask: Any, engine: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_calls_are_told_whole(ask: Any, says: Any, stream: bool) -> None:
+def test_calls_are_told_whole(ask: Ask, says: Says, stream: bool) -> None:
     says('<tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>'
          '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>')  # fmt: skip
     body = {**CHAT, "tools": [WEATHER], "options": {"num_predict": 200}, "stream": stream}
@@ -181,7 +189,9 @@ def test_calls_are_told_whole(ask: Any, says: Any, stream: bool) -> None:
     assert parts[-1]["done_reason"] == "stop"
 
 
-def test_results_find_their_calls(ask: Any, engine: Any, service: Any, frontend: Any, prompt_of: Any) -> None:
+def test_results_find_their_calls(
+    ask: Ask, engine: ScriptedEngine, service: Service, frontend: Frontend, prompt_of: PromptOf
+) -> None:
     template = ChatTemplate(
         "{% for m in messages %}{% for c in m.tool_calls or [] %}[{{ c.id }}={{ c.function.name }}]{% endfor %}"
         "{% if m.role == 'tool' %}({{ m.tool_call_id }}={{ m.content }}){% endif %}{% endfor %}", {},
@@ -215,7 +225,7 @@ def test_calls_and_results_by_the_thousand_are_matched_in_a_moment() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_thinking_is_apart(ask: Any, says: Any, stream: bool) -> None:
+def test_thinking_is_apart(ask: Ask, says: Says, stream: bool) -> None:
     says("<think>First the sea.</think>It is deep.", thinking=THINK)
     for path, body in (("/api/chat", CHAT), ("/api/generate", GENERATE)):
         answer = ask(path, {**body, "think": True, "stream": stream, "options": {}})
@@ -226,7 +236,7 @@ def test_thinking_is_apart(ask: Any, says: Any, stream: bool) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_log_probabilities(ask: Any, stream: bool) -> None:
+def test_log_probabilities(ask: Ask, stream: bool) -> None:
     answer = ask("/api/chat", {**CHAT, "logprobs": True, "stream": stream})
     parts = lines(answer) if stream else [answer.json]
     tokens = [entry for part in parts for entry in part.get("logprobs", ())]
@@ -234,7 +244,7 @@ def test_log_probabilities(ask: Any, stream: bool) -> None:
     assert all(entry["logprob"] <= 0 for entry in tokens)
 
 
-def test_what_is_served(ask: Any, service: Any) -> None:
+def test_what_is_served(ask: Ask, service: Service) -> None:
     service.plan = {
         "model": {"architecture": {"model_type": "llama", "hidden_size": 64, "layers": 2, "heads": 4, "kv_heads": 2},
                   "parameters": 8_030_000_000, "weight_bytes": 16_000},
@@ -257,14 +267,14 @@ def test_what_is_served(ask: Any, service: Any) -> None:
     assert ask("/api/version").json["version"].count(".") == 2
 
 
-def test_before_it_is_ready(ask: Any, service: Any) -> None:
+def test_before_it_is_ready(ask: Ask, service: Service) -> None:
     service.lifecycle.detach()
     answer = ask("/api/chat", CHAT)
     assert (answer.status, set(answer.json)) == (503, {"error"})
     assert "retry-after" in answer.headers
 
 
-def test_keys_browsers_and_counts_are_as_elsewhere(ask: Any, service: Any) -> None:
+def test_keys_browsers_and_counts_are_as_elsewhere(ask: Ask, service: Service) -> None:
     ask("/api/chat", CHAT)
     metrics = ask("/metrics").text
     assert 'stoker_http_requests_total{endpoint="/api/chat",status="200"} 1.0' in metrics
@@ -282,13 +292,15 @@ def test_keys_browsers_and_counts_are_as_elsewhere(ask: Any, service: Any) -> No
 
 
 @pytest.mark.parametrize("path", ["/api/pull", "/api/delete", "/api/chat"])
-def test_what_there_is_none_of(ask: Any, path: str) -> None:
+def test_what_there_is_none_of(ask: Ask, path: str) -> None:
     answer = ask(path, method="DELETE")
     assert answer.status in (404, 405)
     assert set(answer.json) == {"error"}
 
 
-def test_a_stream_that_fails_ends_with_a_line(ask: Any, service: Any, frontend: Any, scripted: Any) -> None:
+def test_a_stream_that_fails_ends_with_a_line(
+    ask: Ask, service: Service, frontend: Frontend, scripted: ModuleType
+) -> None:
     def broken(generation: Any) -> Any:
         yield from list(scripted.one_by_one(frontend.tokenizer.encode_now("The sea", add_special_tokens=False)))
         raise RuntimeError("broken")
@@ -301,14 +313,17 @@ def test_a_stream_that_fails_ends_with_a_line(ask: Any, service: Any, frontend: 
 
 class _Encoding:
     def __init__(self) -> None:
-        self.asked: list[Any] = []
+        self.asked: list[Generation] = []
 
-    async def generate(self, generation: Any) -> Any:
+    async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
         self.asked.append(generation)
         yield Delta((), embedding=array("f", (1, float(len(generation.input_ids)))))
 
+    async def state(self) -> EngineState:
+        return EngineState(0, 0, 0, 1, 1)
 
-def test_vectors(ask: Any, service: Any, frontend: Any) -> None:
+
+def test_vectors(ask: Ask, service: Service, frontend: Frontend) -> None:
     pooling = Pooling("mean", False, 64)
     engine = _Encoding()
     service.attach(engine, dataclasses.replace(frontend, pooling=pooling, dimensions=2))

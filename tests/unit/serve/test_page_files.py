@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -18,6 +18,11 @@ from httpx import ASGITransport
 
 import stoker.serve.operate.page as page_package
 from stoker.serve.http.app import create_app
+from stoker.serve.operate.service import Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+
 
 ROOT = Path(__file__).parents[3]
 PAGE = Path(page_package.__file__).parent
@@ -44,7 +49,7 @@ def test_what_is_vendored_is_small() -> None:
     assert sum(path.stat().st_size for path in VENDOR.rglob("*") if path.is_file()) < LARGEST_VENDOR
 
 
-def test_the_pages_own_modules_are_short_and_name_files_that_exist(ask: Any) -> None:
+def test_the_pages_own_modules_are_short_and_name_files_that_exist(ask: Ask) -> None:
     named = set()
     for path in [*PAGE.glob("*.js"), *PAGE.glob("*.html"), *PAGE.glob("*.css")]:
         text = path.read_text()
@@ -65,7 +70,7 @@ def test_the_pages_own_modules_are_short_and_name_files_that_exist(ask: Any) -> 
         ("/page/vendor/dompurify-3.5.0/LICENSE", "text/plain"),
     ],
 )
-def test_a_file_is_compressed_for_whom_takes_it_and_not_sent_twice(ask: Any, path: str, kind: str) -> None:
+def test_a_file_is_compressed_for_whom_takes_it_and_not_sent_twice(ask: Ask, path: str, kind: str) -> None:
     plain = ask(path, headers={"accept-encoding": "identity"})
     packed = ask(path, headers={"accept-encoding": "br, gzip"})
     assert (plain.status, packed.headers["content-encoding"]) == (200, "gzip")
@@ -80,14 +85,14 @@ def test_a_file_is_compressed_for_whom_takes_it_and_not_sent_twice(ask: Any, pat
     assert ask(path, headers={"accept-encoding": "gzip;q=0"}).headers.get("content-encoding") is None
 
 
-def test_what_has_its_version_in_its_address_is_kept_and_the_rest_is_asked_for_again(ask: Any) -> None:
+def test_what_has_its_version_in_its_address_is_kept_and_the_rest_is_asked_for_again(ask: Ask) -> None:
     for name in ("katex-0.19.1/katex.min.js", "katex-0.19.1/fonts/KaTeX_Main-Regular.woff2"):
         assert ask(f"/page/vendor/{name}").headers["cache-control"].endswith("immutable")
     for path in ("/", "/page/main.js", "/page/vendor/manifest.json"):
         assert ask(path).headers["cache-control"] == "no-cache"
 
 
-def test_the_policy_lets_only_the_servers_own_files_run(ask: Any) -> None:
+def test_the_policy_lets_only_the_servers_own_files_run(ask: Ask) -> None:
     for path in ("/", "/docs", "/page/main.js"):
         policy = ask(path).headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
@@ -102,7 +107,7 @@ def test_the_policy_lets_only_the_servers_own_files_run(ask: Any) -> None:
         *("/etc/passwd", "vendor", "vendor/katex-0.19.1/katex.min.js.gz", "%00", "." * 3000),
     ],
 )
-def test_nothing_else_is_given_away(service: Any, name: str) -> None:
+def test_nothing_else_is_given_away(service: Service, name: str) -> None:
     async def status() -> int:
         async with httpx.AsyncClient(transport=ASGITransport(create_app(service)), base_url="http://test") as client:
             request = client.build_request("GET", "/")
@@ -113,7 +118,7 @@ def test_nothing_else_is_given_away(service: Any, name: str) -> None:
 
 
 def test_the_log_passes_over_what_the_page_loads_but_not_what_it_misses(
-    ask: Any, caplog: pytest.LogCaptureFixture
+    ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "stoker.access")
     for path in ("/page/main.js", "/v1/status", "/page/none.js"):
@@ -123,6 +128,6 @@ def test_the_log_passes_over_what_the_page_loads_but_not_what_it_misses(
     assert logged == ["/page/none.js", "/page/main.js"]
 
 
-def test_a_library_comes_as_it_was_published(ask: Any) -> None:
+def test_a_library_comes_as_it_was_published(ask: Ask) -> None:
     name = "highlightjs-cdn-assets-11.12.0/highlight.min.js"
     assert ask(f"/page/vendor/{name}").text == gzip.decompress((VENDOR / f"{name}.gz").read_bytes()).decode()

@@ -8,7 +8,7 @@ import math
 from array import array
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openai
@@ -17,6 +17,12 @@ import pytest
 from stoker.launch.generation import Delta, EngineState, Generation
 from stoker.resolve.model import Pooling
 from stoker.serve.apis.pooled.requests import MOST_INPUTS
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.service import Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, Reply, WithClient
+
 
 WIDTH = 8
 LENGTH = 24
@@ -54,7 +60,7 @@ class EncodingEngine:
 
 
 @pytest.fixture
-def pooled(service: Any, frontend: Any) -> Any:
+def pooled(service: Service, frontend: Frontend) -> Any:
     """Makes the service one of a model that pools this way."""
 
     def attach(method: str = "mean", **ways: Any) -> EncodingEngine:
@@ -67,23 +73,23 @@ def pooled(service: Any, frontend: Any) -> Any:
     return attach
 
 
-def ids_of(frontend: Any, text: str) -> list[int]:
+def ids_of(frontend: Frontend, text: str) -> list[int]:
     ids: list[int] = frontend.tokenizer.encode_now(text, add_special_tokens=True)
     return ids
 
 
-def embed(ask: Any, given: Any = TEXT, **more: Any) -> Any:
+def embed(ask: Ask, given: Any = TEXT, **more: Any) -> Any:
     return ask("/v1/embeddings", {"model": "demo", "input": given, **more})
 
 
-def vectors(answer: Any) -> list[Any]:
+def vectors(answer: Reply) -> list[Any]:
     """Lists of floats, or in base64 as text."""
     assert answer.status == 200, answer.text
     assert [each["index"] for each in answer.json["data"]] == list(range(len(answer.json["data"])))
     return [each["embedding"] for each in answer.json["data"]]
 
 
-def test_a_text_its_ids_and_lists_of_either_are_the_same(ask: Any, pooled: Any, frontend: Any) -> None:
+def test_a_text_its_ids_and_lists_of_either_are_the_same(ask: Ask, pooled: Any, frontend: Frontend) -> None:
     pooled()
     ids = ids_of(frontend, TEXT)
     one = vectors(embed(ask))
@@ -96,14 +102,14 @@ def test_a_text_its_ids_and_lists_of_either_are_the_same(ask: Any, pooled: Any, 
     assert (several.json["object"], several.json["model"]) == ("list", "demo")
 
 
-def test_base64_is_of_little_endian_floats(ask: Any, pooled: Any) -> None:
+def test_base64_is_of_little_endian_floats(ask: Ask, pooled: Any) -> None:
     pooled()
     encoded = vectors(embed(ask, encoding_format="base64"))[0]
     assert np.frombuffer(base64.b64decode(encoded), "<f4").tolist() == vectors(embed(ask))[0]
 
 
 @pytest.mark.parametrize("encoding", ["float", "base64", None])
-def test_the_sdk_reads_either_encoding(with_client: Any, pooled: Any, frontend: Any, encoding: Any) -> None:
+def test_the_sdk_reads_either_encoding(with_client: WithClient, pooled: Any, frontend: Frontend, encoding: Any) -> None:
     pooled()
     asked = {} if encoding is None else {"encoding_format": encoding}
 
@@ -116,7 +122,7 @@ def test_the_sdk_reads_either_encoding(with_client: Any, pooled: Any, frontend: 
     with_client(lambda url: openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0), use)
 
 
-def test_fewer_dimensions_are_cut_and_of_length_one_again(ask: Any, pooled: Any) -> None:
+def test_fewer_dimensions_are_cut_and_of_length_one_again(ask: Ask, pooled: Any) -> None:
     pooled()
     whole, short = vectors(embed(ask))[0], vectors(embed(ask, dimensions=3))[0]
     assert math.isclose(math.hypot(*short), 1, rel_tol=1e-6)
@@ -124,7 +130,7 @@ def test_fewer_dimensions_are_cut_and_of_length_one_again(ask: Any, pooled: Any)
     assert vectors(embed(ask, dimensions=WIDTH))[0] == whole
 
 
-def test_the_models_own_prompts_go_before_texts(ask: Any, pooled: Any, frontend: Any) -> None:
+def test_the_models_own_prompts_go_before_texts(ask: Ask, pooled: Any, frontend: Frontend) -> None:
     pooled(prompts={"query": "Find: ", "document": "", "plain": "See "}, default_prompt="plain")
     assert vectors(embed(ask, "it", input_type="query"))[0] == vector_of(ids_of(frontend, "Find: it"))
     assert vectors(embed(ask, "it", input_type="passage"))[0] == vector_of(ids_of(frontend, "it"))
@@ -154,7 +160,7 @@ def test_the_models_own_prompts_go_before_texts(ask: Any, pooled: Any, frontend:
         ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens", "invalid_value"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(ask: Any, pooled: Any, body: Any, param: str, code: str) -> None:
+def test_what_makes_no_sense_is_refused_by_name(ask: Ask, pooled: Any, body: Any, param: str, code: str) -> None:
     engine = pooled()
     answer = ask("/v1/embeddings", {"model": "demo", "input": TEXT, **body})
     assert (answer.status, answer.error["param"], answer.error["code"]) == (400, param, code)
@@ -163,7 +169,7 @@ def test_what_makes_no_sense_is_refused_by_name(ask: Any, pooled: Any, body: Any
         assert str(LENGTH) in answer.error["message"]
 
 
-def test_an_unknown_model_is_a_404(ask: Any, pooled: Any) -> None:
+def test_an_unknown_model_is_a_404(ask: Ask, pooled: Any) -> None:
     pooled()
     assert ask("/v1/embeddings", {"model": "other", "input": TEXT}).status == 404
 
@@ -178,14 +184,14 @@ def test_an_unknown_model_is_a_404(ask: Any, pooled: Any) -> None:
         ({"truncate_prompt_tokens": 5, "truncate": "START"}, slice(-5, None)),
     ],
 )
-def test_a_long_input_is_cut_only_on_request(ask: Any, pooled: Any, given: Any, kept: slice) -> None:
+def test_a_long_input_is_cut_only_on_request(ask: Ask, pooled: Any, given: Any, kept: slice) -> None:
     engine = pooled()
     ids = list(range(300, 300 + 2 * LENGTH))
     assert embed(ask, ids, **given).json["usage"]["prompt_tokens"] == len(ids[kept])
     assert list(engine.asked[-1].input_ids) == ids[kept]
 
 
-def test_control_tokens_are_not_what_is_cut_off(ask: Any, pooled: Any, frontend: Any) -> None:
+def test_control_tokens_are_not_what_is_cut_off(ask: Ask, pooled: Any, frontend: Frontend) -> None:
     engine = pooled()
     assert embed(ask, "boat " * 100, truncate="END").status == 200
     whole = ids_of(frontend, "boat " * 100)
@@ -196,7 +202,7 @@ def test_control_tokens_are_not_what_is_cut_off(ask: Any, pooled: Any, frontend:
     assert set(plain[: LENGTH - special]) <= set(ids)
 
 
-def test_many_inputs_take_as_many_places_as_there_are(ask: Any, service: Any, pooled: Any) -> None:
+def test_many_inputs_take_as_many_places_as_there_are(ask: Ask, service: Service, pooled: Any) -> None:
     engine = pooled()
     service.admission.resize(replace(service.admission._capacity, sequences=4))
     assert len(vectors(embed(ask, [f"text {number}" for number in range(50)]))) == 50
@@ -204,7 +210,7 @@ def test_many_inputs_take_as_many_places_as_there_are(ask: Any, service: Any, po
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/rerank"])
-def test_documents_come_in_the_order_of_their_scores(ask: Any, pooled: Any, path: str) -> None:
+def test_documents_come_in_the_order_of_their_scores(ask: Ask, pooled: Any, path: str) -> None:
     pooled("score")
     documents = ["a", {"text": "a a a a a a a a a"}, "a a a"]
     answer = ask(path, {"model": "demo", "query": "q", "documents": documents, "return_documents": True})
@@ -221,7 +227,7 @@ def test_documents_come_in_the_order_of_their_scores(ask: Any, pooled: Any, path
     assert best == [{"index": 1, "relevance_score": results[0]["relevance_score"]}]
 
 
-def test_nims_rankings_are_logits(ask: Any, pooled: Any) -> None:
+def test_nims_rankings_are_logits(ask: Ask, pooled: Any) -> None:
     engine = pooled("score")
     body = {"model": "demo", "query": {"text": "q"}, "passages": [{"text": "a"}, {"text": "a a a"}], "truncate": "END"}
     answer = ask("/v1/ranking", body)
@@ -240,7 +246,7 @@ def test_nims_rankings_are_logits(ask: Any, pooled: Any) -> None:
         ({"top_n": 0}, "top_n"),
     ],
 )
-def test_reranking_refuses_by_name(ask: Any, pooled: Any, body: Any, param: str) -> None:
+def test_reranking_refuses_by_name(ask: Ask, pooled: Any, body: Any, param: str) -> None:
     engine = pooled("score")
     answer = ask("/v1/rerank", {"model": "demo", "query": "q", "documents": ["a"], **body})
     assert (answer.status, answer.error["param"]) == (400, param)
@@ -262,7 +268,7 @@ BODIES = {
     ("method", "own"),
     [("", list(BODIES)[:4]), ("mean", ["/v1/embeddings"]), ("score", ["/v1/rerank", "/v1/ranking"])],
 )
-def test_every_other_endpoint_says_what_the_model_is_for(ask: Any, pooled: Any, method: str, own: list[str]) -> None:
+def test_every_other_endpoint_says_what_the_model_is_for(ask: Ask, pooled: Any, method: str, own: list[str]) -> None:
     if method:
         pooled(method)
     for path, body in BODIES.items():
@@ -275,13 +281,13 @@ def test_every_other_endpoint_says_what_the_model_is_for(ask: Any, pooled: Any, 
 
 
 @pytest.mark.parametrize(("method", "gives"), [("", "text"), ("mean", "embeddings"), ("score", "relevance scores")])
-def test_the_status_says_what_the_model_gives(ask: Any, pooled: Any, method: str, gives: str) -> None:
+def test_the_status_says_what_the_model_gives(ask: Ask, pooled: Any, method: str, gives: str) -> None:
     if method:
         pooled(method)
     assert ask("/v1/status").json["gives"] == gives
 
 
-def test_what_was_encoded_is_counted(ask: Any, pooled: Any) -> None:
+def test_what_was_encoded_is_counted(ask: Ask, pooled: Any) -> None:
     pooled()
     tokens = embed(ask, [TEXT, TEXT]).json["usage"]["prompt_tokens"]
     page = ask("/metrics").text

@@ -9,24 +9,30 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.service import Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 RECORDED = Path(__file__).with_name("recorded")
 FILES = sorted(RECORDED.glob("*.json"))
 
 
 @pytest.fixture
-def roomy(service: Any, frontend: Frontend, engine: Any) -> None:
+def roomy(service: Service, frontend: Frontend, engine: ScriptedEngine) -> None:
     """A model with room for an agent's prompt."""
     service.lifecycle.attach(engine, replace(frontend, context=replace(frontend.context, length=1 << 17)))
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
-def test_a_clients_requests_are_answered_as_they_were(ask: Any, roomy: None, file: Path) -> None:
+def test_a_clients_requests_are_answered_as_they_were(ask: Ask, roomy: None, file: Path) -> None:
     for asked in json.loads(file.read_text()):
         answer = ask(asked["path"], asked["body"], method=asked["method"], headers=asked["headers"])
         assert answer.status == asked["status"], f"{asked['path']}: {answer.text}"

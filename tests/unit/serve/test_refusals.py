@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stoker.serve.http.limits import Limits
+from stoker.serve.operate.service import Service
 from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+
 
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once upon a time", "max_tokens": 2}
@@ -49,7 +54,7 @@ BAD_VALUES = [
 
 @pytest.mark.parametrize(("name", "value"), BAD_VALUES)
 @pytest.mark.parametrize("endpoint", ["chat/completions", "completions"])
-def test_a_bad_value_names_its_parameter(ask: Any, endpoint: str, name: str, value: Any) -> None:
+def test_a_bad_value_names_its_parameter(ask: Ask, endpoint: str, name: str, value: Any) -> None:
     answer = ask(f"/v1/{endpoint}", {**(CHAT if "chat" in endpoint else PLAIN), name: value})
     assert answer.status == 400
     assert answer.error["param"] == name
@@ -132,7 +137,7 @@ def test_a_bad_value_names_its_parameter(ask: Any, endpoint: str, name: str, val
         ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages"),
     ],
 )
-def test_chat_refuses(ask: Any, extra: dict[str, Any], param: str) -> None:
+def test_chat_refuses(ask: Ask, extra: dict[str, Any], param: str) -> None:
     answer = ask("/v1/chat/completions", {**CHAT, **extra})
     assert (answer.status, answer.error["param"]) == (400, param)
 
@@ -160,7 +165,7 @@ def test_chat_refuses(ask: Any, extra: dict[str, Any], param: str) -> None:
         ({"prompt": ["a"] * 300, "n": 2}, "prompt"),
     ],
 )
-def test_completions_refuse(ask: Any, extra: dict[str, Any], param: str | None) -> None:
+def test_completions_refuse(ask: Ask, extra: dict[str, Any], param: str | None) -> None:
     answer = ask("/v1/completions", {**PLAIN, **extra})
     if param is None:  # an empty text still begins with this model's first token
         assert answer.status == 200
@@ -168,7 +173,7 @@ def test_completions_refuse(ask: Any, extra: dict[str, Any], param: str | None) 
         assert (answer.status, answer.error["param"]) == (400, param)
 
 
-def test_what_asks_for_nothing_is_accepted(ask: Any) -> None:
+def test_what_asks_for_nothing_is_accepted(ask: Ask) -> None:
     for name, values in NO_EFFECT.items():
         for value in (None, *values):
             path, body = ("chat/completions", CHAT) if hasattr(ChatRequest, name) else ("completions", PLAIN)
@@ -180,7 +185,7 @@ def test_what_asks_for_nothing_is_accepted(ask: Any) -> None:
     assert hasattr(CompletionRequest, "best_of")
 
 
-def test_a_context_that_is_exceeded_says_so_in_openais_words(ask: Any) -> None:
+def test_a_context_that_is_exceeded_says_so_in_openais_words(ask: Ask) -> None:
     answer = ask("/v1/completions", {**PLAIN, "max_tokens": 600})
     assert answer.status == 400
     assert answer.error["code"] == "context_length_exceeded"
@@ -194,7 +199,7 @@ def test_a_context_that_is_exceeded_says_so_in_openais_words(ask: Any) -> None:
     assert "your messages resulted in" in error["message"]
 
 
-def test_an_unknown_model_lists_those_served(ask: Any) -> None:
+def test_an_unknown_model_lists_those_served(ask: Ask) -> None:
     answer = ask("/v1/completions", {**PLAIN, "model": "gpt-4"})
     assert answer.status == 404
     assert answer.error["code"] == "model_not_found"
@@ -205,19 +210,19 @@ def test_an_unknown_model_lists_those_served(ask: Any) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"model": NaN}', b"[" * 100_000, b'"x"', b'{"a": "\\ud800"}']
 )
-def test_what_is_no_request_is_refused(ask: Any, body: bytes) -> None:
+def test_what_is_no_request_is_refused(ask: Ask, body: bytes) -> None:
     answer = ask("/v1/chat/completions", body)
     assert answer.status == 400
     assert answer.error["type"] == "invalid_request_error"
 
 
-def test_paths_and_methods_that_do_not_exist_are_refused_in_the_same_form(ask: Any) -> None:
+def test_paths_and_methods_that_do_not_exist_are_refused_in_the_same_form(ask: Ask) -> None:
     assert (ask("/v1/nothing").status, ask("/v1/nothing").error["code"]) == (404, "not_found")
     answer = ask("/v1/completions")
     assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
 
 
-def test_a_body_over_the_limit_is_413(ask: Any, service: Any) -> None:
+def test_a_body_over_the_limit_is_413(ask: Ask, service: Service) -> None:
     service.limits = Limits(body_bytes=1000)
     answer = ask("/v1/completions", {**PLAIN, "prompt": "x" * 2000})
     assert (answer.status, answer.error["code"]) == (413, "request_too_large")
@@ -236,7 +241,7 @@ def _hostile(random_: random.Random, depth: int = 0) -> Any:
     return {random_.choice(names): _hostile(random_, depth + 1) for _ in range(random_.randrange(4))}
 
 
-def test_no_random_body_is_the_servers_fault(service: Any, ask_many: Any) -> None:
+def test_no_random_body_is_the_servers_fault(service: Service, ask_many: Any) -> None:
     random_ = random.Random(0)
     requests = []
     for _ in range(2000):

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import openai
 import pytest
@@ -18,7 +18,13 @@ from stoker.serve.apis.openai_responses import requests
 from stoker.serve.apis.openai_responses.requests import ResponsesRequest
 from stoker.serve.apis.openai_responses.store import DirectoryStore, Kept, MemoryStore, ResponseStore
 from stoker.serve.http.keys import Keys
-from stoker.serve.operate.service import Exposure
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.service import Exposure, Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, PromptOf, Says, WithClient
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 TOOL: Any = {
     "type": "function",
@@ -31,14 +37,14 @@ PATH = "/v1/responses"
 
 
 @pytest.fixture
-def with_sdk(with_client: Any) -> Any:
-    def run(use: Callable[[AsyncOpenAI], Coroutine[Any, Any, None]], key: str = "none") -> None:
+def with_sdk(with_client: WithClient) -> Any:
+    def run(use: Callable[[AsyncOpenAI], Coroutine[object, object, None]], key: str = "none") -> None:
         with_client(lambda url: AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0), use)
 
     return run
 
 
-def test_it_answers_and_streams_the_same(with_sdk: Any, says: Any) -> None:
+def test_it_answers_and_streams_the_same(with_sdk: Any, says: Says) -> None:
     says("The sun is warm.")
 
     async def use(client: AsyncOpenAI) -> None:
@@ -70,7 +76,7 @@ def test_it_answers_and_streams_the_same(with_sdk: Any, says: Any) -> None:
     with_sdk(use)
 
 
-def test_calls_are_items_whole_and_streamed(with_sdk: Any, says: Any) -> None:
+def test_calls_are_items_whole_and_streamed(with_sdk: Any, says: Says) -> None:
     says(CALL)
 
     async def use(client: AsyncOpenAI) -> None:
@@ -88,7 +94,7 @@ def test_calls_are_items_whole_and_streamed(with_sdk: Any, says: Any) -> None:
     with_sdk(use)
 
 
-def test_thinking_is_an_item_and_goes_back_into_the_next_prompt(with_sdk: Any, says: Any, prompt_of: Any) -> None:
+def test_thinking_is_an_item_and_goes_back_into_the_next_prompt(with_sdk: Any, says: Says, prompt_of: PromptOf) -> None:
     engine = says("<think>\nHm, hm.\n</think>\n\nIt is four.", thinking=THINK)
 
     async def use(client: AsyncOpenAI) -> None:
@@ -105,7 +111,7 @@ def test_thinking_is_an_item_and_goes_back_into_the_next_prompt(with_sdk: Any, s
     assert prompt.index("It is four.") < prompt.index("Sure?")
 
 
-def test_results_of_tools_reach_the_prompt(with_sdk: Any, says: Any, prompt_of: Any) -> None:
+def test_results_of_tools_reach_the_prompt(with_sdk: Any, says: Says, prompt_of: PromptOf) -> None:
     engine = says("Sunny.")
     items: Any = [
         {"role": "user", "content": [{"type": "input_text", "text": "Weather?"}]},
@@ -124,7 +130,7 @@ def test_results_of_tools_reach_the_prompt(with_sdk: Any, says: Any, prompt_of: 
     assert places == sorted(places)
 
 
-def test_structured_output_and_demanded_calls_are_guided(ask: Any, says: Any) -> None:
+def test_structured_output_and_demanded_calls_are_guided(ask: Ask, says: Says) -> None:
     engine = says('{"a": 1}')
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     form = {"format": {"type": "json_schema", "name": "n", "schema": schema, "strict": True}}
@@ -135,7 +141,7 @@ def test_structured_output_and_demanded_calls_are_guided(ask: Any, says: Any) ->
     assert "weather" in engine.asked[-1].guide.text
 
 
-def test_an_answer_that_was_cut_is_incomplete(ask: Any, says: Any) -> None:
+def test_an_answer_that_was_cut_is_incomplete(ask: Ask, says: Says) -> None:
     says("one two three four")
     answer = ask(PATH, {"model": "demo", "input": "x", "max_output_tokens": 2}).json
     assert (answer["status"], answer["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
@@ -150,7 +156,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ResponseStore:
 
 
 def test_a_conversation_goes_on_from_a_stored_response(
-    with_sdk: Any, says: Any, service: Any, frontend: Any, store: ResponseStore
+    with_sdk: Any, says: Says, service: Service, frontend: Frontend, store: ResponseStore
 ) -> None:
     engine = says("The sun is warm.")
     service.responses = store
@@ -180,7 +186,7 @@ def test_a_conversation_goes_on_from_a_stored_response(
     assert "Be brief." not in prompt, "instructions hold for one response"
 
 
-def test_a_stored_response_is_its_clients_alone(ask: Any, says: Any, service: Any, store: ResponseStore) -> None:
+def test_a_stored_response_is_its_clients_alone(ask: Ask, says: Says, service: Service, store: ResponseStore) -> None:
     says("Mine.")
     service.responses = store
     service.exposure = Exposure(keys=Keys("alpha beta"))
@@ -194,12 +200,12 @@ def test_a_stored_response_is_its_clients_alone(ask: Any, says: Any, service: An
 
 
 @pytest.mark.parametrize("id_", ["resp_" + "0" * 32, "../../etc/passwd", "..%2f..%2fetc%2fpasswd", "resp_x"])
-def test_what_is_not_stored_is_404(ask: Any, service: Any, store: ResponseStore, id_: str) -> None:
+def test_what_is_not_stored_is_404(ask: Ask, service: Service, store: ResponseStore, id_: str) -> None:
     service.responses = store
     assert ask(f"{PATH}/{id_}").status == 404
 
 
-def test_without_a_store_what_needs_one_is_refused(ask: Any) -> None:
+def test_without_a_store_what_needs_one_is_refused(ask: Ask) -> None:
     for extra, param in (({"store": True}, "store"), ({"previous_response_id": "resp_1"}, "previous_response_id")):
         answer = ask(PATH, {"model": "demo", "input": "x", **extra})
         assert (answer.status, answer.error["param"]) == (400, param)
@@ -224,12 +230,14 @@ def test_without_a_store_what_needs_one_is_refused(ask: Any) -> None:
         ({"input": []}, "input"),
     ],
 )
-def test_what_cannot_be_done_is_refused_by_name(ask: Any, extra: dict[str, Any], param: str) -> None:
+def test_what_cannot_be_done_is_refused_by_name(ask: Ask, extra: dict[str, Any], param: str) -> None:
     answer = ask(PATH, {"model": "demo", "input": "x", **extra})
     assert (answer.status, answer.error["param"]) == (400, param)
 
 
-def test_a_tool_of_openais_servers_is_passed_over_beside_the_clients_own(ask: Any, engine: Any, prompt_of: Any) -> None:
+def test_a_tool_of_openais_servers_is_passed_over_beside_the_clients_own(
+    ask: Ask, engine: ScriptedEngine, prompt_of: PromptOf
+) -> None:
     search = {"type": "web_search", "external_web_access": False}
     answer = ask(PATH, {"model": "demo", "input": "x", "tools": [TOOL, search]})
     assert answer.status == 200, answer.text
@@ -241,7 +249,7 @@ def test_a_tool_of_openais_servers_is_passed_over_beside_the_clients_own(ask: An
 AGENTS: Any = {"type": "namespace", "name": "agents", "description": "Of agents", "tools": [TOOL]}
 
 
-def test_a_function_within_a_namespace_is_called_by_both_names(with_sdk: Any, says: Any) -> None:
+def test_a_function_within_a_namespace_is_called_by_both_names(with_sdk: Any, says: Says) -> None:
     says(CALL.replace("weather", "agents__weather"))
     tools = [AGENTS, TOOL]
 
@@ -261,14 +269,16 @@ def test_a_function_within_a_namespace_is_called_by_both_names(with_sdk: Any, sa
     with_sdk(use)
 
 
-def test_a_call_within_a_namespace_is_shown_to_the_model_as_it_made_it(ask: Any, engine: Any, prompt_of: Any) -> None:
+def test_a_call_within_a_namespace_is_shown_to_the_model_as_it_made_it(
+    ask: Ask, engine: ScriptedEngine, prompt_of: PromptOf
+) -> None:
     call = {"type": "function_call", "call_id": "c", "name": "weather", "namespace": "agents", "arguments": "{}"}
     items = [{"role": "user", "content": "x"}, call, {"type": "function_call_output", "call_id": "c", "output": "y"}]
     assert ask(PATH, {"model": "demo", "input": items, "tools": [AGENTS]}).status == 200
     assert prompt_of(engine).count("agents__weather") == 2
 
 
-def test_the_input_of_a_custom_tool_is_free_text(with_sdk: Any, says: Any, prompt_of: Any) -> None:
+def test_the_input_of_a_custom_tool_is_free_text(with_sdk: Any, says: Says, prompt_of: PromptOf) -> None:
     engine = says(CALL.replace("weather", "patch").replace('{"city": "Bonn"}', r'{"input": "*** a\n\"b\""}'))
     tool: Any = {"type": "custom", "name": "patch", "description": "Patches", "format": {"type": "text"}}
     body: Any = {"model": "demo", "input": "Patch", "tools": [tool]}
@@ -347,7 +357,7 @@ def test_what_is_old_goes_while_the_server_runs_and_nobody_asks(tmp_path: Path, 
     assert not (list(tmp_path.iterdir()) if kind == "directory" else store._documents)
 
 
-def test_deleting_what_is_too_old_is_404_and_deletes_the_file(ask: Any, service: Any, tmp_path: Path) -> None:
+def test_deleting_what_is_too_old_is_404_and_deletes_the_file(ask: Ask, service: Service, tmp_path: Path) -> None:
     service.responses = store = DirectoryStore(tmp_path)
     made = ask(PATH, {"model": "demo", "input": "x", "store": True}).json["id"]
     (file,) = tmp_path.iterdir()
@@ -358,7 +368,7 @@ def test_deleting_what_is_too_old_is_404_and_deletes_the_file(ask: Any, service:
     assert store.get(made, "local") is None
 
 
-def test_tokens_of_texts_and_conversations_are_counted_and_joined(ask: Any, says: Any, frontend: Any) -> None:
+def test_tokens_of_texts_and_conversations_are_counted_and_joined(ask: Ask, says: Says, frontend: Frontend) -> None:
     engine = says("x")
     text = "The old man and the sea"
     answer = ask("/tokenize", {"prompt": text, "add_special_tokens": False, "return_token_strs": True}).json
@@ -383,7 +393,7 @@ def test_tokens_of_texts_and_conversations_are_counted_and_joined(ask: Any, says
         ("/detokenize", {}, "tokens"),
     ],
 )
-def test_tokenizing_nonsense_is_refused(ask: Any, path: str, body: dict[str, Any], param: str) -> None:
+def test_tokenizing_nonsense_is_refused(ask: Ask, path: str, body: dict[str, Any], param: str) -> None:
     answer = ask(path, body)
     assert (answer.status, answer.error["param"]) == (400, param)
 

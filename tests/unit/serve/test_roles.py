@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.service import Service
 from stoker.serve.request.chat_template import ChatTemplate
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, PromptOf
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 BODY = "{% for m in messages %}[{{ m.role }}: {{ m.content }}]{% endfor %}"
 HEAD_ONLY = (
@@ -34,7 +40,7 @@ TURNS = [
 
 
 @pytest.fixture
-def prompted(ask: Any, service: Any, frontend: Frontend, engine: Any, prompt_of: Any) -> Any:
+def prompted(ask: Ask, service: Service, frontend: Frontend, engine: ScriptedEngine, prompt_of: PromptOf) -> Any:
     def of(source: str, messages: list[dict[str, Any]] = TURNS) -> str:
         service.lifecycle.attach(engine, replace(frontend, chat_template=ChatTemplate(source, {})))
         answer = ask("/v1/chat/completions", {"model": "demo", "messages": messages})

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stoker.launch.generation import Generation, Scores
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.service import Service
 
-PLAIN = {"model": "demo", "prompt": "Once upon a time", "max_tokens": 2, "temperature": 0}
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+    from tests.unit.serve.scripted import ScriptedEngine
+
+
+PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once upon a time", "max_tokens": 2, "temperature": 0}
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
 
 
@@ -26,14 +34,14 @@ def scores(generation: Generation) -> Scores:
 
 
 @pytest.fixture
-def told(service: Any, frontend: Any, engine: Any) -> Any:
+def told(service: Service, frontend: Frontend, engine: ScriptedEngine) -> ScriptedEngine:
     """An engine that lacks nothing."""
     engine.scores = scores
     service.attach(engine, replace(frontend, context=replace(frontend.context, lacks=frozenset())))
     return engine
 
 
-def test_an_echoed_prompt_comes_with_its_log_probabilities(ask: Any, told: Any, frontend: Any) -> None:
+def test_an_echoed_prompt_comes_with_its_log_probabilities(ask: Ask, told: ScriptedEngine, frontend: Frontend) -> None:
     choice = ask("/v1/completions", {**PLAIN, "echo": True, "logprobs": 2}).json["choices"][0]
     tokenizer = frontend.tokenizer
     prompt = tokenizer.encode_now(PLAIN["prompt"], add_special_tokens=True)
@@ -50,7 +58,7 @@ def test_an_echoed_prompt_comes_with_its_log_probabilities(ask: Any, told: Any, 
 
 
 @pytest.mark.parametrize("extra", [{"logprobs": 1}, {"logprobs": 0}, {}, {"logprobs": 1, "n": 2}, {"best_of": 1}])
-def test_streamed_or_whole_an_echo_is_the_same(ask: Any, told: Any, extra: dict[str, Any]) -> None:
+def test_streamed_or_whole_an_echo_is_the_same(ask: Ask, told: ScriptedEngine, extra: dict[str, Any]) -> None:
     body = {**PLAIN, "echo": True, "prompt": ["Once upon", "a"], **extra}
     whole = ask("/v1/completions", body).json["choices"]
     events = ask("/v1/completions", {**body, "stream": True}).events
@@ -64,7 +72,9 @@ def test_streamed_or_whole_an_echo_is_the_same(ask: Any, told: Any, extra: dict[
 
 
 @pytest.mark.parametrize("prompt", ["Once upon a time", [17, 300, 21]])
-def test_no_tokens_are_generated_where_none_are_asked_for(ask: Any, told: Any, frontend: Any, prompt: Any) -> None:
+def test_no_tokens_are_generated_where_none_are_asked_for(
+    ask: Ask, told: ScriptedEngine, frontend: Frontend, prompt: Any
+) -> None:
     body = {**PLAIN, "prompt": prompt, "max_tokens": 0, "echo": True}
     choice = ask("/v1/completions", {**body, "logprobs": 1}).json["choices"][0]
     text = prompt if isinstance(prompt, str) else frontend.tokenizer.decode(prompt)
@@ -77,19 +87,19 @@ def test_no_tokens_are_generated_where_none_are_asked_for(ask: Any, told: Any, f
     assert not told.asked  # nothing to ask the engine for
 
 
-def test_a_prompt_of_one_token_has_no_score(ask: Any, told: Any) -> None:
+def test_a_prompt_of_one_token_has_no_score(ask: Ask, told: ScriptedEngine) -> None:
     told.scores = None
     choice = ask("/v1/completions", {**PLAIN, "prompt": [17], "echo": True, "logprobs": 1}).json["choices"][0]
     assert choice["logprobs"]["token_logprobs"] == [None, -0.5, -0.5]
 
 
-def test_a_stop_string_is_not_looked_for_in_the_echo(ask: Any, told: Any) -> None:
+def test_a_stop_string_is_not_looked_for_in_the_echo(ask: Ask, told: ScriptedEngine) -> None:
     choice = ask("/v1/completions", {**PLAIN, "echo": True, "logprobs": 1, "stop": "upon"}).json["choices"][0]
     assert choice["text"].startswith("Once upon a time")
     assert choice["finish_reason"] == "length"
 
 
-def test_a_prompt_that_was_cut_is_echoed_as_it_was_read(ask: Any, told: Any, frontend: Any) -> None:
+def test_a_prompt_that_was_cut_is_echoed_as_it_was_read(ask: Ask, told: ScriptedEngine, frontend: Frontend) -> None:
     body = {**PLAIN, "echo": True, "logprobs": 0, "max_tokens": 0, "truncate_prompt_tokens": 2}
     choice = ask("/v1/completions", body).json["choices"][0]
     kept = frontend.tokenizer.encode_now(PLAIN["prompt"], add_special_tokens=True)[-2:]
@@ -97,7 +107,9 @@ def test_a_prompt_that_was_cut_is_echoed_as_it_was_read(ask: Any, told: Any, fro
     assert len(choice["logprobs"]["tokens"]) == 2
 
 
-def test_the_end_token_is_told_as_lm_eval_counts_on(ask: Any, told: Any, frontend: Any, scripted: Any) -> None:
+def test_the_end_token_is_told_as_lm_eval_counts_on(
+    ask: Ask, told: ScriptedEngine, frontend: Frontend, scripted: ModuleType
+) -> None:
     """It takes the last token for the generated one, even where that ends the text."""
     told.script = lambda generation: scripted.one_by_one(frontend.context.end_ids[:1])
     body = {**PLAIN, "prompt": [17, 300], "max_tokens": 1, "echo": True, "logprobs": 1}
@@ -106,7 +118,7 @@ def test_the_end_token_is_told_as_lm_eval_counts_on(ask: Any, told: Any, fronten
     assert (choice["finish_reason"], choice["text"]) == ("stop", frontend.tokenizer.decode([17, 300]))
 
 
-def test_vllms_field_is_in_the_choices_and_in_chat_in_the_answer(ask: Any, told: Any) -> None:
+def test_vllms_field_is_in_the_choices_and_in_chat_in_the_answer(ask: Ask, told: ScriptedEngine) -> None:
     choice = ask("/v1/completions", {**PLAIN, "prompt": [17, 300, 8], "prompt_logprobs": 2}).json["choices"][0]
     told_of = choice["prompt_logprobs"]
     assert told_of[0] is None
@@ -132,19 +144,25 @@ def test_vllms_field_is_in_the_choices_and_in_chat_in_the_answer(ask: Any, told:
         ({"max_tokens": 0, "min_tokens": 1}, "min_tokens"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(ask: Any, told: Any, extra: dict[str, Any], param: str) -> None:
+def test_what_cannot_be_scored_is_refused(ask: Ask, told: ScriptedEngine, extra: dict[str, Any], param: str) -> None:
     answer = ask("/v1/completions", {**PLAIN, **extra})
     assert (answer.status, answer.error["param"]) == (400, param)
 
 
-def test_a_bias_of_null_is_none(ask: Any, told: Any, engine: Any) -> None:
+def test_a_bias_of_null_is_none(ask: Ask, told: ScriptedEngine, engine: ScriptedEngine) -> None:
     for bias, given in (({"5": None}, None), ({"5": None, "6": 2.5}, 2.5)):
         assert ask("/v1/chat/completions", {**CHAT, "logit_bias": bias}).status == 200
         added = engine.asked[-1].embedding_bias
-        assert added is None if given is None else (added[5], added[6]) == (0.0, given)
+        if given is None:
+            assert added is None
+        else:
+            assert added is not None
+            assert (added[5], added[6]) == (0.0, given)
 
 
-def test_the_models_card_says_what_its_engine_does_not_support(ask: Any, service: Any, frontend: Any) -> None:
+def test_the_models_card_says_what_its_engine_does_not_support(
+    ask: Ask, service: Service, frontend: Frontend, engine: ScriptedEngine
+) -> None:
     lacking = replace(frontend.context, lacks=frozenset({"prompt_logprobs", "guide"}))
-    service.lifecycle.attach(service.lifecycle.serving.engine, replace(frontend, context=lacking))
+    service.lifecycle.attach(engine, replace(frontend, context=lacking))
     assert ask("/v1/models/demo").json["unsupported_parameters"] == ["prompt_logprobs", "response_format"]

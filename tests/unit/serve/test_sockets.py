@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import openai
@@ -13,6 +13,12 @@ import pytest
 from openai import AsyncOpenAI
 
 from stoker.launch.generation import EngineDiedError, RequestRefusedError
+from stoker.serve.operate.service import Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, Listening, WithClient
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 TEXT = "The old man went down to the sea. He saw a boat there, and he was glad."
 MESSAGES: Any = [{"role": "user", "content": "Hello"}]
@@ -28,11 +34,11 @@ async def until(true: Callable[[], bool]) -> None:
     raise AssertionError("it did not come true within ten seconds")
 
 
-def with_sdk(with_client: Any, use: Callable[[AsyncOpenAI], Coroutine[Any, Any, None]]) -> None:
+def with_sdk(with_client: WithClient, use: Callable[[AsyncOpenAI], Coroutine[object, object, None]]) -> None:
     with_client(lambda url: AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0), use)
 
 
-def test_the_openai_sdk_chats(with_client: Any) -> None:
+def test_the_openai_sdk_chats(with_client: WithClient) -> None:
     async def use(client: AsyncOpenAI) -> None:
         answer = await client.chat.completions.create(model="demo", messages=MESSAGES)
         assert answer.choices[0].message.content == TEXT
@@ -47,7 +53,7 @@ def test_the_openai_sdk_chats(with_client: Any) -> None:
     with_sdk(with_client, use)
 
 
-def test_the_openai_sdk_completes_and_lists(with_client: Any) -> None:
+def test_the_openai_sdk_completes_and_lists(with_client: WithClient) -> None:
     async def use(client: AsyncOpenAI) -> None:
         answer = await client.completions.create(model="demo", prompt=["a", "b"], logprobs=1)
         assert [choice.text for choice in answer.choices] == [TEXT, TEXT]
@@ -60,7 +66,7 @@ def test_the_openai_sdk_completes_and_lists(with_client: Any) -> None:
     with_sdk(with_client, use)
 
 
-def test_the_openai_sdk_understands_our_errors(with_client: Any) -> None:
+def test_the_openai_sdk_understands_our_errors(with_client: WithClient) -> None:
     async def use(client: AsyncOpenAI) -> None:
         with pytest.raises(openai.BadRequestError) as refused:
             await client.chat.completions.create(model="demo", messages=MESSAGES, temperature=3)
@@ -74,7 +80,7 @@ def test_the_openai_sdk_understands_our_errors(with_client: Any) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_client_that_goes_away_cancels_its_generations(
-    listening: Any, engine: Any, service: Any, stream: bool, n: int
+    listening: Listening, engine: ScriptedEngine, service: Service, stream: bool, n: int
 ) -> None:
     async def run() -> None:
         blocked = asyncio.Event()
@@ -112,7 +118,7 @@ def dies(at: int, error: Exception) -> Callable[[int], object]:
 )
 @pytest.mark.parametrize(("stream", "at"), [(False, 0), (False, 5), (True, 0)])
 def test_an_engine_error_before_the_answer_has_its_status(
-    ask: Any, engine: Any, error: Exception, status: int, code: str, stream: bool, at: int
+    ask: Ask, engine: ScriptedEngine, error: Exception, status: int, code: str, stream: bool, at: int
 ) -> None:
     engine.before_step = dies(at, error)
     answer = ask("/v1/chat/completions", {**CHAT, "stream": stream, "n": 2})
@@ -123,7 +129,9 @@ def test_an_engine_error_before_the_answer_has_its_status(
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_an_engine_that_dies_under_a_stream_ends_it_with_an_error_event(ask: Any, engine: Any, n: int) -> None:
+def test_an_engine_that_dies_under_a_stream_ends_it_with_an_error_event(
+    ask: Ask, engine: ScriptedEngine, n: int
+) -> None:
     engine.before_step = dies(5, EngineDiedError("the engine process exited"))
     answer = ask("/v1/chat/completions", {**CHAT, "stream": True, "n": n})
     assert answer.status == 200
@@ -133,7 +141,7 @@ def test_an_engine_that_dies_under_a_stream_ends_it_with_an_error_event(ask: Any
     assert error["type"] == "service_unavailable"
 
 
-def test_the_sdk_raises_on_an_error_event(with_client: Any, engine: Any) -> None:
+def test_the_sdk_raises_on_an_error_event(with_client: WithClient, engine: ScriptedEngine) -> None:
     engine.before_step = dies(5, EngineDiedError("the engine process exited"))
 
     async def use(client: AsyncOpenAI) -> None:
@@ -147,7 +155,7 @@ def test_the_sdk_raises_on_an_error_event(with_client: Any, engine: Any) -> None
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_draining_lets_requests_finish_and_abort_ends_them(
-    listening: Any, engine: Any, service: Any, stream: bool
+    listening: Listening, engine: ScriptedEngine, service: Service, stream: bool
 ) -> None:
     async def run() -> None:
         blocked = asyncio.Event()
@@ -170,7 +178,9 @@ def test_draining_lets_requests_finish_and_abort_ends_them(
     asyncio.run(run())
 
 
-def test_drained_is_told_when_the_last_request_ends(listening: Any, engine: Any, service: Any) -> None:
+def test_drained_is_told_when_the_last_request_ends(
+    listening: Listening, engine: ScriptedEngine, service: Service
+) -> None:
     async def run() -> None:
         blocked = asyncio.Event()
         engine.before_step = lambda step: blocked.wait() if step == 3 else None
@@ -188,6 +198,6 @@ def test_drained_is_told_when_the_last_request_ends(listening: Any, engine: Any,
     asyncio.run(run())
 
 
-def test_a_long_prompt_is_encoded_off_the_loop(ask: Any) -> None:
+def test_a_long_prompt_is_encoded_off_the_loop(ask: Ask) -> None:
     error = ask("/v1/completions", {"model": "demo", "prompt": "word " * 5000}).error
     assert error["code"] == "context_length_exceeded"

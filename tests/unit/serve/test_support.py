@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from openai.types import completion_create_params as plain
@@ -15,9 +15,14 @@ from openai.types.chat import completion_create_params as chat
 from stoker.kinds import text_kinds
 from stoker.serve.answer.parsers.reasoning import THINK
 from stoker.serve.apis.pooled.requests import EmbeddingRequest
+from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.support import IDLE, NO, Column, document, parameters, support
 from stoker.serve.request.chat_template import ChatTemplate
 from stoker.serve.request.requests import HARMLESS, NO_EFFECT, ChatRequest, CompletionRequest
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, Says
+
 
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "Once upon a time", "max_tokens": 2}
@@ -98,8 +103,9 @@ EFFORT = "{# reasoning_effort #}"
 
 
 @pytest.mark.parametrize("engine", LACKS)
-def test_every_cell_of_the_table_is_what_a_request_meets(ask: Any, says: Any, frontend: Any, engine: str) -> None:
+def test_every_cell_of_the_table_is_what_a_request_meets(ask: Ask, says: Says, frontend: Frontend, engine: str) -> None:
     """Of a model that thinks and knows efforts, so that what depends on the model is there; without marks of a gap."""
+    assert isinstance(frontend.chat_template, ChatTemplate)
     template = ChatTemplate(EFFORT + frontend.chat_template.source, {"bos_token": ""})
     context = dataclasses.replace(frontend.context, lacks=LACKS[engine])
     told = says("Yes.", context=context, thinking=THINK, chat_template=template)
@@ -125,7 +131,7 @@ def test_the_page_is_made_from_the_code() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "parameter"), [(endpoint, name) for endpoint, names in ASKED.items() for name in sorted(names)]
 )
-def test_every_parameter_of_the_sdk_is_supported_or_refused_by_name(ask: Any, endpoint: str, parameter: str) -> None:
+def test_every_parameter_of_the_sdk_is_supported_or_refused_by_name(ask: Ask, endpoint: str, parameter: str) -> None:
     declared = (ChatRequest if endpoint == "chat" else CompletionRequest).__struct_fields__
     body, path = (CHAT, "/v1/chat/completions") if endpoint == "chat" else (PLAIN, "/v1/completions")
     if parameter in declared and support(parameter, LACKS["openvino"]) not in (NO, IDLE):
@@ -159,10 +165,11 @@ def test_the_table_has_every_parameter_and_every_refusal() -> None:
     assert support("min_tokens", LACKS["torch"]) == NO
 
 
-def test_a_bias_is_added_to_the_logits_of_an_engine_that_can(ask: Any, says: Any, frontend: Any) -> None:
+def test_a_bias_is_added_to_the_logits_of_an_engine_that_can(ask: Ask, says: Says, frontend: Frontend) -> None:
     engine = says("Yes.", context=dataclasses.replace(frontend.context, lacks=frozenset()))
     assert ask("/v1/chat/completions", {**CHAT, "logit_bias": {"5": -100, "2047": 0.5}}).status == 200
     bias = engine.asked[0].embedding_bias
+    assert bias is not None
     assert {id_: value for id_, value in enumerate(bias) if value} == {5: -100, 2047: 0.5}
     assert len(bias) == 2048
     for refused in ({"2048": 1}, {"": 1}, {"-1": 1}, {"x": 1}, {"\u0665": 1}, {"5": 101}):

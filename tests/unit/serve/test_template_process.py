@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +23,10 @@ from stoker.serve.request.template_process import (
     TemplateProcess,
     TemplateUnavailableError,
 )
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
 GREETING = "{% if messages[0].content == 'go' %}HERE{% else %}{{ messages[0].content }}{% endif %}"
@@ -150,7 +154,7 @@ def test_one_that_cannot_be_started_is_nobodys_fault(running: Any, monkeypatch: 
         rendered(running("went"), GO)
 
 
-def test_a_killed_process_is_a_clean_error_of_the_api(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_process_is_a_clean_error_of_the_api(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     def exchanged(child: Any, line: bytes) -> bytes:
         child.kill()
         return b""

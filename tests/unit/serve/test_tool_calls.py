@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from stoker.serve.answer.parsers.families import FAMILIES
 from stoker.serve.answer.parsers.reasoning import THINK
+from stoker.serve.operate.frontend import Frontend
+from stoker.serve.operate.service import Service
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask, Reply, Says
+
 
 TOOLS = [
     {"type": "function", "function": {"name": "weather", "parameters": {"properties": {"city": {"type": "string"}}}}},
@@ -20,12 +27,12 @@ CALL = 'On it.\n<tool_call>\n{"name": "weather", "arguments": {"city": "Bonn"}}\
 BODY: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Weather?"}], "tools": TOOLS}
 
 
-def _chunks(answer: Any) -> list[ChatCompletionChunk]:
+def _chunks(answer: Reply) -> list[ChatCompletionChunk]:
     """Checked by the SDK's types, which allow fields of ours."""
     return [ChatCompletionChunk.model_validate(event) for event in answer.events]
 
 
-def test_a_call_is_a_message_with_calls(ask: Any, says: Any) -> None:
+def test_a_call_is_a_message_with_calls(ask: Ask, says: Says) -> None:
     engine = says(CALL)
     answer = ChatCompletion.model_validate(ask("/v1/chat/completions", BODY).json)
     (choice,) = answer.choices
@@ -36,7 +43,7 @@ def test_a_call_is_a_message_with_calls(ask: Any, says: Any) -> None:
     assert engine.asked[0].guide is None
 
 
-def test_a_call_is_streamed_as_it_comes(ask: Any, says: Any) -> None:
+def test_a_call_is_streamed_as_it_comes(ask: Ask, says: Says) -> None:
     says(CALL)
     chunks = _chunks(ask("/v1/chat/completions", {**BODY, "stream": True}))
     calls = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
@@ -52,23 +59,27 @@ def test_a_call_is_streamed_as_it_comes(ask: Any, says: Any) -> None:
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices[0].finish_reason] == ["tool_calls"]
 
 
-def test_a_call_that_was_demanded_by_name_ends_with_stop_and_is_guided(ask: Any, says: Any) -> None:
+def test_a_call_that_was_demanded_by_name_ends_with_stop_and_is_guided(ask: Ask, says: Says) -> None:
     engine = says('<tool_call>\n{"name": "add", "arguments": {}}\n</tool_call>')
     choice = {"type": "function", "function": {"name": "add"}}
     answer = ask("/v1/chat/completions", {**BODY, "tool_choice": choice}).json
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert answer["choices"][0]["message"]["content"] is None
-    grammar = engine.asked[0].guide.text
+    guide = engine.asked[0].guide
+    assert guide is not None
+    grammar = guide.text
     assert "add" in grammar
     assert "weather" not in grammar
 
 
-def test_strict_tools_are_guided_where_the_model_may_choose(ask: Any, says: Any) -> None:
+def test_strict_tools_are_guided_where_the_model_may_choose(ask: Ask, says: Says) -> None:
     engine = says(CALL)
     function = {"name": "weather", "parameters": {"properties": {"city": {"enum": ["Bonn"]}}}, "strict": True}
     body = {**BODY, "tools": [{"type": "function", "function": function}, TOOLS[1]]}
     assert ask("/v1/chat/completions", body).json["choices"][0]["finish_reason"] == "tool_calls"
-    grammar = engine.asked[0].guide.text
+    guide = engine.asked[0].guide
+    assert guide is not None
+    grammar = guide.text
     assert all(part in grammar for part in ("<tool_call>", "Bonn", "add"))
     function["parameters"] = {"not": {}}
     answer = ask("/v1/chat/completions", body)
@@ -77,7 +88,7 @@ def test_strict_tools_are_guided_where_the_model_may_choose(ask: Any, says: Any)
 
 @pytest.mark.parametrize(("family", "lacks"), [("gemma", ()), ("pythonic", ()), ("hermes", ("guide",))])
 def test_strict_tools_are_refused_where_nothing_can_hold_the_model_to_them(
-    ask: Any, says: Any, frontend: Any, family: str, lacks: tuple[str, ...]
+    ask: Ask, says: Says, frontend: Frontend, family: str, lacks: tuple[str, ...]
 ) -> None:
     context = dataclasses.replace(frontend.context, lacks=frozenset(lacks))
     engine = says("Yes.", tool_family=FAMILIES[family], context=context)
@@ -89,7 +100,7 @@ def test_strict_tools_are_refused_where_nothing_can_hold_the_model_to_them(
     assert all(generation.guide is None for generation in engine.asked)
 
 
-def test_without_tools_or_with_none_of_them_the_text_is_text(ask: Any, says: Any) -> None:
+def test_without_tools_or_with_none_of_them_the_text_is_text(ask: Ask, says: Says) -> None:
     says(CALL)
     for body in ({**BODY, "tool_choice": "none"}, {key: value for key, value in BODY.items() if key != "tools"}):
         message = ask("/v1/chat/completions", body).json["choices"][0]["message"]
@@ -97,7 +108,7 @@ def test_without_tools_or_with_none_of_them_the_text_is_text(ask: Any, says: Any
         assert "tool_calls" not in message
 
 
-def test_tools_reach_the_prompt_and_calls_in_messages_do_too(ask: Any, says: Any, frontend: Any) -> None:
+def test_tools_reach_the_prompt_and_calls_in_messages_do_too(ask: Ask, says: Says, frontend: Frontend) -> None:
     engine = says("Yes.")
     call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rom"}'}}
     messages = [
@@ -112,13 +123,13 @@ def test_tools_reach_the_prompt_and_calls_in_messages_do_too(ask: Any, says: Any
     assert "sunny" in prompt
 
 
-def test_a_model_without_a_place_for_tools_says_so(ask: Any, says: Any) -> None:
+def test_a_model_without_a_place_for_tools_says_so(ask: Ask, says: Says) -> None:
     says("x", tool_family=None)
     answer = ask("/v1/chat/completions", BODY)
     assert (answer.status, answer.error["param"]) == (400, "tools")
 
 
-def test_thinking_is_reasoning_content(ask: Any, says: Any) -> None:
+def test_thinking_is_reasoning_content(ask: Ask, says: Says) -> None:
     says("<think>\nHm, hm.\n</think>\n\nIt is four.", thinking=THINK)
     body = {key: value for key, value in BODY.items() if key != "tools"}
     message = ask("/v1/chat/completions", body).json["choices"][0]["message"]
@@ -131,7 +142,7 @@ def test_thinking_is_reasoning_content(ask: Any, says: Any) -> None:
     assert "".join(bytes(entry.bytes or []).decode() for entry in tokens).startswith("<think>")
 
 
-def test_tokens_of_thinking_are_told_in_each_apis_usage(ask: Any, says: Any, frontend: Any) -> None:
+def test_tokens_of_thinking_are_told_in_each_apis_usage(ask: Ask, says: Says, frontend: Frontend) -> None:
     """Those of its marks are thinking too; the end token is not."""
     thought, text = "<think>\nHm, hm.\n</think>", "\n\nIt is four."
     says(thought + text, thinking=THINK)
@@ -154,19 +165,22 @@ class _NONE:
     content = None
 
 
-def test_thinking_and_calls_go_together(ask: Any, says: Any) -> None:
+def test_thinking_and_calls_go_together(ask: Ask, says: Says) -> None:
     engine = says("<think>I need it.</think>\n" + CALL, thinking=THINK)
     message = ask("/v1/chat/completions", {**BODY, "tool_choice": "required"}).json["choices"][0]["message"]
     assert message["reasoning_content"] == "I need it."
     assert message["tool_calls"][0]["function"]["name"] == "weather"
-    assert "</think>" in engine.asked[0].guide.text
+    guide = engine.asked[0].guide
+    assert guide is not None
+    assert "</think>" in guide.text
 
 
 def test_control_tokens_that_mark_calls_are_seen(
-    ask: Any, says: Any, frontend: Any, scripted: Any, service: Any
+    ask: Ask, says: Says, frontend: Frontend, scripted: ModuleType, service: Service
 ) -> None:
     """As Mistral's: the mark is a control token, which never shows as text."""
     mark = frontend.tokenizer.id_of("<|system|>")
+    assert mark is not None
     family = dataclasses.replace(
         FAMILIES["hermes"],
         form=dataclasses.replace(FAMILIES["hermes"].form, marks=("<|system|>",), ends=()),
@@ -183,7 +197,9 @@ def test_control_tokens_that_mark_calls_are_seen(
     assert "system" not in engine.asked[-1].guide.text
 
 
-def test_thinking_that_goes_on_too_long_is_ended(ask: Any, frontend: Any, scripted: Any, service: Any) -> None:
+def test_thinking_that_goes_on_too_long_is_ended(
+    ask: Ask, frontend: Frontend, scripted: ModuleType, service: Service
+) -> None:
     encode = frontend.tokenizer.encode_now
     thinking = encode("<think>" + "I wonder. " * 30, add_special_tokens=False)
     answer = [*encode("Four.", add_special_tokens=False), frontend.context.end_ids[0]]
@@ -207,7 +223,7 @@ def test_thinking_that_goes_on_too_long_is_ended(ask: Any, frontend: Any, script
     assert list(second.input_ids[: len(first.input_ids)]) == list(first.input_ids)
 
 
-def test_thinking_that_ends_in_time_is_left_alone(ask: Any, says: Any) -> None:
+def test_thinking_that_ends_in_time_is_left_alone(ask: Ask, says: Says) -> None:
     says("<think>Hm.</think>Four.", thinking=THINK)
     body = {"model": "demo", "messages": BODY["messages"], "max_thinking_tokens": 200, "max_tokens": 300}
     message = ask("/v1/chat/completions", body).json["choices"][0]["message"]

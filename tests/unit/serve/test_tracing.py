@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.otlp_collector import Collector, collecting
 
 from stoker.launch.generation import PerfMetrics
+from stoker.serve.operate.service import Service
 from stoker.serve.operate.tracing import open_tracer
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 PLAIN: dict[str, Any] = {"model": "demo", "prompt": "a secret", "max_tokens": 5}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -22,7 +28,9 @@ def collector() -> Iterator[Collector]:
         yield server
 
 
-def test_a_request_is_a_span_with_its_phases_in_the_clients_trace(ask: Any, service: Any, collector: Collector) -> None:
+def test_a_request_is_a_span_with_its_phases_in_the_clients_trace(
+    ask: Ask, service: Service, collector: Collector
+) -> None:
     service.tracer = open_tracer(f"http://127.0.0.1:{collector.server_port}")
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "r-1"}
     assert ask("/v1/completions", PLAIN, headers=headers).status == 200
@@ -45,7 +53,7 @@ def test_a_request_is_a_span_with_its_phases_in_the_clients_trace(ask: Any, serv
 
 
 def test_a_trace_that_nobody_began_begins_here_and_faults_are_marked(
-    ask: Any, service: Any, collector: Collector
+    ask: Ask, service: Service, collector: Collector
 ) -> None:
     service.tracer = open_tracer(f"http://127.0.0.1:{collector.server_port}/v1/traces")
     service.lifecycle.drain()
@@ -55,7 +63,9 @@ def test_a_trace_that_nobody_began_begins_here_and_faults_are_marked(
     assert (span.parent_span_id, span.status.code) == (b"", 2)
 
 
-def test_what_the_engine_tells_is_within_its_span(ask: Any, service: Any, engine: Any, collector: Collector) -> None:
+def test_what_the_engine_tells_is_within_its_span(
+    ask: Ask, service: Service, engine: ScriptedEngine, collector: Collector
+) -> None:
     service.tracer = open_tracer(f"http://127.0.0.1:{collector.server_port}")
     engine.perf_metrics = PerfMetrics(queue=1e-6, prefill=2e-6, decode=3e-6)
     assert ask("/v1/completions", {**PLAIN, "n": 2, "max_tokens": 100}).status == 200
@@ -73,6 +83,6 @@ def test_what_the_engine_tells_is_within_its_span(ask: Any, service: Any, engine
         assert edges[-1] <= whole.end_time_unix_nano
 
 
-def test_nothing_is_asked_of_the_engine_for_nobody(ask: Any, service: Any, engine: Any) -> None:
+def test_nothing_is_asked_of_the_engine_for_nobody(ask: Ask, service: Service, engine: ScriptedEngine) -> None:
     assert ask("/v1/completions", PLAIN).status == 200
     assert [generation.perf_metrics for generation in engine.asked] == [False]

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +16,13 @@ from stoker.kinds.openvino import TENSORS
 from stoker.resolve.local import DEMO_DIRECTORY
 from stoker.resolve.model import Pooling
 from stoker.serve.operate.frontend import Frontend, load_frontend
+from stoker.serve.operate.service import Service
 from stoker.store.engine import Engine, Manifest
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+    from tests.unit.serve.scripted import ScriptedEngine
+
 
 ROWS = 2048
 ADDED = ("[PAD]", "<image_soft_token>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
@@ -51,7 +57,7 @@ def padded(tmp_path_factory: Any) -> Iterator[Frontend]:
 
 
 @pytest.fixture
-def served(service: Any, padded: Frontend, engine: Any) -> Any:
+def served(service: Service, padded: Frontend, engine: ScriptedEngine) -> Any:
     service.attach(engine, padded)
     return engine
 
@@ -73,7 +79,7 @@ def message(text: str) -> dict[str, Any]:
     ],
 )
 def test_a_text_with_such_a_token_is_refused_by_its_name(
-    ask: Any, served: Any, path: str, body: Any, token: str
+    ask: Ask, served: Any, path: str, body: Any, token: str
 ) -> None:
     answer = ask(path, body(token))
     assert answer.status == 400
@@ -95,18 +101,18 @@ def test_a_text_with_such_a_token_is_refused_by_its_name(
     ],
     ids=str,
 )
-def test_so_are_ids_and_the_marks_around_a_gap(ask: Any, served: Any, more: dict[str, Any]) -> None:
+def test_so_are_ids_and_the_marks_around_a_gap(ask: Ask, served: Any, more: dict[str, Any]) -> None:
     assert ask("/v1/completions", {**CHAT, **more}).status == 400
     assert served.asked == []
 
 
-def test_an_id_is_named_with_its_place_and_its_text(ask: Any, served: Any) -> None:
+def test_an_id_is_named_with_its_place_and_its_text(ask: Ask, served: Any) -> None:
     error = ask("/v1/completions", {**CHAT, "prompt": [[1], [1, 2, ROWS]]}).error
     assert error["param"] == "prompt[1][2]"
     assert f"'[PAD]' (id {ROWS})" in error["message"]
 
 
-def test_the_last_row_is_a_token(ask: Any, served: Any) -> None:
+def test_the_last_row_is_a_token(ask: Ask, served: Any) -> None:
     assert ask("/v1/completions", {**CHAT, "prompt": [1, ROWS - 1]}).status == 200
     assert served.asked
 
@@ -117,7 +123,7 @@ def test_ids_that_end_an_answer_are_those_the_model_can_give(padded: Frontend) -
 
 
 @pytest.mark.parametrize("given", ["Once [PAD]", ["Once", "[PAD]"], [1, ROWS], [[1], [ROWS]]], ids=str)
-def test_embeddings(ask: Any, service: Any, served: Any, padded: Frontend, given: Any) -> None:
+def test_embeddings(ask: Ask, service: Service, served: Any, padded: Frontend, given: Any) -> None:
     service.attach(served, replace(padded, pooling=Pooling("mean", True, 64), dimensions=8))
     answer = ask("/v1/embeddings", {"model": "demo", "input": given})
     assert answer.status == 400
@@ -126,7 +132,7 @@ def test_embeddings(ask: Any, service: Any, served: Any, padded: Frontend, given
 
 
 @pytest.mark.parametrize(("query", "text"), [("Who [PAD]?", "He."), ("Who?", "He [PAD].")])
-def test_reranking(ask: Any, service: Any, served: Any, padded: Frontend, query: str, text: str) -> None:
+def test_reranking(ask: Ask, service: Service, served: Any, padded: Frontend, query: str, text: str) -> None:
     service.attach(served, replace(padded, pooling=Pooling("score", False, 64)))
     answer = ask("/v1/rerank", {"model": "demo", "query": query, "documents": ["It was.", text]})
     assert answer.status == 400
@@ -134,7 +140,7 @@ def test_reranking(ask: Any, service: Any, served: Any, padded: Frontend, query:
     assert served.asked == []
 
 
-def test_what_is_only_written_and_read_has_the_tokenizers_own_ids(ask: Any, served: Any) -> None:
+def test_what_is_only_written_and_read_has_the_tokenizers_own_ids(ask: Ask, served: Any) -> None:
     ids = ask("/tokenize", {"prompt": "Once[PAD]", "add_special_tokens": False}).json["tokens"]
     assert ids[-1] == ROWS
     assert ask("/detokenize", {"tokens": ids}).status == 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -31,6 +31,10 @@ from stoker.serve.request.guided.regex import followable_regex, parse_regex
 from stoker.serve.request.guided.simplify import simplified
 from stoker.serve.request.requests import ChatRequest, FunctionDefinition, FunctionTool, Message
 from stoker.serve.request.tool_use import tool_use
+
+if TYPE_CHECKING:
+    from tests.unit.serve.conftest import Ask
+
 
 TEXTS = ["".join(letters) for length in range(6) for letters in itertools.product("ab", repeat=length)]
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
@@ -177,7 +181,7 @@ def test_plain_expressions_are_taken(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", TOO_MUCH, ids=range(len(TOO_MUCH)))
-def test_expressions_with_too_many_ways_are_refused(ask: Any, pattern: str) -> None:
+def test_expressions_with_too_many_ways_are_refused(ask: Ask, pattern: str) -> None:
     with pytest.raises(GuideError, match=r"ambiguous|too large|too long"):
         followable_regex(pattern)
     answer = ask("/v1/chat/completions", {**CHAT, "guided_regex": pattern})
@@ -215,7 +219,7 @@ ws ::= "" | " " | "\n" [ \t]{0,20}
 
 
 @pytest.mark.parametrize("source", GRAMMARS, ids=range(len(GRAMMARS)))
-def test_grammars_with_too_many_ways_are_refused(ask: Any, source: str) -> None:
+def test_grammars_with_too_many_ways_are_refused(ask: Ask, source: str) -> None:
     answer = ask("/v1/chat/completions", {**CHAT, "guided_grammar": source})
     assert (answer.status, answer.error["code"]) == (400, "unsupported_guide")
 
@@ -262,7 +266,7 @@ SCHEMAS: list[Any] = [
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=range(len(SCHEMAS)))
-def test_schemas_of_any_size_are_refused_or_taken_within_bounds(ask: Any, schema: Any) -> None:
+def test_schemas_of_any_size_are_refused_or_taken_within_bounds(ask: Ask, schema: Any) -> None:
     """By every way that leads to a grammar, and never with a fault of the server's."""
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": schema}}, "strict": True}}
@@ -274,7 +278,7 @@ def test_schemas_of_any_size_are_refused_or_taken_within_bounds(ask: Any, schema
 
 
 @pytest.mark.parametrize("count", [100_000, 1])
-def test_choices_are_counted_before_anything_is_made_of_them(ask: Any, count: int) -> None:
+def test_choices_are_counted_before_anything_is_made_of_them(ask: Ask, count: int) -> None:
     answer = ask("/v1/chat/completions", {**CHAT, "guided_choice": ["x" * (100_000 // count)] * count})
     assert (answer.status, answer.error["code"]) == (400, "unsupported_guide")
 
