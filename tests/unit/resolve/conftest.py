@@ -7,10 +7,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.loading import load
+
+from stoker.progress import Silent
+
+if TYPE_CHECKING:
+    from tests.hub_server import HubServer
 
 Files = dict[str, bytes]
 TENSORS = {"model.embed_tokens.weight": (64, 16), "model.norm.weight": (16,), "lm_head.weight": (64, 16)}
@@ -89,7 +94,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return put
 
 
-class Recorder:
+class Recorder(Silent):
     """A Progress that remembers what it was told."""
 
     def __init__(self) -> None:
@@ -113,7 +118,7 @@ def progress() -> Recorder:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     """A running HubServer that HF_ENDPOINT points to; failed attempts are repeated without a pause."""
     from huggingface_hub import close_session
 

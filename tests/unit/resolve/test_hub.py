@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -29,21 +29,30 @@ from stoker.kinds.known import check_known
 from stoker.resolve.hub_cache import RepositoryCache
 from stoker.resolve.resolve import resolve
 
+if TYPE_CHECKING:
+    from tests.hub_server import HubServer
+    from tests.unit.resolve.conftest import Recorder
+
+
 Make = Callable[..., dict[str, bytes]]
 NAME = "org/tiny-llama"
 
 
-def refusal(kind: type[StokerError], cache: Path, progress: Any, reference: str = NAME, **options: Any) -> StokerError:
+def refusal(
+    kind: type[StokerError], cache: Path, progress: Recorder, reference: str = NAME, **options: Any
+) -> StokerError:
     with pytest.raises(kind) as caught:
         resolve(reference, cache, progress, **options)
     return caught.value
 
 
-def content_requests(hub: Any) -> int:
+def content_requests(hub: HubServer) -> int:
     return int(hub.count("GET", "/resolve/"))
 
 
-def test_fetches_what_is_needed_and_pins_the_commit(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_fetches_what_is_needed_and_pins_the_commit(
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
+) -> None:
     files = checkpoint()
     extras = {"README.md": b"#", "pytorch_model.bin": b"x", "consolidated.safetensors": b"x", "tokenizer.model": b"x"}
     commit = hub.add_repository(NAME, files | extras)
@@ -59,7 +68,7 @@ def test_fetches_what_is_needed_and_pins_the_commit(hub: Any, checkpoint: Make, 
 
 
 def test_templates_of_other_names_are_fetched_and_kept(
-    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
 ) -> None:
     named = {"additional_chat_templates/tool_use.jinja": b"{{ tools }}"}
     files = checkpoint() | named
@@ -72,7 +81,9 @@ def test_templates_of_other_names_are_fetched_and_kept(
         assert all((model.directory / name).read_bytes() == content for name, content in named.items())
 
 
-def test_the_cache_has_hugging_face_s_layout(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_the_cache_has_hugging_face_s_layout(
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
+) -> None:
     from huggingface_hub import snapshot_download
 
     hub.add_repository(NAME, checkpoint(shards=2))
@@ -80,7 +91,9 @@ def test_the_cache_has_hugging_face_s_layout(hub: Any, checkpoint: Make, tmp_pat
     assert snapshot_download(NAME, cache_dir=tmp_path / "models", local_files_only=True) == str(model.directory)
 
 
-def test_files_that_hugging_face_fetched_are_used(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_files_that_hugging_face_fetched_are_used(
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
+) -> None:
     from huggingface_hub import snapshot_download
 
     hub.add_repository(NAME, checkpoint(shards=2))
@@ -90,7 +103,9 @@ def test_files_that_hugging_face_fetched_are_used(hub: Any, checkpoint: Make, tm
     assert hub.content_bytes == served
 
 
-def test_a_second_time_only_the_commit_is_asked_for(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_a_second_time_only_the_commit_is_asked_for(
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
+) -> None:
     hub.add_repository(NAME, checkpoint(shards=3))
     first = resolve(NAME, tmp_path, progress)
     hub.requests.clear()
@@ -100,7 +115,7 @@ def test_a_second_time_only_the_commit_is_asked_for(hub: Any, checkpoint: Make, 
 
 
 def test_a_moved_branch_is_followed_and_a_pinned_commit_is_not(
-    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
 ) -> None:
     old = hub.add_repository(NAME, checkpoint())
     resolve(NAME, tmp_path, progress)
@@ -111,12 +126,12 @@ def test_a_moved_branch_is_followed_and_a_pinned_commit_is_not(
     assert hub.requests == []
 
 
-def test_a_tag(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_a_tag(hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder) -> None:
     commit = hub.add_repository(NAME, checkpoint(), revision="refs/pr/1")
     assert resolve(f"{NAME}@refs/pr/1", tmp_path, progress).revision == commit
 
 
-def test_a_cut_connection_is_resumed(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_a_cut_connection_is_resumed(hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder) -> None:
     files = checkpoint(padding=400_000)
     hub.add_repository(NAME, files)
     small = sum(len(data) for name, data in files.items() if name != "model.safetensors")
@@ -132,7 +147,7 @@ def test_a_cut_connection_is_resumed(hub: Any, checkpoint: Make, tmp_path: Path,
     assert progress.states[-1] == (len(files["model.safetensors"]),) * 2
 
 
-def test_a_mirror_that_ignores_ranges(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_a_mirror_that_ignores_ranges(hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder) -> None:
     files = checkpoint(padding=100_000)
     hub.add_repository(NAME, files)
     hub.ignore_ranges = True
@@ -143,14 +158,14 @@ def test_a_mirror_that_ignores_ranges(hub: Any, checkpoint: Make, tmp_path: Path
     assert resolve(NAME, tmp_path, progress).weights.measured
 
 
-def test_a_mirror_that_lists_names_only(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_a_mirror_that_lists_names_only(hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder) -> None:
     hub.add_repository(NAME, checkpoint() | {"README.md": b""})
     hub.names_only = True
     model = resolve(NAME, tmp_path, progress)
     assert resolve(NAME, tmp_path, progress, offline=True) == model
 
 
-def test_shards_arrive_in_parallel(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_shards_arrive_in_parallel(hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder) -> None:
     files = checkpoint(shards=3)
     hub.add_repository(NAME, files)
     hub.meet("/cdn/", 3)
@@ -160,7 +175,7 @@ def test_shards_arrive_in_parallel(hub: Any, checkpoint: Make, tmp_path: Path, p
 
 
 def test_another_process_that_downloads_is_waited_for(
-    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = checkpoint()
     hub.add_repository(NAME, files)
@@ -177,7 +192,9 @@ def test_another_process_that_downloads_is_waited_for(
     assert hub.count("GET", "/cdn/") == 1
 
 
-def test_files_of_the_same_contents_share_a_blob(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_files_of_the_same_contents_share_a_blob(
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
+) -> None:
     hub.add_repository(NAME, checkpoint() | {"added_tokens.json": b"{}", "special_tokens_map.json": b"{}"})
     model = resolve(NAME, tmp_path, progress)
     assert model.directory is not None
@@ -185,7 +202,9 @@ def test_files_of_the_same_contents_share_a_blob(hub: Any, checkpoint: Make, tmp
     assert progress.notes == []
 
 
-def test_a_file_that_arrives_damaged_is_fetched_anew(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_a_file_that_arrives_damaged_is_fetched_anew(
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
+) -> None:
     hub.add_repository(NAME, checkpoint())
     hub.corrupt("model.safetensors")
     assert refusal(DamagedModelError, tmp_path, progress).exit_code == 74
@@ -196,7 +215,7 @@ def test_a_file_that_arrives_damaged_is_fetched_anew(hub: Any, checkpoint: Make,
 @pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json"])
 @pytest.mark.parametrize("offline", [True, False])
 def test_a_changed_byte_in_the_cache_is_found(
-    file: str, offline: bool, hub: Any, checkpoint: Make, tmp_path: Path, progress: Any
+    file: str, offline: bool, hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
 ) -> None:
     files = checkpoint()
     hub.add_repository(NAME, files)
@@ -214,7 +233,7 @@ def test_a_changed_byte_in_the_cache_is_found(
 
 
 def test_offline_makes_no_connection(
-    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.add_repository(NAME, checkpoint())
     model = resolve(NAME, tmp_path, progress)
@@ -227,7 +246,9 @@ def test_offline_makes_no_connection(
     assert hub.requests == []
 
 
-def test_offline_does_not_take_a_half_fetched_model(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_offline_does_not_take_a_half_fetched_model(
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
+) -> None:
     hub.add_repository(NAME, checkpoint())
     resolve(NAME, tmp_path, progress, weights=False)
     refusal(ModelNotFoundError, tmp_path, progress, offline=True)
@@ -235,7 +256,7 @@ def test_offline_does_not_take_a_half_fetched_model(hub: Any, checkpoint: Make, 
 
 
 def test_an_unreachable_hub_gives_way_to_the_cache(
-    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.add_repository(NAME, checkpoint())
     model = resolve(NAME, tmp_path, progress)
@@ -248,7 +269,7 @@ def test_an_unreachable_hub_gives_way_to_the_cache(
 
 
 def test_a_newer_commit_that_cannot_be_fetched_gives_way_to_the_older(
-    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
 ) -> None:
     hub.add_repository(NAME, checkpoint())
     model = resolve(NAME, tmp_path, progress)
@@ -260,7 +281,7 @@ def test_a_newer_commit_that_cannot_be_fetched_gives_way_to_the_older(
     assert model.revision[:12] in progress.notes[0]
 
 
-def test_no_network(tmp_path: Path, progress: Any, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network(tmp_path: Path, progress: Recorder, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     error = refusal(HubUnreachableError, tmp_path, progress)
     assert (error.exit_code, error.code) == (75, "hub_unreachable")
@@ -270,24 +291,28 @@ def test_no_network(tmp_path: Path, progress: Any, hub: Any, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("status", "kind"), [(500, HubUnreachableError), (429, HubUnreachableError), (403, ModelGatedError)]
 )
-def test_status_of_the_hub(status: int, kind: type[StokerError], hub: Any, tmp_path: Path, progress: Any) -> None:
+def test_status_of_the_hub(
+    status: int, kind: type[StokerError], hub: HubServer, tmp_path: Path, progress: Recorder
+) -> None:
     hub.status = status
     refusal(kind, tmp_path, progress)
 
 
-def test_missing_repository(hub: Any, tmp_path: Path, progress: Any) -> None:
+def test_missing_repository(hub: HubServer, tmp_path: Path, progress: Recorder) -> None:
     error = refusal(ModelNotFoundError, tmp_path, progress)
     assert (error.exit_code, error.code) == (66, "model_not_found")
     assert "HF_TOKEN" in error.remedy
 
 
-def test_missing_revision(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_missing_revision(hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder) -> None:
     hub.add_repository(NAME, checkpoint())
     error = refusal(ModelNotFoundError, tmp_path, progress, f"{NAME}@v9")
     assert "'v9'" in error.what
 
 
-def test_gated(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gated(
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.add_repository(NAME, checkpoint(), gated=True)
     error = refusal(ModelGatedError, tmp_path, progress)
     assert (error.exit_code, error.code) == (77, "model_gated")
@@ -299,7 +324,7 @@ def test_gated(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any, monkey
     assert {request.authorization for request in hub.requests if "/cdn/" in request.path} == {None}
 
 
-def test_no_safetensors(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_no_safetensors(hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder) -> None:
     config = checkpoint()["config.json"]
     hub.add_repository(NAME, {"config.json": config, "pytorch_model.bin": b"pickle"})
     error = refusal(NoSafetensorsError, tmp_path, progress)
@@ -312,7 +337,7 @@ def test_no_safetensors(hub: Any, checkpoint: Make, tmp_path: Path, progress: An
 
 
 def test_what_cannot_be_used_is_refused_before_the_weights_are_fetched(
-    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
 ) -> None:
     hub.add_repository(NAME, checkpoint(architectures=["MambaForCausalLM"]))
     assert refusal(UnsupportedModelError, tmp_path, progress, check=check_known).exit_code == 69
@@ -327,7 +352,7 @@ def test_what_cannot_be_used_is_refused_before_the_weights_are_fetched(
     assert hub.count("GET", "/cdn/") == 0
 
 
-def test_planning_reads_headers_by_ranges(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_planning_reads_headers_by_ranges(hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder) -> None:
     files = checkpoint(padding=2_000_000)
     commit = hub.add_repository(NAME, files)
     model = resolve(NAME, tmp_path, progress, weights=False)
@@ -338,7 +363,7 @@ def test_planning_reads_headers_by_ranges(hub: Any, checkpoint: Make, tmp_path: 
 
 
 def test_planning_with_a_header_longer_than_one_request(
-    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
 ) -> None:
     header = {f"t{i:05}": {"dtype": "I8", "shape": [1], "data_offsets": [i, i + 1]} for i in range(3000)}
     text = json.dumps(header).encode()
@@ -347,7 +372,7 @@ def test_planning_with_a_header_longer_than_one_request(
 
 
 def test_planning_of_shards_with_a_fitting_index_reads_no_header(
-    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
 ) -> None:
     files = checkpoint(shards=2)
     index = json.loads(files["model.safetensors.index.json"])
@@ -360,14 +385,14 @@ def test_planning_of_shards_with_a_fitting_index_reads_no_header(
     assert hub.count("GET", "/cdn/") == 0
 
 
-def test_a_cache_that_cannot_be_written(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_a_cache_that_cannot_be_written(hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder) -> None:
     hub.add_repository(NAME, checkpoint())
     (tmp_path / "models").write_text("a file where the folder should be")
     assert refusal(StorageError, tmp_path, progress).exit_code == 74
 
 
 def test_a_full_disk_is_noticed_before_the_download(
-    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.add_repository(NAME, checkpoint())
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100}))
@@ -376,7 +401,7 @@ def test_a_full_disk_is_noticed_before_the_download(
 
 
 def test_an_unwritable_cache_has_its_own_exit_code(
-    hub: Any, checkpoint: Make, tmp_path: Path, progress: Any, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.add_repository(NAME, checkpoint())
 
@@ -387,7 +412,7 @@ def test_an_unwritable_cache_has_its_own_exit_code(
     assert refusal(CacheError, tmp_path, progress).exit_code == 73
 
 
-def test_a_lora_of_the_hub_is_to_be_merged(hub: Any, tmp_path: Path, progress: Any) -> None:
+def test_a_lora_of_the_hub_is_to_be_merged(hub: HubServer, tmp_path: Path, progress: Recorder) -> None:
     adapter = json.dumps({"base_model_name_or_path": "org/base", "peft_type": "LORA"}).encode()
     hub.add_repository(NAME, {"adapter_config.json": adapter, "adapter_model.safetensors": b"x"})
     error = refusal(ModelError, tmp_path, progress)

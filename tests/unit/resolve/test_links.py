@@ -6,19 +6,24 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stoker.errors import ModelError
 from stoker.resolve.resolve import resolve
 
+if TYPE_CHECKING:
+    from tests.hub_server import HubServer
+    from tests.unit.resolve.conftest import Recorder
+
+
 Make = Callable[..., dict[str, bytes]]
 Write = Callable[..., Path]
 NAMES = ("tokenizer.json", "config.json", "chat_template.jinja", "generation_config.json", "model.safetensors")
 
 
-def leads_out(reference: Path | str, cache: Path, progress: Any, **options: Any) -> str:
+def leads_out(reference: Path | str, cache: Path, progress: Recorder, **options: Any) -> str:
     with pytest.raises(ModelError, match="is a link out of its directory") as refused:
         resolve(str(reference), cache, progress, **options)
     return str(refused.value)
@@ -32,13 +37,15 @@ def moved_out(file: Path, target: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("weights", [True, False])
-def test_a_file_that_is_elsewhere(name, weights, checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_a_file_that_is_elsewhere(
+    name, weights, checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder
+) -> None:
     directory = write(checkpoint())
     moved_out(directory / name, tmp_path / "secrets" / name)
     assert name in leads_out(directory, tmp_path / "cache", progress, weights=weights)
 
 
-def test_by_way_of_another_link(checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_by_way_of_another_link(checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder) -> None:
     directory = write(checkpoint())
     moved_out(directory / "tokenizer.json", tmp_path / "secret")
     (directory / "tokenizer.json").rename(directory / "real.json")
@@ -46,7 +53,7 @@ def test_by_way_of_another_link(checkpoint: Make, write: Write, tmp_path: Path, 
     leads_out(directory, tmp_path / "cache", progress)
 
 
-def test_by_way_of_a_folder(checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_by_way_of_a_folder(checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder) -> None:
     directory = write(checkpoint())
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
@@ -54,7 +61,9 @@ def test_by_way_of_a_folder(checkpoint: Make, write: Write, tmp_path: Path, prog
     leads_out(directory, tmp_path / "cache", progress)
 
 
-def test_a_neighbour_whose_name_begins_alike(checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_a_neighbour_whose_name_begins_alike(
+    checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder
+) -> None:
     directory = write(checkpoint())
     moved_out(directory / "tokenizer.json", directory.with_name(f"{directory.name}-other") / "tokenizer.json")
     leads_out(directory, tmp_path / "cache", progress)
@@ -79,12 +88,12 @@ def snapshot(root: Path, files: dict[str, bytes]) -> Path:
     return directory
 
 
-def test_a_snapshot_of_the_hugging_face_cache_is_a_model(checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_a_snapshot_of_the_hugging_face_cache_is_a_model(checkpoint: Make, tmp_path: Path, progress: Recorder) -> None:
     assert resolve(str(snapshot(tmp_path, checkpoint())), tmp_path / "cache", progress).revision
 
 
 @pytest.mark.parametrize("way", ["past the blobs", "blobs that are a link"])
-def test_only_its_own_blobs_are(way, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_only_its_own_blobs_are(way, checkpoint: Make, tmp_path: Path, progress: Recorder) -> None:
     directory = snapshot(tmp_path, checkpoint())
     blobs = directory.parent.parent / "blobs"
     if way == "past the blobs":
@@ -95,7 +104,9 @@ def test_only_its_own_blobs_are(way, checkpoint: Make, tmp_path: Path, progress:
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_the_cache_of_the_hub_too(offline, hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_the_cache_of_the_hub_too(
+    offline, hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
+) -> None:
     hub.add_repository("org/x", checkpoint())
     directory = resolve("org/x", tmp_path, progress).directory
     assert directory is not None
@@ -105,7 +116,9 @@ def test_the_cache_of_the_hub_too(offline, hub: Any, checkpoint: Make, tmp_path:
     leads_out("org/x", tmp_path, progress, offline=offline)
 
 
-def test_what_is_fetched_is_not_for_others_to_read(hub: Any, checkpoint: Make, tmp_path: Path, progress: Any) -> None:
+def test_what_is_fetched_is_not_for_others_to_read(
+    hub: HubServer, checkpoint: Make, tmp_path: Path, progress: Recorder
+) -> None:
     before = os.umask(0)
     try:
         hub.add_repository("org/x", checkpoint())

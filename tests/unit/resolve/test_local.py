@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,18 +16,22 @@ from stoker.errors import StokerError
 from stoker.kinds.known import check_known
 from stoker.resolve.resolve import resolve
 
+if TYPE_CHECKING:
+    from tests.unit.resolve.conftest import Recorder
+
+
 Files = dict[str, bytes]
 Make = Callable[..., Files]
 Write = Callable[..., Path]
 
 
-def refusal(reference: Path | str, cache: Path, progress: Any, **options: Any) -> StokerError:
+def refusal(reference: Path | str, cache: Path, progress: Recorder, **options: Any) -> StokerError:
     with pytest.raises(StokerError) as caught:
         resolve(str(reference), cache, progress, **options)
     return caught.value
 
 
-def test_demo(tmp_path: Path, progress: Any) -> None:
+def test_demo(tmp_path: Path, progress: Recorder) -> None:
     model = resolve("demo", tmp_path, progress)
     assert (model.served_name, model.reference, model.chat_template) == ("demo", "demo", True)
     assert model.architecture.name == "LlamaForCausalLM"
@@ -37,7 +41,7 @@ def test_demo(tmp_path: Path, progress: Any) -> None:
     assert len(model.revision) == 64
 
 
-def test_a_directory(checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_a_directory(checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder) -> None:
     directory = write(checkpoint() | {"README.md": b"", "adapter_model.safetensors": b"", "pytorch_model.bin": b""})
     model = resolve(str(directory), tmp_path / "cache", progress)
     assert (model.served_name, model.directory) == ("tiny-llama", directory)
@@ -55,20 +59,22 @@ def test_a_directory(checkpoint: Make, write: Write, tmp_path: Path, progress: A
 
 
 def test_a_relative_directory(
-    checkpoint: Make, write: Write, tmp_path: Path, progress: Any, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(write(checkpoint()))
     assert resolve(".", tmp_path / "cache", progress).served_name == "tiny-llama"
 
 
-def test_shards(checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_shards(checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder) -> None:
     directory = write(checkpoint(shards=2) | {"consolidated.safetensors": b"", "extra.safetensors": b""})
     model = resolve(str(directory), tmp_path / "cache", progress)
     assert model.weights.files == ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
     assert model.weights.parameters == 64 * 16 * 2 + 16
 
 
-def test_an_index_left_behind_by_merged_shards(checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_an_index_left_behind_by_merged_shards(
+    checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder
+) -> None:
     index = checkpoint(shards=2)["model.safetensors.index.json"]
     model = resolve(str(write(checkpoint() | {"model.safetensors.index.json": index})), tmp_path / "cache", progress)
     assert model.weights.files == ("model.safetensors",)
@@ -76,7 +82,7 @@ def test_an_index_left_behind_by_merged_shards(checkpoint: Make, write: Write, t
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"])
 def test_one_changed_byte_is_another_revision(
-    file: str, checkpoint: Make, write: Write, tmp_path: Path, progress: Any
+    file: str, checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder
 ) -> None:
     directory, cache = write(checkpoint()), tmp_path / "cache"
     for path in directory.iterdir():
@@ -92,7 +98,7 @@ def test_one_changed_byte_is_another_revision(
 
 
 def test_digests_are_remembered_only_for_unchanged_files(
-    checkpoint: Make, write: Write, tmp_path: Path, progress: Any
+    checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder
 ) -> None:
     directory, cache = write(checkpoint()), tmp_path / "cache"
     os.utime(directory / "model.safetensors", (1e9, 1e9))
@@ -107,7 +113,7 @@ def test_digests_are_remembered_only_for_unchanged_files(
 
 
 def test_a_cache_that_cannot_keep_digests_is_noted(
-    checkpoint: Make, write: Write, tmp_path: Path, progress: Any
+    checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder
 ) -> None:
     directory = write(checkpoint())
     os.utime(directory / "config.json", (1e9, 1e9))
@@ -116,7 +122,7 @@ def test_a_cache_that_cannot_keep_digests_is_noted(
     assert "could not be kept" in progress.notes[0]
 
 
-def test_planning_needs_only_the_config(checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_planning_needs_only_the_config(checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder) -> None:
     directory = write({"config.json": checkpoint()["config.json"]})
     model = resolve(str(directory), tmp_path / "cache", progress, weights=False)
     assert (model.directory, model.revision, model.weights.measured) == (None, "", False)
@@ -125,7 +131,7 @@ def test_planning_needs_only_the_config(checkpoint: Make, write: Write, tmp_path
 
 
 def test_planning_measures_weights_that_are_there(
-    checkpoint: Make, write: Write, tmp_path: Path, progress: Any
+    checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder
 ) -> None:
     model = resolve(str(write(checkpoint(shards=2))), tmp_path / "cache", progress, weights=False)
     assert model.weights.measured
@@ -133,7 +139,7 @@ def test_planning_measures_weights_that_are_there(
 
 
 def test_planning_takes_the_size_from_a_fitting_index(
-    checkpoint: Make, write: Write, tmp_path: Path, progress: Any
+    checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder
 ) -> None:
     files = checkpoint(shards=2)
     planned = resolve(str(write({"config.json": files["config.json"]})), tmp_path, progress, weights=False)
@@ -143,13 +149,15 @@ def test_planning_takes_the_size_from_a_fitting_index(
     assert resolve(str(directory), tmp_path, progress, weights=False).weights.measured
 
 
-def test_a_missing_directory_names_its_neighbour(checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_a_missing_directory_names_its_neighbour(
+    checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder
+) -> None:
     error = refusal(write(checkpoint()).with_name("tiny-lama"), tmp_path / "cache", progress)
     assert (error.exit_code, error.code) == (66, "model_not_found")
     assert str(tmp_path / "tiny-llama") in error.remedy
 
 
-def test_a_file_is_no_model(checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_a_file_is_no_model(checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder) -> None:
     directory = write(checkpoint())
     error = refusal(directory / "model.safetensors", tmp_path / "cache", progress)
     assert error.exit_code == 64
@@ -188,7 +196,7 @@ DAMAGES: dict[str, tuple[Callable[[Files], Files], int, str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage_is_named(name: str, checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_damage_is_named(name: str, checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder) -> None:
     damage, exit_code, words = DAMAGES[name]
     error = refusal(write(damage(checkpoint())), tmp_path / "cache", progress)
     assert error.exit_code == exit_code
@@ -196,7 +204,7 @@ def test_damage_is_named(name: str, checkpoint: Make, write: Write, tmp_path: Pa
     assert error.remedy or error.why
 
 
-def test_a_missing_shard_is_named(checkpoint: Make, write: Write, tmp_path: Path, progress: Any) -> None:
+def test_a_missing_shard_is_named(checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder) -> None:
     directory = write(checkpoint(shards=3))
     (directory / "model-00002-of-00003.safetensors").unlink()
     error = refusal(directory, tmp_path / "cache", progress)
@@ -206,7 +214,7 @@ def test_a_missing_shard_is_named(checkpoint: Make, write: Write, tmp_path: Path
 
 @pytest.mark.parametrize("weights", [True, False])
 def test_an_unknown_architecture_is_refused_with_the_list(
-    weights: bool, checkpoint: Make, write: Write, tmp_path: Path, progress: Any
+    weights: bool, checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder
 ) -> None:
     directory = write(checkpoint(architectures=["MambaForCausalLM"], model_type="mamba"))
     error = refusal(directory, tmp_path / "cache", progress, weights=weights, check=check_known)
@@ -216,7 +224,7 @@ def test_an_unknown_architecture_is_refused_with_the_list(
 
 
 def test_resolving_refuses_no_architecture_by_itself(
-    checkpoint: Make, write: Write, tmp_path: Path, progress: Any
+    checkpoint: Make, write: Write, tmp_path: Path, progress: Recorder
 ) -> None:
     directory = write(checkpoint(architectures=["OfTomorrowForCausalLM"], model_type="of_tomorrow"))
     for weights in (False, True):

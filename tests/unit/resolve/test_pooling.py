@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,11 @@ from stoker.errors import DamagedModelError, StokerError, UnsupportedModelError
 from stoker.kinds.known import check_known, check_model
 from stoker.resolve.model import Pooling
 from stoker.resolve.resolve import resolve
+
+if TYPE_CHECKING:
+    from tests.hub_server import HubServer
+    from tests.unit.resolve.conftest import Recorder
+
 
 Files = dict[str, bytes]
 
@@ -55,7 +60,7 @@ def files(checkpoint: Callable[..., Files]) -> Callable[..., Files]:
 
 
 @pytest.fixture
-def pooling(files: Any, write: Any, tmp_path: Path, progress: Any) -> Callable[..., Pooling | None]:
+def pooling(files: Any, write: Any, tmp_path: Path, progress: Recorder) -> Callable[..., Pooling | None]:
     def of(config: Any = None, **documents: Any) -> Pooling | None:
         directory = write(files(config, **documents))
         found = resolve(str(directory), tmp_path / "cache", progress, check=check_known)
@@ -163,7 +168,7 @@ def test_what_would_change_the_vectors_is_refused_by_name(
     ],
 )
 def test_encoders_that_nothing_serves_are_described_too(
-    files: Any, write: Any, tmp_path: Path, progress: Any, config: Any, length: int
+    files: Any, write: Any, tmp_path: Path, progress: Recorder, config: Any, length: int
 ) -> None:
     directory = write(files({**BERT, **config}, modules_json=None))
     found = resolve(str(directory), tmp_path / "cache", progress, weights=False).pooling
@@ -173,7 +178,7 @@ def test_encoders_that_nothing_serves_are_described_too(
 
 @pytest.mark.parametrize("padding", [-1, "0", 127, True, 10**30])
 def test_a_padding_id_that_leaves_no_positions_is_named(
-    files: Any, write: Any, tmp_path: Path, progress: Any, padding: Any
+    files: Any, write: Any, tmp_path: Path, progress: Recorder, padding: Any
 ) -> None:
     directory = write(files({**BERT, "architectures": ["RobertaModel"], "pad_token_id": padding}, modules_json=None))
     with pytest.raises(DamagedModelError, match="pad_token_id"):
@@ -195,7 +200,7 @@ def test_damaged_files_are_named(pooling: Any, documents: Any) -> None:
 
 
 def test_the_pooling_is_fetched_from_its_folder_and_found_again(
-    hub: Any, files: Any, tmp_path: Path, progress: Any
+    hub: HubServer, files: Any, tmp_path: Path, progress: Recorder
 ) -> None:
     made = files()
     hub.add_repository("org/tiny-bert", {**made, "onnx/config.json": b"{}", "2_Normalize/README.md": b""})
@@ -213,7 +218,7 @@ def test_the_pooling_is_fetched_from_its_folder_and_found_again(
 
 
 def test_planning_from_the_hub_knows_the_pooling_without_weights(
-    hub: Any, files: Any, tmp_path: Path, progress: Any
+    hub: HubServer, files: Any, tmp_path: Path, progress: Recorder
 ) -> None:
     hub.add_repository("org/tiny-bert", files())
     planned = resolve("org/tiny-bert", tmp_path, progress, weights=False)
@@ -221,7 +226,7 @@ def test_planning_from_the_hub_knows_the_pooling_without_weights(
     assert planned.directory is None
 
 
-def test_another_pooling_is_another_revision(files: Any, write: Any, tmp_path: Path, progress: Any) -> None:
+def test_another_pooling_is_another_revision(files: Any, write: Any, tmp_path: Path, progress: Recorder) -> None:
     first = resolve(str(write(files())), tmp_path, progress)
     second = resolve(
         str(write(files(**{"1_Pooling__config_json": {"pooling_mode_cls_token": True}}))), tmp_path, progress
