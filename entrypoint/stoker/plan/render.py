@@ -245,8 +245,7 @@ def _memory(memory: MemoryBudget) -> dict[str, int]:
 
 
 def _machine(machine: Machine) -> dict[str, object]:
-    document: dict[str, object] = _listed(asdict(machine))
-    return document
+    return {name: _listed(child) for name, child in asdict(machine).items()}
 
 
 def _model(model: Model) -> dict[str, Any]:
@@ -267,7 +266,7 @@ def _model(model: Model) -> dict[str, Any]:
     }
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> object:
     """Tuples as the lists that JSON has."""
     if isinstance(value, dict):
         return {name: _listed(child) for name, child in value.items()}

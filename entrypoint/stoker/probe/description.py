@@ -6,7 +6,6 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from stoker.errors import UsageError
 from stoker.nearest import nearest
@@ -94,7 +93,7 @@ def dump_description(machine: Machine) -> str:
     return yaml.safe_dump(_plain(asdict(machine)), sort_keys=False, allow_unicode=True)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value

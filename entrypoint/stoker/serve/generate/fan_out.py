@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from stoker.launch.generation import Delta, EngineClient, Generation, PerfMetrics
 from stoker.serve.generate.admission import Turns
@@ -59,7 +59,7 @@ async def pieces(
     yield choice.end()
 
 
-def _tell(perf_metrics: PerfMetrics, asked: float, choice: Choice[Any], measurement: Measurement) -> None:
+def _tell(perf_metrics: PerfMetrics, asked: float, choice: Choice[object], measurement: Measurement) -> None:
     """The first generation is the one whose prompt is the request's, should there be a second within its budget."""
     measurement.engine_runs.append(EngineRun(asked, perf_metrics))
     if choice.reused_blocks is None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Generic
 
 import msgspec
 
@@ -27,7 +27,7 @@ from stoker.serve.http.uploads import Upload
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.lifecycle import Serving
 from stoker.serve.operate.service import Service
-from stoker.serve.request.decoding import read
+from stoker.serve.request.decoding import Body, read
 from stoker.serve.request.job import EVENT_STREAM, Job, Prepare
 from stoker.serve.request.lanes import CLIENT
 from stoker.serve.request.purpose import TEXT, check_purpose
@@ -49,13 +49,13 @@ class Exchange:
     upload: Upload
 
 
-class Endpoint:
+class Endpoint(Generic[Body]):
     """What endpoints with a body share: they need an engine, end with their client, and tell errors in their form.
 
     `kind`: the type of the body. `purpose`: what the model must be for (stoker.serve.request.purpose); empty for any.
     """
 
-    def __init__(self, kind: type[msgspec.Struct], service: Service, purpose: str = "") -> None:
+    def __init__(self, kind: type[Body], service: Service, purpose: str = "") -> None:
         self._kind = kind
         self._service = service
         self._purpose = purpose
@@ -97,7 +97,7 @@ class Endpoint:
     async def _understood(self, exchange: Exchange) -> None:
         await self._answer(await read(exchange.upload.taken(), self._kind), exchange)
 
-    async def _answer(self, request: Any, exchange: Exchange) -> None:
+    async def _answer(self, request: Body, exchange: Exchange) -> None:
         raise NotImplementedError
 
     @contextmanager
@@ -108,28 +108,28 @@ class Endpoint:
             yield measurement
 
 
-class Lookup(Endpoint):
+class Lookup(Endpoint[Body]):
     """Answers without the engine: from the model's tokenizer and template."""
 
     def __init__(
-        self, kind: type[msgspec.Struct], look_up: Callable[[Any, Frontend], Awaitable[object]], service: Service
+        self, kind: type[Body], look_up: Callable[[Body, Frontend], Awaitable[object]], service: Service
     ) -> None:
         super().__init__(kind, service)
         self._look_up = look_up
 
-    async def _answer(self, request: Any, exchange: Exchange) -> None:
+    async def _answer(self, request: Body, exchange: Exchange) -> None:
         found = await self._look_up(request, exchange.serving.frontend)
         await exchange.reply.whole(200, msgspec.json.encode(found))
 
 
-class Inference(Endpoint):
+class Inference(Endpoint[Body]):
     """Generates. The answer begins with the first token, so that whatever goes wrong before has its own status."""
 
-    def __init__(self, kind: type[msgspec.Struct], prepare: Prepare, service: Service) -> None:
+    def __init__(self, kind: type[Body], prepare: Prepare[Body], service: Service) -> None:
         super().__init__(kind, service, TEXT)
         self._prepare = prepare
 
-    async def _answer(self, request: Any, exchange: Exchange) -> None:
+    async def _answer(self, request: Body, exchange: Exchange) -> None:
         serving, call = exchange.serving, exchange.call
         job = await self._prepare(request, serving.frontend, call)
         exchange.upload.done()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from stoker.serve.http.asgi import ClientGoneError
 from stoker.serve.http.backlog import backlog
@@ -89,7 +88,7 @@ async def outbox(write: Write, patience: float = STALLED_SECONDS) -> AsyncIterat
 class _Rest:
     """A coroutine that has run up to its first wait, to be awaited for what comes after."""
 
-    def __init__(self, coroutine: Coroutine[object, object, None], waited_for: Any) -> None:
+    def __init__(self, coroutine: Coroutine[object, object, None], waited_for: object) -> None:
         self._coroutine = coroutine
         self._waited_for = waited_for
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -61,14 +61,16 @@ class _Pruning:
     def __init__(self) -> None:
         self._objects = 0
 
-    def pruned(self, value: Any, shape: inspect.Type, where: str) -> Any:
+    def pruned(self, value: object, shape: inspect.Type, where: str) -> object:
         """Objects whose fields the type declares, without their nulls and unknown fields."""
         if isinstance(value, list):
             item = _item_of(shape)
             if item is None:
                 return value
             return [self.pruned(each, item, f"{where}[{index}]") for index, each in enumerate(value)]
-        struct = _struct_of(value, shape) if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            return value
+        struct = _struct_of(value, shape)
         return value if struct is None else self._object(value, struct, where)
 
     def _object(self, value: dict[str, object], struct: inspect.StructType, where: str) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from stoker.launch.generation import Generation
 from stoker.serve.answer.chunks import Identity, Shape
@@ -14,6 +14,7 @@ from stoker.serve.generate.measurement import Measurement
 from stoker.serve.generate.sequence import Piece, Sequence
 from stoker.serve.http.limits import Call
 from stoker.serve.operate.frontend import Frontend
+from stoker.serve.request.decoding import Body
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
@@ -60,4 +61,4 @@ class Job:
 
 
 # Of the request, its model, and what is known beside its body.
-Prepare: TypeAlias = Callable[[Any, Frontend, Call], Awaitable[Job]]
+Prepare: TypeAlias = Callable[[Body, Frontend, Call], Awaitable[Job]]

@@ -6,7 +6,7 @@ import asyncio
 from array import array
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TypeGuard
 
 from stoker.serve.generate.detokenizing import Detokenizer
 from stoker.serve.generate.sequence import Echo
@@ -27,7 +27,7 @@ _GAPS = (
 _MANY_TOKENS = 512  # to find where they begin takes some milliseconds
 
 
-def prompt_count(prompt: str | list[Any]) -> int:
+def prompt_count(prompt: str | Sequence[object]) -> int:
     """How many there are, before any is looked at."""
     return 1 if isinstance(prompt, str) or isinstance(prompt[0], int) else len(prompt)
 
@@ -55,7 +55,7 @@ async def _prompts(request: CompletionRequest, frontend: Frontend) -> list[list[
     ]
 
 
-async def _around_gap(prompt: Any, suffix: str, frontend: Frontend) -> list[int]:
+async def _around_gap(prompt: object, suffix: str, frontend: Frontend) -> list[int]:
     tokenizer = frontend.tokenizer
     if not isinstance(prompt, str):
         raise invalid("With 'suffix', the prompt is one text.", "prompt", "invalid_type")
@@ -67,7 +67,7 @@ async def _around_gap(prompt: Any, suffix: str, frontend: Frontend) -> list[int]
     return [marks[0], *before, marks[1], *after, marks[2]]
 
 
-async def _prompt(entry: Any, where: str, frontend: Frontend, *, special: bool, left: bool) -> list[int]:
+async def _prompt(entry: object, where: str, frontend: Frontend, *, special: bool, left: bool) -> list[int]:
     if not isinstance(entry, str):
         return _filled(_given(entry, where, frontend), where)
     most = frontend.context.length
@@ -80,13 +80,13 @@ def _filled(ids: list[int], where: str) -> list[int]:
     return ids
 
 
-def _given(entry: Any, where: str, frontend: Frontend) -> list[int]:
+def _given(entry: object, where: str, frontend: Frontend) -> list[int]:
     if not isinstance(entry, list):
         raise invalid("A prompt is a text, token ids, or a list of either, not mixed.", where, "invalid_type")
     return embedded_ids(entry, where, frontend)
 
 
-def embedded_ids(ids: list[Any], where: str, frontend: Frontend) -> list[int]:
+def embedded_ids(ids: Sequence[object], where: str, frontend: Frontend) -> list[int]:
     """ApiError naming the one that is no token id, or one that the model has no embedding for."""
     checked = checked_ids(ids, where, max(frontend.vocabulary_size, frontend.tokenizer.size))
     beyond = next((index for index, id_ in enumerate(checked) if id_ >= frontend.vocabulary_size), 0)
@@ -94,16 +94,20 @@ def embedded_ids(ids: list[Any], where: str, frontend: Frontend) -> list[int]:
     return checked
 
 
-def checked_ids(ids: list[Any], where: str, size: int) -> list[int]:
+def checked_ids(ids: Sequence[object], where: str, size: int) -> list[int]:
     """ApiError naming the one that is no token id below `size`."""
-    if set(map(type, ids)) == {int} and min(ids) >= 0 and max(ids) < size:
+    if _are_numbers(ids) and min(ids) >= 0 and max(ids) < size:
         return ids
     for index, token_id in enumerate(ids):
         if type(token_id) is not int:
             raise invalid("Token ids and texts cannot be mixed.", f"{where}[{index}]", "invalid_type")
         if not 0 <= token_id < size:
             raise invalid(f"Token ids are 0 to {size - 1}, not {token_id}."[:200], f"{where}[{index}]")
-    return ids
+    return []
+
+
+def _are_numbers(ids: Sequence[object]) -> TypeGuard[list[int]]:
+    return set(map(type, ids)) == {int}
 
 
 def check_embedded(ids: Sequence[int], where: str, frontend: Frontend) -> None:
@@ -132,15 +136,15 @@ async def echoes(request: CompletionRequest, prompts: list[list[int]], tokenizer
 
 
 def _echoes(request: CompletionRequest, prompts: list[list[int]], tokenizer: Tokenizer) -> list[Echo]:
-    given: Any = request.prompt
-    texts = [given] if isinstance(given, str) or isinstance(given[0], int) else given
+    given = request.prompt
+    texts: Sequence[object] = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     return [_echo(text, ids, request, tokenizer) for text, ids in zip(texts, prompts, strict=True)]
 
 
-def _echo(given: Any, ids: list[int], request: CompletionRequest, tokenizer: Tokenizer) -> Echo:
+def _echo(given: object, ids: list[int], request: CompletionRequest, tokenizer: Tokenizer) -> Echo:
     """The text as it was given, unless a part of its tokens was cut off."""
-    whole = isinstance(given, str) and request.truncate_prompt_tokens is None
-    text: str = given if whole else tokenizer.decode(ids)
+    whole = request.truncate_prompt_tokens is None
+    text = given if whole and isinstance(given, str) else tokenizer.decode(ids)
     return Echo(text) if request.logprobs is None else Echo(text, ids, _offsets(ids, text, tokenizer), request.logprobs)
 
 

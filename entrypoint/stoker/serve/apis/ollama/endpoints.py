@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 from fastapi import FastAPI, Response
@@ -40,9 +40,11 @@ OTHER_PATHS = ("/api/tags", "/api/show", "/api/ps", "/api/version")
 # The version of Ollama whose API this is; clients compare it.
 API_VERSION = "0.12.11"
 
+_Asked = TypeVar("_Asked", bound=Asking)
+
 
 def add_ollama(app: FastAPI, service: Service) -> None:
-    async def shown(request: ShowRequest, frontend: Frontend) -> Any:
+    async def shown(request: ShowRequest, frontend: Frontend) -> object:
         return show(request, frontend, service)
 
     endpoints = {**inference(service), "/api/show": Lookup(ShowRequest, shown, service)}
@@ -78,10 +80,10 @@ def _add_listings(app: FastAPI, service: Service) -> None:
         return json_response({"version": API_VERSION})
 
 
-class Asked(Inference):
+class Asked(Inference[_Asked]):
     """A request without a prompt loads the model or, with `keep_alive` 0, unloads it: here it stays, and is told so."""
 
-    async def _answer(self, request: Asking, exchange: Exchange) -> None:
+    async def _answer(self, request: _Asked, exchange: Exchange) -> None:
         if _has_prompt(request):
             await super()._answer(request, exchange)
             return

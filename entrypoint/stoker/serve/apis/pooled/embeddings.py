@@ -7,7 +7,6 @@ import math
 import uuid
 from array import array
 from collections.abc import Sequence
-from typing import Any
 
 from stoker.serve.apis.pooled.endpoints import PooledJob, Vectors, usage
 from stoker.serve.apis.pooled.inputs import embedding_inputs
@@ -25,7 +24,7 @@ async def prepare_embeddings(request: EmbeddingRequest, frontend: Frontend) -> P
         raise invalid(text, "dimensions")
     inputs = await embedding_inputs(request, frontend)
 
-    def answer(vectors: Vectors) -> Any:
+    def answer(vectors: Vectors) -> dict[str, object]:
         shown = (_shown(_shortened(vector, request.dimensions, frontend), request) for vector in vectors)
         data = [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(shown)]
         return {"object": "list", "data": data, "model": request.model, "usage": usage(inputs)}
@@ -44,7 +43,7 @@ def _shortened(vector: Sequence[float], dimensions: int | None, frontend: Fronte
     return array("f", (value / length for value in kept))
 
 
-def _shown(vector: Sequence[float], request: EmbeddingRequest) -> object:
+def _shown(vector: Sequence[float], request: EmbeddingRequest) -> str | list[float]:
     """base64: of little-endian 32-bit floats, which the SDKs ask for."""
     if request.encoding_format == "base64":
         return base64.b64encode(array("f", vector).tobytes()).decode()

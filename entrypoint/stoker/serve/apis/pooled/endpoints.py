@@ -16,6 +16,7 @@ from stoker.serve.generate.inference import Endpoint, Exchange
 from stoker.serve.generate.measurement import Measurement
 from stoker.serve.operate.frontend import Frontend
 from stoker.serve.operate.service import Service
+from stoker.serve.request.decoding import Body
 from stoker.serve.request.tokenizing import Input
 
 Vectors: TypeAlias = list[Sequence[float]]
@@ -28,27 +29,27 @@ class PooledJob:
     id: str
     model: str
     inputs: Sequence[Input]
-    answer: Callable[[Vectors], Any]
+    answer: Callable[[Vectors], dict[str, Any]]
 
     @property
     def tokens(self) -> int:
         return sum(len(each.ids) for each in self.inputs)
 
 
-class Encoding(Endpoint):
+class Encoding(Endpoint[Body]):
     """`purpose` as in stoker.serve.request.purpose."""
 
     def __init__(
         self,
-        kind: type[msgspec.Struct],
-        prepare: Callable[[Any, Frontend], Awaitable[PooledJob]],
+        kind: type[Body],
+        prepare: Callable[[Body, Frontend], Awaitable[PooledJob]],
         service: Service,
         purpose: str,
     ) -> None:
         super().__init__(kind, service, purpose)
         self._prepare = prepare
 
-    async def _answer(self, request: Any, exchange: Exchange) -> None:
+    async def _answer(self, request: Body, exchange: Exchange) -> None:
         job = await self._prepare(request, exchange.serving.frontend)
         exchange.upload.done()
         call, lengths = exchange.call, [len(each.ids) for each in job.inputs]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from stoker.serve.apis.pooled.requests import MOST_INPUTS, EmbeddingRequest, Truncating
 from stoker.serve.http.errors import ApiError, invalid
@@ -52,9 +51,9 @@ async def pair_inputs(
     return found
 
 
-def _entries(given: str | list[Any]) -> list[str | list[Any]]:
+def _entries(given: str | Sequence[object]) -> Sequence[object]:
     """Texts, or lists of ids: a list of plain ids is one input."""
-    entries: list[Any] = [given] if isinstance(given, str) or isinstance(given[0], int) else given
+    entries: Sequence[object] = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     if len(entries) > MOST_INPUTS:
         raise invalid(f"More than {MOST_INPUTS} inputs in one request.", "input")
     return entries
@@ -70,7 +69,7 @@ def _prompt(input_type: str | None, frontend: Frontend) -> str:
     return next((pooling.prompts[name] for name in names if name in pooling.prompts), "")
 
 
-def _given(entry: Any, name: str, cut: Cut, frontend: Frontend) -> Input:
+def _given(entry: object, name: str, cut: Cut, frontend: Frontend) -> Input:
     if not isinstance(entry, list):
         raise invalid("An input is a text, token ids, or a list of either, not mixed.", name, "invalid_type")
     ids = embedded_ids(entry, name, frontend)

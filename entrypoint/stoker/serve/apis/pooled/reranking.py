@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import uuid
-from typing import Any
 
 from stoker.serve.apis.pooled.endpoints import PooledJob, Vectors, usage
 from stoker.serve.apis.pooled.inputs import pair_inputs
@@ -20,7 +19,7 @@ async def prepare_rerank(request: RerankRequest, frontend: Frontend) -> PooledJo
     inputs = await pair_inputs(request.query, texts, "documents", request, frontend)
     identity = f"rerank-{uuid.uuid4().hex}"
 
-    def answer(scores: Vectors) -> Any:
+    def answer(scores: Vectors) -> dict[str, object]:
         results = [_result(index, scores[index][0], texts, request) for index in _ranked(scores)[: request.top_n]]
         return {"id": identity, "model": request.model, "results": results, "usage": usage(inputs)}
 
@@ -38,7 +37,7 @@ async def prepare_ranking(request: RankingRequest, frontend: Frontend) -> Pooled
     texts = [passage.text for passage in request.passages]
     inputs = await pair_inputs(request.query.text, texts, "passages", request, frontend)
 
-    def answer(scores: Vectors) -> Any:
+    def answer(scores: Vectors) -> dict[str, object]:
         rankings = [{"index": index, "logit": scores[index][0]} for index in _ranked(scores)]
         return {"rankings": rankings, "usage": usage(inputs)}
 

@@ -23,7 +23,7 @@ from stoker.serve.request.requests import CompletionRequest
 Events = AsyncGenerator[tuple[int, TokenPiece], None]
 
 
-class TokenInference(Endpoint):
+class TokenInference(Endpoint[TokensRequest]):
     def __init__(self, service: Service) -> None:
         super().__init__(TokensRequest, service, TEXT)
 

@@ -83,7 +83,7 @@ def any_object() -> Grammar:
 
 
 class _Compiler:
-    def __init__(self, document: Any, prefix: str, parts: Parts) -> None:
+    def __init__(self, document: object, prefix: str, parts: Parts) -> None:
         self._prefix = prefix
         self.rules: dict[str, Node] = {}
         self._document = document
@@ -91,7 +91,7 @@ class _Compiler:
         self._schemas = self._ways = 0
         self._parts = parts
 
-    def node(self, schema: Any, where: str, depth: int) -> Node:
+    def node(self, schema: object, where: str, depth: int) -> Node:
         if depth > MAX_NESTING:
             raise GuideError(f"{where[:100]}...: nested more than {MAX_NESTING} deep")
         self._schemas += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from stoker.errors import DamagedModelError
 from stoker.kinds.openvino.build.families.family import Config, Family, activation
@@ -22,7 +21,7 @@ _READS = names(
     "directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type "
     "output_past num_labels"
 )
-_FIXED: dict[str, tuple[Any, ...]] = {
+_FIXED: dict[str, tuple[object, ...]] = {
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
     # What decoders read: here it has no meaning, so that it must not be set.

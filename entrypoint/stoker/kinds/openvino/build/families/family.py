@@ -36,7 +36,7 @@ class Family(Generic[Spec]):
     architectures: tuple[str, ...]
     describe: Callable[[Config, int], Spec]
     reads: frozenset[str] = frozenset()
-    fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    fixed: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def spec(self, config: Config, context: int) -> Spec:
@@ -68,7 +68,7 @@ def heads(config: Config) -> tuple[int, int, int]:
     return count, kv, positive(config, "head_dim", positive(config, "hidden_size") // count)
 
 
-def attention(config: Config, rope: Rope | None, **differences: Any) -> Attention:
+def attention(config: Config, rope: Rope | None, **differences: object) -> Attention:
     count, kv, size = heads(config)
     defaults: dict[str, Any] = {"scale": size**-0.5, "rope": rope}
     return Attention(count, kv, size, **{**defaults, **differences})

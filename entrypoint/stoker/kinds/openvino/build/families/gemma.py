@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.kinds.openvino.build.families.family import (
     Config,
@@ -27,7 +26,7 @@ READS = names(
     "attention_bias cache_implementation final_logit_softcapping hidden_act hidden_activation layer_types "
     "query_pre_attn_scalar sliding_window"
 )
-FIXED: Mapping[str, tuple[Any, ...]] = {"use_bidirectional_attention": (False,)}
+FIXED: Mapping[str, tuple[object, ...]] = {"use_bidirectional_attention": (False,)}
 DEFAULTS = {
     "head_dim": 256,
     "hidden_activation": "gelu_pytorch_tanh",

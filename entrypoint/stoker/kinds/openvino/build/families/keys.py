@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from stoker.errors import DamagedModelError, UnsupportedModelError
 from stoker.resolve.numbers import real, shown, whole
@@ -42,7 +41,7 @@ READ_BY_ALL = names(
     "rms_norm_eps tie_word_embeddings rope_scaling rope_theta rope_parameters original_max_position_embeddings"
 )
 
-FIXED: Mapping[str, tuple[Any, ...]] = {
+FIXED: Mapping[str, tuple[object, ...]] = {
     "add_cross_attention": (False,),
     "cross_attention_hidden_size": (None,),
     "is_decoder": (False, True),
