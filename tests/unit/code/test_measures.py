@@ -25,6 +25,16 @@ def test_lines_that_name_any_are_counted_except_imports(tmp_path: Path) -> None:
     assert load("measure_code", SCRIPT).any_share([path]) == 1 / 4
 
 
+def test_more_of_them_than_a_folder_may_have_are_a_fault(tmp_path: Path) -> None:
+    path, script = tmp_path / "module.py", load("measure_code", SCRIPT)
+    path.write_text("x: int = 1\n" * 199 + "y: Any = 2\n")
+    assert script.too_many_anys("entrypoint", [path]) == []
+    path.write_text("x: int = 1\n" * 99 + "y: Any = 2\n")
+    [fault] = script.too_many_anys("entrypoint", [path])
+    assert fault.startswith("1.00% of lines name Any, not under ")
+    assert script.too_many_anys("elsewhere", [path]) == []
+
+
 def measure(folder: Path, *sources: str) -> subprocess.CompletedProcess[str]:
     for number, source in enumerate(sources):
         (folder / f"module_{number}.py").write_text(source)

@@ -91,10 +91,11 @@ def source(settings: Settings) -> Path:
 
 
 Work = Callable[[AdapterLoader, Service, Engine], Any]
+During = Callable[..., Any]
 
 
 @pytest.fixture
-def during(settings: Settings, plan: Plan, source: Path) -> Callable[[Work], Any]:
+def during(settings: Settings, plan: Plan, source: Path) -> During:
     """Runs the work with a loader that has begun; `right` is an adapter that fits, which came to the source since."""
 
     def run(work: Work, **right: Any) -> Any:
@@ -186,7 +187,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_with_an_adapter_is_told_with_where_it_lies(case: str, during: Any, source: Path) -> None:
+def test_what_is_wrong_with_an_adapter_is_told_with_where_it_lies(case: str, during: During, source: Path) -> None:
     prepare, why = WRONG[case]
 
     async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:
@@ -204,7 +205,7 @@ def test_what_is_wrong_with_an_adapter_is_told_with_where_it_lies(case: str, dur
 
 
 @pytest.mark.parametrize("config", [{"use_rslora": True}, {"target_modules": "all-linear"}, {"use_dora": False}])
-def test_what_is_a_lora_is_loaded(config: dict[str, Any], during: Any) -> None:
+def test_what_is_a_lora_is_loaded(config: dict[str, Any], during: During) -> None:
     async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:
         served = await loader.load("name", "right", replace=False)
         assert engine.asked[0].adapter == served.adapter
@@ -216,7 +217,7 @@ NOT_NAMES = ("", " ", " a", "a ", "a b", "a,b", "x=1,b", "a\nb", "../a", "-a", "
 
 
 @pytest.mark.parametrize("name", NOT_NAMES)
-def test_what_is_no_name_is_refused_by_name(name: str, during: Any) -> None:
+def test_what_is_no_name_is_refused_by_name(name: str, during: During) -> None:
     async def work(loader: AdapterLoader, service: Service, _: Engine) -> None:
         with pytest.raises(AdapterError, match="is not a valid name for an adapter") as raised:
             await loader.load(name, "right", replace=False)
@@ -227,7 +228,7 @@ def test_what_is_no_name_is_refused_by_name(name: str, during: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "org/name", "a:b", "A-1_2.3"])
-def test_names_may_have_what_those_of_the_hub_have(name: str, during: Any) -> None:
+def test_names_may_have_what_those_of_the_hub_have(name: str, during: During) -> None:
     async def work(loader: AdapterLoader, service: Service, _: Engine) -> None:
         await loader.load(name, "right", replace=False)
         assert name in service.adapters
@@ -270,7 +271,7 @@ def test_what_the_settings_name_is_checked_before_an_engine_is_built(
     asyncio.run(begin(tmp_path / "adapter"))
 
 
-def test_twice_too_many_and_at_once(during: Any) -> None:
+def test_twice_too_many_and_at_once(during: During) -> None:
     async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:
         await loader.load("one", "right", replace=False)
         with pytest.raises(AdapterError, match="one is loaded already"):
@@ -299,7 +300,7 @@ def test_twice_too_many_and_at_once(during: Any) -> None:
     during(work)
 
 
-def test_what_the_engine_refuses_is_not_served(during: Any) -> None:
+def test_what_the_engine_refuses_is_not_served(during: During) -> None:
     async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:
         engine.refuses = True
         with pytest.raises(StokerError, match="the engine does not take the adapter name.*no place for layers"):
@@ -312,7 +313,7 @@ def test_what_the_engine_refuses_is_not_served(during: Any) -> None:
 
 
 def test_another_base_of_the_same_shapes_is_served_with_a_warning(
-    during: Any, caplog: pytest.LogCaptureFixture
+    during: During, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def work(loader: AdapterLoader, service: Service, _: Engine) -> None:
         with caplog.at_level(logging.WARNING, "stoker"):
@@ -322,7 +323,7 @@ def test_another_base_of_the_same_shapes_is_served_with_a_warning(
     assert "the adapter name names org/sibling as its base model; it is served with demo" in caplog.text
 
 
-def test_a_directory_that_vanishes_leaves_what_is_loaded_of_it(during: Any, source: Path) -> None:
+def test_a_directory_that_vanishes_leaves_what_is_loaded_of_it(during: During, source: Path) -> None:
     """What engines read is a copy in the cache."""
 
     async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:

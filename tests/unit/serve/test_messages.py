@@ -36,14 +36,14 @@ BODY: dict[str, Any] = {"model": "demo", "max_tokens": 200, "messages": ASKED}
 
 
 @pytest.fixture
-def with_sdk(with_client: WithClient) -> Any:
+def with_sdk(with_client: WithClient) -> WithClient:
     def run(use: Callable[[AsyncAnthropic], Coroutine[object, object, None]], key: str = "none") -> None:
         with_client(lambda url: AsyncAnthropic(base_url=url, api_key=key, max_retries=0), use)
 
     return run
 
 
-def test_it_answers_and_streams_the_same(with_sdk: Any, says: Says) -> None:
+def test_it_answers_and_streams_the_same(with_sdk: WithClient, says: Says) -> None:
     says("The sun is warm.")
 
     async def use(client: AsyncAnthropic) -> None:
@@ -66,7 +66,7 @@ def test_it_answers_and_streams_the_same(with_sdk: Any, says: Says) -> None:
     with_sdk(use)
 
 
-def test_calls_are_blocks_of_their_own_whole_and_streamed(with_sdk: Any, says: Says) -> None:
+def test_calls_are_blocks_of_their_own_whole_and_streamed(with_sdk: WithClient, says: Says) -> None:
     says(CALL)
 
     async def use(client: AsyncAnthropic) -> None:
@@ -89,7 +89,7 @@ def test_calls_are_blocks_of_their_own_whole_and_streamed(with_sdk: Any, says: S
     with_sdk(use)
 
 
-def test_results_of_tools_and_thoughts_reach_the_prompt(with_sdk: Any, says: Says, prompt_of: PromptOf) -> None:
+def test_results_of_tools_and_thoughts_reach_the_prompt(with_sdk: WithClient, says: Says, prompt_of: PromptOf) -> None:
     engine = says("Sunny.")
     conversation: Any = [
         *ASKED,
@@ -163,7 +163,7 @@ def test_a_prompt_that_is_too_long_is_told_in_anthropics_words(ask: Ask, length:
     assert re.fullmatch(f"prompt is too long: {words}.*", answer.error["message"]), answer.text
 
 
-def test_thinking_is_a_block_of_its_own(with_sdk: Any, says: Says) -> None:
+def test_thinking_is_a_block_of_its_own(with_sdk: WithClient, says: Says) -> None:
     says("<think>\nHm, hm.\n</think>\n\nIt is four.", thinking=THINK)
 
     async def use(client: AsyncAnthropic) -> None:
@@ -233,7 +233,9 @@ def test_why_it_stopped_is_told(ask: Ask, says: Says) -> None:
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "think"),
     ],
 )
-def test_what_cannot_be_done_is_a_400_in_anthropics_form(with_sdk: Any, change: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_done_is_a_400_in_anthropics_form(
+    with_sdk: WithClient, change: dict[str, Any], said: str
+) -> None:
     async def use(client: AsyncAnthropic) -> None:
         with pytest.raises(anthropic.BadRequestError, match=said) as refused:
             await client.post("/v1/messages", body={**BODY, **change}, cast_to=object)
@@ -243,7 +245,7 @@ def test_what_cannot_be_done_is_a_400_in_anthropics_form(with_sdk: Any, change: 
 
 
 def test_other_errors_are_in_anthropics_form_too(
-    with_sdk: Any, ask: Ask, engine: ScriptedEngine, service: Service
+    with_sdk: WithClient, ask: Ask, engine: ScriptedEngine, service: Service
 ) -> None:
     async def another_model(client: AsyncAnthropic) -> None:
         with pytest.raises(anthropic.NotFoundError, match="demo"):

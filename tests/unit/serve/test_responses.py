@@ -37,14 +37,14 @@ PATH = "/v1/responses"
 
 
 @pytest.fixture
-def with_sdk(with_client: WithClient) -> Any:
+def with_sdk(with_client: WithClient) -> WithClient:
     def run(use: Callable[[AsyncOpenAI], Coroutine[object, object, None]], key: str = "none") -> None:
         with_client(lambda url: AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0), use)
 
     return run
 
 
-def test_it_answers_and_streams_the_same(with_sdk: Any, says: Says) -> None:
+def test_it_answers_and_streams_the_same(with_sdk: WithClient, says: Says) -> None:
     says("The sun is warm.")
 
     async def use(client: AsyncOpenAI) -> None:
@@ -76,7 +76,7 @@ def test_it_answers_and_streams_the_same(with_sdk: Any, says: Says) -> None:
     with_sdk(use)
 
 
-def test_calls_are_items_whole_and_streamed(with_sdk: Any, says: Says) -> None:
+def test_calls_are_items_whole_and_streamed(with_sdk: WithClient, says: Says) -> None:
     says(CALL)
 
     async def use(client: AsyncOpenAI) -> None:
@@ -94,7 +94,9 @@ def test_calls_are_items_whole_and_streamed(with_sdk: Any, says: Says) -> None:
     with_sdk(use)
 
 
-def test_thinking_is_an_item_and_goes_back_into_the_next_prompt(with_sdk: Any, says: Says, prompt_of: PromptOf) -> None:
+def test_thinking_is_an_item_and_goes_back_into_the_next_prompt(
+    with_sdk: WithClient, says: Says, prompt_of: PromptOf
+) -> None:
     engine = says("<think>\nHm, hm.\n</think>\n\nIt is four.", thinking=THINK)
 
     async def use(client: AsyncOpenAI) -> None:
@@ -111,7 +113,7 @@ def test_thinking_is_an_item_and_goes_back_into_the_next_prompt(with_sdk: Any, s
     assert prompt.index("It is four.") < prompt.index("Sure?")
 
 
-def test_results_of_tools_reach_the_prompt(with_sdk: Any, says: Says, prompt_of: PromptOf) -> None:
+def test_results_of_tools_reach_the_prompt(with_sdk: WithClient, says: Says, prompt_of: PromptOf) -> None:
     engine = says("Sunny.")
     items: Any = [
         {"role": "user", "content": [{"type": "input_text", "text": "Weather?"}]},
@@ -156,7 +158,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ResponseStore:
 
 
 def test_a_conversation_goes_on_from_a_stored_response(
-    with_sdk: Any, says: Says, service: Service, frontend: Frontend, store: ResponseStore
+    with_sdk: WithClient, says: Says, service: Service, frontend: Frontend, store: ResponseStore
 ) -> None:
     engine = says("The sun is warm.")
     service.responses = store
@@ -249,7 +251,7 @@ def test_a_tool_of_openais_servers_is_passed_over_beside_the_clients_own(
 AGENTS: Any = {"type": "namespace", "name": "agents", "description": "Of agents", "tools": [TOOL]}
 
 
-def test_a_function_within_a_namespace_is_called_by_both_names(with_sdk: Any, says: Says) -> None:
+def test_a_function_within_a_namespace_is_called_by_both_names(with_sdk: WithClient, says: Says) -> None:
     says(CALL.replace("weather", "agents__weather"))
     tools = [AGENTS, TOOL]
 
@@ -278,7 +280,7 @@ def test_a_call_within_a_namespace_is_shown_to_the_model_as_it_made_it(
     assert prompt_of(engine).count("agents__weather") == 2
 
 
-def test_the_input_of_a_custom_tool_is_free_text(with_sdk: Any, says: Says, prompt_of: PromptOf) -> None:
+def test_the_input_of_a_custom_tool_is_free_text(with_sdk: WithClient, says: Says, prompt_of: PromptOf) -> None:
     engine = says(CALL.replace("weather", "patch").replace('{"city": "Bonn"}', r'{"input": "*** a\n\"b\""}'))
     tool: Any = {"type": "custom", "name": "patch", "description": "Patches", "format": {"type": "text"}}
     body: Any = {"model": "demo", "input": "Patch", "tools": [tool]}
@@ -366,36 +368,6 @@ def test_deleting_what_is_too_old_is_404_and_deletes_the_file(ask: Ask, service:
     assert ask(f"{PATH}/{made}", method="DELETE").status == 404
     assert not list(tmp_path.iterdir())
     assert store.get(made, "local") is None
-
-
-def test_tokens_of_texts_and_conversations_are_counted_and_joined(ask: Ask, says: Says, frontend: Frontend) -> None:
-    engine = says("x")
-    text = "The old man and the sea"
-    answer = ask("/tokenize", {"prompt": text, "add_special_tokens": False, "return_token_strs": True}).json
-    assert answer["tokens"] == frontend.tokenizer.encode_now(text, add_special_tokens=False)
-    assert "".join(answer["token_strs"]) == text
-    assert (answer["count"], answer["max_model_len"]) == (len(answer["tokens"]), frontend.context.length)
-    assert ask("/detokenize", {"tokens": answer["tokens"]}).json == {"prompt": text}
-    messages = [{"role": "user", "content": "Hello"}]
-    counted = ask("/tokenize", {"messages": messages}).json["count"]
-    ask("/v1/chat/completions", {"model": "demo", "messages": messages})
-    assert counted == len(engine.asked[-1].input_ids)
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "param"),
-    [
-        ("/tokenize", {}, "prompt"),
-        ("/tokenize", {"prompt": "x", "messages": [{"role": "user", "content": "x"}]}, "prompt"),
-        ("/tokenize", {"prompt": 3}, "prompt"),
-        ("/detokenize", {"tokens": [-1]}, "tokens[0]"),
-        ("/detokenize", {"tokens": [10**9]}, "tokens[0]"),
-        ("/detokenize", {}, "tokens"),
-    ],
-)
-def test_tokenizing_nonsense_is_refused(ask: Ask, path: str, body: dict[str, Any], param: str) -> None:
-    answer = ask(path, body)
-    assert (answer.status, answer.error["param"]) == (400, param)
 
 
 def test_every_field_that_the_sdk_knows_is_served_or_refused_by_name() -> None:
