@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import time
@@ -100,6 +101,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     options = arguments().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # closes what has been started
     until = time.monotonic() + 60 * options.minutes
     WORK.mkdir(parents=True, exist_ok=True)
     model = write_model(WORK / f"{options.shape}-shape", SHAPES[options.shape])
