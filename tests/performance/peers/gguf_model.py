@@ -10,7 +10,6 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import gguf
 import numpy as np
@@ -51,15 +50,13 @@ def name_of(name: str) -> str:
     return f"blk.{layer}.{LAYER_NAMES['.'.join(rest)]}.{kind}"
 
 
-def rotated(name: str, values: np.ndarray, config: Mapping[str, Any]) -> np.ndarray:
+def rotated(name: str, values: np.ndarray, heads: Mapping[str, int]) -> np.ndarray:
     """llama.cpp rotates neighbours in a Llama's heads, where transformers rotates their halves: the rows of queries and
-    keys change places, so that it is the same model."""
-    heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
+    keys change places, so that it is the same model. `heads`: of the modules that are concerned."""
     module = name.split(".")[-2]
-    if config["model_type"] != "llama" or module not in heads:
+    if module not in heads:
         return values
-    halves = values.reshape(heads[module], 2, -1, *values.shape[1:])
-    return halves.swapaxes(1, 2).reshape(values.shape)
+    return values.reshape(heads[module], 2, -1, values.shape[-1]).swapaxes(1, 2).reshape(values.shape)
 
 
 def add_vocabulary(writer: gguf.GGUFWriter, directory: Path, size: int) -> None:
@@ -91,12 +88,14 @@ def write(directory: Path, wanted: str, path: Path) -> None:
     writer.add_rope_dimension_count(config["hidden_size"] // config["num_attention_heads"])
     writer.add_vocab_size(config["vocab_size"])
     add_vocabulary(writer, directory, config["vocab_size"])
+    rotating = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
+    heads = rotating if config["model_type"] == "llama" else {}
     for name, values in tensors(directory / "model.safetensors"):
         if values.ndim == 1:
             writer.add_tensor(name_of(name), values)
             continue
         stored = gguf.GGMLQuantizationType[("q8_0" if "embed_tokens" in name else wanted).upper()]
-        writer.add_tensor(name_of(name), gguf.quants.quantize(rotated(name, values, config), stored), raw_dtype=stored)
+        writer.add_tensor(name_of(name), gguf.quants.quantize(rotated(name, values, heads), stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
