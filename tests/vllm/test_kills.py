@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.vllm.conftest import descendants, vllm_processes
+from tests.vllm.conftest import descendants, direct_settings, vllm_processes
 
+from stoker import processes
+from stoker.direct.process import EngineProcess
 from stoker.launch.generation import EngineDiedError, Generation
+from stoker.launch.kind import Child
 from stoker.launch.supervisor import Supervisor
 
 ENGINE_CORE, WORKER, HOST, GUARD, STUB = (
@@ -51,3 +54,12 @@ def test_a_killed_process_takes_the_others_along(loop: Any, served: Supervisor, 
     work = harness.restarted(supervisor, before)
     asyncio.run_coroutine_threadsafe(work, loop.loop).result()
     assert len(loop.run(harness.tokens(supervisor.client, Generation("again", (5, 300), 4)))) == 4
+
+
+def test_an_engine_without_triton_has_ended_when_it_is_closed(eager: Path, tmp_path: Path) -> None:
+    """`stoker tune` starts the next one in its place, and looks for a free GPU."""
+    process = EngineProcess(Child(direct_settings(eager, tmp_path)))
+    below = processes.descendants(process.pid)
+    assert len(below) > 2
+    process.close()
+    assert not any(processes.process_lives(pid) for pid, _ in below)
