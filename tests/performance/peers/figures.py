@@ -51,8 +51,9 @@ def ratio(running: Sequence[Measured], seconds: Sequence[float], place: int) -> 
         for one, value in zip(running, seconds, strict=True)
         if not one.peer.ours and BITS[one.peer.precision] <= own
     ]
-    compared = running[place].peer.ours and math.isfinite(min(rivals, default=math.inf))
-    return f" ({min(rivals) / seconds[place]:.2f})" if compared else ""
+    best = min(rivals, default=math.inf)
+    compared = running[place].peer.ours and math.isfinite(best) and math.isfinite(seconds[place])
+    return f" ({best / seconds[place]:.2f})" if compared else ""
 
 
 def digits(value: float) -> str:

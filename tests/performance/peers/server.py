@@ -28,12 +28,12 @@ from stoker.processes import stat_fields
 WARM_UP: Sequence[Load] = ((1, 8, 4), (2, 16, 4), (1, 200, 4), (4, 33, 4))  # as of peers that are driven directly
 STARTING, MEASURING, ENDING = 600.0, 300.0, 30.0
 """Seconds, after which a server has failed."""
-SETTLING = 0.3
-"""Seconds between letting a server go on and measuring it: its timers have expired meanwhile."""
+SETTLING = 0.8
+"""Seconds after a load: vLLM's worker polls for one before it sleeps."""
 
 
 class Server:
-    """Stopped while it is not measured, so that none polls at another's cost."""
+    """It idles while others are measured. None may be stopped meanwhile: ours would take that for a stuck engine."""
 
     def __init__(self, peer: Peer, model: str, log: Path) -> None:
         self.peer, self.version, self.why, self._model, self._log = peer, peer.version, "", model, log
@@ -51,7 +51,6 @@ class Server:
         except BaseException:
             self.close()
             raise
-        self._stop()
 
     def _warm_up(self, ready: bool) -> None:
         if not ready or not all(math.isfinite(self._measure(load, seed=place)) for place, load in enumerate(WARM_UP)):
@@ -85,27 +84,15 @@ class Server:
         return math.inf
 
     def seconds(self, load: Load, seed: int) -> float:
-        self._go_on()
-        try:
-            return self._measure(load, seed)
-        finally:
-            self._stop()
+        found = self._measure(load, seed)
+        time.sleep(SETTLING)
+        return found
 
     def resident(self) -> float:
         """Of all its processes together; what they share counts for each."""
         return sum(most_resident(pid) for pid in family(self._process.pid))
 
-    def _stop(self) -> None:
-        for pid in family(self._process.pid):
-            _send(pid, signal.SIGSTOP)
-
-    def _go_on(self) -> None:
-        for pid in reversed(family(self._process.pid)):  # whoever watches others finds them alive
-            _send(pid, signal.SIGCONT)
-        time.sleep(SETTLING)
-
     def close(self) -> None:
-        self._go_on()
         members = family(self._process.pid)
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
