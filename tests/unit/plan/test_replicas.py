@@ -180,3 +180,33 @@ def test_a_quota_counts_for_all_replicas_together(choose):
 def test_equal_questions_have_equal_plans(choose):
     first, second = (choose("llama-3.1-8b", "8xH100", goal="latency") for _ in range(2))
     assert dataclasses.asdict(first) == dataclasses.asdict(second)
+
+
+@pytest.mark.parametrize(
+    ("machine", "given", "line"),
+    [
+        ("1xH100-80GB", {}, "GPU 0"),
+        ("2xH100-80GB", {}, "GPUs 0-1, 2 replicas"),
+        ("2xH100-80GB", {"tensor_parallel": 2}, "GPUs 0-1, tensor parallel 2 (flag --tensor-parallel)"),
+        ("4xH100-80GB", {"tensor_parallel": 2}, "GPUs 0-3, tensor parallel 2, 2 replicas (flag --tensor-parallel)"),
+    ],
+)
+def test_the_summary_names_the_gpus(choose, machine, given, line):
+    (shown,) = [one for one in render_plan(choose("llama-3.1-8b", machine, **given)).splitlines() if "Devices" in one]
+    assert shown.split(maxsplit=1)[1] == line
+
+
+def with_used(text, used):
+    """`used`: GiB of each GPU's memory that others have."""
+    here = load_description(text)
+    gpus = (replace(gpu, memory_free=gpu.memory_total - held * GIB) for gpu, held in zip(here.gpus, used, strict=True))
+    return replace(here, gpus=tuple(gpus))
+
+
+@pytest.mark.parametrize(
+    ("used", "taken"), [((0, 0), [(0,), (1,)]), ((3, 3), [(0,), (1,)]), ((0, 7), [(0,)]), ((7, 0), [(1,)])]
+)
+def test_one_engine_takes_the_gpu_that_alone_has_room(choose, used, taken):
+    """70 GB of weights fit on what an idle one has free."""
+    plan = choose("llama-3.1-70b", with_used("2xH100-80GB", used), precision="fp8", tensor_parallel=1)
+    assert devices(plan) == taken

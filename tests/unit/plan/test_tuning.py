@@ -6,7 +6,7 @@ import pytest
 
 from stoker.kinds.openvino.plan.kind import openvino
 from stoker.plan.planner import make_plan
-from stoker.plan.tuning import Tuned, tuned_plan
+from stoker.plan.tuning import Tuned, limits_to_try, tuned_plan
 from stoker.plan.types import Overrides
 
 TUNED = Tuned("openvino", "int8", "throughput", {"max_num_tokens": 256}, 16, 130.0, 100.0, "2026-11-29")
@@ -60,3 +60,10 @@ def test_a_measurement_of_another_precision_is_left_out(planned):
 
 def test_a_plan_that_is_as_quick_as_any_other_says_so(planned):
     assert "nothing was quicker than 100.0" in reason(planned(replace(TUNED, values={}, best=100.0)))
+
+
+@pytest.mark.parametrize(("batch", "tried"), [(8, (16, 4)), (1, (2, 1))])
+def test_half_and_twice_a_limit_are_tried(planned, profiles, machine, batch, tried):
+    chosen = replace(planned(None).chosen, max_batch_size=batch, max_num_tokens=256)
+    found = limits_to_try(profiles[0], chosen, machine(16, 2).cpu)
+    assert found == {"max_num_tokens": (512, 128), "max_batch_size": tried}

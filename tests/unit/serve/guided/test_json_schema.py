@@ -193,6 +193,8 @@ def test_depth_and_size_are_limited() -> None:
     wide = {"type": "object", "properties": {f"p{index}": {"enum": list(range(100))} for index in range(1000)}}
     with pytest.raises(GuideError, match="too large"):
         guide(schema_grammar(wide))
+    with pytest.raises(GuideError, match="it has 20001 values, and 20000 are allowed"):
+        schema_grammar({"enum": list(range(20_001))})
 
 
 def test_further_properties_never_take_a_known_name() -> None:
