@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from tests.waiting import SECONDS
 
 from stoker.errors import EngineError
 from stoker.kinds.tensorrt_llm import KIND
@@ -61,7 +62,7 @@ async def until(condition) -> None:
 
 
 def run(work):
-    return asyncio.run(asyncio.wait_for(work, 120))
+    return asyncio.run(asyncio.wait_for(work, SECONDS))
 
 
 @pytest.fixture
@@ -83,8 +84,11 @@ def supervised(tmp_path: Path, ranks: int, gpus: tuple[str, ...] = ()) -> Superv
     return Supervisor(opened(engine, ranks, gpus), QUIET)
 
 
-def servers(folder: Path, ranks: int) -> list[int]:
-    return [int((folder / f"rank{rank}").read_text()) for rank in range(ranks)]
+async def servers(folder: Path, ranks: int) -> list[int]:
+    """Once all ranks have started: the stand-in is ready when rank 0 is, where NCCL would have them meet first."""
+    files = [folder / f"rank{rank}" for rank in range(ranks)]
+    await until(lambda: all(file.exists() and file.read_text() for file in files))
+    return [int(file.read_text()) for file in files]
 
 
 async def with_engine(supervisor: Supervisor, work):
@@ -102,7 +106,7 @@ def test_it_serves_and_leaves_nothing(ranks, ranks_folder, tmp_path):
     async def work():
         state = await supervisor.client.state()
         ids = await tokens(supervisor, Generation("one", PROMPT, 20))
-        return state, ids, servers(ranks_folder, ranks), supervisor.run_directory
+        return state, ids, await servers(ranks_folder, ranks), supervisor.run_directory
 
     state, ids, pids, directory = run(with_engine(supervisor, work))
     assert ids == expected(20)
@@ -119,7 +123,7 @@ def test_each_rank_sees_the_plans_gpus(ranks, ranks_folder, tmp_path):
     supervisor = supervised(tmp_path, ranks, gpus=uuids)
 
     async def work():
-        return [Path(f"/proc/{pid}/environ").read_bytes() for pid in servers(ranks_folder, ranks)]
+        return [Path(f"/proc/{pid}/environ").read_bytes() for pid in await servers(ranks_folder, ranks)]
 
     for environment in run(with_engine(supervisor, work)):
         assert f"CUDA_VISIBLE_DEVICES={','.join(uuids)}\0".encode() in environment
@@ -257,7 +261,7 @@ def test_a_rank_that_dies_ends_requests_cleanly_and_all_ranks_come_back(victim, 
     supervisor = supervised(tmp_path, 2)
 
     async def work():
-        before = servers(ranks_folder, 2)
+        before = await servers(ranks_folder, 2)
         stream = supervisor.client.generate(Generation("long", PROMPT, 1_000_000))
         await anext(stream)
         os.kill(before[victim], signal.SIGKILL)
