@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.waiting import SECONDS
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from stoker.launch.client import TritonClient
@@ -32,7 +33,7 @@ async def _ask_and_detach() -> None:
     await asyncio.sleep(0.2)
     await client.detach("it was killed")
     with pytest.raises(EngineDiedError, match="it was killed"):
-        await asyncio.wait_for(asking, 30)
+        await asyncio.wait_for(asking, SECONDS)
     assert client.in_flight == 0
     for writer in writers:
         writer.close()

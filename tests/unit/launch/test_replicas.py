@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
+from tests.waiting import SECONDS
 
 from stoker.errors import EngineError
 from stoker.launch.generation import Delta, EngineDiedError, EngineState, Generation
@@ -99,7 +100,7 @@ def run(test, **options):
         async with Engine(**options).started() as engine:
             await test(engine)
 
-    asyncio.run(asyncio.wait_for(whole(), 30))
+    asyncio.run(asyncio.wait_for(whole(), SECONDS))
 
 
 async def until(condition):
@@ -190,7 +191,7 @@ def test_one_that_does_not_start_ends_all():
             await engine.replicas.start(Silent())
         assert engine.replicas.states == ("stopped", "stopped")
 
-    asyncio.run(asyncio.wait_for(whole(), 30))
+    asyncio.run(asyncio.wait_for(whole(), SECONDS))
 
 
 def test_one_that_was_given_up_is_tried_again_while_others_serve():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.waiting import SECONDS
 
 from stoker.serve.generate.admission import Admission, Capacity
 from stoker.serve.http.errors import ApiError
@@ -54,7 +55,7 @@ class Room:
 
     async def refusal(self, name: str) -> ApiError:
         with pytest.raises(ApiError) as refused:
-            await asyncio.wait_for(self._tasks[name], 5)
+            await asyncio.wait_for(self._tasks[name], SECONDS)
         return refused.value
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.waiting import SECONDS
 
 import stoker.listening
 from stoker.serve.http.app import create_app, create_management_app
@@ -135,7 +136,8 @@ def test_an_idle_connection_is_closed_after_the_time_that_is_set(service: Servic
         task = asyncio.create_task(server.serve())
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"GET /v1/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 200")  # to the end of the connection
+        until_closed = await asyncio.wait_for(reader.read(), SECONDS)
+        assert until_closed.startswith(b"HTTP/1.1 200")
         writer.close()
         await server.stop()
         await task
@@ -161,7 +163,7 @@ def test_a_body_that_is_half_sent_does_not_hold_the_drain(listening: Listening, 
             assert b"draining" in answer
             writer.close()
 
-    asyncio.run(asyncio.wait_for(run(), 50))
+    asyncio.run(asyncio.wait_for(run(), SECONDS))
 
 
 def test_requests_that_are_whole_are_still_waited_for(

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from tests.waiting import SECONDS
 
 from stoker.serve.http import connections as counting
 from stoker.serve.http import outbox, protocol
@@ -66,7 +67,7 @@ async def exchanged(port: int, sent: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     try:
-        return await asyncio.wait_for(reader.read(), 20)
+        return await asyncio.wait_for(reader.read(), SECONDS)
     finally:
         writer.close()
 
@@ -190,9 +191,9 @@ def test_a_connection_that_answered_before_the_body_was_there_serves_the_next_re
         sent = b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(sent)
-        await asyncio.wait_for(reader.readuntil(b"ok"), 5)
+        await asyncio.wait_for(reader.readuntil(b"ok"), SECONDS)
         writer.write(b"hello" + LIVE)
-        await asyncio.wait_for(reader.readuntil(b"ok"), 5)
+        await asyncio.wait_for(reader.readuntil(b"ok"), SECONDS)
         writer.close()
 
     run(use)
@@ -207,7 +208,7 @@ def test_requests_in_a_row_are_answered_and_too_many_are_not_kept() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(LIVE * 5)
         for _ in range(5):
-            await asyncio.wait_for(reader.readuntil(b"ok"), 5)
+            await asyncio.wait_for(reader.readuntil(b"ok"), SECONDS)
         writer.close()
         with_reset = b""
         with suppress(ConnectionResetError):
@@ -284,7 +285,7 @@ def test_too_many_connections_are_turned_away_and_idle_ones_make_room(caplog: py
         idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(4)]
         await asyncio.sleep(0.1)
         assert await answers(server.port)
-        assert await asyncio.wait_for(idle[0][0].read(), 5) == b""
+        assert await asyncio.wait_for(idle[0][0].read(), SECONDS) == b""
         for _, writer in idle:
             writer.close()
 
@@ -389,7 +390,7 @@ def test_no_descriptor_left_is_told_and_ends_by_itself(
             connector = Connector(make, None)
             acceptor = Acceptor(Exhausted(bound), connector.take, Connections(8))  # type: ignore[arg-type]
             with socket.create_connection(bound.getsockname()):
-                await asyncio.wait_for(reached.wait(), 20)
+                await asyncio.wait_for(reached.wait(), SECONDS)
             acceptor.close()
             connector.close()
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import uvloop
+from tests.waiting import SECONDS
 
 from stoker.serve.http.connections import Connections
 from stoker.serve.http.server import HttpServer, bind
@@ -37,5 +38,5 @@ def test_the_request_that_is_answered_hears_of_it_where_others_wait_behind() -> 
         await server.stop()
         await task
 
-    uvloop.run(asyncio.wait_for(served(), 10))
+    uvloop.run(asyncio.wait_for(served(), SECONDS))
     assert answered == ["/"]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.waiting import SECONDS
 
 from stoker.serve.http.asgi import read_body
 from stoker.serve.http.errors import ApiError
@@ -289,4 +290,4 @@ def test_a_lane_outlives_a_loop_that_ends_while_it_works() -> None:
     held.set()
     lane._thread.submit(int).result(30)  # the first piece has ended by then, and told a loop that runs no more
     loop.close()
-    assert asyncio.run(asyncio.wait_for(lane.run(int, "5"), 30)) == 5
+    assert asyncio.run(asyncio.wait_for(lane.run(int, "5"), SECONDS)) == 5

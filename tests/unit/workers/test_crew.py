@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.linking import join
+from tests.waiting import SECONDS
 
 from stoker.serve.http.app import create_answering
 from stoker.serve.http.connections import Connections
@@ -26,7 +27,7 @@ from stoker.workers.member import Member
 
 def run(use: Callable[[], Awaitable[None]]) -> None:
     async def inner() -> None:
-        await asyncio.wait_for(use(), 60)
+        await asyncio.wait_for(use(), SECONDS)
 
     asyncio.run(inner())
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from tests.linking import join
+from tests.waiting import SECONDS
 
 from stoker.launch.generation import EngineDiedError
 from stoker.serve.generate.admission import Capacity
@@ -45,7 +46,7 @@ def run(use: Callable[[Office], Awaitable[None]]) -> None:
     async def inner() -> None:
         await use(Office())
 
-    asyncio.run(asyncio.wait_for(inner(), 60))
+    asyncio.run(asyncio.wait_for(inner(), SECONDS))
 
 
 async def until(true: Callable[[], Any]) -> None:

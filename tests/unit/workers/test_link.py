@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.linking import join
+from tests.waiting import SECONDS
 
 from stoker.launch.generation import EngineDiedError, RequestRefusedError
 from stoker.launch.messages import died
@@ -56,7 +57,7 @@ def run(use: Callable[[Link, Far], Awaitable[None]]) -> None:
         near.close()
         await far.link.left()
 
-    asyncio.run(asyncio.wait_for(inner(), 60))
+    asyncio.run(asyncio.wait_for(inner(), SECONDS))
 
 
 async def until(true: Callable[[], Any]) -> None:
