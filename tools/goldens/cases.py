@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-BASE: dict[str, Any] = {
+BASE: dict[str, object] = {
     "vocab_size": 256,
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -28,7 +28,7 @@ class Case:
     `embedding_gain` is large enough for clear logits and small enough for text that does not repeat one token."""
 
     name: str
-    config: dict[str, Any]
+    config: dict[str, object]
     prompts: tuple[int, ...] = PLAIN
     max_seq_len: int | None = None
     embedding_gain: float = 4.0
@@ -109,7 +109,7 @@ YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 48}
 LONGROPE_ORIGINAL = 96
 
 
-def longrope(pairs: int) -> dict[str, Any]:
+def longrope(pairs: int) -> dict[str, object]:
     return {
         "type": "longrope",
         "short_factor": [1.0 + 0.02 * i for i in range(pairs)],

@@ -24,7 +24,7 @@ class PooledCase:
     the prefix of the tensors' names and every head, as sentence-transformers does."""
 
     name: str
-    config: dict[str, Any]
+    config: dict[str, object]
     method: str
     normalized: bool = False
     model: str = "AutoModel"
