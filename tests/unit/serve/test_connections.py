@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import resource
@@ -121,7 +120,7 @@ def test_what_is_no_body_has_its_limits_too(service: Service, sent: bytes) -> No
     from stoker.serve.http.app import create_app
 
     async def use(server: Any) -> None:
-        with contextlib.suppress(ConnectionResetError):
+        with suppress(ConnectionResetError):
             assert b" 200 " not in await exchanged(server.port, sent)
 
     run(use, create_app(service))
