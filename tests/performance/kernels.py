@@ -1,11 +1,11 @@
 """Where a step of the CPU engine spends its time, kernel by kernel, beside what the memory can read.
 
-    python -m tests.performance.kernels [--precision int8 int4 bf16] [--rows 1 16] [--steps 30]
+    python -m tests.performance.kernels [--precision int8 int4 bf16] [--rows 1 16] [--steps 30] [--computes f32]
 
-The engine's graph as the engine compiles it, without paged attention and sampling, in this process, with OpenVINO's own
-counters. For each shape of matrix: how often a step multiplies by it, the milliseconds of all of them in a step (means:
-the counters keep no more), the weights that they read, in MB and GB/s, and the share of the memory's read bandwidth
-(bandwidth.py), measured in this run.
+The engine's graph as the engine compiles it (with --computes: as it would with such kernels), without paged attention
+and sampling, in this process, with OpenVINO's own counters. For each shape of matrix: how often a step multiplies by
+it, the milliseconds of all of them in a step (means: the counters keep no more), the weights that they read, in MB and
+GB/s, and the share of the memory's read bandwidth (bandwidth.py), measured in this run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Matrix:
 class Graph:
     """Compiled, with a prompt of its own in each of `rows` sequences."""
 
-    def __init__(self, settings_file: Path, rows: int) -> None:
+    def __init__(self, settings_file: Path, rows: int, computes: str = "") -> None:
         from stoker.kinds.openvino.runtime.properties import compile_properties
         from stoker.launch.settings import EngineSettings
 
@@ -53,6 +53,8 @@ class Graph:
         model = core.read_model(f"{settings.engine_directory}/openvino_model.xml")
         self.matrices = list(matrices(model))
         properties = {**compile_properties(settings), "PERF_COUNT": "YES"}
+        if computes:
+            properties["INFERENCE_PRECISION_HINT"] = computes
         self._request = core.compile_model(model, "CPU", properties).create_infer_request()
         self._rows, self._past, self._steps = rows, 0, 0
         self.step(PROMPT)
@@ -75,8 +77,8 @@ class Graph:
 
     def totals(self) -> list[tuple[str, float]]:
         """The nodes' types in the order of execution, and their seconds in all steps: the counters give means."""
-        counters = self._request.profiling_info
-        return [(each.node_type, self._steps * each.real_time.total_seconds()) for each in counters]
+        steps, counters = self._steps, self._request.profiling_info
+        return [(f"{each.node_type} {each.exec_type}", steps * each.real_time.total_seconds()) for each in counters]
 
 
 def matrices(model: openvino.Model) -> Iterator[Matrix]:
@@ -149,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Where a step of the CPU engine spends its time")
     parser.add_argument("--precision", nargs="+", default=["int8", "int4", "bf16"])
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 16])
+    parser.add_argument("--computes", default="", help="f32 or bf16, instead of what is planned")
     parser.add_argument("--steps", type=int, default=30)
     options = parser.parse_args()
     model = write_model(WORK / "qwen2.5-0.5b-shape")
@@ -157,7 +160,7 @@ def main() -> None:
     for precision in options.precision:
         settings = engine_settings(model, WORK / "cache", precision)
         for rows in options.rows:
-            found = spent(Graph(settings, rows), options.steps)
+            found = spent(Graph(settings, rows, options.computes), options.steps)
             print("\n".join(["", *lines(f"{precision}, {rows} rows", found, limit)]), flush=True)
 
 
