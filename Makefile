@@ -24,8 +24,9 @@ PORT ?= 8000
 serve: setup
 	@exec .venv/bin/stoker serve $(MODEL) --port $(PORT)
 
-# Whole files at a time, so that what a file sets up is set up once. Most tests wait for servers to start.
-PYTEST = .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# Whole files at a time, so that what a file sets up is set up once. Most tests wait for servers to start. A worker that
+# crashes ends the run with the name of its test: with another in its place the run would wait for ever.
+PYTEST = .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 test: setup-test check
 	$(PYTEST)
