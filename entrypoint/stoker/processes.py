@@ -8,20 +8,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 _PARENT, _GROUP, _SESSION, _STARTED = 1, 2, 3, 19  # positions in stat_fields
 _ENDING_SECONDS = 5.0
 _TIDYING_SECONDS = 3.0
-_GUARDS_SECONDS = 20.0
+_GUARDS_SECONDS = 20.0  # for what a killed session leaves in others, which tidies up
 _PR_SET_PDEATHSIG = 1
 
 
-def stat_fields(pid: int) -> list[str]:
+def stat_fields(pid: int, proc: Path = Path("/proc")) -> list[str]:
     """/proc/PID/stat from field 3 (the state) on; empty if there is no such process."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = (proc / str(pid) / "stat").read_text(errors="replace")  # a command's name may hold anything
     except (FileNotFoundError, ProcessLookupError):
         return []
     return text.rpartition(")")[2].split()
@@ -38,23 +38,36 @@ def group_members(leader: int) -> list[int]:
 
 
 def _members(field: int, leader: int) -> list[int]:
-    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
-    return [pid for pid in pids if (fields := stat_fields(pid)) and int(fields[field]) == leader]
+    return [pid for pid, fields in _running(Path("/proc")) if int(fields[field]) == leader]
+
+
+def _running(proc: Path) -> Iterator[tuple[int, list[str]]]:
+    """Each process with its `stat_fields`."""
+    for path in proc.glob("[0-9]*"):
+        if fields := stat_fields(int(path.name), proc):
+            yield int(path.name), fields
+
+
+def family(root: int, proc: Path = Path("/proc")) -> list[int]:
+    """The process and all below it, whatever their sessions, parents first."""
+    below: dict[int, list[int]] = {}
+    for pid, fields in _running(proc):
+        below.setdefault(int(fields[_PARENT]), []).append(pid)
+    found = [root]
+    for pid in found:
+        found += below.get(pid, [])
+    return found
 
 
 def descendants(root: int) -> frozenset[tuple[int, str]]:
-    """Processes below `root`, whatever their sessions, each with its start time, since a PID may be used again."""
-    known = {int(path.name): stat_fields(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
-    found = [root]
-    for parent in found:
-        found += [pid for pid, fields in known.items() if fields and int(fields[_PARENT]) == parent]
-    return frozenset((pid, known[pid][_STARTED]) for pid in found[1:])
+    """Processes below `root`, each with its start time, since a PID may be used again."""
+    return frozenset((pid, fields[_STARTED]) for pid in family(root)[1:] if (fields := stat_fields(pid)))
 
 
 def end_after(processes: Collection[tuple[int, str]], seconds: float) -> None:
     """Returns when none of `descendants` lives; what lives after so many seconds is killed."""
     until = time.monotonic() + seconds
-    while living := [pid for pid, started in processes if _is(pid, started) and process_lives(pid)]:
+    while living := [pid for pid, started in processes if _still_lives(pid, started)]:
         late = time.monotonic() - until
         for pid in living if late > 0 else ():
             with contextlib.suppress(ProcessLookupError):
@@ -64,13 +77,17 @@ def end_after(processes: Collection[tuple[int, str]], seconds: float) -> None:
         time.sleep(0.01)
 
 
-def _is(pid: int, started: str) -> bool:
-    return stat_fields(pid)[_STARTED : _STARTED + 1] == [started]
+def _still_lives(pid: int, started: str) -> bool:
+    fields = stat_fields(pid)
+    return _alive(fields) and fields[_STARTED] == started
 
 
 def process_lives(pid: int) -> bool:
     """False for a zombie too: its parent may be slow to collect it."""
-    fields = stat_fields(pid)
+    return _alive(stat_fields(pid))
+
+
+def _alive(fields: list[str]) -> bool:
     return bool(fields) and fields[0] not in "ZX"
 
 

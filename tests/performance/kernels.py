@@ -14,9 +14,10 @@ import argparse
 import statistics
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -28,6 +29,10 @@ from bandwidth import read_bandwidth
 from processes import WORK
 from random_models import write_model
 from tests.performance.__main__ import engine_settings
+
+from stoker.kinds.openvino.files import GRAPH
+from stoker.kinds.openvino.runtime.properties import compile_properties
+from stoker.launch.settings import EngineSettings
 
 PROMPT, WARM = 128, 5
 _FULLY_CONNECTED = "FullyConnected"  # how the counters' types of products with constant weights begin
@@ -45,16 +50,13 @@ class Graph:
     """Compiled, with a prompt of its own in each of `rows` sequences."""
 
     def __init__(self, settings_file: Path, rows: int, computes: str = "") -> None:
-        from stoker.kinds.openvino.runtime.properties import compile_properties
-        from stoker.launch.settings import EngineSettings
-
         settings = EngineSettings.read(settings_file)
         core = openvino.Core()
-        model = core.read_model(f"{settings.engine_directory}/openvino_model.xml")
+        model = core.read_model(Path(settings.engine_directory) / GRAPH)
         self.matrices = list(matrices(model))
-        properties = {**compile_properties(settings), "PERF_COUNT": "YES"}
-        if computes:
-            properties["INFERENCE_PRECISION_HINT"] = computes
+        chosen = settings.chosen
+        of = replace(chosen, activation_precision=computes or chosen.activation_precision)
+        properties = {**compile_properties(settings, of), "PERF_COUNT": "YES"}
         self._request = core.compile_model(model, "CPU", properties).create_infer_request()
         self._rows, self._past, self._steps = rows, 0, 0
         self.step(PROMPT)
@@ -98,7 +100,7 @@ def _constants(node: openvino.Node) -> Iterator[openvino.Node]:
         one = waiting.pop()
         if one.get_type_name() == "Constant":
             found.append(one)
-        elif one.get_input_size() == 0 or one.get_type_name() in ("ReadValue", "Concat", "ScaledDotProductAttention"):
+        elif one.get_input_size() == 0 or one.get_type_name() == "ReadValue":
             return
         waiting += [each.get_node() for each in one.input_values()]
     yield from found
@@ -110,7 +112,7 @@ class Spent:
 
     step: float
     products: dict[tuple[int, ...], tuple[int, int, float]]
-    others: Counter[str]
+    others: dict[str, float]
 
 
 def spent(graph: Graph, steps: int) -> Spent:
@@ -119,10 +121,13 @@ def spent(graph: Graph, steps: int) -> Spent:
     before = graph.totals()
     whole = statistics.fmean(graph.step(1) for _ in range(steps))
     found = [(kind, (end - start) / steps) for (kind, start), (_, end) in zip(before, graph.totals(), strict=True)]
-    products = [seconds for kind, seconds in found if kind.startswith(_FULLY_CONNECTED)]
-    others: Counter[str] = Counter()
+    products: list[float] = []
+    others: dict[str, float] = defaultdict(float)
     for kind, seconds in found:
-        others.update({} if kind.startswith(_FULLY_CONNECTED) else {kind: seconds})
+        if kind.startswith(_FULLY_CONNECTED):
+            products.append(seconds)
+        else:
+            others[kind] += seconds
     return Spent(whole, by_shape(graph.matrices, products), others)
 
 
@@ -141,7 +146,7 @@ def lines(title: str, found: Spent, limit: float) -> Iterator[str]:
         speed = read / seconds
         name = f"{times} x {' x '.join(map(str, shape))}"
         yield f"| {name} | {seconds * 1e3:.2f} | {read / 1e6:.0f} | {speed / 1e9:.1f} | {100 * speed / limit:.0f} % |"
-    for kind, seconds in found.others.most_common(5):
+    for kind, seconds in sorted(found.others.items(), key=itemgetter(1), reverse=True)[:5]:
         yield f"| {kind} | {seconds * 1e3:.2f} | | | |"
     rest = found.step - sum(each for _, _, each in found.products.values()) - sum(found.others.values())
     yield f"| outside of nodes | {rest * 1e3:.2f} | | | |"

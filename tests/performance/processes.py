@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,20 +42,23 @@ def served(model: Path | str, cache: Path, *flags: str, environment: dict[str, s
         process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **(environment or {})})
     try:
         url = f"http://127.0.0.1:{port}"
-        wait_ready(url, process)
+        if not becomes_ready(f"{url}/v1/health/ready", process):
+            raise SystemExit(f"the server ended with {process.returncode}; see {WORK / 'server.log'}")
         yield Served(url, time.perf_counter() - began)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
 
 
-def wait_ready(url: str, process: subprocess.Popen) -> None:
-    while process.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            urllib.request.urlopen(f"{url}/v1/health/ready", timeout=5)
-            return
+def becomes_ready(url: str, process: subprocess.Popen, seconds: float = math.inf) -> bool:
+    """Whether `url` answers 200 in time, and before the process ends."""
+    until = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url, timeout=5).close()
+            return True
         time.sleep(0.02)
-    raise SystemExit(f"the server ended with {process.returncode}; see {WORK / 'server.log'}")
+    return False
 
 
 def http_load(url: str, model: str, streams: int, prompt_tokens: int, new_tokens: int) -> dict:

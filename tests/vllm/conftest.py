@@ -29,6 +29,7 @@ from stoker.launch.python_engine import PythonEngine
 from stoker.launch.settings import EngineSettings
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.plan.types import Chosen, KvPool
+from stoker.processes import family
 from stoker.progress import Silent
 from stoker.resolve.local import DEMO_DIRECTORY, resolve_directory
 
@@ -148,16 +149,8 @@ def vllm_processes() -> dict[int, str]:
 
 def descendants(root: int) -> dict[int, str]:
     """Command lines by process id. ps would cut them to COLUMNS where that is set."""
-    rows = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            rows[int(entry.name)] = (parent, (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
     found: dict[int, str] = {}
-    queue = [root]
-    while queue:
-        above = queue.pop()
-        children = {pid: command for pid, (parent, command) in rows.items() if parent == above}
-        found |= children
-        queue += children
+    for pid in family(root)[1:]:
+        with contextlib.suppress(OSError):
+            found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     return found

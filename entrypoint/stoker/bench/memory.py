@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stoker.bench.types import Memory
 from stoker.probe.machine import Gpu, Machine
+from stoker.processes import family
 
 _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 
@@ -16,26 +17,6 @@ def server_memory(pid: int, gpu_bytes: int, proc: Path = Path("/proc")) -> Memor
     """Of the process `pid` and everything below it. The engine's process is the largest."""
     peaks = [peak_bytes(proc / str(each)) for each in family(pid, proc)]
     return Memory(engine_peak=max(peaks, default=0), server_peak=sum(peaks), gpu=gpu_bytes)
-
-
-def family(pid: int, proc: Path = Path("/proc")) -> list[int]:
-    """The process and all of its descendants."""
-    below: dict[int, list[int]] = {}
-    for status in proc.glob("[0-9]*/stat"):
-        if (parent := _parent(status)) is not None:
-            below.setdefault(parent, []).append(int(status.parent.name))
-    found = [pid]
-    for each in found:
-        found += below.get(each, [])
-    return found
-
-
-def _parent(status: Path) -> int | None:
-    """The command's name, in parentheses, may hold anything. None for a process that has just gone."""
-    try:
-        return int(status.read_text(errors="replace").rpartition(")")[2].split()[1])
-    except (OSError, IndexError):
-        return None
 
 
 def peak_bytes(process: Path) -> int:

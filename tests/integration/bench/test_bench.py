@@ -102,6 +102,6 @@ def test_reuse_serves_the_caches_engine_and_keeps_it(tmp_path: Path) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    from stoker.bench.memory import family
+    from stoker.processes import family
 
     return [each for each in family(pid) if each != pid]

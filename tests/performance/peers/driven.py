@@ -13,6 +13,8 @@ from pathlib import Path
 from tests.performance.peers.peer import OURS, STORED, Load, Peer
 from tests.performance.peers.prepared import engine, gguf
 
+from stoker.bench.memory import peak_bytes
+
 HERE = Path(__file__).parent
 
 
@@ -46,18 +48,12 @@ class Driven:
         return float(self._read()["seconds"])
 
     def resident(self) -> float:
-        return most_resident(self._process.pid)
+        return peak_bytes(Path(f"/proc/{self._process.pid}")) / 2**30
 
     def close(self) -> None:
         """It has nothing to lose."""
         self._process.kill()
         self._process.wait()
-
-
-def most_resident(pid: int) -> float:
-    """The most memory that a process has held, GiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 2**20
 
 
 def driven_peers(model: Path, llama: str, vllm: str) -> Iterator[Peer]:

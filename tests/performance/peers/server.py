@@ -16,14 +16,14 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.performance.peers.driven import most_resident
 from tests.performance.peers.peer import OURS, STORED, Load, Peer
 from tests.performance.peers.prepared import CACHE, engine, gguf
-from tests.performance.processes import HERE
+from tests.performance.processes import HERE, becomes_ready
 from tests.ports import free_port
 
+from stoker.bench.memory import server_memory
 from stoker.launch.settings import EngineSettings
-from stoker.processes import stat_fields
+from stoker.processes import family
 
 WARM_UP: Sequence[Load] = ((1, 8, 4), (2, 16, 4), (1, 200, 4), (4, 33, 4))  # as of peers that are driven directly
 STARTING, MEASURING, ENDING = 600.0, 300.0, 30.0
@@ -59,13 +59,7 @@ class Server:
 
     def _wait_ready(self) -> bool:
         path = "/v1/health/ready" if self.peer.ours else "/health"
-        until = time.monotonic() + STARTING
-        while self._process.poll() is None and time.monotonic() < until:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(self._url + path, timeout=5).close()
-                return True
-            time.sleep(0.02)
-        return False
+        return becomes_ready(self._url + path, self._process, STARTING)
 
     def _reported_version(self) -> str:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{self._url}/version", timeout=5) as answer:
@@ -90,7 +84,7 @@ class Server:
 
     def resident(self) -> float:
         """Of all its processes together; what they share counts for each."""
-        return sum(most_resident(pid) for pid in family(self._process.pid))
+        return server_memory(self._process.pid, 0).server_peak / 2**30
 
     def close(self) -> None:
         members = family(self._process.pid)
@@ -100,15 +94,6 @@ class Server:
         for pid in members if self._process.poll() is None else ():
             _send(pid, signal.SIGKILL)
         self._process.wait()
-
-
-def family(root: int) -> list[int]:
-    """A process and all below it, parents first."""
-    parents = {int(path.name): stat_fields(int(path.name))[1:2] for path in Path("/proc").glob("[0-9]*")}
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == [str(pid)]]
-    return found
 
 
 def _send(pid: int, what: signal.Signals) -> None:

@@ -6,13 +6,14 @@ import pytest
 from tests.unit.bench.figures import load, measured, report
 
 from stoker.bench.chart import check_chart, draw
-from stoker.bench.memory import family, peak_bytes, server_memory
+from stoker.bench.memory import peak_bytes, server_memory
 from stoker.bench.schema import bench_schema, schema_text
 from stoker.bench.server import last_words
 from stoker.bench.table import render
 from stoker.bench.types import NotRun, Report
 from stoker.cli.bench import bench_parser, workload_from
 from stoker.errors import UsageError
+from stoker.processes import family
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "bench.schema.json"
 REFUSED = NotRun("tensorrt_llm", "", "it needs a GPU")

@@ -117,7 +117,7 @@ def test_only_what_ends_in_time_is_measured_again(peers, running, monkeypatch):
 
 
 def test_a_family_is_a_process_and_all_below_it(peers):
-    from tests.performance.peers.server import family
+    from stoker.processes import family
 
     command = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
     with subprocess.Popen([sys.executable, "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
