@@ -36,6 +36,7 @@ from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
 from stoker.resolve.vocabularies import check_same_tokenizer
 from stoker.settings.layers import Settings
+from stoker.store.alike import engines_alike
 from stoker.store.engine import SCHEMA, Engine, Manifest
 from stoker.store.exported import admit, directory_of, engine_model, engine_overrides, finished_engine
 from stoker.store.key import engine_key, key_inputs
@@ -327,18 +328,18 @@ def obtain_engine(
         versions,
         model=model_as_json(plan.model),
     )
-    stop = cancel or threading.Event()
+    stop, store = cancel or threading.Event(), Store(cache)
 
     def make(workspace: Path, shared: Progress) -> Manifest:
         began = time.monotonic()
-        site = Site(plan.device_uuids, part.parallel_ranks(plan), str(cache / "logs" / key))
+        logs, alike = str(cache / "logs" / key), engines_alike(store, manifest)
+        site = Site(plan.device_uuids, part.parallel_ranks(plan), logs, alike)
         record = run_build(part, plan.model, plan.chosen, workspace, shared, calibration, stop, site, plan.draft)
         if stop.is_set():
             raise StoppedError("stopped while building", remedy="nothing half-built was kept")
         Timings(cache).record([timing(plan, "building", time.monotonic() - began)])
         return replace(manifest, build={**record, "kv": asdict(plan.memory.kv)})
 
-    store = Store(cache)
     wanted = Wanted(key, part.disk_bytes(plan, store.tmp) + _COMPANION_BYTES)
     return obtain(store, wanted, policy or StorePolicy(), progress, make, stop)
 

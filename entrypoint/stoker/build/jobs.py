@@ -15,11 +15,13 @@ from stoker.resolve.model import Model
 @dataclass(frozen=True)
 class Site:
     """What of this machine a build may use: the UUIDs of the plan's `gpus`, how many ranks' engines its memory holds at
-    once, and where to leave the `logs` of a build that fails (empty: nowhere)."""
+    once, where to leave the `logs` of a build that fails (empty: nowhere), and the directories of engines that are
+    `alike`: built here with the same versions for the same hardware, so that what they compiled serves this one too."""
 
     gpus: tuple[str, ...] = ()
     ranks_at_once: int = 1
     logs: str = ""
+    alike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def as_json(job: Job) -> dict[str, Any]:
 
 
 def job_from(document: Mapping[str, Any]) -> Job:
-    site = Site(**{**document["site"], "gpus": tuple(document["site"]["gpus"])})
+    site = document["site"]
+    site = Site(**{**site, "gpus": tuple(site["gpus"]), "alike": tuple(site["alike"])})
     return Job(
         model_from(document["model"]),
         chosen_from(document["chosen"]),

@@ -77,6 +77,7 @@ def _chat(chat: Terminal) -> None:
     at = _say(chat, "/save chat.json", "saved [24] messages", at)  # 2 where nothing of the stopped answer had come
     at = _say(chat, "/clear", "forgotten the conversation", at)
     at = _say(chat, "/load chat.json", "loaded [24] messages", at)
+    at = _say(chat, "/set max_tokens 200", "max_tokens {2,}200", at)  # beside however much came before the stop
     chat.type('"""\rtwo\rlines"""\r')
     at = chat.wait_for("first token after|stopped", chat.wait_for(r"lines\"\"\"", at))
     chat.wait_for(PROMPT, at)

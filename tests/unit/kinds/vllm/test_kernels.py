@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from stoker.kinds.vllm.build.compiled import take_kernels
 from stoker.kinds.vllm.build.worker import keep_caches
 from stoker.kinds.vllm.runtime.kernels import kernel_path, pack_kernels
-from stoker.kinds.vllm.runtime.process import FLASHINFER, KERNELS
+from stoker.kinds.vllm.runtime.process import CACHE, FLASHINFER, KERNELS
+from stoker.store.engine import SCHEMA, Manifest
+from stoker.store.manifest import describe_files, write_manifest
 
 OPS = ".cache/flashinfer/0.6.14/90a/cached_ops"
 
@@ -75,3 +78,41 @@ def test_kernels_of_two_architectures_stay_where_they_are(cache: Path) -> None:
     pack_kernels(cache / FLASHINFER, cache / KERNELS)
     assert not (cache / KERNELS).exists()
     assert (other / "sampling.so").exists()
+
+
+@pytest.fixture
+def other(cache: Path, tmp_path: Path) -> Path:
+    """An engine of the store that has the kernel."""
+    engine = tmp_path / "engines" / "other"
+    engine.mkdir(parents=True)
+    keep_caches(cache, engine / CACHE)
+    manifest = Manifest(SCHEMA, "other", "vllm", "m", "1", {}, {}, {}, files=describe_files(engine))
+    write_manifest(engine, manifest)
+    return engine
+
+
+def test_another_engine_of_the_store_spares_a_build_its_compiling(other: Path, packages: Path, tmp_path: Path) -> None:
+    made = tmp_path / "next"
+    take_kernels([tmp_path / "gone", other], made / KERNELS)
+    assert kernel_path(made / KERNELS, [str(packages)]) != ()
+    more = made / FLASHINFER / OPS / "norm"  # which the other did not need
+    more.mkdir(parents=True)
+    (more / "norm.so").write_text("norm.so")
+    keep_caches(made, tmp_path / "kept")
+    kept = tmp_path / "kept" / KERNELS / "flashinfer_jit_cache"
+    assert sorted(path.name for path in kept.rglob("*.so")) == ["norm.so", "sampling.so"]
+
+
+def test_a_damaged_kernel_is_compiled_anew(other: Path, tmp_path: Path) -> None:
+    (library,) = other.rglob("sampling.so")
+    library.write_text("sampling.sO")
+    take_kernels([other], tmp_path / "next" / KERNELS)
+    assert not (tmp_path / "next" / KERNELS).exists()
+
+
+def test_an_engine_without_kernels_gives_none(tmp_path: Path) -> None:
+    engine = tmp_path / "other"
+    engine.mkdir()
+    write_manifest(engine, Manifest(SCHEMA, "other", "vllm", "m", "1", {}, {}, {}))
+    take_kernels([engine], tmp_path / "next" / KERNELS)
+    assert not (tmp_path / "next").exists()

@@ -20,6 +20,7 @@ from stoker.build.companions import copy_companions, link_file
 from stoker.build.jobs import Job
 from stoker.errors import BuildError, EngineError, EngineMemoryError, OutOfMemoryError
 from stoker.kinds.vllm.arguments import engine_arguments, environment, pooler_arguments
+from stoker.kinds.vllm.build.compiled import take_kernels
 from stoker.kinds.vllm.plan.memory import kv_bytes_per_token
 from stoker.kinds.vllm.runtime import link
 from stoker.kinds.vllm.runtime.kernels import pack_kernels
@@ -95,6 +96,7 @@ def compile_once(job: Job, directory: Path, quantized: bool, pooler: Mapping[str
     folder = directory / _HOST
     arguments = {**engine_arguments(job.chosen, least_kv_bytes(job), quantized), **pooler}
     prepare(folder, directory / CHECKPOINT, None, Launch(arguments, environment(job.chosen)))
+    take_kernels(map(Path, job.site.alike), folder / CACHE / KERNELS)
     bytecode = bytecode_environment(directory / BYTECODE, write=True)
     host = HostProcess(folder, interpreter(), bytecode, job.site.gpus)
     try:

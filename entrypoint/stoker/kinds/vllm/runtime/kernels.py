@@ -26,16 +26,17 @@ def get_jit_cache_dir() -> str:
 
 
 def pack_kernels(workspace: Path, site: Path) -> None:
-    """Moves what was compiled in FlashInfer's workspace to `site`, a folder for PYTHONPATH; makes none for nothing."""
+    """Moves what was compiled in FlashInfer's workspace to `site`, a folder for PYTHONPATH that may have kernels of the
+    same version already; makes none for nothing."""
     compiled = [path for path in workspace.glob(".cache/flashinfer/*/*/cached_ops") if any(path.glob("*/*.so"))]
     if len(compiled) != 1:
         return  # of several versions or architectures FlashInfer would take any
     package, version = site / _PACKAGE, compiled[0].parent.parent.name
-    package.mkdir(parents=True)
+    package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text(_INIT.format(version=_VERSION))
     (package / _VERSION).write_text(version)
     for library in compiled[0].glob("*/*.so"):
-        (package / library.parent.name).mkdir()
+        (package / library.parent.name).mkdir(exist_ok=True)
         shutil.move(library, package / library.parent.name / library.name)
     for name in ("cached_ops", "generated"):
         shutil.rmtree(compiled[0].parent / name, ignore_errors=True)
