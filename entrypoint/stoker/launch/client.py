@@ -128,21 +128,17 @@ class _Messages:
 class TritonClient:
     """An EngineClient whose server may be replaced under it: `attach` to a new one, `detach` when it died.
 
-    `last_token` is when a token last came, in time.monotonic seconds. All of it belongs to one event loop.
+    `reason` says why there is no server, where there is none. `last_token` is when a token last came, in
+    time.monotonic seconds. All of it belongs to one event loop.
     """
 
     def __init__(self, verdicts: Verdicts | None = None) -> None:
         self._link: _Link | None = None
-        self._reason = "it has not been started yet"
+        self.reason = "it has not been started yet"
         self.last_token = 0.0
         self.suspects = Suspects(verdicts)
         self._serial = itertools.count()
         self._ending: set[asyncio.Task[None]] = set()
-
-    @property
-    def reason(self) -> str:
-        """Why there is no server, where there is none."""
-        return self._reason
 
     @property
     def in_flight(self) -> int:
@@ -158,7 +154,7 @@ class TritonClient:
 
     async def detach(self, reason: str) -> None:
         """Every request in flight ends with EngineDiedError at once, and so does every new one until `attach`."""
-        link, self._link, self._reason = self._link, None, reason
+        link, self._link, self.reason = self._link, None, reason
         if link is None:
             return
         link.failure = reason
@@ -184,7 +180,7 @@ class TritonClient:
         """Closing it early cancels the request. RequestRefusedError, or EngineDiedError if the engine exits."""
         link = self._link
         if link is None:
-            raise died(self._reason)
+            raise died(self.reason)
         with self.suspects.watch(generation):
             inputs = await _inputs_of(link)
             deltas = self._deltas_of(link, generation, inputs)
@@ -295,7 +291,7 @@ class TritonClient:
         """EngineDiedError when the engine does not answer."""
         link = self._link
         if link is None:
-            raise died(self._reason)
+            raise died(self.reason)
         try:
             return parse_state(await fetch_metrics(link.metrics_socket))
         except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:

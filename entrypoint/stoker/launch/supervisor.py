@@ -218,6 +218,7 @@ class Supervisor:
                 await self._bring_down(str(cause.what), gently=False)
             else:
                 logger.error("%s; restarting it", cause)
+                self.client.reason = str(cause.what)  # before the state's listeners ask
                 self._set_state("restarting")
                 await self._bring_down(str(cause.what), gently=False)
                 failure = await self._bring_back()

@@ -80,8 +80,14 @@ def test_while_it_is_down_it_is_not_ready_and_new_requests_fail_at_once(loop, su
 
 def test_a_stuck_engine_is_restarted(loop, settings_of, tiny_engine, harness):
     states: list[str] = []
+    reasons: list[str] = []  # which those learn who ask as soon as they hear of it
+
+    def hear(state: str) -> None:
+        states.append(state)
+        reasons.append(supervisor.client.reason)
+
     patience = Patience(heartbeat=0.2, fresh=1.0, wedged=2.0)
-    supervisor = Supervisor(python_engine(settings_of(tiny_engine, max_batch_size=2)), patience, on_state=states.append)
+    supervisor = Supervisor(python_engine(settings_of(tiny_engine, max_batch_size=2)), patience, on_state=hear)
 
     async def freeze():
         await supervisor.start()
@@ -92,6 +98,7 @@ def test_a_stuck_engine_is_restarted(loop, settings_of, tiny_engine, harness):
     try:
         assert len(loop.run(freeze())) == 2
         assert states == ["loading", "warming", "ready", "stalled", "restarting", "loading", "warming", "ready"]
+        assert reasons[states.index("restarting")] == "the engine is stuck"
     finally:
         loop.run(supervisor.stop())
 
