@@ -266,7 +266,7 @@ def serve(engine: versions.Engine, listening: socket.socket) -> int:
         host.run()
     except Exception as error:
         logger.exception("the engine broke")
-        host.fail(f"{type(error).__name__}: {error}")
+        host.fail(engine.cause(error))
     return ENGINE_BROKE
 
 

@@ -7,6 +7,7 @@ since its `step` makes objects and text for each token.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -14,8 +15,10 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
+from stoker.kinds.vllm.runtime.guard import descendants
 from stoker.kinds.vllm.runtime.params import SequenceParams
 from stoker.launch import frames
 from stoker.launch.frames import PackedScores, PackedTop
@@ -40,6 +43,8 @@ _REASONS = {
     "repetition": frames.STOP,
 }
 _SCHEDULED = 2  # EngineCoreEventType.SCHEDULED
+_NOTICED_WITHIN = 0.5  # seconds
+_RANK = "VLLM::Worker"  # what a rank's process calls itself, before its number
 _GUIDES = {"json_schema": "json", "regex": "regex", "ebnf_grammar": "grammar", "structural_tag": "structural_tag"}
 
 
@@ -69,7 +74,9 @@ class Engine:
         self._tasks = self._whole.get_supported_tasks()
         self._usage = Usage(0, 0, 0.0)
         self._adapters: set[int] = set()
-        threading.Thread(target=self._watch, name="EngineCore's end", daemon=True).start()
+        self._ended = ""
+        self._watcher = threading.Thread(target=self._watch, name="EngineCore's end", daemon=True)
+        self._watcher.start()
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -128,13 +135,17 @@ class Engine:
         self._core.abort_requests(request_ids)
 
     def _watch(self) -> None:
-        """Wakes `step` when an EngineCore exits: vLLM's synchronous client tidies up then, and waits for ever."""
+        """Wakes `step` when an EngineCore or a rank exits. vLLM's synchronous client tidies up after the first, and
+        waits for ever; of the second its EngineCore says nothing until it has ended the other ranks, for 9 s."""
         processes = multiprocessing.active_children()
-        ended = multiprocessing.connection.wait([process.sentinel for process in processes])
+        ranks = _ranks()
+        ended = multiprocessing.connection.wait([*ranks, *(process.sentinel for process in processes)])
         for each in processes:
             each.join(0.1)
         names = [f"{each.name} ended with code {each.exitcode}" for each in processes if each.sentinel in ended]
-        self._core.outputs_queue.put_nowait(RuntimeError(", ".join(names)))
+        names += [f"{name} ended" for descriptor, name in ranks.items() if descriptor in ended]
+        self._ended = ", ".join(names)
+        self._core.outputs_queue.put_nowait(RuntimeError(self._ended))
 
     def step(self) -> tuple[Sequence[Any], Usage]:
         """Waits for the next step's EngineCoreOutput of each sequence. RuntimeError when the EngineCore has exited."""
@@ -143,6 +154,11 @@ class Engine:
         if stats is not None:
             self._usage = Usage(stats.num_running_reqs, stats.num_waiting_reqs, stats.kv_cache_usage)
         return outputs.outputs, self._usage
+
+    def cause(self, error: Exception) -> str:
+        """Of what `step` raised: the process that ended, if one did. vLLM itself says to look further up in the log."""
+        self._watcher.join(_NOTICED_WITHIN)
+        return self._ended or f"{type(error).__name__}: {error}"
 
     def close(self) -> None:
         self._core.shutdown()
@@ -165,8 +181,19 @@ class Ranks:
         return {"vllm": vllm.__version__}
 
     def watch(self) -> None:
-        """Until one of them ends."""
-        self._executor.start_worker_monitor(inline=True)
+        """Until one of them ends. vLLM's own monitor returns when it has ended the others too."""
+        multiprocessing.connection.wait([process.sentinel for process in multiprocessing.active_children()])
+
+
+def _ranks() -> dict[int, str]:
+    """The ranks' processes below this one, where they have some of their own: by their pidfds."""
+    found = {}
+    for pid in descendants():
+        with contextlib.suppress(OSError):
+            title = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").strip("\0 ")
+            if title.startswith(_RANK):
+                found[os.pidfd_open(pid)] = title
+    return found
 
 
 def engine_args(settings: dict[str, Any]) -> Any:
