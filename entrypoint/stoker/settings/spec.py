@@ -13,7 +13,7 @@ from stoker.settings.stores import STORE_SETTINGS
 from stoker.settings.tuning import TUNING_SETTINGS
 
 PRECISIONS = (
-    *("f32", "f16", "bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"),
+    *("f32", "f16", "bf16", "int8", "int4", "int4_full", "int4_awq", "int4_gptq", "int8_sq"),
     *("int8_wo", "int4_wo", "fp8", "fp8_block", "nvfp4", "mxfp4", "w4a8_awq"),
 )
 TOOL_PARSERS = ("auto", "none", "hermes", "mistral", "granite", "phi4", "pythonic", "llama", "gemma")

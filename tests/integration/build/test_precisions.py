@@ -26,7 +26,15 @@ def divergence_of(precision, demo_engine, reference) -> float:
 # The bounds for int8 and int4 are promises; the others follow from what the formats can hold.
 @pytest.mark.parametrize(
     ("precision", "bound"),
-    [("f16", 1e-5), ("bf16", 1e-5), ("int8", 0.01), ("int4", 0.2), ("int4_gptq", 0.2), ("int8_sq", 0.1)],
+    [
+        ("f16", 1e-5),
+        ("bf16", 1e-5),
+        ("int8", 0.01),
+        ("int4", 0.2),
+        ("int4_full", 0.2),
+        ("int4_gptq", 0.2),
+        ("int8_sq", 0.1),
+    ],
 )
 def test_answers_stay_near_f32(precision, bound, demo_engine, reference):
     assert divergence_of(precision, demo_engine, reference) < bound
@@ -43,6 +51,7 @@ def test_calibration_improves_on_plain_int4(calibrated, demo_engine, reference):
     [
         ("int8", {"u8": LAYER_MATRICES + 1}),
         ("int4", {"i4": LAYER_MATRICES, "u8": 1}),
+        ("int4_full", {"i4": LAYER_MATRICES + 1}),
         ("int4_awq", {"u4": LAYER_MATRICES, "u8": 1}),
         ("int4_gptq", {"u4": LAYER_MATRICES, "u8": 1}),
         ("int8_sq", {"i8": LAYER_MATRICES + 1}),
@@ -52,7 +61,7 @@ def test_the_cpu_plugin_keeps_the_weights_compressed(precision, types, demo_engi
     assert matrix_types(demo_engine(precision)[0]) == types
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8", "int4", "int4_awq", "int4_gptq", "int8_sq"])
+@pytest.mark.parametrize("precision", ["bf16", "int8", "int4", "int4_full", "int4_awq", "int4_gptq", "int8_sq"])
 def test_paged_attention_accepts_the_graph(precision, demo_engine):
     graph = ov.Core().read_model(demo_engine(precision)[0] / "openvino_model.xml")
     paged_attention_transformation(graph)

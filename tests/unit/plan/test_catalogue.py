@@ -17,7 +17,7 @@ def line_of(text: str, needle: str) -> int:
 
 def test_the_catalogue_has_every_cpu_precision_for_throughput():
     precisions = {profile.precision for profile in load_catalogue() if profile.goal == "throughput"}
-    assert precisions == {"int8", "int4", "bf16", "f16", "f32", "int4_awq", "int4_gptq", "int8_sq"}
+    assert precisions == {"int8", "int4", "int4_full", "bf16", "f16", "f32", "int4_awq", "int4_gptq", "int8_sq"}
 
 
 def test_int8_comes_first_for_both_goals():

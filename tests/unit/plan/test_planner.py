@@ -70,7 +70,7 @@ def test_int4_is_forced_by_memory_and_says_so(plan):
     assert "more than the limit of 7.20 GiB" in found.rejected[0].reason
 
 
-@pytest.mark.parametrize("precision", ["int4", "bf16", "f16", "f32", "int4_awq", "int4_gptq", "int8_sq"])
+@pytest.mark.parametrize("precision", ["int4", "int4_full", "bf16", "f16", "f32", "int4_awq", "int4_gptq", "int8_sq"])
 def test_every_precision_can_be_asked_for(plan, precision):
     found = plan("llama-3.1-8b", 128, precision=precision)
     assert found.chosen.precision == precision

@@ -211,7 +211,9 @@ class _Graph:
         beside = f"{root.removesuffix('model.')}lm_head"
         name = beside if f"{beside}.weight" in self.weights.checkpoint else "lm_head"
         if self.decoder.tied and self.weights.repeats(f"{name}.weight", f"{root}embed_tokens.weight"):
-            return Linear(table, None)
+            if not self.weights.encoding.head_apart:
+                return Linear(table, None)
+            name = f"{root}embed_tokens"
         return self.weights.linear(name, (self.decoder.vocabulary_size, self.decoder.hidden_size))
 
 

@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,8 @@ EXACT = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "
 
 class CompressedEnds:
     """`Encoding` for 4-bit calibration: embeddings and output matrix already in 8 bits, the rest plain."""
+
+    head_apart: ClassVar[bool] = False
 
     def __init__(self, precision: str, threads: int) -> None:
         self._precision = precision

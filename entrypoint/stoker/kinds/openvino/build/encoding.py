@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +55,11 @@ class Encoding(Protocol):
     `linear(prefix)`: the matrix of `prefix.weight` ([out, in], to be used with transpose_b) or of a quantised
     checkpoint's tensors at that prefix (`.qweight`, `.qzeros`, `.scales`, `.g_idx`).
     `matrix(name, array)`: the same for a matrix that the graph put together itself (f32, [..., out, in]).
-    `embedding(name)`: a table that is gathered from, and used as the output matrix when embeddings are tied.
+    `embedding(name)`: a table that is gathered from, and used as the output matrix when embeddings are tied; unless
+    `head_apart`: the output matrix is then `linear` of the table's prefix.
     """
+
+    head_apart: ClassVar[bool]
 
     def linear(self, checkpoint: Checkpoint, prefix: str) -> Output: ...
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
@@ -55,6 +57,8 @@ def quantize_rows(
 
 class Int8:
     """`Encoding`. `threads`: how many blocks are quantised at once."""
+
+    head_apart: ClassVar[bool] = False
 
     def __init__(self, threads: int) -> None:
         self.threads = threads

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
@@ -21,6 +23,8 @@ BLOCK = 1 << 20
 
 class PlainEncoding:
     """Implements `Encoding`. `precision`: "f32", "f16" or "bf16". Must live as long as the graph."""
+
+    head_apart: ClassVar[bool] = False
 
     def __init__(self, precision: str) -> None:
         self.precision = precision

@@ -20,7 +20,7 @@ from stoker.kinds.openvino.build.checkpoint import open_checkpoint
 from stoker.kinds.openvino.build.eagle3 import build_head
 from stoker.kinds.openvino.build.encoder import build_pooled
 from stoker.kinds.openvino.build.encoding import Checkpoint, Encoding, Tensor
-from stoker.kinds.openvino.build.int4 import Int4
+from stoker.kinds.openvino.build.int4 import Int4, Int4Full
 from stoker.kinds.openvino.build.int8 import Int8
 from stoker.kinds.openvino.build.plain import NATIVE, PlainEncoding
 from stoker.kinds.openvino.build.prequantized import Prequantized, packing_of
@@ -31,7 +31,7 @@ from stoker.resolve.model import Model
 
 PLAIN = tuple(NATIVE)
 CALIBRATED = ("int4_awq", "int4_gptq", "int8_sq")
-PRECISIONS = (*PLAIN, "int8", "int4", *CALIBRATED)
+PRECISIONS = (*PLAIN, "int8", "int4", "int4_full", *CALIBRATED)
 NOT_FOR_EXPERTS = {
     "int4_gptq": "NNCF's GPTQ cannot take matrices of several experts in one constant",
     "int8_sq": "OpenVINO's CPU plugin would unpack the experts to bf16 when it loads them",
@@ -181,6 +181,8 @@ def encoding_for(model: Model, chosen: Chosen) -> Encoding:
         return Int8(threads)
     if chosen.precision == "int4":
         return Int4(threads, chosen.group_size)
+    if chosen.precision == "int4_full":
+        return Int4Full(threads, chosen.group_size)
     if chosen.precision in ("int4_awq", "int4_gptq"):
         return CompressedEnds(_native(model), threads)
     return PlainEncoding(chosen.precision if chosen.precision in PLAIN else _native(model))

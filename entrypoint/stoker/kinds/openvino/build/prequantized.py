@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +91,8 @@ def nibbles(packed: npt.NDArray[np.int32], order: tuple[int, ...]) -> Bytes:
 
 class Prequantized:
     """`Encoding`. Matrices that the checkpoint left alone keep their dtype, embeddings and output matrix get 8 bits."""
+
+    head_apart: ClassVar[bool] = False
 
     def __init__(self, threads: int, packing: Packing) -> None:
         self.packing = packing

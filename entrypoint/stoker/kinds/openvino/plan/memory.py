@@ -76,8 +76,14 @@ def weight_bytes(architecture: Architecture, weights: Weights, precision: str, g
     """The built engine's weights, with all experts of a mixture. The runtime repacks them once into memory of its
     own, of the same size; the file's pages beside that are only cache, which the system takes back when it needs to.
     AWQ and GPTQ checkpoints keep their integers, group size and scales; their embeddings become int8 like any other.
+    int4_full has the table that is gathered from in int8, and the output matrix beside it, also where they are tied.
     """
     shape = scalars_of(architecture, weights.parameters)
+    if precision == "int4_full":
+        table = architecture.vocabulary_size * architecture.hidden_size
+        shape = replace(
+            shape, linear=shape.linear + table, embeddings=table, embedding_rows=architecture.vocabulary_size
+        )
     if precision in WIDTH:
         return (shape.linear + shape.embeddings) * WIDTH[precision]
     int8_embeddings = shape.embeddings + shape.embedding_rows * _INT8_ROW
