@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # whose modules import each 
 from tests.performance import table
 from tests.performance.peers.driven import Driven, driven_peers
 from tests.performance.peers.figures import heading, text
-from tests.performance.peers.peer import Load, Measured
+from tests.performance.peers.peer import Load, Measured, Peer
 from tests.performance.peers.server import Server, served_peers
 from tests.performance.processes import WORK
 from tests.performance.random_models import SHAPES, write_model
@@ -59,11 +59,20 @@ def measure(running: Sequence[Measured], loads: Sequence[Load], rounds: int, unt
 def started(options: argparse.Namespace, model: Path) -> Iterator[Measured]:
     log = WORK / "peers.log"
     if options.http:
-        for peer in served_peers(model, options.llama_server, options.llama, options.vllm):
+        for peer in wanted(options, served_peers(model, options.llama_server, options.llama, options.vllm)):
             yield shown(Server(peer, model.name, log))
     else:
-        for peer in driven_peers(model, options.llama, options.vllm):
+        for peer in wanted(options, driven_peers(model, options.llama, options.vllm)):
             yield shown(Driven(peer, log))
+
+
+def wanted(options: argparse.Namespace, peers: Iterator[Peer]) -> Iterator[Peer]:
+    return (peer for peer in peers if not options.only or peer.precision in options.only.split(","))
+
+
+def load_of(text: str) -> Load:
+    streams, prompt, new = map(int, text.split("x"))
+    return streams, prompt, new
 
 
 def shown(one: Measured) -> Measured:
@@ -95,6 +104,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--llama-server", default="", metavar="FILE", help="llama.cpp's server, for --http")
     parser.add_argument("--vllm", default="", metavar="PYTHON", help="with vLLM's CPU build and transformers")
     parser.add_argument("--quick", action="store_true", help="two small loads, to see that all of it runs")
+    parser.add_argument("--only", default="", metavar="NAME,...", help="precisions, like int4,Q4_0")
+    parser.add_argument("--loads", type=load_of, nargs="+", metavar="STREAMSxINxOUT", help="instead of the table's")
     parser.add_argument("--write", action="store_true", help="write the table into docs/performance.md")
     return parser
 
@@ -112,7 +123,7 @@ def main() -> None:
         running = [one for one in everyone if not one.why]
         notes = [f"{one.peer.name} {one.peer.precision} was not measured: {one.why}." for one in everyone if one.why]
         notes += notes_on(options)
-        loads = QUICK if options.quick else LOADS
+        loads = options.loads or (QUICK if options.quick else LOADS)
         found = measure(running, loads, options.rounds, until)
         notes += [f"{heading(load)}: not measured, for lack of time." for load in loads if load not in found]
         written = text(running, found, notes)

@@ -1,6 +1,7 @@
-"""A Qwen2 or Llama checkpoint as GGUF: `python gguf_model.py MODEL_DIRECTORY q8_0|q4_0 FILE.gguf`.
+"""A Qwen2 or Llama checkpoint as GGUF: `python gguf_model.py MODEL_DIRECTORY q8_0|q4_0|"q4_0 pure" FILE.gguf`.
 
-In q4_0 the embedding, which is the output matrix too, has 8 bits, as ours has in int4.
+In q4_0 the embedding, which is the output matrix too, has 8 bits, as ours has in int4; in "q4_0 pure", as llama.cpp's
+own tool calls it, it has 4.
 """
 
 from __future__ import annotations
@@ -90,11 +91,13 @@ def write(directory: Path, wanted: str, path: Path) -> None:
     add_vocabulary(writer, directory, config["vocab_size"])
     rotating = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     heads = rotating if config["model_type"] == "llama" else {}
+    matrix, _, pure = wanted.partition(" ")
     for name, values in tensors(directory / "model.safetensors"):
         if values.ndim == 1:
             writer.add_tensor(name_of(name), values)
             continue
-        stored = gguf.GGMLQuantizationType[("q8_0" if "embed_tokens" in name else wanted).upper()]
+        kept = "embed_tokens" in name and not pure
+        stored = gguf.GGMLQuantizationType[("q8_0" if kept else matrix).upper()]
         writer.add_tensor(name_of(name), gguf.quants.quantize(rotated(name, values, heads), stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -11,9 +11,10 @@ from tests.performance.processes import ROOT
 
 Load = tuple[int, int, int]
 """Streams, tokens in, tokens out."""
-BITS = {"int8": 8, "int4": 4, "bf16": 16, "Q8_0": 8, "Q4_0": 4}
-OURS = ("int8", "int4", "bf16")
-STORED = ("Q8_0", "Q4_0")
+BITS = {"int8": 8, "int4": 5, "int4_full": 4, "bf16": 16, "Q8_0": 8, "Q4_0": 5, "Q4_0 pure": 4}
+"""To compare by: 5 for 4 bits beside an output matrix of 8."""
+OURS = ("int8", "int4", "int4_full", "bf16")
+STORED = ("Q8_0", "Q4_0", "Q4_0 pure")
 
 
 @dataclass(frozen=True)
