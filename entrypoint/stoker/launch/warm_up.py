@@ -17,7 +17,7 @@ _LOW_IDS = 200  # which nearly every vocabulary has
 def warm_up_rounds(max_num_tokens: int, longest_sequence: int, max_batch_size: int) -> tuple[tuple[int, ...], ...]:
     """Prompt lengths, each round run at once: a full chunk alone, then a few tokens of several together.
 
-    What happens once happens in the first step, where OpenVINO packs the weights: 0.6 to 1.3 s of a 0.5B. Of eight
+    What happens once happens in the first step, where a CPU engine packs its weights: 0.6 to 1.3 s of a 0.5B. Of eight
     rounds, with other lengths and up to 16 together, the rest took as long as it did the second time.
     """
     longest = max(1, longest_sequence - _TOKENS - 1)
