@@ -44,8 +44,8 @@ def as_json(job: Job) -> dict[str, Any]:
 
 
 def job_from(document: Mapping[str, Any]) -> Job:
-    site = document["site"]
-    site = Site(**{**site, "gpus": tuple(site["gpus"]), "alike": tuple(site["alike"])})
+    given = document["site"]
+    site = Site(**{**given, "gpus": tuple(given["gpus"]), "alike": tuple(given["alike"])})
     return Job(
         model_from(document["model"]),
         chosen_from(document["chosen"]),

@@ -21,11 +21,16 @@ def _same(one: Manifest, other: Manifest) -> bool:
 
 
 def _makers(manifest: Manifest) -> str:
-    """A digest, since what was read back from engine.json has lists where a plan has tuples. How many GPUs there are of
-    a kind is nothing to what is compiled for each."""
-    hardware = manifest.inputs.get("hardware", {})
-    distinct = {name: sorted({digest_of({name: each}) for each in value}) for name, value in hardware.items()}
-    return digest_of({"kind": manifest.kind, "versions": manifest.versions, "hardware": distinct})
+    """A digest, since what was read back from engine.json has lists where a plan has tuples."""
+    hardware = manifest.inputs.get("hardware")
+    if isinstance(hardware, dict):
+        hardware = {name: _distinct(value) for name, value in hardware.items()}
+    return digest_of({"kind": manifest.kind, "versions": manifest.versions, "hardware": hardware})
+
+
+def _distinct(value: object) -> object:
+    """How many GPUs there are of a kind is nothing to what is compiled for each."""
+    return sorted({digest_of({"": each}) for each in value}) if isinstance(value, list | tuple) else value
 
 
 def _used(engine: Engine) -> float:

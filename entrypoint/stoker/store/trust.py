@@ -95,16 +95,19 @@ def signed_parts(directory: Path) -> tuple[Signed, ...]:
 
 def check_trusted(engine: Engine, policy: StorePolicy, progress: Progress) -> None:
     """For an engine of the store. UntrustedEngineError where the policy forbids it; a note where it warns."""
-    if built_here(engine):
-        return
     provenance = provenance_of(engine)
+    if _is_own(provenance):
+        return
     signed = (*signed_parts(engine.directory), *(provenance.signed if provenance else ()))
     check_signature((engine.directory / NAME).read_bytes(), signed, policy, progress, place_of(engine))
 
 
 def built_here(engine: Engine) -> bool:
     """And so trusted as the cache itself is."""
-    provenance = provenance_of(engine)
+    return _is_own(provenance_of(engine))
+
+
+def _is_own(provenance: Provenance | None) -> bool:
     return provenance is not None and not provenance.place
 
 

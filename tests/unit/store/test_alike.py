@@ -35,6 +35,13 @@ def test_how_many_gpus_share_the_model_is_no_difference(tmp_path: Path) -> None:
     assert engines_alike(Store(tmp_path), WANTED) == (str(two),)
 
 
+def test_architectures_of_the_same_letters_differ(tmp_path: Path) -> None:
+    one, other = (replace(WANTED, inputs={"hardware": {"architecture": name}}) for name in ("x86_64", "x86_46"))
+    publish(Store(tmp_path), "a", one)
+    assert engines_alike(Store(tmp_path), other) == ()
+    assert len(engines_alike(Store(tmp_path), one)) == 1
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -42,8 +49,10 @@ def test_how_many_gpus_share_the_model_is_no_difference(tmp_path: Path) -> None:
         replace(WANTED, versions={"vllm": "0.32.0"}),
         replace(WANTED, inputs={"hardware": {"gpus": [("NVIDIA A100", (8, 0))]}}),
         replace(WANTED, inputs={}),
+        replace(WANTED, inputs={"hardware": ["NVIDIA H200"]}),
+        replace(WANTED, inputs={"hardware": {"gpus": 2}}),
     ],
-    ids=["another kind", "another version", "another GPU", "no hardware"],
+    ids=["another kind", "another version", "another GPU", "no hardware", "a list", "a number"],
 )
 def test_others_give_nothing(tmp_path: Path, other: Manifest) -> None:
     publish(Store(tmp_path), "a", other)
