@@ -172,7 +172,7 @@ class Ranks:
         from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 
         config = engine_args(settings).create_engine_config(headless=True)
-        self._executor = MultiprocExecutor(config, monitor_workers=False)
+        self._executor = MultiprocExecutor(config, monitor_workers=False)  # kept: its ranks end with it
 
     @property
     def facts(self) -> dict[str, Any]:
