@@ -49,14 +49,15 @@ def measure_api_cost(medians: Callable[..., tuple[float, float]]) -> tuple[float
 
 def leave_out_channel() -> None:
     """The client is told that the model takes no multiplexed stream: each request then has a call of its own."""
-    from stoker.launch import client, contract
+    from stoker.launch import contract
+    from stoker.launch.connection import Connection
 
-    ask = client._ask_inputs
+    ask = Connection.ask_inputs
 
-    async def others(link: client._Link) -> Mapping[str, str]:
-        return {name: wire_type for name, wire_type in (await ask(link)).items() if name != contract.CHANNEL}
+    async def others(connection: Connection) -> Mapping[str, str]:
+        return {name: wire_type for name, wire_type in (await ask(connection)).items() if name != contract.CHANNEL}
 
-    client._ask_inputs = others
+    setattr(Connection, "ask_inputs", others)  # noqa: B010 - mypy lets nobody assign to a method
 
 
 async def serve() -> None:

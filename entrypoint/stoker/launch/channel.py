@@ -21,8 +21,8 @@ import grpc
 
 from stoker.launch import frames
 from stoker.launch.frames import Extras, Frame, PackedScores, PackedTop, read_frame
-from stoker.launch.generation import Delta, EngineDiedError, Generation, RequestRefusedError, Scores, Top
-from stoker.launch.messages import Address, died, encode_open, encode_request, encode_stop, error_of, perf_metrics
+from stoker.launch.generation import Delta, EngineDiedError, Generation, RequestRefusedError, Scores, Top, died
+from stoker.launch.messages import Address, encode_open, encode_request, encode_stop, error_of, perf_metrics
 
 if TYPE_CHECKING:
     from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelStreamInferResponse

@@ -1,128 +1,18 @@
-"""The gRPC client of the API process.
-
-Where the model has it, everything goes through the multiplexed stream (channel.py); else each request has a call of its
-own, one ModelStreamInfer stream.
-"""
+"""The engine's client: one server after another as one engine."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import os
 import time
-from array import array
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
 
-# The server is started by fork and exec, for which gRPC's handlers are of no use; they only complain.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
-import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
-
-from stoker.errors import StokerError
-from stoker.launch import contract
-from stoker.launch.adapter_tensors import read_tensors
-from stoker.launch.channel import Call, Channel
-from stoker.launch.generation import (
-    Adapter,
-    Delta,
-    EngineDiedError,
-    EngineState,
-    Generation,
-    RequestRefusedError,
-)
-from stoker.launch.messages import append_adapter, died, encode_request, encode_stop, error_of, perf_metrics
-from stoker.launch.metrics import fetch_metrics, parse_state
+from stoker.launch.generation import Delta, EngineState, Generation, died
 from stoker.launch.suspects import Suspects, Verdicts
 
 if TYPE_CHECKING:
-    from grpc.aio import EOFType
-
-Message: TypeAlias = "service_pb2.ModelStreamInferResponse | EOFType"
-
-# A server listens once its model is loaded. gRPC would try more and more seldom meanwhile, at last every two minutes.
-_RETRY_MS = 100
-_CHANNEL = (
-    ("grpc.initial_reconnect_backoff_ms", _RETRY_MS),
-    ("grpc.max_reconnect_backoff_ms", _RETRY_MS),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.enable_retries", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-)
-_STOP_SECONDS = 10.0
-_TOLD_ONCE = frozenset({contract.REUSED_BLOCKS, *contract.TIMES})
-_ENDS = (grpc.aio.AioRpcError, asyncio.CancelledError, asyncio.InvalidStateError, EngineDiedError)
-
-
-@dataclass
-class _Link:
-    """One server's lifetime: its connection, and the calls that must end with it.
-
-    `over` is done when that is, and `failure` then says why. `inputs`: the model's tensors with their types; empty
-    while it cannot be asked. `adapters`: those whose weights it was sent.
-    """
-
-    connection: grpc.aio.Channel
-    stub: service_pb2_grpc.GRPCInferenceServiceStub
-    metrics_socket: str
-    calls: set[Call] = field(default_factory=set)
-    failure: str = ""
-    channel: Channel | None = None
-    inputs: asyncio.Task[Mapping[str, str]] | None = None
-    adapters: set[int] = field(default_factory=set)
-    over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-
-class _Messages:
-    """Those of a call, which are read to its end by a task of their own, whoever waits for them meanwhile.
-
-    A stream is left to end by itself: Triton 2.51 never frees what it keeps of one, some kilobytes, when that is
-    cancelled between its last response and its end; and grpc.aio, which cancels a call with the task that waits for its
-    next message, never frees that message.
-    """
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._read: deque[Message] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._failure: BaseException | None = None
-        self.ended = asyncio.get_running_loop().create_future()
-
-    async def next(self) -> Message:
-        """grpc.aio.EOF at the end. Raises what reading raised."""
-        if not self._read:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        message = self._read[0]
-        if message is not grpc.aio.EOF:
-            self._read.popleft()
-        elif self._failure is not None:
-            raise self._failure
-        return message
-
-    async def read(self) -> None:
-        """Until the end, which comes when the request is over, was stopped, or its call is cancelled."""
-        try:
-            while (message := await self._call.read()) is not grpc.aio.EOF:
-                self._put(message)
-            await self._call.code()
-        except _ENDS as error:
-            self._failure = error
-        self._put(grpc.aio.EOF)
-        self.ended.set_result(None)
-
-    def _put(self, message: Message) -> None:
-        self._read.append(message)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    from stoker.launch.connection import Connection
 
 
 class TritonClient:
@@ -133,261 +23,53 @@ class TritonClient:
     """
 
     def __init__(self, verdicts: Verdicts | None = None) -> None:
-        self._link: _Link | None = None
+        self._connection: Connection | None = None
+        self._metrics_socket = ""
         self.reason = "it has not been started yet"
         self.last_token = 0.0
         self.suspects = Suspects(verdicts)
-        self._serial = itertools.count()
-        self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def in_flight(self) -> int:
-        link = self._link
-        if link is None:
-            return 0
-        return len(link.calls) + (link.channel.in_flight if link.channel else 0)
+        return self._connection.in_flight if self._connection else 0
 
     def attach(self, address: str, metrics_socket: str) -> None:
         """`address`: gRPC's name of a server's socket, which no other server can take: its directory is private."""
-        connection = grpc.aio.insecure_channel(address, options=_CHANNEL)
-        self._link = _Link(connection, service_pb2_grpc.GRPCInferenceServiceStub(connection), metrics_socket)
+        from stoker.launch.connection import Connection  # gRPC is imported while the server loads, not before it starts
 
-    async def detach(self, reason: str) -> None:
-        """Every request in flight ends with EngineDiedError at once, and so does every new one until `attach`."""
-        link, self._link, self.reason = self._link, None, reason
-        if link is None:
-            return
-        link.failure = reason
-        link.over.set_result(None)
-        if link.channel is not None:
-            link.channel.fail(died(reason))
-        for call in tuple(link.calls):
-            call.cancel()
-        await link.connection.close()
-
-    async def model_ready(self) -> bool:
-        """Whether the server has loaded the model; False while it does not answer, as until then."""
-        link = self._link
-        if link is None:
-            return False
-        try:
-            model = service_pb2.ModelReadyRequest(name=contract.MODEL_NAME)
-            return bool((await link.stub.ModelReady(model, timeout=5)).ready)
-        except grpc.aio.AioRpcError:
-            return False
-
-    async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
-        """Closing it early cancels the request. RequestRefusedError, or EngineDiedError if the engine exits."""
-        link = self._link
-        if link is None:
-            raise died(self.reason)
-        with self.suspects.watch(generation):
-            inputs = await _inputs_of(link)
-            deltas = self._deltas_of(link, generation, inputs)
-            async with contextlib.aclosing(deltas):
-                async for delta in deltas:
-                    yield delta
-
-    def _deltas_of(self, link: _Link, generation: Generation, inputs: Mapping[str, str]) -> AsyncGenerator[Delta, None]:
-        """By the multiplexed stream, opened with the first request, where the model has one."""
-        if contract.CHANNEL in inputs:
-            if link.channel is None:
-                link.channel = Channel(link.stub, self._hear)
-            return link.channel.generate(generation)
-        if generation.adapter is not None and contract.ADAPTER_WEIGHTS in inputs:
-            return self._adapted(link, generation, inputs[contract.ADAPTER_WEIGHTS])
-        return self._alone(link, generation)
-
-    async def _adapted(self, link: _Link, generation: Generation, wire_type: str) -> AsyncGenerator[Delta, None]:
-        """The engine keeps as many adapters as it has room for: one that was sent before may have to be sent again."""
-        assert generation.adapter is not None
-        number, directory = generation.adapter.number, Path(generation.adapter.directory)
-        alone, produced = replace(generation, adapter=Adapter(number, "")), False
-        if number in link.adapters:
-            try:
-                async with contextlib.aclosing(self._alone(link, alone)) as deltas:
-                    async for delta in deltas:
-                        produced = True
-                        yield delta
-                return
-            except (RequestRefusedError, EngineDiedError):
-                if produced or link.over.done():
-                    raise
-                link.adapters.discard(number)  # if it was not for lack of weights, it fails again
-        tensors = await asyncio.to_thread(read_tensors, directory, wire_type)
-        append = partial(append_adapter, tensors=tensors, wire_type=wire_type)
-        async with contextlib.aclosing(self._alone(link, alone, append)) as deltas:
-            async for delta in deltas:
-                link.adapters.add(number)
-                yield delta
+        self._connection = Connection(address, self._hear)
+        self._metrics_socket = metrics_socket
 
     def _hear(self) -> None:
         self.last_token = time.monotonic()
 
-    async def _alone(
-        self,
-        link: _Link,
-        generation: Generation,
-        append: Callable[[service_pb2.ModelInferRequest], None] = lambda _: None,
-    ) -> AsyncGenerator[Delta, None]:
-        """By a call of its own. `append`: what its message has besides."""
-        call = link.stub.ModelStreamInfer()
-        messages = _Messages(call)
-        link.calls.add(call)
-        wire_id = f"{generation.request_id}/{next(self._serial)}"
-        over = False
-        try:
-            request = encode_request(generation, wire_id)
-            append(request)
-            await _write(link, call, request)
-            self._beside(messages.read())
-            async for delta in self._deltas(messages):
-                yield delta
-            over = True
-        except (asyncio.CancelledError, asyncio.InvalidStateError):
-            if link.failure:
-                raise died(link.failure) from None
-            raise
-        except grpc.aio.AioRpcError as error:
-            raise died(link.failure or error.details() or error.code().name) from None
-        except StokerError:
-            over = True
-            raise
-        finally:
-            link.calls.discard(call)
-            if link.failure:
-                call.cancel()
-            elif not over:
-                self._beside(_stop(link, call, messages, wire_id))
+    async def detach(self, reason: str) -> None:
+        """Every request in flight ends with EngineDiedError at once, and so does every new one until `attach`."""
+        connection, self._connection, self.reason = self._connection, None, reason
+        if connection is not None:
+            await connection.close(reason)
 
-    def _beside(self, work: Coroutine[object, object, None]) -> None:
-        """Lets it go on when nobody waits for the request any more."""
-        task = asyncio.create_task(work)
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+    async def model_ready(self) -> bool:
+        """Whether the server has loaded the model; False while it does not answer, as until then."""
+        return self._connection is not None and await self._connection.model_ready()
 
-    async def _deltas(self, messages: _Messages) -> AsyncGenerator[Delta, None]:
-        produced = False
-        while True:
-            message = await messages.next()
-            if message is grpc.aio.EOF:
-                raise died("its stream ended early")
-            if message.error_message:
-                raise error_of(message.error_message)
-            outputs = _outputs(message.infer_response)
-            given = outputs.ids or outputs.embedding is not None
-            if given:
-                produced = True
-                self._hear()
-            if given or outputs.told:
-                told = perf_metrics(outputs.told) if outputs.told else None
-                yield Delta(outputs.ids, outputs.log_probs, told, outputs.embedding)
-            if outputs.exhausted and not produced:
-                raise RequestRefusedError("the prompt does not fit", why="no KV cache is free for it")
-            if message.infer_response.parameters["triton_final_response"].bool_param:
-                return
+    async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
+        """Closing it early cancels the request. RequestRefusedError, or EngineDiedError if the engine exits."""
+        connection = self._connection
+        if connection is None:
+            raise died(self.reason)
+        with self.suspects.watch(generation):
+            async with contextlib.aclosing(connection.generate(generation)) as deltas:
+                async for delta in deltas:
+                    yield delta
 
     async def state(self) -> EngineState:
         """EngineDiedError when the engine does not answer."""
-        link = self._link
-        if link is None:
+        from stoker.launch.metrics import fetch_metrics, parse_state
+
+        if self._connection is None:
             raise died(self.reason)
         try:
-            return parse_state(await fetch_metrics(link.metrics_socket))
+            return parse_state(await fetch_metrics(self._metrics_socket))
         except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:
             raise died(str(error) or "its metrics page does not answer") from error
-
-
-@dataclass(slots=True)
-class _Outputs:
-    """Token ids, their log probabilities if given, whether the KV cache ran out, what is told at the end, or instead of
-    ids the embedding."""
-
-    ids: Sequence[int] = ()
-    log_probs: list[float] | None = None
-    exhausted: bool = False
-    told: dict[str, int] | None = None
-    embedding: Sequence[float] | None = None
-
-
-def _outputs(response: service_pb2.ModelInferResponse) -> _Outputs:
-    found = _Outputs()
-    for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
-        name = output.name
-        if name == "output_ids":
-            found.ids = list(memoryview(raw).cast("i"))
-        elif name == "output_log_probs":
-            found.log_probs = list(memoryview(raw).cast("f"))
-        elif name == "out_of_memory":
-            found.exhausted = any(raw)
-        elif name == "embedding":
-            found.embedding = array("f", raw)
-        elif name in _TOLD_ONCE:
-            found.told = {**(found.told or {}), name: int.from_bytes(raw, "little", signed=True)}
-    return found
-
-
-async def _inputs_of(link: _Link) -> Mapping[str, str]:
-    """What the model takes; asked once. EngineDiedError if the server goes meanwhile."""
-    if link.inputs is None:
-        link.inputs = asyncio.create_task(_ask_inputs(link))
-    asking = link.inputs
-    ends: set[asyncio.Future[Mapping[str, str]] | asyncio.Future[None]] = {asking, link.over}
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    if link.over.done():
-        raise died(link.failure)
-    return asking.result()
-
-
-async def _ask_inputs(link: _Link) -> Mapping[str, str]:
-    """Empty while it cannot be asked: the request then finds out."""
-    try:
-        metadata = await link.stub.ModelMetadata(service_pb2.ModelMetadataRequest(name=contract.MODEL_NAME))
-    except (grpc.aio.AioRpcError, asyncio.InvalidStateError, asyncio.CancelledError):
-        link.inputs = None
-        return {}
-    return {tensor.name: tensor.datatype for tensor in metadata.inputs}
-
-
-async def _write(link: _Link, call: Call, request: service_pb2.ModelInferRequest) -> None:
-    """EngineDiedError if the server goes meanwhile.
-
-    grpc.aio never returns from writing to a call that is cancelled before its connection stands.
-    """
-    task = asyncio.ensure_future(_write_all(call, request))
-    try:
-        await asyncio.wait({task, link.over}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise died(link.failure)
-        task.result()
-    finally:
-        task.cancel()
-
-
-async def _write_all(call: Call, request: service_pb2.ModelInferRequest) -> None:
-    await call.write(request)
-    await call.done_writing()
-
-
-async def _stop(link: _Link, call: Call, messages: _Messages, wire_id: str) -> None:
-    """Ends a request before the engine's next step.
-
-    A cancelled call would tell Triton the same, but to hear of it the model would have to ask about each of its
-    requests in each step.
-    """
-    await _send_stop(link, wire_id)
-    await asyncio.wait({messages.ended}, timeout=_STOP_SECONDS)
-    call.cancel()
-
-
-async def _send_stop(link: _Link, wire_id: str) -> None:
-    """Whatever goes wrong here, the engine is going, or the call that is to be stopped is cancelled in the end."""
-    if link.over.done():
-        return
-    call = link.stub.ModelStreamInfer(timeout=_STOP_SECONDS)
-    link.calls.add(call)
-    with contextlib.suppress(*_ENDS):
-        await _write(link, call, encode_stop(wire_id))
-        await _Messages(call).read()
-    call.cancel()
-    link.calls.discard(call)

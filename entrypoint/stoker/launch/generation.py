@@ -178,6 +178,10 @@ class EngineDiedError(StokerError):
     code = "engine_died"
 
 
+def died(reason: str) -> EngineDiedError:
+    return EngineDiedError("the engine process exited", why=reason, remedy="it is being restarted; try again")
+
+
 class RequestRefusedError(StokerError):
     """The engine refused this request; the engine itself is well."""
 

@@ -13,7 +13,7 @@ from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from stoker.launch import contract
 from stoker.launch.adapter_tensors import AdapterTensors
-from stoker.launch.generation import EngineDiedError, Generation, PerfMetrics, RequestRefusedError
+from stoker.launch.generation import EngineDiedError, Generation, PerfMetrics, RequestRefusedError, died
 
 _REFUSED = "refused: "
 _SPECS = {spec.name: spec for spec in contract.INPUTS}
@@ -143,10 +143,6 @@ def _packed(wire_type: str, values: _Values) -> bytes:
     if isinstance(values, array):
         return values.tobytes()
     return struct.pack(f"<{len(values)}{_FORMATS[wire_type]}", *values)
-
-
-def died(reason: str) -> EngineDiedError:
-    return EngineDiedError("the engine process exited", why=reason, remedy="it is being restarted; try again")
 
 
 def error_of(message: str) -> RequestRefusedError | EngineDiedError:

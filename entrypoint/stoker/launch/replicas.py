@@ -15,8 +15,15 @@ from dataclasses import dataclass
 
 from stoker.errors import StokerError
 from stoker.launch.death import Death
-from stoker.launch.generation import Delta, EngineDiedError, EngineState, Generation, ReplicaState, joint_gauges
-from stoker.launch.messages import died
+from stoker.launch.generation import (
+    Delta,
+    EngineDiedError,
+    EngineState,
+    Generation,
+    ReplicaState,
+    died,
+    joint_gauges,
+)
 from stoker.launch.routing import Load, Route, Router, block_hashes
 from stoker.launch.supervisor import Patience, Supervisor
 from stoker.progress import Progress, Silent

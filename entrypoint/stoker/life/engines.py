@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from stoker.chain import following_plan, obtain_planned, plan_beside_base, timing
 from stoker.errors import DamagedEngineError, DamagedModelError, EngineError, EngineMemoryError, StokerError
@@ -42,7 +42,9 @@ from stoker.store.policy import policy_of
 from stoker.store.store import Store
 from stoker.store.timings import Timings
 from stoker.tune.run import tune_first
-from stoker.workers.crew import Crew
+
+if TYPE_CHECKING:
+    from stoker.workers.crew import Crew
 
 _LOG = logging.getLogger("stoker")
 _T = TypeVar("_T")

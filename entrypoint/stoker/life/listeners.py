@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
+from typing import TYPE_CHECKING
 
+from stoker.life.late import LateApp, engine_comes
 from stoker.life.service import tls_of
 from stoker.life.workers import crew_of, in_process
 from stoker.listening import shown
-from stoker.serve.http.app import create_app, create_management_app
+from stoker.serve.http.asgi import App
 from stoker.serve.http.connections import Connections, raise_descriptor_limit, room
 from stoker.serve.http.server import HttpServer, bind
 from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings
-from stoker.workers.crew import Crew
+
+if TYPE_CHECKING:
+    from stoker.workers.crew import Crew
 
 
 class Listeners(AbstractContextManager["Listeners"]):
@@ -23,6 +29,9 @@ class Listeners(AbstractContextManager["Listeners"]):
 
     def __init__(self, settings: Settings, service: Service) -> None:
         self._host = settings.host
+        self._lifecycle = service.lifecycle
+        self._late: list[LateApp] = []
+        self._making: asyncio.Future[None] | None = None
         self._sockets = ExitStack()
         tls = tls_of(settings)
         self._scheme = "https" if tls else "http"
@@ -33,15 +42,35 @@ class Listeners(AbstractContextManager["Listeners"]):
         self.crew: Crew | None = None
         self._api: HttpServer | Crew
         if in_process(settings):
-            self._api = HttpServer(create_app(service), bound, tls, keep_alive=kept, connections=Connections(most))
+            self._api = HttpServer(self._app(service), bound, tls, keep_alive=kept, connections=Connections(most))
         else:
             self._api = self.crew = crew_of(settings, service, bound, Connections(most))
         self._all: list[HttpServer | Crew] = [self._api]
         port = settings["management-port"].value
         if port is not None:
             host = settings["management-host"].value or settings.host
-            app, bound = create_management_app(service), self._bind(host, port)
+            app, bound = self._management_app(service), self._bind(host, port)
             self._all.append(HttpServer(app, bound, keep_alive=kept, connections=Connections(management)))
+
+    def _app(self, service: Service) -> App:
+        def make() -> App:
+            from stoker.serve.http.app import create_app
+
+            return create_app(service)
+
+        return self._made_late(make)
+
+    def _management_app(self, service: Service) -> App:
+        def make() -> App:
+            from stoker.serve.http.app import create_management_app
+
+            return create_management_app(service)
+
+        return self._made_late(make)
+
+    def _made_late(self, make: Callable[[], App]) -> App:
+        self._late.append(LateApp(make))
+        return self._late[-1]
 
     def _bind(self, host: str, port: int) -> socket.socket:
         return self._sockets.enter_context(bind(host, port))
@@ -55,7 +84,19 @@ class Listeners(AbstractContextManager["Listeners"]):
 
     async def serve(self) -> None:
         """Until `stop` is called."""
-        await asyncio.gather(*(server.serve() for server in self._all))
+        self._making = asyncio.ensure_future(self._make_apps())
+        await asyncio.gather(*(server.serve() for server in self._all), self._making)
+
+    async def _make_apps(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            if self.crew is None:  # it has imported what they need
+                await engine_comes(self._lifecycle)
+            for app in self._late:
+                await app.make()
 
     async def stop(self) -> None:
+        if self._making is not None:
+            self._making.cancel()
+        for app in self._late:
+            app.give_up()
         await asyncio.gather(*(server.stop() for server in self._all))

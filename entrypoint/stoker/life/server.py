@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from stoker.errors import StokerError, StoppedError
 from stoker.life.engines import Engines
@@ -76,7 +76,7 @@ class _Serving:
         self._watch_signals()
         listening = asyncio.ensure_future(self.listeners.serve())
         try:
-            failure = await self._until_told(self.engines.serve())
+            failure = await self._until_told(self.engines.serve(), listening)
             return await self._drain() if failure is None else failure
         finally:
             await self.engines.stop()
@@ -85,12 +85,19 @@ class _Serving:
             if self.service.tracer is not None:
                 await asyncio.to_thread(self.service.tracer.close)
 
-    async def _until_told(self, work: Coroutine[object, object, NoReturn]) -> int | None:
-        """Runs `work` until it ends or a signal comes; None for a signal once ready, else an exit code."""
+    async def _until_told(
+        self, work: Coroutine[object, object, NoReturn], listening: asyncio.Future[None]
+    ) -> int | None:
+        """Runs `work` until it ends or a signal comes; None for a signal once ready, else an exit code. Raises what
+        ends `listening` before."""
         task = asyncio.ensure_future(work)
         told = asyncio.ensure_future(self.stopping.wait())
-        await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {task, told, listening}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
+        if listening.done():
+            task.cancel()
+            listening.result()
         if task.done():
             return self._failed(task)
         await self.engines.leave()

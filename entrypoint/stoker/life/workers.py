@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stoker.errors import UsageError
 from stoker.logs import resolved_format
 from stoker.serve.http.connections import Connections
 from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings
-from stoker.workers.crew import Crew
 from stoker.workers.orders import Start
+
+if TYPE_CHECKING:
+    from stoker.workers.crew import Crew
 
 
 def in_process(settings: Settings) -> bool:
@@ -22,6 +25,8 @@ def in_process(settings: Settings) -> bool:
 def crew_of(settings: Settings, service: Service, bound: socket.socket, connections: Connections) -> Crew:
     """As many processes as are asked for; one at first where the plan is to say how many. UsageError beside what only a
     single process keeps right."""
+    from stoker.workers.crew import Crew
+
     if settings["dynamo"].value:
         raise UsageError(
             "--api-workers and --dynamo contradict each other",

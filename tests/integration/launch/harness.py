@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 from stoker.launch import contract
-from stoker.launch.client import TritonClient, _ask_inputs
+from stoker.launch.client import TritonClient
 from stoker.launch.generation import Delta, Generation
 from stoker.launch.supervisor import Supervisor
 
@@ -43,13 +43,14 @@ def another(supervisor: Supervisor) -> TritonClient:
 def alone(supervisor: Supervisor) -> TritonClient:
     """One that does not know the multiplexed stream: each of its requests has a call of its own."""
     client = another(supervisor)
-    link = client._link
-    assert link is not None
+    connection = client._connection
+    assert connection is not None
 
     async def others() -> Mapping[str, str]:
-        return {name: wire_type for name, wire_type in (await _ask_inputs(link)).items() if name != contract.CHANNEL}
+        inputs = await connection.ask_inputs()
+        return {name: wire_type for name, wire_type in inputs.items() if name != contract.CHANNEL}
 
-    link.inputs = asyncio.create_task(others())
+    connection.inputs = asyncio.create_task(others())
     return client
 
 

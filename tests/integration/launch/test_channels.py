@@ -32,7 +32,7 @@ def test_all_sequences_of_a_process_share_one_call(loop, slow, harness):
             harness.tokens(slow.client, Generation(f"r{number}", (number + 3,), max_tokens=5)) for number in range(4)
         ]
         together = await asyncio.gather(*asked)
-        return together, slow.client._link.calls
+        return together, slow.client._connection.calls
 
     together, calls = loop.run(run())
     assert [len(each) for each in together] == [5] * 4
@@ -44,7 +44,8 @@ def test_a_client_without_it_gets_the_same(loop, slow, harness):
         other = harness.alone(slow)
         generation = Generation("same", (5, 6, 7), max_tokens=6, log_probs=True, perf_metrics=True)
         got = [await harness.collect(client, generation) for client in (slow.client, other)]
-        assert [client._link.channel is None for client in (slow.client, other) if client._link] == [False, True]
+        connections = (slow.client._connection, other._connection)
+        assert [each.channel is None for each in connections if each] == [False, True]
         await other.detach("done")
         return got
 
@@ -87,8 +88,8 @@ def test_a_process_that_goes_takes_its_own_sequences_along(loop, slow, harness):
         async with aclosing(slow.client.generate(Generation("stays", (1, 2), max_tokens=2000))) as stays:
             await anext(stays)
             await harness.until(lambda: running(slow, 3))
-            assert other._link is not None
-            await other._link.connection.close()  # as the kernel closes a killed process's connections
+            assert other._connection is not None
+            await other._connection.to_server.close()  # as the kernel closes a killed process's connections
             await harness.until(lambda: running(slow, 1))
             await anext(stays)
 
@@ -119,9 +120,9 @@ def test_a_channel_goes_on_when_it_is_opened_anew(loop, slow, harness, monkeypat
 
     async def run():
         asked = [harness.tokens(slow.client, Generation(f"r{number}", (number + 3,), 30)) for number in range(3)]
-        return await asyncio.gather(*asked), slow.client._link.channel._opened
+        return await asyncio.gather(*asked), slow.client._connection.channel._opened
 
-    before = slow.client._link.channel._opened
+    before = slow.client._connection.channel._opened
     together, after = loop.run(run())
     assert [len(each) for each in together] == [30] * 3
     assert after > before + 5

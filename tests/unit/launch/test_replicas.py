@@ -7,8 +7,7 @@ import pytest
 from tests.waiting import SECONDS
 
 from stoker.errors import EngineError
-from stoker.launch.generation import Delta, EngineDiedError, EngineState, Generation
-from stoker.launch.messages import died
+from stoker.launch.generation import Delta, EngineDiedError, EngineState, Generation, died
 from stoker.launch.replicas import Replicas, joint
 from stoker.launch.routing import Router
 from stoker.launch.supervisor import Patience

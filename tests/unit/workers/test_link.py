@@ -11,8 +11,7 @@ import pytest
 from tests.linking import join
 from tests.waiting import SECONDS
 
-from stoker.launch.generation import EngineDiedError, RequestRefusedError
-from stoker.launch.messages import died
+from stoker.launch.generation import EngineDiedError, RequestRefusedError, died
 from stoker.serve.http.errors import ApiError, too_many
 from stoker.workers.link import Handlers, Link, LinkLostError
 
