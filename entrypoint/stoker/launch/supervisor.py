@@ -56,7 +56,8 @@ class Patience:
 class Supervisor:
     """`on_state` hears every change of `state` (one of STATES). `blame` is asked at each death of a ready engine
     which request ended it, in a few words; empty where none is known to have. `verdicts`: what replicas know of
-    requests that end engines. `pinning`: where the server and what it starts run."""
+    requests that end engines. `pinning`: where the server and what it starts run. `fits`: whether this engine is known
+    to have the memory for a full chunk, which its warm-up then leaves out."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Supervisor:
         blame: Callable[[], str] | None = None,
         verdicts: Verdicts | None = None,
         pinning: Pinning | None = None,
+        fits: bool = False,
     ) -> None:
         self.client = TritonClient(verdicts)
         self.state = "starting"
@@ -75,6 +77,7 @@ class Supervisor:
         self._on_state = on_state
         self._blame = blame or self.client.suspects.blame
         self._pinning = pinning or ANYWHERE
+        self._fits = fits
         self._server: TritonServer | None = None
         self._run: RunDirectory | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -161,7 +164,8 @@ class Supervisor:
         self._set_state("warming")
         progress.phase("warming")
         limits = self._engine.limits
-        rounds = warm_up_rounds(limits.max_num_tokens, limits.longest_sequence, limits.max_batch_size)
+        sizes = limits.max_num_tokens, limits.longest_sequence, limits.max_batch_size
+        rounds = warm_up_rounds(*sizes, fits=self._fits)
         await self._unless_dead(warm_up(self.client, rounds, progress, limits.vocabulary_size))
         self._set_state("ready")
 

@@ -14,15 +14,17 @@ _TOGETHER = 8
 _LOW_IDS = 200  # which nearly every vocabulary has
 
 
-def warm_up_rounds(max_num_tokens: int, longest_sequence: int, max_batch_size: int) -> tuple[tuple[int, ...], ...]:
+def warm_up_rounds(
+    max_num_tokens: int, longest_sequence: int, max_batch_size: int, *, fits: bool = False
+) -> tuple[tuple[int, ...], ...]:
     """Prompt lengths, each round run at once: a full chunk alone, then a few tokens of several together.
 
-    What happens once happens in the first step, where a CPU engine packs its weights: 0.6 to 1.3 s of a 0.5B. Of eight
-    rounds, with other lengths and up to 16 together, the rest took as long as it did the second time.
+    What happens once happens in the first step, of any length. The full chunk needs the most memory that a step can
+    need, and is left out where that is known to be there: `fits`.
     """
     longest = max(1, longest_sequence - _TOKENS - 1)
     together = tuple(min(1 + index % 3, longest) for index in range(min(_TOGETHER, max_batch_size)))
-    return (min(max_num_tokens, longest),), together
+    return (together,) if fits else ((min(max_num_tokens, longest),), together)
 
 
 async def warm_up(

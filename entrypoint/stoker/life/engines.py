@@ -41,6 +41,7 @@ from stoker.store.obtain import put_aside
 from stoker.store.policy import policy_of
 from stoker.store.store import Store
 from stoker.store.timings import Timings
+from stoker.store.warmed import Warmed, warmed_key
 from stoker.tune.run import tune_first
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Engines:
         self._cancel = cancel
         self._url = url
         self._store = Store(settings.cache)
+        self._warmed = Warmed(settings.cache)
         self._hashes_beside = policy_of(settings).check == "background"
         self._fleet = Fleet(settings, service)
         self._adapters = AdapterLoader(settings, service, self._progress)
@@ -169,7 +171,7 @@ class Engines:
             heartbeat=min(5.0, silence / 4),
             deaths=self._settings.restart_limit,
         )
-        kv, count = plan.memory.kv, len(plan.replicas)
+        kv, count, fits = plan.memory.kv, len(plan.replicas), self._known_to_fit(plan, engine)
         launch, verdicts = kind_named(plan.chosen.engine).launch, Verdicts()
 
         def supervisor(number: int, on_state: Callable[[str], None]) -> Supervisor:
@@ -177,10 +179,14 @@ class Engines:
             chosen = self._machine.of(replace(plan.chosen, devices=place.devices))
             servable = launch.open(engine, chosen, kv, plan.uuids(place.devices))
             pinning = Pinning(place.cpus, place.nodes[0] if len(place.nodes) == 1 else None)
-            return Supervisor(servable, patience, on_state, verdicts=verdicts, pinning=pinning)
+            return Supervisor(servable, patience, on_state, verdicts=verdicts, pinning=pinning, fits=fits)
 
         self._capacities = [capacity_of(plan, ready) for ready in range(count + 1)]
         return Replicas(count, supervisor, Router(count, kv.blocks, kv.block_tokens), patience, self._heard)
+
+    def _known_to_fit(self, plan: Plan, engine: Engine) -> bool:
+        """By an earlier start that was driven as this one is to be. GPUs read a full chunk in milliseconds."""
+        return not plan.chosen.devices and warmed_key(plan, engine.manifest) in self._warmed
 
     async def _until_failed(self, replicas: Replicas, plan: Plan, engine: Engine) -> StokerError:
         """Returns the damage that is found; raises why the engine did not start, or ended for good."""
@@ -196,7 +202,7 @@ class Engines:
                 await self._crew.equip(recipe, replicas)
             self._service.attach(self._fleet.join(replicas, frontend, plan, engine), frontend, replicas.members)
             self._progress.phase("ready")
-            self._record(plan, before)
+            self._record(plan, engine, before)
             self._announce(plan, frontend)
             if not self._hashes_beside:  # that it serves is all there will be to go by
                 self._found_whole()
@@ -248,12 +254,14 @@ class Engines:
             self._service.admission.resize(self._capacities[ready])
         _LOG.info("replica %d is %s; %d of %d serve", number, state, ready, len(self._capacities) - 1)
 
-    def _record(self, plan: Plan, before: Mapping[str, float]) -> None:
-        """What its phases took, for the estimates of later starts; `before`: what they had taken in earlier rounds."""
+    def _record(self, plan: Plan, engine: Engine, before: Mapping[str, float]) -> None:
+        """What its phases took, for the estimates of later starts; `before`: what they had taken in earlier rounds. And
+        that it has come up, which shortens the next warm-up."""
         took = self._lifecycle.phase_seconds()
         Timings(self._settings.cache).record(
             timing(plan, phase, took[phase] - before.get(phase, 0.0)) for phase in ("loading", "warming")
         )
+        self._warmed.add(warmed_key(plan, engine.manifest))
 
     def _preparation(self) -> tuple[Plan, Engine]:
         self.prepared.clear()

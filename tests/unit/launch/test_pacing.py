@@ -46,6 +46,11 @@ def test_warm_up_covers_a_whole_chunk_and_several_streams():
     assert len(together) == 8
 
 
+def test_the_whole_chunk_is_left_out_where_it_is_known_to_fit():
+    whole = warm_up_rounds(max_num_tokens=256, longest_sequence=4096, max_batch_size=16)
+    assert warm_up_rounds(max_num_tokens=256, longest_sequence=4096, max_batch_size=16, fits=True) == whole[1:]
+
+
 def test_warm_up_stays_within_small_limits():
     for lengths in warm_up_rounds(max_num_tokens=256, longest_sequence=16, max_batch_size=1):
         assert len(lengths) == 1
