@@ -108,7 +108,7 @@ def load(path: Path) -> Conversation:
         return Conversation(str(document["model"]), str(document["system"]), sampling, messages)
     except OSError as error:
         raise UsageError(f"cannot read {path}", why=error.strerror or str(error)) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is not a saved chat", why=str(error), remedy="/save FILE writes one") from error
 
 

@@ -73,7 +73,7 @@ def _ask(place: _Place) -> tuple[bool, str]:
     for last, host in [*((False, host) for host in hosts[:-1]), (True, hosts[-1])]:
         try:
             return _answer(host, place.port)
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, RecursionError) as error:
             if last:
                 shown = f"[{host}]:{place.port}" if ":" in host else f"{host}:{place.port}"
                 return False, f"no server answers on port {place.port} ({shown}): {error}"

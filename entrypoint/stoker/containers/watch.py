@@ -64,7 +64,7 @@ def startup_report(url: str) -> dict[str, Any] | None:
         with urllib.request.urlopen(address, timeout=5, context=trusting) as answer:  # noqa: S310  our own URL
             report: dict[str, Any] = json.load(answer)
             return report
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -49,10 +49,12 @@ def parse(text: str, file: str) -> Located:
     """Raises UsageError that names the file and line where the text is not YAML or repeats a name."""
     try:
         node = yaml.compose(text, Loader=_LOADER)
+        return Located({}, 1) if node is None else _located(node, file)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{file}, line {line}: not YAML", why=error.problem or "") from error
-    return Located({}, 1) if node is None else _located(node, file)
+    except RecursionError:
+        raise UsageError(f"{file}: nested too deeply") from None
 
 
 def _located(node: yaml.Node, file: str) -> Located:

@@ -29,6 +29,8 @@ def read_description(path: Path) -> Machine:
         raise UsageError(f"cannot read the machine description {path}", why="not UTF-8 text") from None
     except yaml.YAMLError as error:
         raise UsageError(f"cannot read the machine description {path}", why=f"not YAML: {error}") from None
+    except RecursionError:
+        raise UsageError(f"cannot read the machine description {path}", why="it is nested too deeply") from None
     return _build(Machine, content, f"{path}: ", "")
 
 

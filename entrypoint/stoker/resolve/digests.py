@@ -87,7 +87,7 @@ def _read(path: Path) -> dict[str, tuple[Stamp, str]]:
     try:
         entries = json.loads(path.read_bytes())
         return {name: ((inode, size, time_ns), digest) for name, (inode, size, time_ns, digest) in entries.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 

@@ -127,7 +127,7 @@ def _check(status: int, found: Mapping[str, Any]) -> None:
 def _object(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -60,6 +60,8 @@ def _compose(path: Path) -> yaml.Node | None:
         raise UsageError(f"{path}{line}", why=error.problem or "not YAML") from None
     except yaml.YAMLError as error:
         raise UsageError(str(path), why=f"not YAML: {error}") from None
+    except RecursionError:
+        raise UsageError(str(path), why="nested too deeply") from None
 
 
 def _pairs(root: yaml.Node, path: Path) -> Iterator[tuple[yaml.Node, yaml.Node]]:

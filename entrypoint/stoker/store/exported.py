@@ -46,7 +46,7 @@ def engine_model(engine: Engine) -> Model:
     try:
         config = json.loads((engine.directory / "config.json").read_bytes())
         return replace(model_from(engine.manifest.model), config=config, directory=engine.directory)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedEngineError(
             f"the engine {engine.directory} does not say what model it was built from",
             why=str(error),

@@ -148,7 +148,7 @@ def _tell(progress: Progress, key: str, holder: dict[str, Any], told: str) -> st
 def _read(path: Path) -> dict[str, Any]:
     """Nothing where the holder has only just made it."""
     for _ in range(3):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             document = json.loads(path.read_bytes())
             return document if isinstance(document, dict) else {}
         time.sleep(0.01)

@@ -87,7 +87,7 @@ def _private_key(path: Path) -> EllipticCurvePrivateKey:
             key: object = load_der_private_key(_decrypted(text), None)
         else:
             key = load_pem_private_key(text.encode(), None)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _bad_key(path, str(error)) from error
     if not isinstance(key, EllipticCurvePrivateKey):
         raise _bad_key(path, "it is not an ECDSA key")

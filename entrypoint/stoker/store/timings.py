@@ -61,7 +61,7 @@ class Timings:
         return statistics.median(alike) if alike else _by_size(known, wanted.bytes)
 
     def _read(self) -> list[Timing]:
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             return [_timing(each) for each in json.loads(self._path.read_bytes())]
         return []
 

@@ -35,7 +35,7 @@ class TunedStore:
         self._cache = cache
 
     def read(self, key: str) -> Tuned | None:
-        with contextlib.suppress(OSError, ValueError, TypeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
             return Tuned(**json.loads(self._path(key).read_bytes()))
         return None
 

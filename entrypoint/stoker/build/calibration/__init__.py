@@ -69,7 +69,7 @@ def _documents(file: Path) -> Iterator[str]:
 def _line(line: str, place: str) -> str:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{place} is not JSON", why=str(error)) from error
     if isinstance(value, dict):
         value = value["text"] if "text" in value else _contents(value.get("messages"))

@@ -62,7 +62,7 @@ async def _agreed(service: Service) -> None:
 def _read(body: bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid(f"The body is not what this endpoint takes: {error}") from error
 
 

@@ -126,7 +126,7 @@ def read_json(path: Path) -> dict[str, object]:
     """Empty for a file that is absent or holds no JSON object."""
     try:
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -117,6 +117,6 @@ def _from_helper(helper: str, name: str) -> Credentials | None:
     try:
         given = json.loads(answer.stdout) if answer.returncode == 0 else {}
         user, secret = str(given["Username"]), str(given["Secret"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return Credentials(identity_token=secret) if user == _TOKEN_USER else Credentials(user, secret)

@@ -128,7 +128,7 @@ class _BoundedStore(ABC):
                 return None
             try:
                 kept = msgspec.json.decode(document, type=Kept)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 return None
             return kept if kept.owner == owner else None
 
