@@ -25,6 +25,7 @@ from stoker.errors import BuildError, EngineError, EngineMemoryError
 from stoker.kinds.vllm.runtime import guard, link
 from stoker.kinds.vllm.runtime.kernels import kernel_path
 from stoker.kinds.vllm.runtime.link import Link
+from stoker.kinds.vllm.runtime.packages import packages_of
 from stoker.launch.death import NO_ROOM
 
 PYTHON = "STOKER_VLLM_PYTHON"
@@ -64,7 +65,7 @@ def package_folders() -> tuple[str, ...]:
         raise BuildError(error.what, why=error.why, remedy=error.remedy) from error
     if str(python) == sys.executable:
         return tuple(sys.path)
-    return tuple(str(folder) for folder in python.parent.parent.glob("lib*/python3.*/*-packages"))
+    return packages_of(python)
 
 
 def interpreter() -> str:
