@@ -17,6 +17,7 @@ _EVENTS = ("memory.events", "memory/memory.oom_control")
 _LOGGED = re.compile(r'^[EF]\d{4} \S+ \d+ \S+ "(?P<said>.*)"$')
 _RANK_ENDED = re.compile(r"mpirun noticed that process rank (?P<rank>\d+) .* exited on (?P<how>signal \d+ \([^)]*\))")
 _OWN_RANK = re.compile(r"rank (?P<rank>\d+) of the engine (?P<how>was killed by \w+|failed: .*)")
+_OWN_WORDS = re.compile(r"the engine failed: (?P<why>.+)")  # of a stub whose engine is a process of its own
 NO_ROOM = "memory does not hold the engine"  # what a model says that could not be loaded for lack of memory
 _TOLD = 2
 _LONGEST = 600
@@ -47,6 +48,8 @@ def cause_of_death(server: TritonServer, kills_before: int) -> EngineError:
             return EngineMemoryError(NO_ROOM, why=_said(line.partition(NO_ROOM)[2].lstrip(": "))[:_LONGEST])
         if match := _OWN_RANK.search(line):
             return EngineError(f"rank {match['rank']} of the engine ended", why=match["how"])
+        if match := _OWN_WORDS.search(line):
+            return EngineError("the engine process died", why=match["why"].strip()[:_LONGEST])
     what = "the engine process died" if code is None else f"Triton {_ending(code)}"
     return EngineError(what, why=last_words(server.lines))
 
