@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,14 @@ def wait_until(condition: Callable[[], Any], what: str = "so", seconds: float = 
         assert time.monotonic() - began < seconds, f"not {what} after {seconds} s"
         time.sleep(0.01)
     return time.monotonic() - began
+
+
+async def until(condition: Callable[[], Any], what: str = "so", seconds: float = SECONDS) -> None:
+    """`wait_until` in an event loop, which goes on meanwhile."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not {what} after {seconds} s"
+        await asyncio.sleep(0.001)
 
 
 def wait_for_children(pid: int) -> list[int]:

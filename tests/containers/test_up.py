@@ -22,6 +22,7 @@ from openai import OpenAI
 from tests.containers.engine import ENGINE, IMAGE, call
 from tests.hub_server import HubServer
 from tests.ports import free_port
+from tests.waiting import SECONDS
 
 import stoker as package
 
@@ -156,7 +157,7 @@ def test_keys_tls_a_management_port_and_stored_responses_reach_the_server(stoker
     assert [row["state"] for row in stoker.rows()] == ["ready"]
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    with httpx.Client(base_url=f"https://127.0.0.1:{stoker.port}", verify=context) as client:
+    with httpx.Client(base_url=f"https://127.0.0.1:{stoker.port}", verify=context, timeout=SECONDS) as client:
         body = {"model": stoker.name, "input": "Hello", "max_output_tokens": 4, "store": True}
         assert client.post("/v1/responses", json=body).status_code == 401
         stored = client.post("/v1/responses", json=body, headers={"x-api-key": "sesame"}, timeout=60)

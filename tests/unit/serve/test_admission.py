@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.waiting import SECONDS
+from tests.waiting import SECONDS, until
 
 from stoker.serve.generate.admission import Admission, Capacity
 from stoker.serve.http.errors import ApiError
@@ -307,16 +307,18 @@ def test_ten_requests_of_128_choices_do_not_starve_another_key(
     engine.before_step = wait
 
     async def run() -> None:
-        async with listening() as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with (
+            listening() as port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS) as client,
+        ):
             body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
             path, first = "/v1/chat/completions", {"x-api-key": "first"}
             greedy = [
                 asyncio.ensure_future(client.post(path, json={**body, "n": 128, "max_tokens": 99}, headers=first))
                 for _ in range(10)
             ]
-            while engine.running < 7 or service.admission.waiting < 1200:
-                await asyncio.sleep(0.01)
-            small = client.post(path, json={**body, "max_tokens": 2}, headers={"x-api-key": "second"}, timeout=60)
+            await until(lambda: engine.running >= 7 and service.admission.waiting >= 1200)
+            small = client.post(path, json={**body, "max_tokens": 2}, headers={"x-api-key": "second"})
             assert (await small).status_code == 200
             for each in greedy:
                 each.cancel()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.waiting import SECONDS
+from tests.waiting import SECONDS, until
 
 import stoker.listening
 from stoker.serve.http.app import create_app, create_management_app
@@ -55,7 +55,7 @@ def test_head_on_the_management_port_and_over_a_socket(service: Service) -> None
     async def run() -> None:
         server = HttpServer(create_management_app(service), bind("127.0.0.1", 0))
         task = asyncio.create_task(server.serve())
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=SECONDS) as client:
             for path in ("/metrics", "/v1/health/live", "/v1/health/ready"):
                 for _ in range(2):  # the connection goes on being one
                     answer = await client.head(path)
@@ -152,7 +152,7 @@ def test_a_body_that_is_half_sent_does_not_hold_the_drain(listening: Listening, 
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n" + sent)
             await writer.drain()
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS) as client:
                 for _ in range(5):  # the other request has been taken up by then
                     assert (await client.get("/v1/health/live")).status_code == 200
             assert service.lifecycle.in_flight == 0
@@ -172,10 +172,12 @@ def test_requests_that_are_whole_are_still_waited_for(
     async def run() -> None:
         blocked = asyncio.Event()
         engine.before_step = lambda step: blocked.wait() if step == 1 else None
-        async with listening() as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with (
+            listening() as port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS) as client,
+        ):
             asking = asyncio.create_task(client.post("/v1/chat/completions", json=CHAT))
-            while not engine.running:
-                await asyncio.sleep(0.001)
+            await until(lambda: engine.running)
             service.lifecycle.drain()
             assert not await service.lifecycle.drained(0.05)
             blocked.set()
@@ -197,7 +199,7 @@ def test_all_addresses_are_those_of_both_families(service: Service) -> None:
         server = HttpServer(create_app(service), bind("::", 0))
         task = asyncio.create_task(server.serve())
         for host in ("127.0.0.1", "[::1]"):
-            async with httpx.AsyncClient(base_url=f"http://{host}:{server.port}") as client:
+            async with httpx.AsyncClient(base_url=f"http://{host}:{server.port}", timeout=SECONDS) as client:
                 assert (await client.get("/v1/health/live")).status_code == 200
         await server.stop()
         await task

@@ -15,6 +15,7 @@ import pytest
 import trustme
 import uvloop
 from httpx import ASGITransport
+from tests.waiting import SECONDS
 
 from stoker.errors import UsageError
 from stoker.serve.http import watched
@@ -85,7 +86,7 @@ async def serving(app: Any, files: TlsFiles) -> AsyncIterator[str]:
 async def status(url: str, context: ssl.SSLContext) -> int | str:
     """Each call is a connection of its own; the exception's name where there is none."""
     try:
-        async with httpx.AsyncClient(verify=context) as client:
+        async with httpx.AsyncClient(verify=context, timeout=SECONDS) as client:
             return (await client.get(url + LIVE)).status_code
     except httpx.HTTPError as error:
         return type(error).__name__

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.waiting import SECONDS, until
 
 from stoker.launch.capabilities import Capabilities
 from stoker.serve.generate.admission import Admission, Capacity
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
 
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
 PATH = "/v1/chat/completions"
-
-
-async def until(true: Any) -> None:
-    for _ in range(1000):
-        if true():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come true within ten seconds")
 
 
 def limited(service: Service, engine: ScriptedEngine, frontend: Frontend, **limits: Any) -> None:
@@ -96,7 +89,10 @@ def test_what_overflows_the_queue_is_told_when_to_come_back(
     async def run() -> None:
         held = asyncio.Event()
         engine.before_step = lambda step: held.wait()
-        async with listening() as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with (
+            listening() as port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS) as client,
+        ):
             served = [asyncio.ensure_future(client.post(PATH, json=CHAT)) for _ in range(2)]
             await until(lambda: service.admission.waiting == 1)
             refused = await client.post(PATH, json=CHAT)

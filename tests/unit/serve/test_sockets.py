@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 from openai import AsyncOpenAI
+from tests.waiting import SECONDS, until
 
 from stoker.launch.generation import EngineDiedError, RequestRefusedError
 from stoker.serve.operate.service import Service
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 TEXT = "The old man went down to the sea. He saw a boat there, and he was glad."
 MESSAGES: Any = [{"role": "user", "content": "Hello"}]
 CHAT: dict[str, Any] = {"model": "demo", "messages": MESSAGES}
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Bounded polling."""
-    for _ in range(1000):
-        if true():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come true within ten seconds")
 
 
 def with_sdk(with_client: WithClient, use: Callable[[AsyncOpenAI], Coroutine[object, object, None]]) -> None:
@@ -161,7 +153,10 @@ def test_draining_lets_requests_finish_and_abort_ends_them(
         blocked = asyncio.Event()
         engine.before_step = lambda step: blocked.wait() if step == 3 else None
         lifecycle = service.lifecycle
-        async with listening() as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with (
+            listening() as port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS) as client,
+        ):
             asking = asyncio.create_task(client.post("/v1/chat/completions", json={**CHAT, "stream": stream}))
             await until(lambda: engine.running == 1)
             lifecycle.drain()
@@ -184,7 +179,10 @@ def test_drained_is_told_when_the_last_request_ends(
     async def run() -> None:
         blocked = asyncio.Event()
         engine.before_step = lambda step: blocked.wait() if step == 3 else None
-        async with listening() as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with (
+            listening() as port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS) as client,
+        ):
             asking = asyncio.create_task(client.post("/v1/chat/completions", json=CHAT))
             await until(lambda: engine.running == 1)
             service.lifecycle.drain()
