@@ -9,7 +9,7 @@ from stoker.progress import PHASES
 from stoker.serve.http.asgi import App, Receive, Scope, Send, respond
 from stoker.serve.operate.lifecycle import Lifecycle
 
-_PATIENCE_SECONDS = 0.5
+_PATIENCE_SECONDS = 1.0
 _ENGINE_COMES = frozenset(PHASES[PHASES.index("loading") :])
 
 
@@ -43,7 +43,7 @@ class LateApp:
 
 
 async def engine_comes(lifecycle: Lifecycle) -> None:
-    """Returns once the engine's server is being started, or after half a second: Python runs one import at a time, and
+    """Returns once the engine's server is being started, or after a second: Python runs one import at a time, and
     those of the applications would hold up the plan. Whoever downloads or builds waits no longer for /v1/health."""
     loop, changed = asyncio.get_running_loop(), asyncio.Event()
     before = lifecycle.on_change

@@ -1,4 +1,4 @@
-"""The serving process: one event loop that answers health from the first second, while the steps run beside it."""
+"""The serving process: one event loop that answers health within the first seconds, while the steps run beside it."""
 
 from __future__ import annotations
 

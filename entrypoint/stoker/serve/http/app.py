@@ -1,4 +1,4 @@
-"""The HTTP application: it exists from the first second, long before there is an engine to serve."""
+"""The HTTP application: it is made long before there is an engine to serve."""
 
 from __future__ import annotations
 
