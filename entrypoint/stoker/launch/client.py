@@ -59,7 +59,7 @@ class TritonClient:
         if connection is None:
             raise died(self.reason)
         with self.suspects.watch(generation):
-            async with contextlib.aclosing(connection.generate(generation)) as deltas:
+            async with contextlib.aclosing(await connection.deltas_of(generation)) as deltas:
                 async for delta in deltas:
                     yield delta
 

@@ -136,12 +136,17 @@ class Connection:
         except grpc.aio.AioRpcError:
             return False
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
-        """As TritonClient.generate."""
-        deltas = self._deltas_of(generation, await self._takes())
-        async with contextlib.aclosing(deltas):
-            async for delta in deltas:
-                yield delta
+    async def deltas_of(self, generation: Generation) -> AsyncGenerator[Delta, None]:
+        """What TritonClient.generate gives: by the multiplexed stream, opened with the first request, where the model
+        has one."""
+        inputs = await self._takes()
+        if contract.CHANNEL in inputs:
+            if self.channel is None:
+                self.channel = Channel(self.stub, self._heard)
+            return self.channel.generate(generation)
+        if generation.adapter is not None and contract.ADAPTER_WEIGHTS in inputs:
+            return self._adapted(generation, inputs[contract.ADAPTER_WEIGHTS])
+        return self._alone(generation)
 
     async def _takes(self) -> Mapping[str, str]:
         """What the model takes; asked once. EngineDiedError if the server goes meanwhile."""
@@ -162,16 +167,6 @@ class Connection:
             self.inputs = None
             return {}
         return {tensor.name: tensor.datatype for tensor in metadata.inputs}
-
-    def _deltas_of(self, generation: Generation, inputs: Mapping[str, str]) -> AsyncGenerator[Delta, None]:
-        """By the multiplexed stream, opened with the first request, where the model has one."""
-        if contract.CHANNEL in inputs:
-            if self.channel is None:
-                self.channel = Channel(self.stub, self._heard)
-            return self.channel.generate(generation)
-        if generation.adapter is not None and contract.ADAPTER_WEIGHTS in inputs:
-            return self._adapted(generation, inputs[contract.ADAPTER_WEIGHTS])
-        return self._alone(generation)
 
     async def _adapted(self, generation: Generation, wire_type: str) -> AsyncGenerator[Delta, None]:
         """The engine keeps as many adapters as it has room for: one that was sent before may have to be sent again."""

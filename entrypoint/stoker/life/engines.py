@@ -261,7 +261,8 @@ class Engines:
         Timings(self._settings.cache).record(
             timing(plan, phase, took[phase] - before.get(phase, 0.0)) for phase in ("loading", "warming")
         )
-        self._warmed.add(warmed_key(plan, engine.manifest))
+        if not plan.chosen.devices:
+            self._warmed.add(warmed_key(plan, engine.manifest))
 
     def _preparation(self) -> tuple[Plan, Engine]:
         self.prepared.clear()

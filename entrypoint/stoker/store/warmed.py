@@ -22,11 +22,11 @@ _KEPT = 64
 
 
 def warmed_key(plan: Plan, engine: Manifest) -> str:
-    """Of all that the memory of an engine's largest step depends on: the engine, how it is driven, and the machine."""
-    machine, chosen = plan.machine, plan.chosen
-    gpus = [(gpu.name, gpu.memory_total) for gpu in machine.gpus if gpu.index in chosen.devices]
-    here = [__version__, machine.cpu.name, machine.cpu.cores, machine.cpu.isa, machine.cpu.memory_limit, gpus]
-    what = [engine.key, engine.versions, asdict(chosen), asdict(plan.memory.kv)]
+    """Of all that the memory of the largest step of an engine on a CPU depends on: the engine, how it is driven, and
+    the machine."""
+    cpu = plan.machine.cpu
+    here = [__version__, cpu.name, cpu.cores, cpu.isa, cpu.memory_limit]
+    what = [engine.key, engine.versions, asdict(plan.chosen), asdict(plan.memory.kv)]
     return hashlib.sha256(json.dumps([here, what], sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 

@@ -24,7 +24,8 @@ def _roots(environment: Path) -> Iterator[Path]:
     except (OSError, UnicodeDecodeError):
         return
     if _SYSTEM.search(settings) and (home := _HOME.search(settings)):
-        yield Path(home[1]).parent
+        base = Path(home[1]).parent
+        yield from (base, base / "local")  # which is where Debian's Python has what pip installs
 
 
 def _folders(root: Path) -> Iterator[Path]:
