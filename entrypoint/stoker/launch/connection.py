@@ -205,7 +205,7 @@ class Connection:
         try:
             request = encode_request(generation, wire_id)
             append(request)
-            await _write(self, call, request)
+            await self._write(call, request)
             self._beside(messages.read())
             async for delta in self._deltas(messages):
                 yield delta
@@ -224,13 +224,49 @@ class Connection:
             if self.failure:
                 call.cancel()
             elif not over:
-                self._beside(_stop(self, call, messages, wire_id))
+                self._beside(self._stop(call, messages, wire_id))
 
     def _beside(self, work: Coroutine[object, object, None]) -> None:
         """Lets it go on when nobody waits for the request any more."""
         task = asyncio.create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    async def _write(self, call: Call, request: service_pb2.ModelInferRequest) -> None:
+        """EngineDiedError if the server goes meanwhile.
+
+        grpc.aio never returns from writing to a call that is cancelled before its connection stands.
+        """
+        task = asyncio.ensure_future(_write_all(call, request))
+        try:
+            await asyncio.wait({task, self.over}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise died(self.failure)
+            task.result()
+        finally:
+            task.cancel()
+
+    async def _stop(self, call: Call, messages: _Messages, wire_id: str) -> None:
+        """Ends a request before the engine's next step.
+
+        A cancelled call would tell Triton the same, but to hear of it the model would have to ask about each of its
+        requests in each step.
+        """
+        await self._send_stop(wire_id)
+        await asyncio.wait({messages.ended}, timeout=_STOP_SECONDS)
+        call.cancel()
+
+    async def _send_stop(self, wire_id: str) -> None:
+        """Whatever goes wrong here, the engine is going, or the call that is to be stopped is cancelled in the end."""
+        if self.over.done():
+            return
+        call = self.stub.ModelStreamInfer(timeout=_STOP_SECONDS)
+        self.calls.add(call)
+        with contextlib.suppress(*_ENDS):
+            await self._write(call, encode_stop(wire_id))
+            await _Messages(call).read()
+        call.cancel()
+        self.calls.discard(call)
 
     async def _deltas(self, messages: _Messages) -> AsyncGenerator[Delta, None]:
         produced = False
@@ -283,45 +319,6 @@ def _outputs(response: service_pb2.ModelInferResponse) -> _Outputs:
     return found
 
 
-async def _write(connection: Connection, call: Call, request: service_pb2.ModelInferRequest) -> None:
-    """EngineDiedError if the server goes meanwhile.
-
-    grpc.aio never returns from writing to a call that is cancelled before its connection stands.
-    """
-    task = asyncio.ensure_future(_write_all(call, request))
-    try:
-        await asyncio.wait({task, connection.over}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise died(connection.failure)
-        task.result()
-    finally:
-        task.cancel()
-
-
 async def _write_all(call: Call, request: service_pb2.ModelInferRequest) -> None:
     await call.write(request)
     await call.done_writing()
-
-
-async def _stop(connection: Connection, call: Call, messages: _Messages, wire_id: str) -> None:
-    """Ends a request before the engine's next step.
-
-    A cancelled call would tell Triton the same, but to hear of it the model would have to ask about each of its
-    requests in each step.
-    """
-    await _send_stop(connection, wire_id)
-    await asyncio.wait({messages.ended}, timeout=_STOP_SECONDS)
-    call.cancel()
-
-
-async def _send_stop(connection: Connection, wire_id: str) -> None:
-    """Whatever goes wrong here, the engine is going, or the call that is to be stopped is cancelled in the end."""
-    if connection.over.done():
-        return
-    call = connection.stub.ModelStreamInfer(timeout=_STOP_SECONDS)
-    connection.calls.add(call)
-    with contextlib.suppress(*_ENDS):
-        await _write(connection, call, encode_stop(wire_id))
-        await _Messages(call).read()
-    call.cancel()
-    connection.calls.discard(call)

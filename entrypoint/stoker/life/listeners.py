@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,18 @@ from stoker.settings.layers import Settings
 
 if TYPE_CHECKING:
     from stoker.workers.crew import Crew
+
+
+def _api(service: Service) -> App:
+    from stoker.serve.http.app import create_app
+
+    return create_app(service)
+
+
+def _management(service: Service) -> App:
+    from stoker.serve.http.app import create_management_app
+
+    return create_management_app(service)
 
 
 class Listeners(AbstractContextManager["Listeners"]):
@@ -42,31 +55,17 @@ class Listeners(AbstractContextManager["Listeners"]):
         self.crew: Crew | None = None
         self._api: HttpServer | Crew
         if in_process(settings):
-            self._api = HttpServer(self._app(service), bound, tls, keep_alive=kept, connections=Connections(most))
+            self._api = HttpServer(
+                self._made_late(partial(_api, service)), bound, tls, keep_alive=kept, connections=Connections(most)
+            )
         else:
             self._api = self.crew = crew_of(settings, service, bound, Connections(most))
         self._all: list[HttpServer | Crew] = [self._api]
         port = settings["management-port"].value
         if port is not None:
             host = settings["management-host"].value or settings.host
-            app, bound = self._management_app(service), self._bind(host, port)
+            app, bound = self._made_late(partial(_management, service)), self._bind(host, port)
             self._all.append(HttpServer(app, bound, keep_alive=kept, connections=Connections(management)))
-
-    def _app(self, service: Service) -> App:
-        def make() -> App:
-            from stoker.serve.http.app import create_app
-
-            return create_app(service)
-
-        return self._made_late(make)
-
-    def _management_app(self, service: Service) -> App:
-        def make() -> App:
-            from stoker.serve.http.app import create_management_app
-
-            return create_management_app(service)
-
-        return self._made_late(make)
 
     def _made_late(self, make: Callable[[], App]) -> App:
         self._late.append(LateApp(make))

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
-from tests.waiting import SECONDS
+from tests.waiting import SECONDS, until
 
 from stoker.errors import EngineError
 from stoker.launch.generation import Delta, EngineDiedError, EngineState, Generation, died
@@ -100,11 +100,6 @@ def run(test, **options):
             await test(engine)
 
     asyncio.run(asyncio.wait_for(whole(), SECONDS))
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from tests.linking import join
-from tests.waiting import SECONDS
+from tests.waiting import SECONDS, until
 
 from stoker.launch.generation import EngineDiedError
 from stoker.serve.generate.admission import Capacity
@@ -47,11 +46,6 @@ def run(use: Callable[[Office], Awaitable[None]]) -> None:
         await use(Office())
 
     asyncio.run(asyncio.wait_for(inner(), SECONDS))
-
-
-async def until(true: Callable[[], Any]) -> None:
-    while not true():
-        await asyncio.sleep(0.001)
 
 
 async def lost(theirs: Link, ours: Link, desk: Desk) -> None:

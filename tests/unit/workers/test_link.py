@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.linking import join
-from tests.waiting import SECONDS
+from tests.waiting import SECONDS, until
 
 from stoker.launch.generation import EngineDiedError, RequestRefusedError, died
 from stoker.serve.http.errors import ApiError, too_many
@@ -57,11 +57,6 @@ def run(use: Callable[[Link, Far], Awaitable[None]]) -> None:
         await far.link.left()
 
     asyncio.run(asyncio.wait_for(inner(), SECONDS))
-
-
-async def until(true: Callable[[], Any]) -> None:
-    while not true():
-        await asyncio.sleep(0.001)
 
 
 def test_what_is_told_is_heard_before_what_is_asked_next() -> None:
