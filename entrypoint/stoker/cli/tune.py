@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from stoker.chain import planner_for
@@ -16,8 +16,10 @@ from stoker.cli.signals import cancel_like_ctrl_c
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
 from stoker.logs import resolved_format, set_up_logging
+from stoker.nearest import did_you_mean
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
+from stoker.settings.spec import PRECISIONS
 from stoker.store.tuned import TunedStore
 
 if TYPE_CHECKING:
@@ -27,18 +29,36 @@ if TYPE_CHECKING:
 _WITHOUT = ("no-tune", "lora", "lora-source", "nodes", "replicas")  # of the settings of `stoker plan`
 
 
+@dataclass(frozen=True)
+class Asked:
+    """`budget`: seconds. `precisions`: of the weights, measured beside the plan's."""
+
+    budget: float
+    precisions: tuple[str, ...]
+
+
 def run(arguments: Sequence[str]) -> int:
     """StoppedError where Ctrl-C or SIGTERM ended it: then nothing is kept, and what was kept before stays."""
     about = "Measure on this machine what the plan of MODEL leaves open, and keep the quickest."
     parser = command_parser("tune", about, like="plan", without=_WITHOUT)
     parser.add_argument("--budget", metavar="SECONDS", default="180", help="time for measuring (default: 180)")
+    parser.add_argument(
+        "--try-precision",
+        metavar="PRECISION",
+        action="append",
+        default=[],
+        help="a precision of the weights to measure too, such as fp8 or int4; it changes the answers (repeatable)",
+    )
     parser.add_argument("--forget", action="store_true", help="remove what was measured, and measure nothing")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
     options, settings = parse(parser, arguments)
     log_format = resolved_format(settings.log_format)
     set_up_logging(log_format, settings.log_level)
     show_warnings(settings)
-    return _forget(settings) if options.forget else _tune(settings, _seconds(options.budget), log_format, options.json)
+    if options.forget:
+        return _forget(settings)
+    search = Asked(_seconds(options.budget), _precisions(options.try_precision, settings))
+    return _tune(settings, search, log_format, options.json)
 
 
 def _seconds(text: str) -> float:
@@ -51,6 +71,17 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _precisions(names: Sequence[str], settings: Settings) -> tuple[str, ...]:
+    fixed = next((name for name in ("precision", "profile") if names and settings.is_given(name)), "")
+    if fixed:
+        raise UsageError(f"--try-precision and --{fixed}", why="the precision is fixed", remedy="leave one of them out")
+    for name in names:
+        if name not in PRECISIONS:
+            remedy = did_you_mean(name, PRECISIONS)
+            raise UsageError(f"--try-precision: unknown precision {name!r}", remedy=remedy)
+    return tuple(names)
+
+
 def _forget(settings: Settings) -> int:
     planner = planner_for(settings, Silent(), weights=False)
     gone = TunedStore(settings.cache).forget(planner.tuning_key)
@@ -59,13 +90,14 @@ def _forget(settings: Settings) -> int:
     return 0
 
 
-def _tune(settings: Settings, budget: float, log_format: str, as_json: bool) -> int:
+def _tune(settings: Settings, asked: Asked, log_format: str, as_json: bool) -> int:
     from stoker.tune.run import named, tune
 
     cancel = threading.Event()
     cancel_like_ctrl_c(cancel)
     progress = listener(log_format)
-    tuned, figures = tune(planner_for(settings, progress), settings, progress, budget, cancel)
+    planner = planner_for(settings, progress)
+    tuned, figures = tune(planner, settings, progress, asked.budget, cancel, asked.precisions)
     if as_json:
         document = {**asdict(tuned), "measured": [asdict(each) for each in figures]}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

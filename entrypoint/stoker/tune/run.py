@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -39,13 +39,15 @@ class Figure:
 
 @dataclass
 class Search:
-    """`budget`: seconds. `rate`: measures a plan, in tokens/s; StokerError where that fails."""
+    """`budget`: seconds. `rate`: measures a plan, in tokens/s; StokerError where that fails. `precisions`: of weights,
+    tried beside the planned one; they change what the model answers, so only the user names them."""
 
     planner: Planner
     rate: Callable[[Plan, Load], float]
     progress: Progress
     budget: float
     cancel: threading.Event
+    precisions: Sequence[str] = ()
     figures: list[Figure] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
@@ -88,7 +90,12 @@ def named(values: Values) -> str:
 
 
 def tune(
-    planner: Planner, settings: Settings, progress: Progress, budget: float, cancel: threading.Event
+    planner: Planner,
+    settings: Settings,
+    progress: Progress,
+    budget: float,
+    cancel: threading.Event,
+    precisions: Sequence[str] = (),
 ) -> tuple[Tuned, tuple[Figure, ...]]:
     """Measures, keeps the result in the cache and returns it. StoppedError when cancelled: then all is as before."""
 
@@ -97,7 +104,7 @@ def tune(
         with engine_of(plan, engine, cancel.is_set) as measuring:
             return measuring.rate(load)
 
-    search = Search(planner, rate, progress, budget, cancel)
+    search = Search(planner, rate, progress, budget, cancel, precisions)
     planned = planner.plan({})
     if planned.chosen.purpose != TEXT or len(planned.replicas) > 1 or planned.chosen.nodes > 1:
         raise UsageError("stoker tune measures one engine that generates text", remedy="leave --replicas out")
@@ -127,7 +134,8 @@ def found(search: Search, load: Load) -> Tuned:
     base = search.measure({}, load)
     if base.why:
         raise UsageError("the planned engine could not be measured", why=base.why)
-    return _confirmed(search, base, _best_limits(search, _best_kind(search, base, load), load), load)
+    best = _best_precision(search, _best_kind(search, base, load), load)
+    return _confirmed(search, base, _best_limits(search, best, load), load)
 
 
 def _best_kind(search: Search, base: Figure, load: Load) -> Figure:
@@ -136,6 +144,14 @@ def _best_kind(search: Search, base: Figure, load: Load) -> Figure:
     for name in sorted(available_kinds() - {base.engine}):
         if not search.planner.engine_given:
             best = search.candidate({"engine": name}, load, best)
+    return best
+
+
+def _best_precision(search: Search, best: Figure, load: Load) -> Figure:
+    planned = search.planner.plan(best.values).chosen.precision
+    for precision in dict.fromkeys(search.precisions):
+        if precision != planned:
+            best = search.candidate({**best.values, "precision": precision}, load, best)
     return best
 
 

@@ -60,6 +60,8 @@ def test_flags_win_and_remember_that_they_did(monkeypatch: pytest.MonkeyPatch) -
     "arguments",
     [
         ["serve", "demo", "--no-such-flag"],
+        ["tune", "demo", "--try-precision", "fp9"],
+        ["tune", "demo", "--try-precision", "int4", "--precision", "int8"],
         ["plan", "a", "b"],
         ["manifest", "helm", "demo"],
         ["serve", "--port", "many"],

@@ -46,6 +46,15 @@ def test_the_user_s_own_value_comes_first(planned):
     assert dict(found.sources)["max_num_tokens"] == "flag --max-num-tokens"
 
 
+def test_a_precision_that_was_tried_and_won_is_planned(planned):
+    quicker = replace(TUNED, precision="int4", values={"precision": "int4"})
+    assert planned(quicker).chosen.precision == "int4"
+    assert dict(planned(quicker).sources)["precision"] == "tuned stoker tune"
+    kept = planned(quicker, precision="int8")
+    assert kept.chosen.precision == "int8"
+    assert "was openvino in int4" in reason(kept)
+
+
 def test_what_no_longer_fits_is_left_out_with_its_reason(planned):
     too_much = replace(TUNED, values={"max_batch_size": 100_000, "max_num_tokens": 100_000})
     assert planned(too_much).chosen == planned(None).chosen

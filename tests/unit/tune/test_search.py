@@ -17,11 +17,11 @@ from stoker.tune.run import Search, found
 LOAD = Load(16, 128, 32)
 
 
-def search(rate, budget=1000.0, **given) -> Search:
+def search(rate, budget=1000.0, precisions=(), **given) -> Search:
     planner = Planner(
         build_machine(16, 2), build_model("qwen2.5-0.5b"), build_overrides(engine="openvino", **given), None
     )
-    return Search(planner, lambda plan, _load: rate(plan.chosen), Silent(), budget, threading.Event())
+    return Search(planner, lambda plan, _load: rate(plan.chosen), Silent(), budget, threading.Event(), precisions)
 
 
 def test_the_quickest_values_are_found_one_after_the_other():
@@ -49,6 +49,26 @@ def test_what_the_user_set_is_not_varied():
     one = search(lambda _: 100.0, activation_precision="f32", max_num_tokens=64)
     found(one, LOAD)
     assert {name for figure in one.figures for name in figure.values} == {"max_batch_size"}
+
+
+def test_precisions_are_tried_only_where_they_are_named():
+    def rate(chosen):
+        return {"int8": 100.0, "int4": 150.0, "bf16": 80.0}[chosen.precision]
+
+    assert not found(search(rate), LOAD).values
+    one = search(rate, precisions=("bf16", "int8", "int4", "int4"))
+    result = found(one, LOAD)
+    assert (result.precision, dict(result.values)) == ("int4", {"precision": "int4"})
+    alone = [figure.values["precision"] for figure in one.figures if list(figure.values) == ["precision"]]
+    assert alone[:3] == ["bf16", "int4", "int4"]  # int8 is the plan's; the winner is measured again
+    assert all(figure.values["precision"] == "int4" for figure in one.figures if len(figure.values) > 1)
+
+
+def test_a_precision_that_the_engine_does_not_have_has_a_reason():
+    one = search(lambda _: 100.0, precisions=("fp8",))
+    assert not found(one, LOAD).values
+    (why,) = (figure.why for figure in one.figures if figure.values == {"precision": "fp8"})
+    assert "fp8" in why
 
 
 def test_a_candidate_that_fails_has_a_reason_and_loses():
