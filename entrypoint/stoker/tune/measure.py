@@ -17,9 +17,9 @@ from stoker.launch.generation import Generation
 from stoker.plan.types import Plan
 from stoker.store.engine import Engine
 
-_MOST_STREAMS = 16
 _LOW_IDS = 2000  # which nearly every vocabulary has
-_ROUNDS = 2
+_ROUNDS = 2  # at least
+_SECONDS = 2.0  # at least, since a round on a GPU can be over in a tenth of one
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,15 @@ class Load:
     new_tokens: int
 
 
+_MOST_ON_CPU, _MOST_ON_GPU = Load(16, 128, 32), Load(256, 128, 128)
+
+
 def load_for(plan: Plan, goal: str) -> Load:
     """What the goal is about: one sequence, or as many as the plan runs at once, up to some."""
+    most = _MOST_ON_GPU if plan.chosen.devices else _MOST_ON_CPU
     longest, batch = plan.chosen.max_seq_len, plan.chosen.max_batch_size
-    streams = 1 if goal == "latency" else min(batch, _MOST_STREAMS)
-    return Load(streams, max(1, min(128, longest // 2)), max(1, min(32, longest // 4)))
+    streams = 1 if goal == "latency" else min(batch, most.streams)
+    return Load(streams, max(1, min(most.prompt_tokens, longest // 2)), max(1, min(most.new_tokens, longest // 4)))
 
 
 class Measuring:
@@ -51,7 +55,10 @@ class Measuring:
     def rate(self, load: Load) -> float:
         """Tokens/s from the first request to the last token, the better of some rounds. StoppedError, EngineError."""
         self._round(Load(min(load.streams, 2), min(load.prompt_tokens, 16), 4))
-        return max(self._round(load) for _ in range(_ROUNDS))
+        rates, began = list[float](), time.monotonic()
+        while len(rates) < _ROUNDS or time.monotonic() - began < _SECONDS:
+            rates.append(self._round(load))
+        return max(rates)
 
     def _round(self, load: Load) -> float:
         began = time.perf_counter()

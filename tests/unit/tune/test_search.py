@@ -1,17 +1,20 @@
 """The search for the quickest plan, with figures that a function of the plan gives instead of an engine."""
 
 import threading
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from tests.unit.plan.conftest import build_machine, build_model, build_overrides
 
 from stoker.chain import Planner
+from stoker.direct.messages import generation_of
 from stoker.errors import EngineError, StoppedError, UsageError
 from stoker.progress import Silent
 from stoker.settings.layers import load_settings
 from stoker.store.tuned import TunedStore, tuning_key
-from stoker.tune import run
-from stoker.tune.measure import Load, load_for
+from stoker.tune import measure, run
+from stoker.tune.measure import Load, Measuring, load_for
 from stoker.tune.run import Search, found
 
 LOAD = Load(16, 128, 32)
@@ -109,7 +112,33 @@ def test_it_can_be_stopped():
 def test_the_load_is_what_the_goal_is_about():
     plan = search(lambda _: 1.0).planner.plan({})
     assert load_for(plan, "latency").streams == 1
-    assert load_for(plan, "throughput").streams == 16
+    assert load_for(plan, "throughput") == Load(16, 128, 32)
+    on_a_gpu = replace(plan, chosen=replace(plan.chosen, devices=(0,), max_batch_size=64))
+    assert load_for(on_a_gpu, "throughput") == Load(64, 128, 128)
+
+
+class Answering:
+    """An engine that gives each sequence all its tokens at once, `seconds` after the one before, by its own clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.now, self.waiting, self.rounds = seconds, 0.0, [], 0
+
+    def send(self, message):
+        self.waiting.append(generation_of(message["add"]))
+
+    def receive(self):
+        self.now += self.seconds
+        asked = self.waiting.pop(0)
+        self.rounds += not self.waiting
+        return {"id": asked.request_id, "ids": [7] * asked.max_tokens, "ended": True}
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [(1.0, 2), (0.25, 2), (0.125, 4)])
+def test_a_quick_engine_is_measured_for_longer(monkeypatch, seconds, rounds):
+    engine = Answering(seconds)
+    monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: engine.now, perf_counter=lambda: engine.now))
+    assert Measuring(engine, 100, lambda: False).rate(Load(4, 8, 16)) == 16 / seconds
+    assert engine.rounds == 1 + rounds  # the first warms it up
 
 
 def first(tmp_path, monkeypatch, outcome) -> tuple[bool, list[str]]:

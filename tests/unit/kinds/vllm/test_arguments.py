@@ -38,7 +38,7 @@ def test_the_plans_limits_are_vllms() -> None:
         "enable_prefix_caching": True,
         "tensor_parallel_size": 1,
         "pipeline_parallel_size": 1,
-        "max_cudagraph_capture_size": 512,  # also for prompts, however few sequences run
+        "max_cudagraph_capture_size": 1024,  # also for prompts, however few sequences run
     }
 
 
