@@ -3,13 +3,16 @@
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from tests.unit.plan.conftest import build_machine, build_model, build_overrides
 
 from stoker.chain import Planner
 from stoker.direct.messages import generation_of
+from stoker.direct.process import EngineProcess
 from stoker.errors import EngineError, StoppedError, UsageError
+from stoker.launch.generation import Generation
 from stoker.progress import Silent
 from stoker.settings.layers import load_settings
 from stoker.store.tuned import TunedStore, tuning_key
@@ -121,12 +124,13 @@ class Answering:
     """An engine that gives each sequence all its tokens at once, `seconds` after the one before, by its own clock."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self.now, self.waiting, self.rounds = seconds, 0.0, [], 0
+        self.seconds, self.now, self.rounds = seconds, 0.0, 0
+        self.waiting: list[Generation] = []
 
-    def send(self, message):
+    def send(self, message: dict[str, Any]) -> None:
         self.waiting.append(generation_of(message["add"]))
 
-    def receive(self):
+    def receive(self) -> dict[str, Any]:
         self.now += self.seconds
         asked = self.waiting.pop(0)
         self.rounds += not self.waiting
@@ -137,7 +141,8 @@ class Answering:
 def test_a_quick_engine_is_measured_for_longer(monkeypatch, seconds, rounds):
     engine = Answering(seconds)
     monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: engine.now, perf_counter=lambda: engine.now))
-    assert Measuring(engine, 100, lambda: False).rate(Load(4, 8, 16)) == 16 / seconds
+    process = cast("EngineProcess", engine)
+    assert Measuring(process, 100, lambda: False).rate(Load(4, 8, 16)) == 16 / seconds
     assert engine.rounds == 1 + rounds  # the first warms it up
 
 
