@@ -169,6 +169,7 @@ def test_decoding_is_captured_up_to_the_batch_and_prompts_as_vllm_does() -> None
     assert decode_sizes(256)[-1] == 256
     assert decode_sizes(4096) == prefill_sizes()
     assert len(prefill_sizes()) == 83  # counted in vLLM's log
+    assert prefill_sizes(700)[-2:] == (672, 688)
 
 
 def pooled(model: Model, method: str, longest: int) -> Model:

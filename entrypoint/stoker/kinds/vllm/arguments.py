@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.kinds.vllm.graphs import LARGEST
+from stoker.kinds.vllm.graphs import largest
 from stoker.kinds.vllm.speculation import speculative_arguments
 from stoker.plan.types import TEXT, Chosen
 from stoker.resolve.model import Pooling
@@ -40,7 +40,7 @@ def engine_arguments(chosen: Chosen, kv_bytes: int, quantized: bool = False) -> 
     if chosen.precision in _ONLINE and not quantized:
         arguments["quantization"] = _ONLINE[chosen.precision]
     if chosen.devices:
-        arguments["max_cudagraph_capture_size"] = min(LARGEST, arguments["max_num_batched_tokens"])
+        arguments["max_cudagraph_capture_size"] = largest(arguments["max_num_batched_tokens"])
     if chosen.tensor_parallel > 1:
         # The pass that joins all-reduce and normalization crashed in graph capture on some Hopper boards.
         arguments["compilation_config"] = {"pass_config": {"fuse_allreduce_rms": False}}

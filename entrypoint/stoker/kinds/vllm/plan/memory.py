@@ -82,8 +82,8 @@ def step_bytes(architecture: Architecture, shape: Shape, constants: Constants, s
     return shape.tokens * elements * _WIDTH + sampling
 
 
-def graph_bytes(architecture: Architecture, batch: int, constants: Constants, split: Split) -> int:
-    graphs = len(decode_sizes(batch)) + len(prefill_sizes())
+def graph_bytes(architecture: Architecture, shape: Shape, constants: Constants, split: Split) -> int:
+    graphs = len(decode_sizes(shape.batch)) + len(prefill_sizes(shape.tokens))
     return graphs * layers_per_gpu(architecture, split) * constants.graph_bytes
 
 
@@ -103,7 +103,7 @@ def budget(
     fixed = MemoryBudget(
         weights=weight_bytes(model, profile, split),
         activations=activation_bytes(model.architecture, shape, constants, split),
-        runtime=graph_bytes(model.architecture, shape.batch, constants, split),
+        runtime=graph_bytes(model.architecture, shape, constants, split),
         kv=KvPool(0, constants.kv_block_tokens, per_token),
         limit=limit,
         context=constants.cuda_context,

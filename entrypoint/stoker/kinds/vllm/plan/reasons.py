@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stoker.kinds.vllm.graphs import LARGEST, decode_sizes
+from stoker.kinds.vllm.graphs import decode_sizes, largest
 from stoker.kinds.vllm.plan.catalogue import Catalogue, VllmProfile
 from stoker.kinds.vllm.plan.checkpoint import checkpoint_of
 from stoker.kinds.vllm.plan.memory import kv_bytes_per_token
@@ -82,7 +82,8 @@ def _cache_type(case: Case) -> str:
 
 def _graphs(case: Case) -> str:
     sizes = decode_sizes(case.chosen.max_batch_size)
-    return f"CUDA graphs: {len(sizes)} batch sizes up to {sizes[-1]} for decoding, prompts up to {LARGEST} tokens"
+    prompts = count_text(largest(case.chosen.max_num_tokens))
+    return f"CUDA graphs: {len(sizes)} batch sizes up to {sizes[-1]} for decoding, prompts up to {prompts} tokens"
 
 
 def _speculative(case: Case) -> str:
