@@ -83,7 +83,7 @@ def test_one_that_leaves_while_waiting_never_starts(loop, slow, harness):
     client = slow.client
 
     async def leave_the_queue():
-        others = [asyncio.create_task(harness.tokens(client, Generation(f"{n}", (n,), 25))) for n in range(2)]
+        others = [asyncio.create_task(harness.tokens(client, Generation(f"{n}", (n,), 60))) for n in range(2)]
         await harness.until(lambda: running(client, 2))
         waiting = asyncio.create_task(harness.tokens(client, Generation("waiting", (9,), 100)))
         await harness.until(lambda: queued(client, 1))
@@ -92,7 +92,7 @@ def test_one_that_leaves_while_waiting_never_starts(loop, slow, harness):
         assert await running(client, 2)
         return [len(tokens) for tokens in await asyncio.gather(*others)]
 
-    assert loop.run(leave_the_queue()) == [25, 25]
+    assert loop.run(leave_the_queue()) == [60, 60]
 
 
 async def running(client, count: int) -> bool:

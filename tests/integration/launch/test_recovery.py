@@ -11,7 +11,7 @@ from stoker.kinds.openvino.runtime.engine import python_engine
 from stoker.launch.generation import EngineDiedError, Generation
 from stoker.launch.supervisor import Patience, Supervisor
 
-POISON = 251
+WAITING, POISON = 250, 251
 
 
 @pytest.fixture
@@ -27,11 +27,11 @@ def faulty(loop, settings_of, tiny_engine, monkeypatch):
 
 
 def test_a_step_that_raises_ends_all_in_flight_and_the_next_is_served(loop, faulty, harness):
-    good = Generation("good", (1, 2), max_tokens=200)
+    good = Generation("good", (1, 2), max_tokens=20)
     before, stub = loop.run(harness.tokens(faulty.client, good)), faulty.stub_pid
 
     async def poison_in_company():
-        company = asyncio.create_task(harness.tokens(faulty.client, good))
+        company = asyncio.create_task(harness.tokens(faulty.client, Generation("waiting", (WAITING,), max_tokens=9)))
         await harness.until(lambda: faulty.client.in_flight == 1)
         poison = harness.tokens(faulty.client, Generation("bad", (POISON,), max_tokens=9))
         return await asyncio.gather(company, poison, return_exceptions=True)
