@@ -8,6 +8,8 @@ from functools import lru_cache
 
 from tokenizers import Tokenizer
 
+from stoker.json_text import parse_json
+
 # Control tokens that begin and end calls and thinking. Grammars of free text with calls in it write them as text.
 MARKS = (
     *("<tool_call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "<|tool_call|>", "<|/tool_call|>", "<|python_tag|>"),
@@ -25,7 +27,7 @@ class Vocabulary:
         self.special = frozenset(id_ for id_, token in rust.get_added_tokens_decoder().items() if token.special)
         self.size = max(rust.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         self._added = frozenset(rust.get_added_tokens_decoder())
-        self._byte_level = "ByteLevel" in json.dumps(json.loads(rust.to_str()).get("decoder"))
+        self._byte_level = "ByteLevel" in json.dumps(parse_json(rust.to_str()).get("decoder"))
 
     def token_bytes(self, token_id: int) -> bytes:
         """What one token stands for, which need not be whole characters; empty for an id that is not in use."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-import json
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ import httptools
 
 from stoker.bench.statistics import Round, Sample
 from stoker.errors import EngineError
+from stoker.json_text import parse_json
 
 _EVENT_END = b"\n\n"
 _AFTER_TEXT = 2  # the events after the last text: usage, and [DONE]
@@ -82,7 +82,7 @@ def _completion_tokens(tail: bytes) -> int:
     _, usage, done = tail.rstrip().rsplit(b"data: ", 2)
     if done != b"[DONE]":
         raise ValueError("the stream did not end")
-    return int(json.loads(usage)["usage"]["completion_tokens"])
+    return int(parse_json(usage)["usage"]["completion_tokens"])
 
 
 def request_bytes(host: str, port: int, body: bytes) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO
 
 from stoker.bench.types import Phase, Start
 from stoker.errors import EngineError
+from stoker.json_text import parse_json
 from stoker.tethered import tethered
 
 HOST = "127.0.0.1"
@@ -42,7 +42,7 @@ class Server:
         """Guessed tokens that the model kept, for each step of a sequence so far; 0 where that is not reported."""
         try:
             with urllib.request.urlopen(f"http://{HOST}:{self.port}/v1/status", timeout=10) as answer:
-                return float(json.load(answer).get("accepted_tokens_per_step", 0))
+                return float(parse_json(answer.read()).get("accepted_tokens_per_step", 0))
         except OSError:  # an answer of 401 is one too: the key is not ours to read
             return 0.0
 
@@ -109,7 +109,7 @@ def _get(port: int, what: str) -> dict[str, Any]:
 
 def _phases(port: int) -> tuple[Phase, ...]:
     """The finished ones; `ready` is open, and `starting` is what came before the first step."""
-    report = json.loads(_get(port, "startup")["body"])
+    report = parse_json(_get(port, "startup")["body"])
     return tuple(Phase(phase["name"], phase["seconds"]) for phase in report["phases"] if phase["name"] != "ready")
 
 

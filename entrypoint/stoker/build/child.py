@@ -15,6 +15,7 @@ from typing import TextIO
 
 from stoker.build.jobs import Job, job_from
 from stoker.errors import BuildError, StokerError
+from stoker.json_text import parse_json
 from stoker.processes import die_with_parent
 
 
@@ -50,7 +51,7 @@ def run_worker(build: Callable[[Job, Lines], dict[str, object]], *, tidies_up: b
     die_with_parent(_parent(), signal.SIGTERM if tidies_up else signal.SIGKILL)
     lines = Lines(_own_stdout())
     try:
-        record = build(job_from(json.load(sys.stdin)), lines)
+        record = build(job_from(parse_json(sys.stdin.read())), lines)
     except StokerError as error:
         lines.write({"error": described(error)})
         return 1

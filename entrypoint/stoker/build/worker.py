@@ -21,6 +21,7 @@ from stoker.build.jobs import Job, Site, as_json
 from stoker.build.kind import BuildPart
 from stoker.child_environment import child_environment
 from stoker.errors import BuildError, StokerError
+from stoker.json_text import parse_json
 from stoker.plan.types import Chosen
 from stoker.processes import kill_session
 from stoker.progress import Progress
@@ -126,7 +127,7 @@ def _lines(process: subprocess.Popen[bytes], cancel: threading.Event) -> Iterato
 
 def _relay(line: str, progress: Progress) -> Mapping[str, Any]:
     """The message, if it is a final one."""
-    message: dict[str, Any] = json.loads(line)
+    message: dict[str, Any] = parse_json(line)
     if "phase" in message:
         progress.phase(*message["phase"])
     elif "advance" in message:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import UsageError
+from stoker.json_text import parse_json
 from stoker.nearest import did_you_mean
 
 _MARK = "stoker-chat"
@@ -100,7 +101,7 @@ def save(conversation: Conversation, path: Path) -> None:
 def load(path: Path) -> Conversation:
     """The model is that of the file: whoever goes on with another changes it. UsageError for what is no saved chat."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
         if document["format"] != _MARK:
             raise ValueError("it was not written by /save")
         messages = [{"role": str(each["role"]), "content": str(each["content"])} for each in document["messages"]]
@@ -108,7 +109,7 @@ def load(path: Path) -> Conversation:
         return Conversation(str(document["model"]), str(document["system"]), sampling, messages)
     except OSError as error:
         raise UsageError(f"cannot read {path}", why=error.strerror or str(error)) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is not a saved chat", why=str(error), remedy="/save FILE writes one") from error
 
 

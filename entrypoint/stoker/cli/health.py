@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from stoker.errors import UsageError
+from stoker.json_text import parse_json
 from stoker.listening import listeners
 
 _PATIENCE_SECONDS = 4
@@ -73,7 +73,7 @@ def _ask(place: _Place) -> tuple[bool, str]:
     for last, host in [*((False, host) for host in hosts[:-1]), (True, hosts[-1])]:
         try:
             return _answer(host, place.port)
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             if last:
                 shown = f"[{host}]:{place.port}" if ":" in host else f"{host}:{place.port}"
                 return False, f"no server answers on port {place.port} ({shown}): {error}"
@@ -91,7 +91,7 @@ def _asked(connection: http.client.HTTPConnection) -> tuple[bool, str]:
     with closing(connection):
         connection.request("GET", "/v1/health/ready")
         answer = connection.getresponse()
-        return answer.status == 200, str(json.loads(answer.read())["phase"])
+        return answer.status == 200, str(parse_json(answer.read())["phase"])
 
 
 def _trusting(host: str, port: int) -> http.client.HTTPSConnection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 import time
 import urllib.error
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoker.containers.connection import asked
 from stoker.errors import ContainerError
+from stoker.json_text import parse_json
 from stoker.progress import Progress
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def startup_report(url: str) -> dict[str, Any] | None:
     address = f"{url}/v1/health/startup"
     try:
         with urllib.request.urlopen(address, timeout=5, context=trusting) as answer:  # noqa: S310  our own URL
-            report: dict[str, Any] = json.load(answer)
+            report: dict[str, Any] = parse_json(answer.read())
             return report
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return None
 
 

@@ -8,7 +8,6 @@ EngineSettings, so that a new engine kind needs nothing here.
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from stoker.direct.messages import error_fields, generation_of, line
+from stoker.json_text import parse_json
 from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import RunningSequence, Runtime, opened
@@ -49,7 +49,7 @@ def _requests() -> queue.SimpleQueue[dict[str, Any]]:
 
     def read() -> None:
         for text in sys.stdin.buffer:
-            messages.put(json.loads(text))
+            messages.put(parse_json(text))
         os._exit(0)
 
     threading.Thread(target=read, name="requests", daemon=True).start()

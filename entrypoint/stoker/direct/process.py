@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 from stoker.child_environment import child_environment
 from stoker.direct.messages import line
 from stoker.errors import EngineError
+from stoker.json_text import parse_json
 from stoker.launch.kind import Child
 from stoker.processes import kill_session
 
@@ -68,7 +68,7 @@ class EngineProcess:
         text = self._process.stdout.readline()
         if not text.endswith(b"\n"):
             raise self._died()
-        message: dict[str, Any] = json.loads(text)
+        message: dict[str, Any] = parse_json(text)
         if "failed" in message:
             fields = message["failed"]
             raise EngineError(fields["what"], why=fields["why"], remedy=fields["remedy"])

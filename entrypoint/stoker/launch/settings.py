@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from stoker.json_text import parse_json
 from stoker.plan.types import Chosen, KvPool, chosen_from
 from stoker.store.engine import Engine
 
@@ -44,7 +45,7 @@ class EngineSettings:
 
     @staticmethod
     def read(path: Path) -> EngineSettings:
-        return EngineSettings.of(json.loads(path.read_text()))
+        return EngineSettings.of(parse_json(path.read_text()))
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> EngineSettings:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from stoker.json_text import parse_json
 from stoker.progress import Progress
 from stoker.resolve.byte_count import ByteCount
 
@@ -85,9 +86,9 @@ def _stamp(file: Path) -> Stamp:
 def _read(path: Path) -> dict[str, tuple[Stamp, str]]:
     """What an earlier start kept; nothing where it is unreadable, for it can be computed again."""
     try:
-        entries = json.loads(path.read_bytes())
+        entries = parse_json(path.read_bytes())
         return {name: ((inode, size, time_ns), digest) for name, (inode, size, time_ns, digest) in entries.items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 
 from stoker.deadline import DeadlinePassedError, within
 from stoker.errors import HubUnreachableError
+from stoker.json_text import parse_json
 from stoker.resolve.checkpoint import is_small
 from stoker.resolve.hub_cache import is_commit
 from stoker.resolve.hub_errors import HTTPError, translate, unreachable
@@ -63,7 +63,7 @@ class HubClient:
             if info.sha is None or not is_commit(info.sha):
                 raise self._no_hub("its answer names no commit")
             files = [self._remote_file(sibling, info.sha) for sibling in info.siblings or ()]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._no_hub(f"its answer makes no sense ({type(error).__name__}: {str(error)[:200]})") from error
         return Listing(info.sha, {file.name: file for file in files if file is not None})
 
@@ -71,7 +71,7 @@ class HubClient:
         """https://huggingface.co/docs/hub/api. What huggingface_hub's own method would ask, but bounded."""
         revision = quote(self._repository.revision, safe="")
         url = f"{self.endpoint}/api/models/{self._repository.id}/revision/{revision}?blobs=true"
-        found = json.loads(self._in_time(lambda: self._document(url)))
+        found = parse_json(self._in_time(lambda: self._document(url)))
         if not isinstance(found, dict):
             raise TypeError("it is not an object")
         return found
@@ -160,8 +160,8 @@ class HubClient:
     def small_json(self, file: RemoteFile, commit: str) -> dict[str, object]:
         """A small file's object; empty where it is none."""
         try:
-            found = json.loads(self._read(file, commit, 0, min(file.size, _HEADER_GUESS_BYTES)))
-        except (ValueError, RecursionError):
+            found = parse_json(self._read(file, commit, 0, min(file.size, _HEADER_GUESS_BYTES)))
+        except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
 

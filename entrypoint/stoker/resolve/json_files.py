@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from stoker.errors import DamagedModelError
+from stoker.json_text import parse_json
 
 MAX_BYTES = 512 << 20  # the largest published tokenizer.json has 35 MB
 _MAY_BE_INFINITE = "time_step_limit"  # of Mamba, whose published configs say Infinity
@@ -46,7 +46,7 @@ def _read(path: Path, strict: bool) -> Any:
         raise DamagedModelError(f"{path} is damaged", why=f"it has {size:,} bytes; at most {MAX_BYTES:,} are read")
     try:
         value = parse(path.read_bytes(), strict=strict)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DamagedModelError(
             f"{path} is damaged", why=f"it is not JSON ({error})"[:300], remedy="fetch or copy the file again"
         ) from error
@@ -58,8 +58,8 @@ def _read(path: Path, strict: bool) -> Any:
 
 
 def parse(text: bytes, *, strict: bool = True) -> object:
-    """Raises ValueError, with `strict` also for an object that has a key twice, or RecursionError."""
-    return json.loads(text, object_pairs_hook=_once if strict else None)
+    """Raises ValueError, with `strict` also for an object that has a key twice."""
+    return parse_json(text, _once if strict else None)
 
 
 def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

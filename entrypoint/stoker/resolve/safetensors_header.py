@@ -102,7 +102,7 @@ def parse_header(text: bytes, file_size: int, name: str) -> Header:
 def _json_object(text: bytes, name: str) -> dict[str, object]:
     try:
         value = parse(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise damaged(name, f"its header is not JSON ({error})"[:300]) from error
     if not isinstance(value, dict):
         raise damaged(name, "its header is not a JSON object")

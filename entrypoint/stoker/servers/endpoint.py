@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stoker.errors import ServerError, ServerUnreachableError, UsageError
+from stoker.json_text import parse_json
 from stoker.settings.layers import Settings
 
 _PATIENCE_SECONDS = 10.0
@@ -126,8 +127,8 @@ def _check(status: int, found: Mapping[str, Any]) -> None:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = parse_json(body)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

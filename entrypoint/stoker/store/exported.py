@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stoker.errors import DamagedEngineError, DoesNotFitError
+from stoker.json_text import parse_json
 from stoker.origin import Origin, Sourced
 from stoker.plan.types import Overrides, Plan
 from stoker.progress import Progress
@@ -44,9 +45,9 @@ def finished_engine(directory: Path | None) -> Engine | None:
 def engine_model(engine: Engine) -> Model:
     """The model that it was built from, as far as planning needs it. DamagedEngineError where it does not tell."""
     try:
-        config = json.loads((engine.directory / "config.json").read_bytes())
+        config = parse_json((engine.directory / "config.json").read_bytes())
         return replace(model_from(engine.manifest.model), config=config, directory=engine.directory)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedEngineError(
             f"the engine {engine.directory} does not say what model it was built from",
             why=str(error),
@@ -90,7 +91,7 @@ def admit(
 def _check_suits(engine: Engine, plan: Plan, inputs: Mapping[str, object], portable: bool) -> None:
     built = engine.manifest.inputs
     aspects = ("build",) if portable else ("build", "versions", "hardware")
-    differing = [name for name in aspects if built.get(name) != json.loads(json.dumps(inputs[name]))]
+    differing = [name for name in aspects if built.get(name) != parse_json(json.dumps(inputs[name]))]
     if portable and built["hardware"]["architecture"] != plan.machine.cpu.architecture:
         differing.append("hardware")
     if differing:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import StoppedError
+from stoker.json_text import parse_json
 from stoker.progress import Progress
 from stoker.store.heartbeat import Heartbeat, is_alive, touch
 from stoker.store.owner import owner_in, this_process
@@ -148,8 +149,8 @@ def _tell(progress: Progress, key: str, holder: dict[str, Any], told: str) -> st
 def _read(path: Path) -> dict[str, Any]:
     """Nothing where the holder has only just made it."""
     for _ in range(3):
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            document = json.loads(path.read_bytes())
+        with contextlib.suppress(OSError, ValueError):
+            document = parse_json(path.read_bytes())
             return document if isinstance(document, dict) else {}
         time.sleep(0.01)
     return {}

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from stoker.json_text import parse_json
 from stoker.store.engine import SCHEMA, EngineFile, Manifest
 
 NAME = "engine.json"
@@ -51,8 +52,8 @@ def read_manifest(directory: Path) -> Manifest:
 def parse_manifest(data: bytes) -> Manifest:
     """UnusableEngineError for what is no manifest, or names files outside the engine's directory."""
     try:
-        return _manifest(json.loads(data))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return _manifest(parse_json(data))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnusableEngineError(f"{NAME} cannot be read: {str(error)[:300]}") from error
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from stoker.errors import UsageError
 from stoker.installing import with_extra
+from stoker.json_text import parse_json
 from stoker.store.remotes.remote import Signed
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _private_key(path: Path) -> EllipticCurvePrivateKey:
             key: object = load_der_private_key(_decrypted(text), None)
         else:
             key = load_pem_private_key(text.encode(), None)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise _bad_key(path, str(error)) from error
     if not isinstance(key, EllipticCurvePrivateKey):
         raise _bad_key(path, "it is not an ECDSA key")
@@ -100,7 +100,7 @@ def _decrypted(pem: str) -> bytes:
     from nacl.secret import SecretBox
 
     body = "".join(line for line in pem.splitlines() if line and not line.startswith("-----"))
-    box = json.loads(base64.b64decode(body))
+    box = parse_json(base64.b64decode(body))
     cost = box["kdf"]["params"]
     key = hashlib.scrypt(
         os.environ.get("COSIGN_PASSWORD", "").encode(),

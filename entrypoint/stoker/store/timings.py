@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from stoker.json_text import parse_json
 from stoker.store.workspace import write_whole
 
 _NAME = "timings.json"
@@ -61,8 +62,8 @@ class Timings:
         return statistics.median(alike) if alike else _by_size(known, wanted.bytes)
 
     def _read(self) -> list[Timing]:
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
-            return [_timing(each) for each in json.loads(self._path.read_bytes())]
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            return [_timing(each) for each in parse_json(self._path.read_bytes())]
         return []
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stoker.errors import UsageError
+from stoker.json_text import parse_json
 from stoker.progress import Progress
 from stoker.redaction import redacted
 from stoker.store.engine import Engine
@@ -72,12 +73,12 @@ def provenance_of(engine: Engine) -> Provenance | None:
     cache = engine.directory.parent.parent
     try:
         path = _record_of(cache, engine.manifest.key, (engine.directory / NAME).read_bytes())
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
         signed = (
             Signed(**{name: base64.b64decode(part) for name, part in each.items()}) for each in document["signatures"]
         )
         return Provenance(str(document["place"]), tuple(signed))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -145,8 +146,8 @@ def _is_for(signed: Signed, manifest: bytes) -> bool:
 
 def _config_digest(registry_manifest: bytes) -> str:
     try:
-        return str(json.loads(registry_manifest)["config"]["digest"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return str(parse_json(registry_manifest)["config"]["digest"])
+    except (ValueError, KeyError, TypeError):
         return ""
 
 

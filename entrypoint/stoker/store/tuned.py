@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from stoker.errors import CacheError
+from stoker.json_text import parse_json
 from stoker.plan.tuning import Tuned
 from stoker.probe.machine import Machine
 from stoker.resolve.model import Model
@@ -35,8 +36,8 @@ class TunedStore:
         self._cache = cache
 
     def read(self, key: str) -> Tuned | None:
-        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
-            return Tuned(**json.loads(self._path(key).read_bytes()))
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return Tuned(**parse_json(self._path(key).read_bytes()))
         return None
 
     def write(self, key: str, tuned: Tuned) -> Path:

@@ -12,6 +12,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from stoker.json_text import parse_json
 from stoker.plan.types import Plan
 from stoker.store.engine import Manifest
 from stoker.store.workspace import write_whole
@@ -47,7 +48,7 @@ class Warmed:
             write_whole(self._path, json.dumps(kept, indent=1), self._cache / "tmp")
 
     def _read(self) -> list[str]:
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            found = json.loads(self._path.read_bytes())
+        with contextlib.suppress(OSError, ValueError):
+            found = parse_json(self._path.read_bytes())
             return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
         return []

@@ -6,12 +6,12 @@ The text files beside this module were written for Stoker and are under its lice
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from stoker.errors import UnsupportedModelError, UsageError
+from stoker.json_text import parse_json
 
 PACKAGED = Path(__file__).parent
 SUFFIXES = (".txt", ".md", ".jsonl")
@@ -68,8 +68,8 @@ def _documents(file: Path) -> Iterator[str]:
 
 def _line(line: str, place: str) -> str:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(line)
+    except ValueError as error:
         raise UsageError(f"{place} is not JSON", why=str(error)) from error
     if isinstance(value, dict):
         value = value["text"] if "text" in value else _contents(value.get("messages"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stoker.attributes import attribute
+from stoker.json_text import parse_json
 from stoker.launch.frames import FrameWriter
 from stoker.launch.generation import RequestRefusedError
 from stoker.launch.settings import STUB_PID_FILE, EngineSettings
@@ -78,4 +78,4 @@ def _driver(settings: EngineSettings, observe: Callable[[Load], None], beat: Cal
 
 
 def _settings_file(args: dict[str, str]) -> Path:
-    return Path(json.loads(args["model_config"])["parameters"]["settings"]["string_value"])
+    return Path(parse_json(args["model_config"])["parameters"]["settings"]["string_value"])

@@ -5,9 +5,10 @@ A call begins with its name and goes on with its arguments, JSON in pieces as th
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+
+from stoker.json_text import parse_json
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def arguments_object(text: str) -> dict[str, object]:
     """All of a call's arguments, for APIs that give an object. What a model wrote freely, or was cut short in, need not
     be JSON; then it is told as it is, under one name."""
     try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError):
+        value = parse_json(text or "{}")
+    except ValueError:
         value = None
     return value if isinstance(value, dict) else {"arguments": text}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from stoker.json_text import parse_json
 from stoker.serve.request.lanes import Lane
 from stoker.serve.request.messages import CallForm
 from stoker.serve.request.template_process import (
@@ -125,8 +125,8 @@ def template_fault(directory: Path) -> str:
 def read_json(path: Path) -> dict[str, object]:
     """Empty for a file that is absent or holds no JSON object."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        document = parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -9,6 +9,8 @@ import base64
 import hashlib
 import json
 
+from stoker.json_text import parse_json
+
 SIGNATURE_ANNOTATION = "dev.cosignproject.cosign/signature"
 _PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -31,8 +33,8 @@ def payload(reference: str, digest: str) -> bytes:
 def digest_in(document: bytes) -> str:
     """The manifest digest that a payload vouches for; empty where it is none."""
     try:
-        return str(json.loads(document)["critical"]["image"]["docker-manifest-digest"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return str(parse_json(document)["critical"]["image"]["docker-manifest-digest"])
+    except (ValueError, KeyError, TypeError):
         return ""
 
 

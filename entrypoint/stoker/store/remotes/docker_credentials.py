@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 import re
 import subprocess
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stoker.json_text import parse_json
 from stoker.store.remotes.remote import RemoteError
 
 _HELPER_SECONDS = 10.0
@@ -44,8 +44,8 @@ def find_credentials(registry: str, repository: str) -> Credentials | None:
 
 def _documents() -> Iterator[Mapping[str, object]]:
     for path in _files():
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            document = json.loads(path.read_bytes())
+        with contextlib.suppress(OSError, ValueError):
+            document = parse_json(path.read_bytes())
             if isinstance(document, dict):
                 yield document
 
@@ -115,8 +115,8 @@ def _from_helper(helper: str, name: str) -> Credentials | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RemoteError(f"{program}, which docker's configuration names, does not answer: {error}") from error
     try:
-        given = json.loads(answer.stdout) if answer.returncode == 0 else {}
+        given = parse_json(answer.stdout) if answer.returncode == 0 else {}
         user, secret = str(given["Username"]), str(given["Secret"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return None
     return Credentials(identity_token=secret) if user == _TOKEN_USER else Credentials(user, secret)

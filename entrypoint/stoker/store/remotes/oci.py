@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
+from stoker.json_text import parse_json
 from stoker.progress import Progress
 from stoker.resolve.byte_count import ByteCount
 from stoker.store.engine import EngineFile
@@ -80,8 +81,8 @@ class OciRemote:
 
 def _document(manifest: bytes) -> dict[str, object]:
     try:
-        found = json.loads(manifest)
-    except (ValueError, RecursionError) as error:
+        found = parse_json(manifest)
+    except ValueError as error:
         raise RemoteError("its manifest is not JSON") from error
     if not isinstance(found, dict):
         raise RemoteError("its manifest is not one of an engine")

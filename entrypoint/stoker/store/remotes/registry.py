@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
+from stoker.json_text import parse_json
 from stoker.store.remotes.docker_credentials import DOCKER_HUB, Credentials, find_credentials
 from stoker.store.remotes.remote import RemoteError, TransientError
 from stoker.store.remotes.web import check_status, document, new_session, ranged_body, translated, tried_again
@@ -283,8 +283,8 @@ def _basic(credentials: Credentials) -> str:
 
 def _json(data: bytes) -> dict[str, object]:
     try:
-        found = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        found = parse_json(data)
+    except ValueError as error:
         raise RemoteError("its answer is not JSON") from error
     return found if isinstance(found, dict) else {}
 

@@ -5,7 +5,6 @@ Format: https://huggingface.co/docs/safetensors (8 bytes of header length, JSON 
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoker.errors import DamagedModelError
+from stoker.json_text import parse_json
 from stoker.kinds.openvino.build.encoding import Tensor
 
 INDEX = "model.safetensors.index.json"
@@ -75,7 +75,7 @@ def indexed_files(index: Path) -> list[Path]:
 
 def _weight_map(index: Path) -> Mapping[str, object]:
     try:
-        return dict(json.loads(index.read_bytes())["weight_map"])
+        return dict(parse_json(index.read_bytes())["weight_map"])
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedModelError(f"{index.name} is not a safetensors index", why=str(error)) from error
 
@@ -98,7 +98,7 @@ def _header(memory: mmap.mmap, file: str) -> tuple[Mapping[str, object], int]:
     if len(memory) < 8 or size > MAX_HEADER_BYTES or 8 + size > len(memory):
         raise DamagedModelError(f"{file} is truncated or no safetensors file", why=f"its header claims {size} bytes")
     try:
-        header = json.loads(memory[8 : 8 + size])
+        header = parse_json(memory[8 : 8 + size])
     except ValueError as error:
         raise DamagedModelError(f"{file} has a damaged header", why=str(error)) from error
     if not isinstance(header, dict):

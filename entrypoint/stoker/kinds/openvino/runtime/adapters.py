@@ -7,7 +7,6 @@ waits with it; then the graph is opened anew. To take one out costs nothing: its
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import openvino_genai
 
+from stoker.json_text import parse_json
 from stoker.kinds.openvino.files import TARGETS
 from stoker.kinds.openvino.runtime.adapter_file import GraphTargets, Matrices, read_adapter, write_file
 from stoker.launch.generation import Adapter, Generation, RequestRefusedError
@@ -177,4 +177,4 @@ class Adapters:
 
 def _targets(directory: Path) -> GraphTargets | None:
     path = directory / TARGETS
-    return GraphTargets.of(json.loads(path.read_text())) if path.is_file() else None
+    return GraphTargets.of(parse_json(path.read_text())) if path.is_file() else None

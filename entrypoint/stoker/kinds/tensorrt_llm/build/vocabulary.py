@@ -12,6 +12,7 @@ from typing import Any
 
 from stoker.build.companions import sync
 from stoker.errors import UnsupportedModelError
+from stoker.json_text import parse_json
 from stoker.kinds.tensorrt_llm.files import VOCABULARY
 from stoker.resolve.facts import with_defaults
 from stoker.resolve.json_files import read_json
@@ -56,7 +57,7 @@ def end_ids(source: Path) -> list[int]:
     """generation_config.json's, else config.json's."""
     for name in ("generation_config.json", "config.json"):
         path = source / name
-        found = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
+        found = parse_json(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
         if found is not None:
             return [found] if isinstance(found, int) else list(found)
     return []

@@ -7,12 +7,12 @@ never come back from opening it: they belong to its leader.
 from __future__ import annotations
 
 import importlib
-import json
 import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from stoker.json_text import parse_json
 from stoker.kinds.tensorrt_llm.files import ENGINE
 from stoker.kinds.tensorrt_llm.runtime.sampling import sampling_values, with_end
 from stoker.launch.generation import Generation, RequestRefusedError
@@ -109,7 +109,7 @@ class ExecutorRuntime:
 
 def _config(settings: EngineSettings, directory: Path, api: Any) -> Any:
     """Reuse and chunks need paged context attention: the engine's own config.json says whether it was built with it."""
-    build = json.loads((directory / "config.json").read_text()).get("build_config", {})
+    build = parse_json((directory / "config.json").read_text()).get("build_config", {})
     paged = bool(build.get("plugin_config", {}).get("use_paged_context_fmha"))
     cache = api.KvCacheConfig(
         enable_block_reuse=paged,

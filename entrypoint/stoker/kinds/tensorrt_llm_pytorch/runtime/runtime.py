@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import json
 import threading
 from collections import deque
 from collections.abc import Coroutine
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stoker.errors import EngineError
+from stoker.json_text import parse_json
 from stoker.kinds.tensorrt_llm.runtime.sampling import with_end
 from stoker.kinds.tensorrt_llm_pytorch.files import ARGUMENTS, CHECKPOINT
 from stoker.kinds.tensorrt_llm_pytorch.runtime.sampling import guide_arguments, sampling_arguments
@@ -179,7 +179,7 @@ def _bias(generation: Generation) -> Any:
 
 def _arguments(settings: EngineSettings, api: Any) -> dict[str, Any]:
     directory = Path(settings.engine_directory)
-    arguments: dict[str, Any] = json.loads((directory / ARGUMENTS).read_text())
+    arguments: dict[str, Any] = parse_json((directory / ARGUMENTS).read_text())
     size = {"max_tokens": settings.kv.tokens, "tokens_per_block": settings.kv.block_tokens}
     cache = {**arguments.pop("kv_cache_config"), **size}
     checkpoint = str(directory / CHECKPOINT)

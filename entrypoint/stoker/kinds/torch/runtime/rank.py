@@ -7,7 +7,6 @@ The first line of its standard input is the engine's settings; the end of it is 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -15,6 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from stoker.json_text import parse_json
 from stoker.launch.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.01
 
 def main(rank: int, rendezvous: Path) -> int:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    settings = EngineSettings.of(json.loads(sys.stdin.buffer.readline()))
+    settings = EngineSettings.of(parse_json(sys.stdin.buffer.readline()))
     threading.Thread(target=_end_with_the_first, name="first", daemon=True).start()
     try:
         follow(settings, rank, rendezvous)

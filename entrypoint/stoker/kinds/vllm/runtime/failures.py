@@ -11,6 +11,7 @@ import logging
 import os
 from pathlib import Path
 
+from stoker.json_text import parse_json
 from stoker.kinds.vllm.runtime import link
 
 VARIABLE = "STOKER_VLLM_FAILURES"
@@ -62,7 +63,7 @@ def write_logging_config(folder: Path, level: str) -> dict[str, str]:
 def cause_of(error: BaseException) -> tuple[str, str]:
     """The code and text of the first failure noted; of memory first, since the others follow from it."""
     try:
-        noted = [tuple(json.loads(line)) for line in Path(os.environ[VARIABLE]).read_text().splitlines()]
+        noted = [tuple(parse_json(line)) for line in Path(os.environ[VARIABLE]).read_text().splitlines()]
     except (OSError, KeyError, ValueError):
         noted = []
     noted.append((code_of(error), f"{type(error).__name__}: {error}"))

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from stoker.child_environment import child_environment
 from stoker.errors import BuildError, EngineError, EngineMemoryError
+from stoker.json_text import parse_json
 from stoker.kinds.vllm.runtime import guard, link
 from stoker.kinds.vllm.runtime.kernels import kernel_path
 from stoker.kinds.vllm.runtime.link import Link
@@ -51,7 +52,7 @@ class Launch:
 
     @staticmethod
     def read(path: Path) -> Launch:
-        return Launch(**json.loads(path.read_text()))
+        return Launch(**parse_json(path.read_text()))
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1))

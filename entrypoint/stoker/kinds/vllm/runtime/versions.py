@@ -8,7 +8,6 @@ since its `step` makes objects and text for each token.
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -18,6 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from stoker.json_text import parse_json
 from stoker.kinds.vllm.runtime.guard import descendants
 from stoker.kinds.vllm.runtime.params import SequenceParams
 from stoker.launch import frames
@@ -285,7 +285,7 @@ def _structured(guide: tuple[str, str] | None) -> Any:
     if kind == "json":
         return StructuredOutputsParams(json_object=True)
     if kind == "choice":
-        return StructuredOutputsParams(choice=json.loads(text))
+        return StructuredOutputsParams(choice=parse_json(text))
     if kind not in _GUIDES:
         raise ValueError(f"guided_decoding_guide_type {kind} is not supported")
     return StructuredOutputsParams(**{_GUIDES[kind]: text})

@@ -6,9 +6,8 @@ in the settings must pass that test too, where the template writes calls at all.
 
 from __future__ import annotations
 
-import json
-
 from stoker.errors import UsageError
+from stoker.json_text import parse_json
 from stoker.serve.answer.events import CallArguments, CallStart, joined
 from stoker.serve.answer.parsers.families import FAMILIES, Family
 from stoker.serve.answer.parsers.reasoning import FAMILIES as THINKING
@@ -59,6 +58,6 @@ def _reads(family: Family, written: str) -> bool:
         return False
     arguments = "".join(event.text for event in events if isinstance(event, CallArguments))
     try:
-        return bool(json.loads(arguments) == ARGUMENTS)
+        return bool(parse_json(arguments) == ARGUMENTS)
     except ValueError:
         return False

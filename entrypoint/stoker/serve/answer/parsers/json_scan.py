@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 
+from stoker.json_text import parse_json
 from stoker.serve.answer.parsers.call import Call
 
 _OUTSIDE = re.compile(r'["{}\[\]]')
@@ -157,7 +157,7 @@ class CallObject:
 
 def _text(written: str) -> str:
     try:
-        value = json.loads(written)
+        value = parse_json(written)
     except ValueError:
         raise NotACallError from None
     if not isinstance(value, str):

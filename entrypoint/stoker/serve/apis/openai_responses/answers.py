@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
+from stoker.json_text import parse_json
 from stoker.serve.answer.answers import cached_tokens
 from stoker.serve.answer.events import CallArguments, CallStart, Event, Reasoning, Text, joined
 from stoker.serve.apis.openai_responses.requests import ResponsesRequest
@@ -219,8 +219,8 @@ def _filled(opened: _Open, status: str) -> dict[str, object]:
 def _free_text(arguments: str) -> str:
     """A custom tool's input; what a model wrote otherwise, or was cut short in, as it is."""
     try:
-        value = json.loads(arguments)["input"]
-    except (ValueError, RecursionError, TypeError, KeyError):
+        value = parse_json(arguments)["input"]
+    except (ValueError, TypeError, KeyError):
         return arguments
     return value if isinstance(value, str) else arguments
 
