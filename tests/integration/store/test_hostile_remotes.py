@@ -62,13 +62,13 @@ def hostile(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
         server.close()
 
 
-def fetch(cache: Path, key: str, *addresses: str) -> tuple[Engine | None, list[str]]:
+def fetch(cache: Path, key: str, *addresses: str, patience: Patience = QUICK) -> tuple[Engine | None, list[str]]:
     store, notes = Store(cache), Notes()
 
     def fetched() -> Engine | None:
         with store.lease(key) as lease:
             policy = StorePolicy(addresses)
-            return fetch_from_remotes(store, key, lease, policy, notes, threading.Event(), QUICK)
+            return fetch_from_remotes(store, key, lease, policy, notes, threading.Event(), patience)
 
     engine = within(LONGEST, fetched)
     return engine, [line for line in notes.lines if line.startswith("warning")]
@@ -154,7 +154,7 @@ def test_what_comes_beyond_a_range_is_not_read(hostile, tmp_path: Path) -> None:
         key = f"x-openvino-int8-{digest_of(inputs)}"
         engine = store.publish(workspace, Manifest(2, key, "openvino", "x", "1", {"precision": "int8"}, inputs, {}))
     address = hostile(offering((engine.directory / "engine.json").read_bytes(), too_much))
-    fetched, warnings = fetch(tmp_path / "b", key, address)
+    fetched, warnings = fetch(tmp_path / "b", key, address, patience=Patience())
     assert fetched is not None, warnings
     assert (fetched.directory / "weights.bin").stat().st_size == 3 << 20
 
@@ -215,7 +215,7 @@ def test_an_offer_that_does_not_fit_on_the_disk_is_a_warning(publish, tmp_path: 
     place = tmp_path / "share" / manifest.key
     place.mkdir(parents=True)
     (place / "engine.json").write_bytes(signed_by_itself(manifest, files=files))
-    engine, warnings = fetch(tmp_path / "b", manifest.key, f"file://{tmp_path}/share")
+    engine, warnings = fetch(tmp_path / "b", manifest.key, f"file://{tmp_path}/share", patience=Patience())
     assert engine is None
     assert "does not fit on the disk" in warnings[0]
     assert [*(tmp_path / "b").rglob("weights.bin")] == []
@@ -229,7 +229,7 @@ def test_endless_documents_in_a_directory_are_a_warning(name, publish, memory, t
     (place / "engine.json").write_bytes((engine.directory / "engine.json").read_bytes())
     (place / name).unlink(missing_ok=True)
     (place / name).symlink_to("/dev/zero")
-    fetched, warnings = fetch(tmp_path / "b", engine.manifest.key, f"file://{tmp_path}/share")
+    fetched, warnings = fetch(tmp_path / "b", engine.manifest.key, f"file://{tmp_path}/share", patience=Patience())
     assert fetched is None
     assert "small document" in warnings[0]
 
