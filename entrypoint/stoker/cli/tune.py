@@ -16,10 +16,11 @@ from stoker.cli.signals import cancel_like_ctrl_c
 from stoker.cli.warnings import show_warnings
 from stoker.errors import UsageError
 from stoker.logs import resolved_format, set_up_logging
-from stoker.nearest import did_you_mean
+from stoker.origin import Origin, Sourced
+from stoker.plan.overrides import check_names
+from stoker.plan.types import Overrides
 from stoker.progress import Silent
 from stoker.settings.layers import Settings
-from stoker.settings.spec import PRECISIONS
 from stoker.store.tuned import TunedStore
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def run(arguments: Sequence[str]) -> int:
     show_warnings(settings)
     if options.forget:
         return _forget(settings)
-    search = Asked(_seconds(options.budget), _precisions(options.try_precision, settings))
-    return _tune(settings, search, log_format, options.json)
+    asked = Asked(_seconds(options.budget), _precisions(options.try_precision, settings))
+    return _tune(settings, asked, log_format, options.json)
 
 
 def _seconds(text: str) -> float:
@@ -76,9 +77,7 @@ def _precisions(names: Sequence[str], settings: Settings) -> tuple[str, ...]:
     if fixed:
         raise UsageError(f"--try-precision and --{fixed}", why="the precision is fixed", remedy="leave one of them out")
     for name in names:
-        if name not in PRECISIONS:
-            remedy = did_you_mean(name, PRECISIONS)
-            raise UsageError(f"--try-precision: unknown precision {name!r}", remedy=remedy)
+        check_names(Overrides(precision=Sourced(name, Origin.FLAG, "--try-precision")))
     return tuple(names)
 
 
