@@ -16,9 +16,11 @@ from pathlib import Path
 from stoker.child_environment import child_environment
 from stoker.errors import UsageError
 from stoker.fleet.dynamo.wire import Wire
+from stoker.source_links import link_source
 
 PYTHON = "STOKER_DYNAMO_PYTHON"
 WORKER = "stoker.fleet.dynamo.worker"
+SOURCE = ("fleet/dynamo", "framing.py")  # what that process needs of Stoker
 MODEL = "model"
 """What the model's folder is called to Dynamo, relative to its process: frontends take only workers of one model card
 for the same model, and the folder's name is part of it, which on each machine may be another."""
@@ -90,7 +92,7 @@ async def start_process(model: Path) -> DynamoProcess:
     """`model` is a folder with a tokenizer, template and configuration. UsageError where no Python has ai-dynamo."""
     python = interpreter()
     sources = tempfile.TemporaryDirectory(prefix="stoker-dynamo-")
-    _link_sources(Path(sources.name))
+    link_source(Path(sources.name), *SOURCE)
     (Path(sources.name) / MODEL).symlink_to(model.absolute())
     ours, theirs = socket.socketpair()
     try:
@@ -108,12 +110,3 @@ async def start_process(model: Path) -> DynamoProcess:
     finally:
         theirs.close()
     return DynamoProcess(process, Wire(*await asyncio.open_connection(sock=ours)), sources)
-
-
-def _link_sources(path: Path) -> None:
-    """What that process needs of Stoker, and nothing else of this interpreter's packages."""
-    place = path / "stoker" / "fleet"
-    place.mkdir(parents=True)
-    own = Path(__file__).parent
-    (place / "dynamo").symlink_to(own)
-    (path / "stoker" / "framing.py").symlink_to(own.parents[1] / "framing.py")

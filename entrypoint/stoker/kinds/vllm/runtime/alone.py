@@ -59,7 +59,11 @@ class HostRuntime:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vllm-", dir=settings.run_directory or None)
-        self._host, self._link = open_host(settings, Path(self._folder.name) / "host")
+        try:
+            self._host, self._link = open_host(settings, Path(self._folder.name) / "host")
+        except BaseException:
+            self._folder.cleanup()
+            raise
         self._purpose = settings.chosen.purpose
         self._serial = 0
         self._sequences: dict[int, HostSequence] = {}

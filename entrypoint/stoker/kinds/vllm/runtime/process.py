@@ -28,6 +28,7 @@ from stoker.kinds.vllm.runtime.kernels import kernel_path
 from stoker.kinds.vllm.runtime.link import Link
 from stoker.kinds.vllm.runtime.packages import packages_of
 from stoker.launch.death import NO_ROOM
+from stoker.source_links import link_source
 
 PYTHON = "STOKER_VLLM_PYTHON"
 LIBRARY_PATH = "STOKER_VLLM_LIBRARY_PATH"  # LD_LIBRARY_PATH as it was before Triton's own was set
@@ -36,6 +37,7 @@ SETTINGS, CACHE = "vllm.json", "cache"  # there, and in the host's folder
 FLASHINFER, KERNELS = "flashinfer", "kernels"  # in the cache: FlashInfer's workspace, and what it compiled there
 BYTECODE = "bytecode"  # in the engine's directory, where vLLM's packages have none
 MODEL, SOCKET = "model", "engine.sock"  # in the host's folder
+SOURCE = ("kinds/vllm/runtime", "launch/frames.py", "framing.py", "json_text.py")  # what the host needs of Stoker
 DRAFT = "draft"  # in both: the model that guesses tokens, if any
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "GLIBC_TUNABLES", "LD_LIBRARY_PATH")
 _CONNECT_EVERY = 0.05
@@ -89,22 +91,13 @@ def prepare(folder: Path, checkpoint: Path, cache: Path | None, launch: Launch) 
         (folder / DRAFT).symlink_to(draft.absolute())
     if cache is not None and cache.exists():
         shutil.copytree(cache, folder / CACHE)
-    link_source(folder / "python")
+    link_source(folder / "python", *SOURCE)
     content = {
         "socket": SOCKET,
         "engine": {**launch.engine, "model": MODEL},
         "environment": {**cache_environment(folder), **launch.environment},
     }
     (folder / SETTINGS).write_text(json.dumps(content, indent=1))
-
-
-def link_source(path: Path) -> None:
-    """A folder for PYTHONPATH with what the host needs of Stoker, and nothing else of this interpreter's packages."""
-    own = Path(__file__).parents[3]
-    for name in ("kinds/vllm/runtime", "launch/frames.py", "framing.py"):
-        place = path / "stoker" / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(own / name)
 
 
 def cache_environment(folder: Path) -> dict[str, str]:
