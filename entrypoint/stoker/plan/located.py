@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from stoker.errors import UsageError
+from stoker.yaml_text import YamlError, compose_yaml
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _SCALARS: Mapping[str, Callable[[str], Any]] = {
     f"{_TAG}int": int,
@@ -48,11 +48,11 @@ class Located:
 def parse(text: str, file: str) -> Located:
     """Raises UsageError that names the file and line where the text is not YAML or repeats a name."""
     try:
-        node = yaml.compose(text, Loader=_LOADER)
+        node = compose_yaml(text)
         return Located({}, 1) if node is None else _located(node, file)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{file}, line {line}: not YAML", why=error.problem or "") from error
+    except YamlError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise UsageError(f"{file}{line}: not YAML", why=error.problem) from error
     except RecursionError:
         raise UsageError(f"{file}: nested too deeply") from None
 
@@ -69,10 +69,12 @@ def _located(node: yaml.Node, file: str) -> Located:
 def _mapping(node: yaml.MappingNode, file: str) -> dict[str, Located]:
     children: dict[str, Located] = {}
     for key, child in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise UsageError(f"{file}, line {line}: a list or mapping where a field's name belongs")
         if key.value in children:
-            raise UsageError(f"{file}, line {key.start_mark.line + 1}, field {key.value}: stands there twice")
-        located = _located(child, file)
-        children[str(key.value)] = Located(located.value, key.start_mark.line + 1)
+            raise UsageError(f"{file}, line {line}, field {key.value}: stands there twice")
+        children[key.value] = Located(_located(child, file).value, line)
     return children
 
 

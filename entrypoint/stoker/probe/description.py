@@ -11,6 +11,7 @@ from stoker.errors import UsageError
 from stoker.nearest import nearest
 from stoker.probe.description_file import read_description
 from stoker.probe.machine import AMD, INVENTED_CPU, NVIDIA, Cpu, Gpu, Machine, machines
+from stoker.yaml_text import parse_yaml
 
 GIB = 1 << 30
 # What is left to programs, rather a little less than more: the driver keeps about 0.5 % of a GPU's memory (an H100
@@ -28,6 +29,7 @@ _HOST = Cpu(
     memory_available=128 * GIB,
     isa=("avx2", "avx512", "avx512_vnni"),
 )
+
 _X86_ISA = ("avx2", "avx512", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8", "amx_fp16")
 _ARM_ISA = ("neon", "sve", "asimd_bf16", "asimd_i8mm")
 # Naming the newer extension names what every processor that has it has as well.
@@ -102,9 +104,7 @@ def _plain(value: object) -> object:
 @cache
 def products() -> dict[str, Product]:
     """machines.yaml, by upper-case name and alias."""
-    import yaml
-
-    entries = yaml.safe_load(Path(__file__).with_name("machines.yaml").read_text(encoding="utf-8"))
+    entries = parse_yaml(Path(__file__).with_name("machines.yaml").read_text(encoding="utf-8"))
     found: dict[str, Product] = {}
     for key, entry in entries.items():
         product = Product(**{**entry, "aliases": tuple(entry.get("aliases", ()))})

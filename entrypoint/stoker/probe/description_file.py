@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from stoker.errors import UsageError
 from stoker.nearest import nearest
 from stoker.probe.machine import Cpu, Gpu, Machine, Node
+from stoker.yaml_text import YamlError, parse_yaml
 
 T = TypeVar("T", Machine, Cpu, Gpu, Node)
 
@@ -19,18 +20,14 @@ _UNITS = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
 def read_description(path: Path) -> Machine:
     """UsageError names file and field. Sizes may be written in bytes or as `64GiB`."""
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the machine description {path}", why=error.strerror or str(error)) from None
     except UnicodeDecodeError:
         raise UsageError(f"cannot read the machine description {path}", why="not UTF-8 text") from None
-    except yaml.YAMLError as error:
+    except YamlError as error:
         raise UsageError(f"cannot read the machine description {path}", why=f"not YAML: {error}") from None
-    except RecursionError:
-        raise UsageError(f"cannot read the machine description {path}", why="it is nested too deeply") from None
     return _build(Machine, content, f"{path}: ", "")
 
 

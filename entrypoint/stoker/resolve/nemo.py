@@ -13,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from stoker.errors import DamagedModelError, ModelError, UnsupportedModelError
 from stoker.progress import Progress
 from stoker.resolve.checkpoint import TOKENIZER, check_tokenizer, has_chat_template, small_files
@@ -23,6 +21,7 @@ from stoker.resolve.json_files import read_json
 from stoker.resolve.links import check_links
 from stoker.resolve.model import Architecture, Model, Weights
 from stoker.resolve.numbers import whole
+from stoker.yaml_text import parse_yaml
 
 SUFFIX = ".nemo"
 _MAX_CONFIG = 4 << 20  # bytes
@@ -93,8 +92,8 @@ def _read(archive: Path) -> tuple[Mapping[str, Any], list[int]]:
             members = [member for member in tar if member.isfile()]
             config = next((one for one in members if PurePosixPath(one.name).name == _CONFIG), None)
             file = tar.extractfile(config) if config else None
-            document = yaml.safe_load(file.read(_MAX_CONFIG)) if file else None
-    except (tarfile.TarError, OSError, EOFError, ValueError, RecursionError, yaml.YAMLError) as error:
+            document = parse_yaml(file.read(_MAX_CONFIG)) if file else None
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise DamagedModelError(f"{archive} is damaged", why=str(error), remedy="copy the file again") from error
     if not isinstance(document, dict):
         raise DamagedModelError(f"{archive} has no {_CONFIG}", why="so it does not say what model it is")

@@ -11,6 +11,7 @@ from stoker.errors import UsageError
 from stoker.nearest import nearest
 from stoker.settings.setting import Setting
 from stoker.settings.spec import BY_NAME, SETTINGS, canonical
+from stoker.yaml_text import YamlError, compose_yaml
 
 if TYPE_CHECKING:
     import yaml
@@ -47,21 +48,15 @@ def read_file(path: Path) -> tuple[Entry, ...]:
 
 
 def _compose(path: Path) -> yaml.Node | None:
-    import yaml
-
     try:
-        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        return compose_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}", why=error.strerror or str(error)) from None
     except UnicodeDecodeError:
         raise UsageError(f"cannot read {path}", why="not UTF-8 text") from None
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UsageError(f"{path}{line}", why=error.problem or "not YAML") from None
-    except yaml.YAMLError as error:
-        raise UsageError(str(path), why=f"not YAML: {error}") from None
-    except RecursionError:
-        raise UsageError(str(path), why="nested too deeply") from None
+    except YamlError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise UsageError(f"{path}{line}", why=f"not YAML: {error.problem}") from None
 
 
 def _pairs(root: yaml.Node, path: Path) -> Iterator[tuple[yaml.Node, yaml.Node]]:
