@@ -198,6 +198,27 @@ def test_least_lengths_are_kept_beside_the_guesses(plain, guessing, prompts):
     assert [ids for ids, _ in found] == [ids for ids, _ in plain.answers(asked)]
 
 
+def test_a_step_with_a_head_leaves_no_thread_at_work(headed, prompts, monkeypatch):
+    """GenAI's own goes on after it, and reads what the next step changes."""
+    engine = Engine(headed, "eagle3")
+    engine.answers(generations(prompts))
+    seen, before, step = set[str](), threads(), engine.runtime.step
+
+    def watched() -> bool:
+        moved = step()
+        seen.update(threads() - before)
+        return moved
+
+    monkeypatch.setattr(engine.runtime, "step", watched)
+    engine.answers(generations(prompts))
+    assert seen <= threads()  # what TBB started stays
+    engine.runtime.close()
+
+
+def threads() -> set[str]:
+    return {path.name for path in Path("/proc/self/task").iterdir()}
+
+
 @pytest.mark.parametrize("method", ["lookup", "draft", "eagle3"])
 def test_a_cache_too_small_for_all_gives_no_wrong_token(engine, headed, plain, prompts, method):
     """GenAI would take sequences out of a full cache, and go on with wrong tokens when they come back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from stoker.kinds.openvino.runtime.beside import Beside, needs_logits
 from stoker.kinds.openvino.runtime.grammars import Grammars, reason, structure
 from stoker.kinds.openvino.runtime.guessing import check_goes_with, goes_beside, guessing, let_guess
 from stoker.kinds.openvino.runtime.guided import GuidedQueue
+from stoker.kinds.openvino.runtime.late_threads import threads_ended
 from stoker.kinds.openvino.runtime.partial_blocks import StaggeredStart
 from stoker.kinds.openvino.runtime.pieces import Pieces
 from stoker.kinds.openvino.runtime.properties import compile_properties
@@ -28,7 +30,7 @@ from stoker.launch.generation import Generation, RequestRefusedError
 from stoker.launch.settings import EngineSettings
 from stoker.launch.stub.runtime import Output, RunningSequence
 from stoker.launch.stub.waiting import Begin
-from stoker.plan.speculation import LOOKUP, OFF, WITH_MODEL
+from stoker.plan.speculation import EAGLE3, LOOKUP, OFF, WITH_MODEL
 from stoker.resolve.facts import with_defaults
 from stoker.resolve.json_files import read_json
 
@@ -145,7 +147,8 @@ class PagedRuntime:
             return False
         if others or not busy:
             began = time.monotonic()
-            self._pipeline.step()
+            with threads_ended() if self._method == EAGLE3 else nullcontext():
+                self._pipeline.step()
             self._pieces.stepped(time.monotonic() - began)
         return True
 
