@@ -40,14 +40,14 @@ def missing(folder: Path, module: str) -> set[str]:
         seen.add(name)
         path = folder.joinpath(*name.split("."))
         if (file := path.with_suffix(".py")).exists():
-            left += imported(file, folder)
+            left += imported(file)
         elif not path.is_dir():
             absent.add(name)
     return absent
 
 
-def imported(file: Path, folder: Path) -> Iterator[str]:
-    """Names of modules; `from package import name` is taken as a module's where `folder` or Stoker has such a one."""
+def imported(file: Path) -> Iterator[str]:
+    """Names of modules; `from package import name` names one where Stoker has a module or package of that name."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("stoker."))
