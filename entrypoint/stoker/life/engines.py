@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import threading
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from stoker.chain import following_plan, obtain_planned, plan_beside_base, timing
 from stoker.errors import DamagedEngineError, DamagedModelError, EngineError, EngineMemoryError, StokerError
+from stoker.event_loop import call_in_loop
 from stoker.kinds import kind_named
 from stoker.launch.replicas import Replicas
 from stoker.launch.routing import Router
@@ -351,8 +351,7 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
             outcome = work(), None
         except BaseException as error:
             outcome = None, error
-        with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
-            loop.call_soon_threadsafe(finish, *outcome)
+        call_in_loop(loop, finish, *outcome)
 
     threading.Thread(target=body, name="preparation", daemon=True).start()
     return await done

@@ -10,6 +10,7 @@ from typing import Any
 
 from stoker.chain import make_plan_for, obtain_planned
 from stoker.errors import EngineError, UsageError
+from stoker.event_loop import call_in_loop
 from stoker.kinds import kind_named
 from stoker.launch.kind import Follower
 from stoker.life.machines import Place, attend
@@ -66,7 +67,7 @@ def _in_a_thread(follower: Follower, loop: asyncio.AbstractEventLoop) -> asyncio
         try:
             follower.run()
         except BaseException as error:
-            loop.call_soon_threadsafe(end, error)
+            call_in_loop(loop, end, error)
 
     threading.Thread(target=body, name="follower", daemon=True).start()
     return done

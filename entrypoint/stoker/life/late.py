@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from stoker.event_loop import call_in_loop
 from stoker.progress import PHASES
 from stoker.serve.http.asgi import App, Receive, Scope, Send, respond
 from stoker.serve.operate.lifecycle import Lifecycle
@@ -51,7 +52,7 @@ async def engine_comes(lifecycle: Lifecycle) -> None:
     def heard() -> None:
         before()
         if lifecycle.current in _ENGINE_COMES:
-            loop.call_soon_threadsafe(changed.set)
+            call_in_loop(loop, changed.set)
 
     lifecycle.on_change = heard
     try:

@@ -20,6 +20,7 @@ import msgspec
 
 from stoker.backoff import backoff
 from stoker.errors import StokerError
+from stoker.event_loop import call_in_loop
 from stoker.launch.replicas import Address, Replicas
 from stoker.launch.run_directory import make_run_directory, remove_stale_run_directories
 from stoker.serve.apis.openai_responses.store import Kept, ResponseStore
@@ -107,8 +108,7 @@ class Crew:
         lifecycle = self._service.lifecycle
 
         def changed() -> None:
-            with contextlib.suppress(RuntimeError):  # of a loop that has ended
-                loop.call_soon_threadsafe(self._tell_phase)
+            call_in_loop(loop, self._tell_phase)
 
         lifecycle.on_change = changed
         self._service.adapters.on_change = self._tell_adapters

@@ -86,6 +86,21 @@ def test_a_follower_ends_with_the_leader_and_says_so(monkeypatch):
     assert part.stopped.is_set()
 
 
+def test_a_part_that_ends_after_the_loop_has_is_no_fault(monkeypatch):
+    async def gone(place: Place) -> None:
+        return
+
+    monkeypatch.setattr("stoker.life.follower.attend", gone)
+    part = Part()
+    monkeypatch.setattr(part, "stop", lambda: None)
+    with pytest.raises(EngineError, match="the leader exited"):
+        asyncio.run(follow(part, FOLLOWER))
+    part.stopped.set()
+    for thread in threading.enumerate():
+        if thread.name == "follower":
+            thread.join()  # an exception there would be this test's
+
+
 def test_a_follower_whose_part_ends_says_why(monkeypatch):
     async def never(place: Place) -> None:
         await asyncio.sleep(3600)

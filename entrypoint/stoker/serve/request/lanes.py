@@ -9,10 +9,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import TypeVar
 
+from stoker.event_loop import call_in_loop
 from stoker.serve.http.errors import overloaded, too_many
 
 MAX_WAITING_EACH, MAX_WAITING = 64, 256  # of large requests; of small ones the connections are limit enough
@@ -81,8 +81,7 @@ class Lane:
                 del self._waiting[client]
 
     def _done(self, loop: asyncio.AbstractEventLoop) -> None:
-        with suppress(RuntimeError):  # of a loop that has ended
-            loop.call_soon_threadsafe(self._next_of, loop)
+        call_in_loop(loop, self._next_of, loop)
 
     def _next_of(self, loop: asyncio.AbstractEventLoop) -> None:
         if loop is self._loop:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stoker.errors import EngineError
+from stoker.event_loop import call_in_loop
 from stoker.json_text import parse_json
 from stoker.kinds.tensorrt_llm.runtime.sampling import with_end
 from stoker.kinds.tensorrt_llm_pytorch.files import ARGUMENTS, CHECKPOINT
@@ -146,7 +147,7 @@ class LlmRuntime:
 
     def abort(self, result: Any) -> None:
         if result is not None:
-            self._loop.call_soon_threadsafe(result.abort)
+            call_in_loop(self._loop, result.abort)
 
     def step(self) -> bool:
         moved = self.news.wait(WAIT_SECONDS)
