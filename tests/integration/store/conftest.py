@@ -118,6 +118,9 @@ class Proxy:
             sink.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        """A socket that is only closed listens on for a thread that waits for it."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
 

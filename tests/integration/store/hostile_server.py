@@ -143,4 +143,6 @@ class HostileServer:
             client.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
+        """A socket that is only closed listens on for a thread that waits for it."""
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
