@@ -14,12 +14,13 @@ _UNSUITABLE = (ValueError, LookupError, AttributeError, TypeError, ArithmeticErr
 
 
 class YamlError(ValueError):
-    """`line`: where `problem` is, from 1, if that is known."""
+    """`line`: where `problem` is, from 1, if that is known; `place` is that as it follows a file's name."""
 
     def __init__(self, problem: str, line: int | None = None) -> None:
         super().__init__(problem if line is None else f"line {line}: {problem}")
         self.problem = problem
         self.line = line
+        self.place = "" if line is None else f", line {line}"
 
 
 def parse_yaml(text: str | bytes) -> Any:
@@ -64,8 +65,8 @@ def _unsuitable(root: yaml.Node) -> YamlError:
             yaml.constructor.SafeConstructor().construct_document(scalar)
         except _UNSUITABLE:
             kind = scalar.tag.rpartition(":")[2]
-            return YamlError(f"{reprlib.repr(scalar.value)} cannot be read as a value of type {kind}", _line(scalar))
-    return YamlError("a value cannot be read", _line(root))
+            return YamlError(f"{reprlib.repr(scalar.value)} cannot be read as a value of type {kind}", line_of(scalar))
+    return YamlError("a value cannot be read", line_of(root))
 
 
 def _scalars(root: yaml.Node) -> Iterator[yaml.ScalarNode]:
@@ -86,7 +87,8 @@ def _scalars(root: yaml.Node) -> Iterator[yaml.ScalarNode]:
             left += reversed(node.value)
 
 
-def _line(node: yaml.Node) -> int:
+def line_of(node: yaml.Node) -> int:
+    """Lines count from 1."""
     return int(node.start_mark.line) + 1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from stoker.errors import UsageError
-from stoker.yaml_text import YamlError, compose_yaml
+from stoker.yaml_text import YamlError, compose_yaml, line_of
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS: Mapping[str, Callable[[str], Any]] = {
@@ -51,14 +51,13 @@ def parse(text: str, file: str) -> Located:
         node = compose_yaml(text)
         return Located({}, 1) if node is None else _located(node, file)
     except YamlError as error:
-        line = f", line {error.line}" if error.line else ""
-        raise UsageError(f"{file}{line}: not YAML", why=error.problem) from error
+        raise UsageError(f"{file}{error.place}: not YAML", why=error.problem) from error
     except RecursionError:
         raise UsageError(f"{file}: nested too deeply") from None
 
 
 def _located(node: yaml.Node, file: str) -> Located:
-    line = node.start_mark.line + 1
+    line = line_of(node)
     if isinstance(node, yaml.MappingNode):
         return Located(_mapping(node, file), line)
     if isinstance(node, yaml.SequenceNode):
@@ -69,7 +68,7 @@ def _located(node: yaml.Node, file: str) -> Located:
 def _mapping(node: yaml.MappingNode, file: str) -> dict[str, Located]:
     children: dict[str, Located] = {}
     for key, child in node.value:
-        line = key.start_mark.line + 1
+        line = line_of(key)
         if not isinstance(key, yaml.ScalarNode):
             raise UsageError(f"{file}, line {line}: a list or mapping where a field's name belongs")
         if key.value in children:

@@ -11,7 +11,7 @@ from stoker.errors import UsageError
 from stoker.nearest import nearest
 from stoker.settings.setting import Setting
 from stoker.settings.spec import BY_NAME, SETTINGS, canonical
-from stoker.yaml_text import YamlError, compose_yaml
+from stoker.yaml_text import YamlError, compose_yaml, line_of
 
 if TYPE_CHECKING:
     import yaml
@@ -55,8 +55,7 @@ def _compose(path: Path) -> yaml.Node | None:
     except UnicodeDecodeError:
         raise UsageError(f"cannot read {path}", why="not UTF-8 text") from None
     except YamlError as error:
-        line = f", line {error.line}" if error.line else ""
-        raise UsageError(f"{path}{line}", why=f"not YAML: {error.problem}") from None
+        raise UsageError(f"{path}{error.place}", why=f"not YAML: {error.problem}") from None
 
 
 def _pairs(root: yaml.Node, path: Path) -> Iterator[tuple[yaml.Node, yaml.Node]]:
@@ -65,7 +64,7 @@ def _pairs(root: yaml.Node, path: Path) -> Iterator[tuple[yaml.Node, yaml.Node]]
     if isinstance(root, yaml.ScalarNode) and root.tag == _NULL:
         return
     if not isinstance(root, yaml.MappingNode):
-        raise UsageError(f"{path}, line {_line(root)}", why="not a mapping", remedy="write one `name: value` a line")
+        raise UsageError(f"{path}, line {line_of(root)}", why="not a mapping", remedy="write one `name: value` a line")
     yield from root.value
 
 
@@ -75,8 +74,8 @@ def _entry(key: yaml.Node, value: yaml.Node, path: Path) -> Entry:
     name = canonical(str(key.value))
     setting = BY_NAME.get(name)
     if setting is None or not setting.in_file:
-        raise _unknown(str(key.value), f"{path}, line {_line(key)}", known=setting is not None)
-    where = f"{path}, line {_line(key)}: {key.value}"
+        raise _unknown(str(key.value), f"{path}, line {line_of(key)}", known=setting is not None)
+    where = f"{path}, line {line_of(key)}: {key.value}"
     if not isinstance(value, yaml.ScalarNode):
         raise UsageError(where, why="not a single value")
     text = "" if value.tag == _NULL else value.value
@@ -88,7 +87,3 @@ def _unknown(key: str, where: str, *, known: bool) -> UsageError:
         return UsageError(f"{where}: {key}", why="cannot be set in the file itself", remedy=f"use --{canonical(key)}")
     guess = nearest(canonical(key), [setting.name for setting in SETTINGS if setting.in_file])
     return UsageError(f"{where}: unknown setting {key}", remedy=f"did you mean {guess}?" if guess else "")
-
-
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
