@@ -47,7 +47,7 @@ def cause_of_death(server: TritonServer, kills_before: int) -> EngineError:
         if NO_ROOM in line:
             return EngineMemoryError(NO_ROOM, why=_said(line.partition(NO_ROOM)[2].lstrip(": "))[:_LONGEST])
         if match := _OWN_RANK.search(line):
-            return EngineError(f"rank {match['rank']} of the engine ended", why=match["how"])
+            return EngineError(f"rank {match['rank']} of the engine ended", why=match["how"][:_LONGEST])
         if match := _OWN_WORDS.search(line):
             return EngineError("the engine process died", why=match["why"].strip()[:_LONGEST])
     what = "the engine process died" if code is None else f"Triton {_ending(code)}"

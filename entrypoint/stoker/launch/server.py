@@ -16,7 +16,7 @@ import re
 import secrets
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,7 @@ METRICS_SOCKET, METRICS_PORT = "metrics", 2
 # run other code in it; they are open only to who knows a word that is nowhere kept.
 CLOSED_PROTOCOLS = ("model-repository", "model-config", "shared-memory", "statistics", "trace", "logging")
 KEPT_LINES = 50
+LONGEST_LINE = 64 << 10  # bytes
 # What is said at every start, and what is no error on a machine without a GPU: neither kept nor shown unless asked for.
 _CHATTER = re.compile(r"^(I\d{4} |[|+]|Signal \(|$)|CudaDriverHelper|NODELAY NOT SUPPORTED")
 _LEVELS = {"W": logging.WARNING, "E": logging.ERROR, "F": logging.ERROR}
@@ -136,11 +137,25 @@ class TritonServer:
 
     async def relay(self) -> None:
         assert self.process.stdout is not None
-        async for raw in self.process.stdout:
+        async for raw in _lines(self.process.stdout):
             line = raw.decode(errors="replace").rstrip()
             if not _CHATTER.search(line):
                 self.lines.append(line)
             logger.log(_level(line), "%s", line)
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Each up to LONGEST_LINE. StreamReader's own lines end in an error where one is longer, and a server whose output
+    nobody reads stands still."""
+    line = b""
+    while chunk := await stream.read(LONGEST_LINE):
+        *ended, rest = chunk.split(b"\n")
+        for end in ended:
+            yield (line + end)[:LONGEST_LINE]
+            line = b""
+        line = (line + rest)[:LONGEST_LINE]
+    if line:
+        yield line
 
 
 def _level(line: str) -> int:

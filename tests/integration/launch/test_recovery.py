@@ -1,4 +1,5 @@
-"""A step that raises breaks the engine for everybody: all in flight are told, and it is rebuilt where it is."""
+"""A step that raises breaks the engine for everybody: all in flight are told, and it is rebuilt where it is. What a
+step says breaks nothing."""
 
 from __future__ import annotations
 
@@ -15,15 +16,25 @@ WAITING, POISON = 250, 251
 
 
 @pytest.fixture
-def faulty(loop, settings_of, tiny_engine, monkeypatch):
+def supervised(loop, settings_of, tiny_engine, monkeypatch):
+    """By the name of a runtime of this folder, its supervisor, which has been started."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    settings = settings_of(tiny_engine, runtime="faulty_runtime:FaultyRuntime", max_batch_size=4)
-    supervisor = Supervisor(python_engine(settings), Patience(heartbeat=3600))
-    try:
-        loop.run(supervisor.start())
-        yield supervisor
-    finally:
+    started: list[Supervisor] = []
+
+    def start(runtime: str) -> Supervisor:
+        settings = settings_of(tiny_engine, runtime=runtime, max_batch_size=4)
+        started.append(Supervisor(python_engine(settings), Patience(heartbeat=3600)))
+        loop.run(started[-1].start())
+        return started[-1]
+
+    yield start
+    for supervisor in started:
         loop.run(supervisor.stop())
+
+
+@pytest.fixture
+def faulty(supervised):
+    return supervised("faulty_runtime:FaultyRuntime")
 
 
 def test_a_step_that_raises_ends_all_in_flight_and_the_next_is_served(loop, faulty, harness):
@@ -42,3 +53,11 @@ def test_a_step_that_raises_ends_all_in_flight_and_the_next_is_served(loop, faul
     assert loop.run(harness.tokens(faulty.client, good)) == before
     assert faulty.stub_pid == stub
     assert faulty.restarts == 0
+
+
+def test_an_engine_that_writes_very_long_lines_is_served_and_stopped_like_another(loop, supervised, harness):
+    loud = supervised("loud_runtime:LoudRuntime")
+    assert len(loop.run(harness.tokens(loud.client, Generation("loud", (1, 2), max_tokens=20)))) == 20
+    assert loud.state == "ready"
+    loop.run(loud.stop())
+    assert loud.stub_pid is None
