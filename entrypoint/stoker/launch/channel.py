@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
 
 Call: TypeAlias = "grpc.aio.StreamStreamCall[ModelInferRequest, ModelStreamInferResponse]"
 
+logger = logging.getLogger(__name__)
+
 RENEW_AFTER = 8 << 20  # bytes, of frames and what Triton keeps with each
 _KEPT_WITH_EACH = 4096
 
 _Item = Delta | Exception | None
-_ENDS = (grpc.aio.AioRpcError, asyncio.InvalidStateError, ValueError)
+_ENDS = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
 
 
 class _Inbox:
@@ -105,8 +108,9 @@ class Channel:
     async def _open(self) -> None:
         """Opens the channel and reads its frames to the end. Requests, which go into another call and could overtake
         the opening, are sent once the engine has answered it with its first frame, an empty one."""
-        call, open_there = self._call(), False
+        open_there = False
         try:
+            call = self._call()
             await call.write(encode_open(self._number, 0))
             while (message := await call.read()) is not grpc.aio.EOF:
                 self._hear_of(message)
@@ -118,17 +122,17 @@ class Channel:
                     self._opened += 1
                     await call.write(encode_open(self._number, self._opened))
             self.fail(died("its stream ended early"))
-        except _ENDS as error:
+        except Exception as error:  # frames that make no sense among them: nobody would read the others
             self._fail_by(error)
 
     async def _feed(self) -> None:
         """A task of its own: grpc.aio takes one message at a time, and cancels the call with whoever waits for that."""
-        call = self._call()
-        self._start(self._read_refusals(call))
         try:
+            call = self._call()
+            self._start(self._read_refusals(call))
             while True:
                 await call.write(await self._next())
-        except _ENDS as error:
+        except Exception as error:
             self._fail_by(error)
 
     async def _next(self) -> ModelInferRequest:
@@ -143,7 +147,7 @@ class Channel:
                 if message.error_message:
                     self._refuse(message.infer_response.id, error_of(message.error_message))
             self.fail(died("its stream ended early"))
-        except _ENDS as error:
+        except Exception as error:
             self._fail_by(error)
 
     def _call(self) -> Call:
@@ -160,8 +164,10 @@ class Channel:
     def _fail_by(self, error: Exception) -> None:
         if isinstance(error, grpc.aio.AioRpcError):
             self.fail(died(error.details() or error.code().name))
-        else:
-            self.fail(died(str(error)))
+            return
+        if not isinstance(error, _ENDS) and self._failure is None:
+            logger.error("the stream of an engine failed", exc_info=error)
+        self.fail(died(str(error) or type(error).__name__))
 
     def _hear_of(self, message: ModelStreamInferResponse) -> None:
         """A frame of the opening that is read, or of the one after it, which then waits for the last of this one."""

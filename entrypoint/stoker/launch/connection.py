@@ -85,7 +85,7 @@ class _Messages:
             while (message := await self._call.read()) is not grpc.aio.EOF:
                 self._put(message)
             await self._call.code()
-        except _ENDS as error:
+        except (Exception, asyncio.CancelledError) as error:
             self._failure = error
         self._put(grpc.aio.EOF)
         self.ended.set_result(None)

@@ -215,22 +215,29 @@ class Supervisor:
             await asyncio.sleep(self._patience.watch)
 
     async def _supervise(self) -> None:
-        """Restarts for as long as the engine comes back."""
+        """Gives the engine up too where restarting it fails in a way that was not foreseen: nobody would watch it."""
+        assert self._failed is not None
+        try:
+            failure = await self._until_given_up()
+        except Exception as error:
+            logger.exception("the engine cannot be watched any more")
+            failure = EngineError("the engine cannot be watched any more", why=str(error) or type(error).__name__)
+        self._set_state("failed")
+        self._failed.set_result(failure)
+
+    async def _until_given_up(self) -> StokerError:
+        """Restarts for as long as the engine comes back; returns why it does not."""
         while True:
             cause = await self._first_trouble()
             if failure := self._breaker(cause):
                 await self._bring_down(str(cause.what), gently=False)
-            else:
-                logger.error("%s; restarting it", cause)
-                self.client.reason = str(cause.what)  # before the state's listeners ask
-                self._set_state("restarting")
-                await self._bring_down(str(cause.what), gently=False)
-                failure = await self._bring_back()
-            if failure is not None:
-                self._set_state("failed")
-                assert self._failed is not None
-                self._failed.set_result(failure)
-                return
+                return failure
+            logger.error("%s; restarting it", cause)
+            self.client.reason = str(cause.what)  # before the state's listeners ask
+            self._set_state("restarting")
+            await self._bring_down(str(cause.what), gently=False)
+            if failure := await self._bring_back():
+                return failure
 
     def _breaker(self, cause: EngineError) -> StokerError | None:
         """Why it is given up, where it has died too often of late."""

@@ -209,3 +209,25 @@ def test_a_stub_that_keeps_the_interpreters_lock_ends_with_its_server(
             run.remove()
 
     loop.run(killed())
+
+
+def test_a_supervisor_that_fails_itself_gives_its_engine_up(loop, settings_of, tiny_engine, monkeypatch):
+    """Nobody would start it again: whoever waits for its end hears of it."""
+    supervisor = Supervisor(python_engine(settings_of(tiny_engine, max_batch_size=2)), Patience(backoff=0.01))
+
+    async def fail():
+        raise RuntimeError("nobody foresaw this")
+
+    async def kill_it():
+        await supervisor.start()
+        monkeypatch.setattr(supervisor, "_bring_back", fail)
+        signal_stub(supervisor, signal.SIGKILL)
+        return await supervisor.wait_failed()
+
+    try:
+        failure = loop.run(kill_it())
+        assert isinstance(failure, EngineError)
+        assert "nobody foresaw this" in str(failure)
+        assert supervisor.state == "failed"
+    finally:
+        loop.run(supervisor.stop())

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
+import pytest
+from tests.waiting import SECONDS
 from tritonclient.grpc import service_pb2
 
 from stoker.launch.channel import Channel
-from stoker.launch.frames import LENGTH, FrameWriter
-from stoker.launch.generation import Generation
+from stoker.launch.frames import LENGTH, Extras, FrameWriter
+from stoker.launch.generation import EngineDiedError, Generation
 
 
 class Call:
@@ -75,3 +77,34 @@ def test_no_request_is_sent_before_the_engine_has_the_channel() -> None:
         return tokens
 
     assert asyncio.run(run()) == [7]
+
+
+SENSELESS: dict[str, Extras] = {
+    "half a number": {"embedding": b"123"},
+    "as many as none": {"top": (1, b"1234", b"")},
+    "a text where numbers belong": cast(Extras, {"told": {"first_token_time_ns": "soon"}}),
+}
+
+
+@pytest.mark.parametrize("case", SENSELESS)
+def test_a_frame_that_makes_no_sense_ends_every_request_instead_of_the_reading_alone(case: str) -> None:
+    async def run() -> None:
+        stub = Stub()
+        channel = Channel(stub, lambda: None)
+
+        async def ask() -> None:
+            async with aclosing(channel.generate(Generation("one", (1,), max_tokens=1))) as stream:
+                async for _ in stream:
+                    pass
+
+        asking = [asyncio.create_task(ask()) for _ in range(2)]
+        await settled()
+        stub.calls[0].given.put_nowait(frame(lambda empty: None))
+        stub.calls[0].given.put_nowait(frame(lambda bad: bad.add(0, [7], extras=SENSELESS[case])))
+        for each in asking:
+            with pytest.raises(EngineDiedError):
+                await asyncio.wait_for(each, SECONDS)
+        with pytest.raises(EngineDiedError):
+            await ask()
+
+    asyncio.run(run())
