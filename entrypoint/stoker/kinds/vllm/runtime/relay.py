@@ -7,6 +7,7 @@ taken apart.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -70,7 +71,7 @@ class Relay:
         self._stopping = threading.Event()
         self._observed = (-1, -1, 0.0)
         self._threads = [
-            threading.Thread(target=work, name=name, daemon=True)
+            threading.Thread(target=self._work_or_exit, args=(work,), name=name, daemon=True)
             for work, name in ((self._receive, "engine"), (self._ask, "cancelled"))
         ]
 
@@ -122,8 +123,21 @@ class Relay:
         self._end_all("the engine is stopping")
         self._host.stop()
 
-    def _receive(self) -> None:
-        """Until the host ends; the stub then ends too, unless it wants to."""
+    def _work_or_exit(self, work: Callable[[], str]) -> None:
+        """`work` returns why it has ended. Without it requests would wait for ever: the stub ends too, unless it wants
+        to, so that the supervisor starts another."""
+        try:
+            reason = work()
+        except Exception as error:
+            logger.exception("the engine's relay failed")
+            reason = f"{type(error).__name__}: {error}"
+        if not self._stopping.is_set():
+            logger.error("the engine failed: %s", reason)
+            self._end_all(reason)
+            os._exit(CANNOT_REOPEN)
+
+    def _receive(self) -> str:
+        """Until the host ends."""
         reason = "the engine's host ended"
         try:
             while (message := self._link.receive()) is not None:
@@ -135,10 +149,7 @@ class Relay:
                     self._step(*message[1:])
         except OSError as error:
             reason = str(error)
-        if not self._stopping.is_set():
-            logger.error("the engine failed: %s", reason)
-            self._end_all(reason)
-            os._exit(CANNOT_REOPEN)
+        return reason
 
     def _step(self, running: int, waiting: int, kv: float, packed: list[Any], steps: int, tokens: int) -> None:
         self._forward(packed)
@@ -167,7 +178,7 @@ class Relay:
             response = _response(frame.ids[begin:end], log_probs, reason, frame.extras.get(place, {}))
             alone.sender.send(response, flags=FINAL if reason != frames.RUNNING else 0)
 
-    def _ask(self) -> None:
+    def _ask(self) -> str:
         """Drops what nobody waits for any more; our own client says so by a stop, unless it was killed."""
         while not self._stopping.wait(_ASK_EVERY):
             with self._lock:
@@ -177,10 +188,12 @@ class Relay:
                     self._channels.pop(channel).send(flags=FINAL)
                 for handle in alone:
                     self._alone.pop(handle).sender.send(flags=FINAL)
-            for channel in channels:
-                self._link.send(link.CLOSE, channel)
-            for handle in alone:
-                self._link.send(link.ABORT, _OWN, handle)
+            with contextlib.suppress(OSError):  # the host has ended: `_receive` hears why
+                for channel in channels:
+                    self._link.send(link.CLOSE, channel)
+                for handle in alone:
+                    self._link.send(link.ABORT, _OWN, handle)
+        return "the engine is stopping"
 
     def _end_all(self, reason: str) -> None:
         with self._lock:
