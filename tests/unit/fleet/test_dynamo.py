@@ -6,13 +6,17 @@ import asyncio
 import socket
 
 import pytest
+from tests.waiting import until
 
 from stoker.errors import UsageError
 from stoker.fleet.dynamo import wire
+from stoker.fleet.dynamo.bridge import DynamoBridge
+from stoker.fleet.dynamo.facts import Facts
 from stoker.fleet.dynamo.process import PYTHON, environment, interpreter
 from stoker.fleet.dynamo.requests import completion_of
 from stoker.fleet.dynamo.wire import Wire
 from stoker.serve.http.errors import ApiError
+from stoker.serve.operate.service import Service
 
 REQUEST = {
     "token_ids": [1, 2, 3],
@@ -89,3 +93,50 @@ def test_messages_arrive_whole_and_in_order_and_end_with_the_other_side():
     assert first is not None
     assert first[2]["token_ids"] == list(range(100_000))
     assert (second, third) == ([wire.CANCEL, 1], None)
+
+
+class Process:
+    """Dynamo's, which says `messages` and is then silent, or, without any, ends."""
+
+    def __init__(self, messages: list[list[object]]) -> None:
+        self.wire, self._messages, self.stopped = self, messages, False
+
+    def send(self, *message: object) -> None:
+        pass
+
+    async def receive(self) -> list[object] | None:
+        if self._messages:
+            return self._messages.pop(0)
+        await asyncio.Event().wait()
+        return None
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    async def wait(self) -> int:
+        return 0
+
+
+def test_whatever_goes_wrong_with_dynamos_process_another_is_started(monkeypatch, tmp_path):
+    """And what it was, if it runs, is ended first."""
+    senseless = Process([[wire.GENERATE, 1]])
+    joined = Process([[wire.JOINED, 7]])
+    coming = [OSError("no memory"), UsageError("no Python"), RuntimeError("nobody foresaw this"), senseless, joined]
+
+    async def start(model):
+        if isinstance(following := coming.pop(0), Exception):
+            raise following
+        return following
+
+    async def run():
+        facts = Facts("space", "demo", "model", 64, 8, 16, 4, 64, reuses=False)
+        bridge = DynamoBridge(Service(), facts, tmp_path)
+        bridge.start()
+        await until(lambda: bridge._joined, "joined")
+        assert senseless.stopped
+        await bridge.stop()
+        assert joined.stopped
+
+    monkeypatch.setattr("stoker.fleet.dynamo.bridge.start_process", start)
+    monkeypatch.setattr("stoker.fleet.dynamo.bridge.backoff", lambda *given: 0.0)
+    asyncio.run(run())

@@ -94,6 +94,8 @@ class DynamoBridge:
                 await self._run()
             except StokerError as error:
                 _LOG.error("not a worker of Dynamo: %s", error)
+            except Exception:  # whatever it is, the next process may do better
+                _LOG.exception("not a worker of Dynamo")
             failures = 0 if time.monotonic() - began > _LONGEST_BACKOFF else failures + 1
             await asyncio.sleep(backoff(failures, _BACKOFF, _LONGEST_BACKOFF))
 
@@ -107,6 +109,8 @@ class DynamoBridge:
         try:
             while (message := await process.wire.receive()) is not None:
                 self._hear(message)
+        except Exception:
+            _LOG.exception("what Dynamo's process said makes no sense")
         finally:
             telling.cancel()
         self._process, self._joined = None, False

@@ -1,18 +1,19 @@
 """Dynamo's process: `python -m stoker.fleet.dynamo.worker FD`, in an environment that has ai-dynamo.
 
 It registers the engine that Stoker serves, and hands every request on to Stoker over the socket FD (wire.py). It needs
-of Stoker only this file and wire.py. Dynamo's own Worker handles discovery, signals and transport.
+of Stoker only what process.py names in SOURCE. Dynamo's own Worker handles discovery, signals and transport.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 import uvloop
@@ -30,6 +31,8 @@ _ERRORS: dict[str, type[DynamoException]] = {
     wire.GONE: EngineShutdown,  # another worker may take the request over
 }
 _LOOK_EVERY = 0.05
+
+logger = logging.getLogger("stoker.dynamo")
 
 
 class StokerEngine(LLMEngine):  # type: ignore[misc]
@@ -101,7 +104,7 @@ class StokerEngine(LLMEngine):  # type: ignore[misc]
 
     async def on_endpoint_ready(self, endpoint: Any) -> None:
         self._endpoint = endpoint
-        self._tasks = {asyncio.create_task(self._join()), asyncio.create_task(self._follow_orders())}
+        self._tasks = {_task(self._join()), _task(self._follow_orders())}
 
     async def _join(self) -> None:
         """Tells Stoker once others can see this instance."""
@@ -126,7 +129,7 @@ class StokerEngine(LLMEngine):  # type: ignore[misc]
             self._hear(message)
         for answers in self._answers.values():
             answers.put_nowait([wire.FAILED, 0, wire.GONE, "Stoker ended"])
-        os.kill(os.getpid(), signal.SIGTERM)
+        _end()
 
     def _hear(self, message: list[Any]) -> None:
         kind = message[0]
@@ -158,6 +161,24 @@ class StokerEngine(LLMEngine):  # type: ignore[misc]
     async def cleanup(self) -> None:
         for task in self._tasks:
             task.cancel()
+
+
+def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """This process ends where the work fails, since it would be in no routes, or never leave them. Stoker starts
+    another."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_end_where_failed)
+    return task
+
+
+def _end_where_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("Stoker's worker of Dynamo failed", exc_info=error)
+        _end()
+
+
+def _end() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _chunks(
@@ -218,7 +239,7 @@ async def serve(descriptor: int) -> None:
         reasoning_parser=facts["reasoning_parser"],
         **facts["planes"],
     )
-    listening = asyncio.create_task(engine.listen())
+    listening = _task(engine.listen())
     try:
         await Worker(engine, config).run()
     finally:
