@@ -18,7 +18,6 @@ from tests.waiting import SECONDS
 
 from stoker.serve.http import connections as counting
 from stoker.serve.http import outbox, protocol
-from stoker.serve.http.acceptor import Acceptor, Connector
 from stoker.serve.http.backlog import Backlog
 from stoker.serve.http.connections import Connections, Refusals, network_of
 from stoker.serve.http.server import HttpServer, bind
@@ -356,44 +355,3 @@ def test_the_soft_limit_is_raised() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert int(told.stdout) == min(hard if hard >= 0 else 65536, 65536)
-
-
-def test_no_descriptor_left_is_told_and_ends_by_itself(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Exhausted:
-        """A listening socket that has run out of descriptors for its first tries."""
-
-        def __init__(self, bound: socket.socket) -> None:
-            self._bound, self.left = bound, 3
-
-        def accept(self) -> Any:
-            self.left -= 1
-            if self.left > 0:
-                raise OSError(24, "Too many open files")
-            return self._bound.accept()
-
-        def fileno(self) -> int:
-            return self._bound.fileno()
-
-    async def inner() -> None:
-        with bind("127.0.0.1", 0) as bound:
-            made: list[Any] = []
-            reached = asyncio.Event()
-
-            def make(place: Any) -> asyncio.Protocol:
-                made.append(place)
-                reached.set()
-                return asyncio.Protocol()
-
-            connector = Connector(make, None)
-            acceptor = Acceptor(Exhausted(bound), connector.take, Connections(8))  # type: ignore[arg-type]
-            with socket.create_connection(bound.getsockname()):
-                await asyncio.wait_for(reached.wait(), SECONDS)
-            acceptor.close()
-            connector.close()
-
-    monkeypatch.setattr("stoker.serve.http.acceptor.refusals", Refusals())
-    with caplog.at_level(logging.WARNING):
-        asyncio.run(inner())
-    assert "no file descriptor is left" in caplog.text

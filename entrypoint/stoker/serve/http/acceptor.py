@@ -74,7 +74,7 @@ class Acceptor:
         self._connections = connections
         self._plain = plain
         self._loop = asyncio.get_running_loop()
-        self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._spare = _spare_descriptor()
         self._open = True
         self._loop.add_reader(bound, self._accept_all)
 
@@ -82,7 +82,7 @@ class Acceptor:
         if self._open:
             self._open = False
             self._loop.remove_reader(self._socket)
-            os.close(self._spare)
+            self._give_up_spare()
 
     def _accept_all(self) -> None:
         for _ in range(_AT_ONCE):
@@ -118,17 +118,30 @@ class Acceptor:
         refusals.tell(
             f"connections, since no file descriptor is left ({error.strerror}); raise the limit of open files"
         )
-        os.close(self._spare)
+        self._give_up_spare()
         with contextlib.suppress(OSError):
             connection, _ = self._socket.accept()
             self._refuse(connection)
-        self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._spare = _spare_descriptor()
         self._loop.remove_reader(self._socket)
         self._loop.call_later(_PAUSE_SECONDS, self._go_on)
+
+    def _give_up_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            os.close(spare)
 
     def _go_on(self) -> None:
         if self._open:
             self._loop.add_reader(self._socket, self._accept_all)
+
+
+def _spare_descriptor() -> int | None:
+    """None where another thread was quicker to take the last one."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return None
 
 
 def _refusal() -> bytes:
