@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 
 from stoker.errors import (
+    EngineError,
     ModelError,
     ModelNotFoundError,
     StokerError,
@@ -16,7 +17,7 @@ from stoker.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from stoker.launch.generation import Adapter, EngineClient, Generation, RequestRefusedError
+from stoker.launch.generation import Adapter, EngineClient, EngineDiedError, Generation, RequestRefusedError
 from stoker.launch.warm_up import unlikely_prompt
 from stoker.plan.types import Plan
 from stoker.progress import Progress
@@ -30,6 +31,9 @@ from stoker.settings.layers import Settings
 from stoker.settings.value import NAMES, is_name
 
 _LOG = logging.getLogger("stoker")
+
+# Of an adapter that may be served when it is tried again, though none of its files changes.
+_PASSING = (AdapterError, EngineDiedError, EngineError, StorageError)
 
 Stamp = tuple[tuple[int, int], ...]
 
@@ -52,6 +56,7 @@ class AdapterLoader:
         self._coming: set[str] = set()
         self._unloaded: set[str] = set()
         self._seen: dict[str, Stamp] = {}
+        self._told: dict[str, str] = {}
         self._watching: asyncio.Task[None] | None = None
 
     def check(self, plan: Plan, settings: Settings) -> None:
@@ -94,8 +99,7 @@ class AdapterLoader:
     async def stop(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+            await asyncio.gather(self._watching, return_exceptions=True)
 
     async def load(self, name: str, path: str, *, replace: bool) -> Served:
         """For operators, whose paths lead into the watched folder only."""
@@ -172,10 +176,16 @@ class AdapterLoader:
             ) from error
 
     async def _watch(self) -> None:
+        """Whatever a look fails with: the next may find more, as of a directory of another machine."""
         while True:
             await asyncio.sleep(self._refresh)
-            with contextlib.suppress(OSError):
+            try:
                 await self._look()
+            except Exception as error:
+                foreseen = isinstance(error, StokerError)
+                self._tell_once("", f"--lora-source: {error}", None if foreseen else error)
+            else:
+                self._told.pop("", None)
 
     async def _look(self) -> None:
         """Loads and unloads what came to the watched folder, changed there, or left it. One that cannot be loaded is
@@ -187,6 +197,7 @@ class AdapterLoader:
             del self._seen[name]
             with contextlib.suppress(AdapterError):
                 self.unload(name)
+        self._told = {about: text for about, text in self._told.items() if about in present or not about}
         changed = [name for name, stamp in present.items() if self._seen.get(name) != stamp]
         self._seen |= {name: present[name] for name in changed}
         await asyncio.gather(*(self._load_found(name, str(self._source / name)) for name in changed))
@@ -195,17 +206,31 @@ class AdapterLoader:
         try:
             await self._load(name, path, replace=True)
         except StokerError as error:
-            _LOG.error("the adapter %s is not served: %s", name, error)
+            self._tell_once(name, f"the adapter {name} is not served: {error}")
+            if isinstance(error, _PASSING):
+                self._seen.pop(name, None)
+        else:
+            self._told.pop(name, None)
+
+    def _tell_once(self, about: str, text: str, error: Exception | None = None) -> None:
+        if self._told.get(about) != text:
+            self._told[about] = text
+            _LOG.error("%s", text, exc_info=error)
 
 
 def _stamps(source: Path) -> dict[str, Stamp]:
     """By folder, what shows that it changed; those that are still being copied have not both files yet."""
     if not source.is_dir():
         raise ModelNotFoundError(f"there is no directory {source}", why="--lora-source names it")
+    try:
+        folders = sorted(source.iterdir())
+    except OSError as error:
+        raise StorageError(f"cannot read {source}", why=str(error), remedy="check --lora-source") from error
     found: dict[str, Stamp] = {}
-    for folder in sorted(source.iterdir()):
+    for folder in folders:
         files = [folder / name for name in (CONFIG, WEIGHTS)]
-        if all(file.is_file() for file in files):
-            stats = [file.stat() for file in files]
-            found[folder.name] = tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)
+        with contextlib.suppress(OSError):  # it is just going, or its machine does not answer
+            if all(file.is_file() for file in files):
+                stats = [file.stat() for file in files]
+                found[folder.name] = tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)
     return found

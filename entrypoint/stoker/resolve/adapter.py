@@ -6,6 +6,7 @@ cannot change what is served under its name.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -226,11 +227,11 @@ def _check_numbers(path: Path, reference: str) -> None:
 
 
 def prune(cache: Path, used: set[Path]) -> None:
-    """Deletes the least recently used copies, except some."""
-    folder = cache / FOLDER
-    if not folder.is_dir():
-        return
-    free = [path for path in folder.iterdir() if path not in used]
-    free.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in free[_KEPT:]:
+    """Deletes the least recently used copies, except some. Another server of the same cache may do so meanwhile."""
+    free: list[tuple[float, Path]] = []
+    with contextlib.suppress(OSError):
+        for path in (cache / FOLDER).iterdir():
+            if path not in used:
+                free.append((path.stat().st_mtime, path))
+    for _, path in sorted(free, reverse=True)[_KEPT:]:
         shutil.rmtree(path, ignore_errors=True)

@@ -7,78 +7,31 @@ import asyncio
 import json
 import logging
 import shutil
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from tests.unit.life.adapting import INPUTS, MOST, OUTPUTS, Engine, Q, pair, plan_by, settings_in, write
 
-from stoker.chain import make_plan_for
 from stoker.errors import DamagedModelError, StokerError
-from stoker.launch.generation import Delta, Generation, RequestRefusedError
 from stoker.life.adapters import AdapterLoader
 from stoker.plan.types import Plan
-from stoker.probe.description import load_description
 from stoker.progress import Silent
-from stoker.resolve.local import DEMO_DIRECTORY
-from stoker.resolve.safetensors_header import read_header
 from stoker.serve.operate.adapters import AdapterError
 from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings, load_settings
 
-MOST, RANK = 2, 8
-SHAPES = {name: tensor.shape for name, tensor in read_header(DEMO_DIRECTORY / "model.safetensors").tensors.items()}
-Q = "model.layers.0.self_attn.q_proj"
-OUTPUTS, INPUTS = SHAPES[f"{Q}.weight"]
-
-
-class Engine:
-    """Gives a token for any adapter, except those that it is told to refuse; `gate` holds all back."""
-
-    def __init__(self) -> None:
-        self.asked: list[Generation] = []
-        self.refuses = False
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def generate(self, generation: Generation) -> AsyncGenerator[Delta, None]:
-        self.asked.append(generation)
-        await self.gate.wait()
-        if self.refuses:
-            raise RequestRefusedError("it has no place for layers.0")
-        yield Delta((5,), None)
-
-
-def pair(module: str = Q, rank: int = 4, inputs: int = INPUTS, outputs: int = OUTPUTS) -> dict[str, Any]:
-    name = f"base_model.model.{module}"
-    return {
-        f"{name}.lora_A.weight": np.ones((rank, inputs), np.float32),
-        f"{name}.lora_B.weight": np.ones((outputs, rank), np.float32),
-    }
-
-
-def write(directory: Path, tensors: dict[str, Any] | None = None, **config: Any) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    told = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "demo", **config}
-    (directory / "adapter_config.json").write_text(json.dumps(told))
-    save_file(pair() if tensors is None else tensors, directory / "adapter_model.safetensors")
-    return directory
-
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    folder = tmp_path_factory.mktemp("life")
-    (folder / "source").mkdir()
-    limits = {"max-loras": str(MOST), "max-lora-rank": str(RANK), "lora-source": str(folder / "source")}
-    return load_settings({"model": "demo", "cache": str(folder / "cache"), "lora-refresh": "0", **limits}, {})
+    return settings_in(tmp_path_factory.mktemp("life"))
 
 
 @pytest.fixture(scope="module")
 def plan(settings: Settings) -> Plan:
-    machine = load_description("cpu:4c-8g")
-    return make_plan_for(settings, Silent(), weights=True, machine=machine, buildable=False)
+    return plan_by(settings)
 
 
 @pytest.fixture

@@ -83,6 +83,14 @@ def test_copies_that_nobody_uses_are_deleted_in_the_end(make: Make, monkeypatch:
     assert not found.directory.exists()
 
 
+def test_a_copy_that_another_server_deletes_meanwhile_is_no_failure(make: Make) -> None:
+    found = resolved(make())
+    (found.directory.parent / "going").symlink_to("gone")
+    prune(found.directory.parent.parent, set())
+    prune(found.directory.parent.parent / "nothing", set())
+    assert found.directory.is_dir()
+
+
 @pytest.mark.parametrize(
     ("config", "what"),
     [

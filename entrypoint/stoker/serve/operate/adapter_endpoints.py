@@ -9,7 +9,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from stoker.errors import HubUnreachableError, ModelNotFoundError, StokerError
-from stoker.serve.http.errors import ApiError, invalid, unavailable
+from stoker.launch.generation import EngineDiedError
+from stoker.serve.http.errors import ApiError, from_stoker, invalid, unavailable
 from stoker.serve.operate.adapters import AdapterError, Loader
 from stoker.serve.operate.service import Service
 
@@ -78,6 +79,8 @@ def _loader(service: Service) -> Loader:
 def _api_error(error: StokerError, status: int = 400) -> ApiError:
     if isinstance(error, HubUnreachableError):
         return unavailable(str(error), "not_ready")
+    if isinstance(error, EngineDiedError):
+        return from_stoker(error)
     if isinstance(error, ModelNotFoundError):
         return ApiError(404, str(error), param="lora_path", code="model_not_found")
     code = "model_not_found" if status == 404 and isinstance(error, AdapterError) else "invalid_value"
