@@ -12,6 +12,7 @@ class LifeSigns:
     """Tokens that came out of the engine, and steps that its pulse counted.
 
     A time in which nobody looked is no silence: this process was stopped as well (`docker pause`, a suspended machine).
+    Nor is one in which nobody could: `steps` raises OSError where no file descriptor is left.
     """
 
     def __init__(self, steps: Callable[[], int], last_token: Callable[[], float]) -> None:
@@ -25,7 +26,11 @@ class LifeSigns:
         now = time.monotonic()
         self._last += max(now - self._looked - _UNWATCHED, 0.0)
         self._looked = now
-        steps = self._steps()
+        try:
+            steps = self._steps()
+        except OSError:
+            self._last = now
+            return 0.0
         if steps != self._seen:
             self._seen, self._last = steps, now
         self._last = max(self._last, self._last_token())

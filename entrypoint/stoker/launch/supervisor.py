@@ -208,8 +208,7 @@ class Supervisor:
         server = self._server
         assert server is not None
         while True:
-            stub = server.stub_pid()
-            if server.process.returncode is not None or (stub is not None and not process_lives(stub)):
+            if server.process.returncode is not None or _stub_has_ended(server):
                 await asyncio.sleep(self._patience.watch / 2)  # the last words are still in the pipe
                 return cause_of_death(server, self._kills)
             await asyncio.sleep(self._patience.watch)
@@ -314,3 +313,11 @@ class Supervisor:
             prompt = unlikely_prompt(self._engine.limits.vocabulary_size)
             async for _ in self.client.generate(Generation("heartbeat", prompt, max_tokens=1)):
                 pass
+
+
+def _stub_has_ended(server: TritonServer) -> bool:
+    """False where that cannot be seen now, as without a file descriptor left."""
+    with contextlib.suppress(OSError):
+        stub = server.stub_pid()
+        return stub is not None and not process_lives(stub)
+    return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -209,6 +210,31 @@ def test_a_stub_that_keeps_the_interpreters_lock_ends_with_its_server(
             run.remove()
 
     loop.run(killed())
+
+
+def test_an_engine_is_watched_on_after_a_time_without_file_descriptors(loop, settings_of, tiny_engine, harness):
+    """As many as the limit allows are open for a while, and none is left for a look at the engine."""
+    supervisor = Supervisor(python_engine(settings_of(tiny_engine, max_batch_size=2)), Patience(backoff=0.01))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def run_short():
+        await supervisor.start()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                Path("/proc/self/stat").read_text()
+            await asyncio.sleep(2)  # in which it looks some twenty times
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert supervisor.state == "ready"
+        assert supervisor.restarts == 0
+        signal_stub(supervisor, signal.SIGKILL)
+        await harness.restarted(supervisor, 0)
+
+    try:
+        loop.run(run_short())
+    finally:
+        loop.run(supervisor.stop())
 
 
 def test_a_supervisor_that_fails_itself_gives_its_engine_up(loop, settings_of, tiny_engine, monkeypatch):

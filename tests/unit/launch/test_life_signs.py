@@ -52,3 +52,19 @@ def test_a_token_of_before_the_stop_is_as_old_as_it_was(clock: SimpleNamespace, 
     clock.token = clock.now
     clock.now += 420
     assert signs.silence() == 10
+
+
+def test_a_time_in_which_steps_cannot_be_seen_is_no_silence(clock: SimpleNamespace) -> None:
+    def steps() -> int:
+        if clock.blind:
+            raise OSError(24, "Too many open files")
+        return int(clock.steps)
+
+    clock.blind = False
+    signs = LifeSigns(steps, lambda: float(clock.token))
+    signs.silence()
+    assert after(30, clock, signs) == 30
+    clock.blind = True
+    assert after(300, clock, signs) == 0
+    clock.blind = False
+    assert after(7, clock, signs) == 7
