@@ -120,8 +120,9 @@ def test_a_poisoned_guide_is_refused_and_harms_nobody(loop, served, harness, gui
                 await harness.tokens(served.client, Generation("bad", PROMPT, 8, guide=guide))
             return [token async for delta in stream for token in delta.ids]
 
+    before = served.restarts
     assert len(loop.run(run())) == 59
-    assert served.restarts == 0
+    assert served.restarts == before
 
 
 @pytest.mark.parametrize(
