@@ -17,6 +17,7 @@ from stoker.bench.server import HOST, Server, served
 from stoker.bench.statistics import Round, summarise
 from stoker.bench.types import Case, Load, Measured, NotRun, Start, Workload
 from stoker.errors import StokerError
+from stoker.event_loop import run_interruptible
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
 
@@ -112,8 +113,6 @@ def _loads(server: Server, target: Target, workload: Workload, tell: Tell) -> It
 
 def _load(server: Server, target: Target, workload: Workload, streams: int, shared: int, tell: Tell) -> Load:
     """One round to warm up, whose figures are dropped, then the measured ones."""
-    import uvloop
-
     prompts = Prompts(target.vocabulary, workload.prompt_tokens, shared)
 
     def bodies(requests: int) -> list[list[bytes]]:
@@ -123,7 +122,7 @@ def _load(server: Server, target: Target, workload: Workload, streams: int, shar
         await run_round(HOST, server.port, bodies(1))
         return [await run_round(HOST, server.port, bodies(workload.requests)) for _ in range(workload.rounds)]
 
-    load = replace(summarise(streams, shared, uvloop.run(rounds())), accepted=server.accepted())
+    load = replace(summarise(streams, shared, run_interruptible(rounds())), accepted=server.accepted())
     prefix = f", {shared} prompt tokens shared" if shared else ""
     tell(f"{streams} {'stream' if streams == 1 else 'streams'}{prefix}: {load.tokens_per_second:.1f} tokens/s")
     return load

@@ -77,18 +77,17 @@ def test_where_nothing_can_run_it_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_stops_the_server_too_and_leaves_nothing(number: int, code: int, tmp_path: Path) -> None:
     arguments = command(tmp_path, "--kinds", "openvino", *LOADS, "--rounds", "100000")
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr
-    for line in process.stderr:
-        if "ready after" in line:
-            break
-    children = descendants(process.pid)
-    assert children, "the server was not found below the benchmark"
-    process.send_signal(number)
-    assert process.wait(120) == code
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if "ready after" in line:
+                break
+        children = descendants(process.pid)
+        assert children, "the server was not found below the benchmark"
+        process.send_signal(number)
+        assert process.wait(120) == code, process.stderr.read()
     wait_until_gone(*children)
     assert not list(tmp_path.glob("bench-*"))
-    process.stderr.close()
 
 
 def test_reuse_serves_the_caches_engine_and_keeps_it(tmp_path: Path) -> None:
