@@ -1,9 +1,10 @@
 """A step that raises breaks the engine for everybody: all in flight are told, and it is rebuilt where it is. What a
-step says breaks nothing."""
+step says breaks nothing, and neither does a regular end."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ def supervised(loop, settings_of, tiny_engine, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     started: list[Supervisor] = []
 
-    def start(runtime: str) -> Supervisor:
-        settings = settings_of(tiny_engine, runtime=runtime, max_batch_size=4)
+    def start(runtime: str, engine: Path = tiny_engine) -> Supervisor:
+        settings = settings_of(engine, runtime=runtime, max_batch_size=4)
         started.append(Supervisor(python_engine(settings), Patience(heartbeat=3600)))
         loop.run(started[-1].start())
         return started[-1]
@@ -61,3 +62,12 @@ def test_an_engine_that_writes_very_long_lines_is_served_and_stopped_like_anothe
     assert loud.state == "ready"
     loop.run(loud.stop())
     assert loud.stub_pid is None
+
+
+def test_a_regular_end_is_no_crash(loop, supervised, harness, tiny_engine, tmp_path):
+    """It would leave a core dump, as large as the engine's memory, where those are kept."""
+    engine = Path(shutil.copytree(tiny_engine, tmp_path / "engine"))
+    telling = supervised("crash_telling_runtime:CrashTellingRuntime", engine)
+    assert len(loop.run(harness.tokens(telling.client, Generation("one", (1, 2), max_tokens=3)))) == 3
+    loop.run(telling.stop())
+    assert (engine / "crash.txt").read_text() == ""
