@@ -37,16 +37,13 @@ def run_interruptible(work: Coroutine[Any, Any, _T]) -> _T:
             loop.add_signal_handler(number, end, number)
         return await task
 
-    heeded = (number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN)
-    handlers = {number: signal.getsignal(number) for number in heeded}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
     try:
         result: _T = uvloop.run(main())
         return result
-    except asyncio.CancelledError:
-        if not told:
-            raise
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    signal.raise_signal(told[0])
-    raise asyncio.CancelledError
+        if told:
+            signal.raise_signal(told[0])

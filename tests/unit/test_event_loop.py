@@ -81,6 +81,18 @@ def test_a_signal_in_the_middle_of_a_callback_is_not_lost(number: int, handler, 
 
 
 @pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_signal_at_the_very_end_goes_before_what_the_work_came_to(fails: bool) -> None:
+    async def last() -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return 1 // (not fails)
+
+    signal.signal(signal.SIGTERM, unwind)
+    with pytest.raises(SystemExit):
+        run_interruptible(last())
+
+
+@pytest.mark.usefixtures("handlers")
 def test_a_signal_that_is_ignored_stays_so() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     assert run_interruptible(tell(signal.SIGINT, 0.1)) == "went on"

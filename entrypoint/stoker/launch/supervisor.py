@@ -221,8 +221,8 @@ class Supervisor:
         except Exception as error:
             logger.exception("the engine cannot be watched any more")
             failure = EngineError("the engine cannot be watched any more", why=str(error) or type(error).__name__)
-        self._set_state("failed")
         self._failed.set_result(failure)
+        self._set_state("failed")
 
     async def _until_given_up(self) -> StokerError:
         """Restarts for as long as the engine comes back; returns why it does not."""

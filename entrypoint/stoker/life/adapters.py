@@ -208,7 +208,7 @@ class AdapterLoader:
         except StokerError as error:
             self._tell_once(name, f"the adapter {name} is not served: {error}")
             if isinstance(error, _PASSING):
-                self._seen.pop(name, None)
+                self._seen[name] = ()  # as if it changed
         else:
             self._told.pop(name, None)
 
@@ -223,14 +223,16 @@ def _stamps(source: Path) -> dict[str, Stamp]:
     if not source.is_dir():
         raise ModelNotFoundError(f"there is no directory {source}", why="--lora-source names it")
     try:
-        folders = sorted(source.iterdir())
+        return {folder.name: stamp for folder in sorted(source.iterdir()) if (stamp := _stamp(folder))}
     except OSError as error:
         raise StorageError(f"cannot read {source}", why=str(error), remedy="check --lora-source") from error
-    found: dict[str, Stamp] = {}
-    for folder in folders:
-        files = [folder / name for name in (CONFIG, WEIGHTS)]
-        with contextlib.suppress(OSError):  # it is just going, or its machine does not answer
-            if all(file.is_file() for file in files):
-                stats = [file.stat() for file in files]
-                found[folder.name] = tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)
-    return found
+
+
+def _stamp(folder: Path) -> Stamp:
+    """Empty where it has not both files."""
+    files = [folder / name for name in (CONFIG, WEIGHTS)]
+    with contextlib.suppress(FileNotFoundError):  # it is just leaving
+        if all(file.is_file() for file in files):
+            stats = [file.stat() for file in files]
+            return tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)
+    return ()

@@ -135,3 +135,40 @@ def test_an_adapter_that_does_not_fit_is_read_once(
 
     monkeypatch.setattr("stoker.life.adapters.resolve_adapter", counted)
     watching(work)
+
+
+def test_what_cannot_be_looked_at_for_a_while_stays_served(
+    watching: Watching, source: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(path: Path) -> bool:
+        raise OSError(116, "Stale file handle")
+
+    async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:
+        write(source / "one")
+        await until(lambda: "one" in service.adapters, "served")
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "is_file", stale)
+            await until(lambda: "Stale file handle" in caplog.text, "told")
+            assert "one" in service.adapters
+        (source / "one" / "adapter_config.json").unlink()
+        await until(lambda: "one" not in service.adapters, "unloaded")
+
+    with caplog.at_level(logging.ERROR, "stoker"):
+        watching(work)
+
+
+def test_an_adapter_that_leaves_while_its_change_cannot_be_served_is_unloaded(
+    watching: Watching, source: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(loader: AdapterLoader, service: Service, engine: Engine) -> None:
+        write(source / "one")
+        await until(lambda: "one" in service.adapters, "served")
+        engine.deaths = 1 << 30
+        write(source / "one", lora_alpha=16)
+        await until(lambda: "one is not served" in caplog.text, "told")
+        assert "one" in service.adapters
+        shutil.rmtree(source / "one")
+        await until(lambda: "one" not in service.adapters, "unloaded")
+
+    with caplog.at_level(logging.ERROR, "stoker"):
+        watching(work)
