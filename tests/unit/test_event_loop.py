@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from tests.waiting import SECONDS
 
 from stoker.event_loop import call_in_loop, run_interruptible
 
@@ -34,69 +35,24 @@ def test_a_loop_that_has_ended_is_not_told() -> None:
     call_in_loop(loop, lambda: None)
 
 
-class Told(asyncio.Protocol):
-    """Is sent a signal in the middle of a callback."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def data_received(self, data: bytes) -> None:
-        signal.raise_signal(self._number)
+def signalled(case: str, number: int) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: what else a test's process has loaded may have its own ways with signals."""
+    command = [sys.executable, str(Path(__file__).with_name("signalled.py")), case, str(int(number))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
-async def tell(number: int, seconds: float) -> str:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        transport, _ = await asyncio.get_running_loop().create_connection(lambda: Told(number), sock=ours)
-        try:
-            theirs.send(b"x")
-            await asyncio.sleep(seconds)
-        finally:
-            transport.close()
-    return "went on"
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("case", ["callback", "end", "failure"])
+def test_a_signal_goes_before_what_the_work_comes_to_and_is_not_lost(case: str, number: int) -> None:
+    ended = signalled(case, number)
+    assert ended.returncode == 128 + number, ended.stderr
+    assert "went on" not in ended.stdout
 
 
-@pytest.fixture
-def handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def unwind(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
-
-
-@pytest.mark.usefixtures("handlers")
-@pytest.mark.parametrize(
-    ("number", "handler", "ended"),
-    [(signal.SIGTERM, unwind, SystemExit), (signal.SIGINT, signal.default_int_handler, KeyboardInterrupt)],
-)
-def test_a_signal_in_the_middle_of_a_callback_is_not_lost(number: int, handler, ended: type[BaseException]) -> None:
-    signal.signal(number, handler)
-    with pytest.raises(ended):
-        run_interruptible(tell(number, SECONDS))
-    assert signal.getsignal(number) is handler
-
-
-@pytest.mark.usefixtures("handlers")
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_signal_at_the_very_end_goes_before_what_the_work_came_to(fails: bool) -> None:
-    async def last() -> int:
-        signal.raise_signal(signal.SIGTERM)
-        return 1 // (not fails)
-
-    signal.signal(signal.SIGTERM, unwind)
-    with pytest.raises(SystemExit):
-        run_interruptible(last())
-
-
-@pytest.mark.usefixtures("handlers")
-def test_a_signal_that_is_ignored_stays_so() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    assert run_interruptible(tell(signal.SIGINT, 0.1)) == "went on"
-    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_is_ignored_stays_so(number: int) -> None:
+    assert signalled("ignored", number).stdout == "went on True\n"
 
 
 def test_work_that_is_cancelled_otherwise_is_cancelled() -> None:
