@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from safetensors.numpy import save_file
 
 from stoker.chain import make_plan_for
 from stoker.launch.generation import Delta, EngineDiedError, Generation, RequestRefusedError
+from stoker.life.adapters import AdapterLoader
 from stoker.plan.types import Plan
 from stoker.probe.description import load_description
 from stoker.progress import Silent
 from stoker.resolve.local import DEMO_DIRECTORY
 from stoker.resolve.safetensors_header import read_header
+from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings, load_settings
 
 MOST, RANK = 2, 8
@@ -64,6 +66,9 @@ def write(directory: Path, tensors: dict[str, Any] | None = None, **config: Any)
     return directory
 
 
+Work = Callable[[AdapterLoader, Service, Engine], Any]
+
+
 def settings_in(folder: Path) -> Settings:
     """Of a server with a cache and a watched directory there."""
     (folder / "source").mkdir()
@@ -74,3 +79,18 @@ def settings_in(folder: Path) -> Settings:
 def plan_by(settings: Settings) -> Plan:
     machine = load_description("cpu:4c-8g")
     return make_plan_for(settings, Silent(), weights=True, machine=machine, buildable=False)
+
+
+def with_loader(settings: Settings, plan: Plan, work: Work) -> Any:
+    """What the work comes to, with a loader that has begun."""
+
+    async def inner() -> Any:
+        service, engine = Service(), Engine()
+        loader = AdapterLoader(settings, service, Silent())
+        await loader.begin(engine, plan, settings)  # type: ignore[arg-type]
+        try:
+            return await work(loader, service, engine)
+        finally:
+            await loader.stop()
+
+    return asyncio.run(inner())

@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.life.adapting import INPUTS, MOST, Engine, pair, plan_by, settings_in, write
+from tests.unit.life.adapting import INPUTS, MOST, Engine, Work, pair, plan_by, settings_in, with_loader, write
 from tests.waiting import until
 
 from stoker.life.adapters import AdapterLoader
 from stoker.plan.types import Plan
-from stoker.progress import Silent
 from stoker.resolve.adapter import resolve_adapter
 from stoker.serve.operate.service import Service
 from stoker.settings.layers import Settings
 
-Work = Callable[[AdapterLoader, Service, Engine], Any]
 Watching = Callable[[Work], Any]
 
 
@@ -43,19 +41,7 @@ def source(settings: Settings) -> Path:
 def watching(settings: Settings, plan: Plan) -> Watching:
     """Runs the work with a loader that looks at the source all the time."""
 
-    def run(work: Work) -> Any:
-        async def inner() -> Any:
-            service, engine = Service(), Engine()
-            loader = AdapterLoader(settings, service, Silent())
-            await loader.begin(engine, plan, settings)  # type: ignore[arg-type]
-            try:
-                return await work(loader, service, engine)
-            finally:
-                await loader.stop()
-
-        return asyncio.run(inner())
-
-    return run
+    return lambda work: with_loader(settings, plan, work)
 
 
 def test_a_source_that_is_gone_for_a_while_is_watched_on(

@@ -13,7 +13,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.life.adapting import INPUTS, MOST, OUTPUTS, Engine, Q, pair, plan_by, settings_in, write
+from tests.unit.life.adapting import (
+    INPUTS,
+    MOST,
+    OUTPUTS,
+    Engine,
+    Q,
+    Work,
+    pair,
+    plan_by,
+    settings_in,
+    with_loader,
+    write,
+)
 
 from stoker.errors import DamagedModelError, StokerError
 from stoker.life.adapters import AdapterLoader
@@ -43,7 +55,6 @@ def source(settings: Settings) -> Path:
     return source
 
 
-Work = Callable[[AdapterLoader, Service, Engine], Any]
 During = Callable[..., Any]
 
 
@@ -52,17 +63,11 @@ def during(settings: Settings, plan: Plan, source: Path) -> During:
     """Runs the work with a loader that has begun; `right` is an adapter that fits, which came to the source since."""
 
     def run(work: Work, **right: Any) -> Any:
-        async def inner() -> Any:
-            service, engine = Service(), Engine()
-            loader = AdapterLoader(settings, service, Silent())
-            await loader.begin(engine, plan, settings)  # type: ignore[arg-type]
+        async def with_right(loader: AdapterLoader, service: Service, engine: Engine) -> Any:
             write(source / "right", **right)
-            try:
-                return await work(loader, service, engine)
-            finally:
-                await loader.stop()
+            return await work(loader, service, engine)
 
-        return asyncio.run(inner())
+        return with_loader(settings, plan, with_right)
 
     return run
 
