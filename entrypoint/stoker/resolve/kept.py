@@ -10,6 +10,8 @@ from pathlib import Path
 
 from stoker.resolve.hub_cache import PARTIAL, PREFIX
 
+_GRAVE = ".deleted-"
+
 
 @dataclass(frozen=True)
 class KeptModel:
@@ -58,9 +60,22 @@ def _size(path: Path) -> int:
     return status.st_blocks * 512 if path.is_file() and not path.is_symlink() else 0
 
 
+def half_deleted(models: Path) -> list[Path]:
+    """What a process that was killed had begun to delete; nobody needs what another is deleting now either."""
+    return [grave for grave in models.glob(f"{_GRAVE}*") if _has_contents(grave)]
+
+
+def _has_contents(folder: Path) -> bool:
+    """False for one that has vanished. An empty grave is about to be filled."""
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False
+
+
 def delete_model(models: Path, model: KeptModel) -> None:
     """Moved out of the way first, so that no reader sees half of it. OSError where that is not possible."""
-    grave = Path(tempfile.mkdtemp(dir=models, prefix=".deleted-"))
+    grave = Path(tempfile.mkdtemp(dir=models, prefix=_GRAVE))
     try:
         model.folder.rename(grave / model.folder.name)
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stoker.resolve.kept import half_deleted
 from stoker.store.store import Store
 from stoker.store.trust import forget_others
 from stoker.store.workspace import size_of
@@ -45,7 +46,7 @@ def stored_engines(store: Store) -> Iterator[Stored]:
 
 
 def clear_remains(store: Store) -> int:
-    """Deletes what is no engine: those put aside as damaged, interrupted transfers, and what the dead left; returns
+    """Deletes what is of no use: engines put aside as damaged, interrupted transfers, and what the dead left; returns
     bytes freed."""
     left = remains(store)
     freed = sum(size_of(path) for path in left)
@@ -58,8 +59,9 @@ def clear_remains(store: Store) -> int:
 
 
 def remains(store: Store) -> list[Path]:
-    """What was put aside as damaged, and transfers that did not finish."""
-    return [path for folder in (store.quarantined, store.partial) if folder.is_dir() for path in folder.iterdir()]
+    """What was put aside as damaged, and transfers and deletions that did not finish."""
+    folders = [folder for folder in (store.quarantined, store.partial) if folder.is_dir()]
+    return [*(path for folder in folders for path in folder.iterdir()), *half_deleted(store.cache / "models")]
 
 
 def discard_unusable(store: Store, fault: Callable[[str], str]) -> Iterator[tuple[Stored, str]]:

@@ -91,6 +91,16 @@ def test_remains_are_cleared(store: Store) -> None:
     assert list(store.quarantined.iterdir()) == []
 
 
+def test_a_model_whose_deletion_was_cut_short_is_deleted(store: Store) -> None:
+    grave, empty = store.cache / "models/.deleted-a", store.cache / "models/.deleted-b"
+    (grave / "models--org--name/blobs").mkdir(parents=True)
+    (grave / "models--org--name/blobs/weights").write_bytes(bytes(SIZE))
+    empty.mkdir()
+    assert clear_remains(store) >= SIZE
+    assert not grave.exists()
+    assert empty.is_dir(), "another process is about to move something there"
+
+
 def test_space_that_others_have_reserved_is_not_free(store: Store, monkeypatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: _Disk(1000))
     with store.lease("a") as first, store.lease("b") as second:
