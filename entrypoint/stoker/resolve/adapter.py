@@ -229,9 +229,8 @@ def _check_numbers(path: Path, reference: str) -> None:
 def prune(cache: Path, used: set[Path]) -> None:
     """Deletes the least recently used copies, except some. Another server of the same cache may do so meanwhile."""
     free: list[tuple[float, Path]] = []
-    with contextlib.suppress(OSError):
-        for path in (cache / FOLDER).iterdir():
-            if path not in used:
-                free.append((path.stat().st_mtime, path))
+    for path in set((cache / FOLDER).glob("*")) - used:
+        with contextlib.suppress(OSError):
+            free.append((path.stat().st_mtime, path))
     for _, path in sorted(free, reverse=True)[_KEPT:]:
         shutil.rmtree(path, ignore_errors=True)
