@@ -87,6 +87,12 @@ def process_lives(pid: int) -> bool:
     return _alive(stat_fields(pid))
 
 
+def start_time(pid: int) -> int:
+    """In clock ticks since boot; -1 for none, and for a zombie, which does nothing any more."""
+    fields = stat_fields(pid)
+    return int(fields[_STARTED]) if _alive(fields) else -1
+
+
 def _alive(fields: list[str]) -> bool:
     return bool(fields) and fields[0] not in "ZX"
 

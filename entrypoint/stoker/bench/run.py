@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +16,7 @@ from stoker.errors import StokerError
 from stoker.event_loop import run_interruptible
 from stoker.probe.machine import Machine
 from stoker.probe.probe import probe_machine
+from stoker.store.workspace import owned_directory
 
 Tell = Callable[[str], None]
 
@@ -40,18 +37,20 @@ def measure(case: Case, target: Target, workload: Workload, tell: Tell) -> Measu
     """`failed` where the server did not come up or did not last; the log's last words are the reason."""
     tell(f"{case.name}: starting ({case.profile})")
     try:
-        with _cache(target) as cache:
-            return _measure(case, target, workload, cache, tell)
+        (target.cache / "tmp").mkdir(parents=True, exist_ok=True)
+        with owned_directory(target.cache / "tmp", "bench") as directory:
+            return _measure(case, target, workload, directory, tell)
     except StokerError as error:
         return NotRun(case.kind, case.precision, str(error), failed=True)
 
 
-def _measure(case: Case, target: Target, workload: Workload, cache: Path, tell: Tell) -> Measured:
+def _measure(case: Case, target: Target, workload: Workload, directory: Path, tell: Tell) -> Measured:
+    cache = target.cache if target.reuse else _fresh_cache(target, directory)
     arguments = [target.model, *target.arguments, "--cache", str(cache), "--profile", case.profile]
     arguments += ["--engine", case.kind, "--precision", case.precision, "--served-model-name", target.served_name]
     arguments += ["--speculative", case.speculative]
     machine = probe_machine()
-    log = cache / "tmp" / f"bench-{os.getpid()}.log"
+    log = directory / "serve.log"
     cold = _cold_start(arguments, log, case, tell)
     with served(arguments, log) as server:
         tell(f"{case.name}: ready after {server.start.seconds:.1f} s")
@@ -88,21 +87,13 @@ def _gpu_bytes(before: Machine) -> int:
     return gpu_bytes_taken(before, probe_machine().gpus) if before.gpus else 0
 
 
-@contextlib.contextmanager
-def _cache(target: Target) -> Iterator[Path]:
-    """The user's own cache, or a passing one that shares its downloads and starts with no engine."""
-    (target.cache / "tmp").mkdir(parents=True, exist_ok=True)
-    if target.reuse:
-        yield target.cache
-        return
+def _fresh_cache(target: Target, directory: Path) -> Path:
+    """A cache without engines that shares the downloads of the user's own."""
+    fresh = directory / "cache"
+    fresh.mkdir()
     (target.cache / "models").mkdir(exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=target.cache, prefix="bench-"))
-    try:
-        (fresh / "models").symlink_to(target.cache.resolve() / "models")
-        (fresh / "tmp").mkdir()
-        yield fresh
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    (fresh / "models").symlink_to(target.cache.resolve() / "models")
+    return fresh
 
 
 def _loads(server: Server, target: Target, workload: Workload, tell: Tell) -> Iterator[Load]:

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from stoker.direct.messages import line
 from stoker.errors import EngineError
 from stoker.json_text import parse_json
 from stoker.launch.kind import Child
+from stoker.launch.run_directory import temporary_run_directory
 from stoker.processes import kill_session
 
 _LAST_WORDS = 3  # lines of standard error that an error quotes
@@ -33,7 +33,7 @@ class EngineProcess:
         self,
         child: Child,
     ) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="stoker-direct-")
+        self._directory = temporary_run_directory()
         folder = Path(self._directory.name)
         self._log = folder / "stderr"
         settings_file = replace(child.settings, run_directory=str(folder)).write(folder)

@@ -73,4 +73,17 @@ def make_run_directory() -> RunDirectory:
     try:
         return RunDirectory(Path(tempfile.mkdtemp(prefix=owner_prefix(), dir=_parent())))
     except OSError as error:
-        raise StorageError("no directory to run in", why=str(error), remedy="make TMPDIR writable") from error
+        raise _nowhere(error) from error
+
+
+def temporary_run_directory() -> tempfile.TemporaryDirectory[str]:
+    """One that is removed with its owner: what this process leaves when it is killed, the next one removes."""
+    remove_stale_run_directories()
+    try:
+        return tempfile.TemporaryDirectory(prefix=owner_prefix(), dir=_parent())
+    except OSError as error:
+        raise _nowhere(error) from error
+
+
+def _nowhere(error: OSError) -> StorageError:
+    return StorageError("no directory to run in", why=str(error), remedy="make TMPDIR writable")

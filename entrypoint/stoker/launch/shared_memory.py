@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from stoker.processes import stat_fields
+from stoker.processes import start_time
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  shared memory's own place, not a temporary file
 _PREFIX = "stoker"
@@ -21,7 +21,7 @@ def new_prefix() -> str:
 
 def owner_prefix() -> str:
     """What the names of all that this process leaves lying about begin with."""
-    return f"{_PREFIX}-{_namespace()}-{os.getpid()}-{_start_time(os.getpid())}-"
+    return f"{_PREFIX}-{_namespace()}-{os.getpid()}-{start_time(os.getpid())}-"
 
 
 def remove_regions(prefix: str) -> None:
@@ -40,7 +40,7 @@ def stale(directory: Path) -> Iterator[Path]:
     judge, and what another user put there under such a name is nothing to touch."""
     for path in directory.glob(f"{_PREFIX}-{_namespace()}-*"):
         owner = path.name.split("-")[2:4] if _is_ours(path) else []
-        if len(owner) == 2 and all(part.isdigit() for part in owner) and _start_time(int(owner[0])) != int(owner[1]):
+        if len(owner) == 2 and all(part.isdigit() for part in owner) and start_time(int(owner[0])) != int(owner[1]):
             yield path
 
 
@@ -49,12 +49,6 @@ def _is_ours(path: Path) -> bool:
         return path.lstat().st_uid == os.geteuid()
     except FileNotFoundError:
         return False
-
-
-def _start_time(pid: int) -> int:
-    """When the process started, in clock ticks since boot (field 22 of /proc/PID/stat); -1 if there is none."""
-    fields = stat_fields(pid)
-    return int(fields[19]) if fields else -1
 
 
 def _namespace() -> int:

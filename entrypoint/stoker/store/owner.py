@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from stoker.processes import start_time
+
 _TEXT = re.compile(r"([0-9a-f]+)\.(\d+)\.(\d+)\.(\d+)")
 
 
@@ -46,12 +48,3 @@ def owner_in(text: str) -> Owner | None:
     """The owner that a file name or a document mentions."""
     match = _TEXT.search(text)
     return Owner(match[1], int(match[2]), int(match[3]), int(match[4])) if match else None
-
-
-def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot; -1 for none, and for a zombie, which does nothing any more."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return -1
-    return -1 if fields[0] in "ZX" else int(fields[19])

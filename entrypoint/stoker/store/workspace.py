@@ -21,18 +21,26 @@ FORBIDDEN = 0o027  # a file of the store is 0640 or stricter
 @contextmanager
 def workspace_in(tmp: Path, lease: Lease | None = None) -> Iterator[Path]:
     """An empty directory on the store's own file system; removed with all that was not published."""
-    sweep(tmp)
-    workspace = Path(tempfile.mkdtemp(dir=tmp, prefix=f"build-{this_process()}-"))
     try:
-        (workspace / "engine").mkdir()
-        if lease is not None:
-            lease.workspace = workspace.name
-        with Heartbeat(lambda: touch(workspace)):
+        with owned_directory(tmp, "build") as workspace:
+            (workspace / "engine").mkdir()
+            if lease is not None:
+                lease.workspace = workspace.name
             yield workspace / "engine"
     except OSError as error:
         raise storage_error(error, tmp.parent) from error
+
+
+@contextmanager
+def owned_directory(tmp: Path, name: str) -> Iterator[Path]:
+    """An empty directory that is removed in the end; if this process is killed, whoever sweeps next removes it."""
+    sweep(tmp)
+    directory = Path(tempfile.mkdtemp(dir=tmp, prefix=f"{name}-{this_process()}-"))
+    try:
+        with Heartbeat(lambda: touch(directory)):
+            yield directory
     finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def sweep(tmp: Path) -> None:

@@ -62,7 +62,7 @@ def test_what_cannot_run_is_named_with_its_reason(finished) -> None:
 def test_the_chart_is_drawn_and_the_cache_is_left_as_it_was(finished) -> None:
     _, cache = finished
     assert "openvino int4" in (cache / "chart.svg").read_text()
-    assert not list(cache.glob("bench-*"))
+    assert not list(cache.glob("tmp/*"))
     assert not list(cache.glob("engines/*"))
 
 
@@ -87,7 +87,21 @@ def test_ctrl_c_stops_the_server_too_and_leaves_nothing(number: int, code: int, 
         process.send_signal(number)
         assert process.wait(120) == code, process.stderr.read()
     wait_until_gone(*children)
-    assert not list(tmp_path.glob("bench-*"))
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_what_a_killed_benchmark_leaves_the_next_removes(tmp_path: Path) -> None:
+    arguments = command(tmp_path, "--kinds", "openvino", *LOADS, "--rounds", "100000")
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr
+        while "ready after" not in process.stderr.readline():
+            assert process.poll() is None
+        children = descendants(process.pid)
+        process.kill()
+    wait_until_gone(*children)
+    assert list((tmp_path / "tmp").iterdir())
+    subprocess.run(command(tmp_path, "--kinds", "openvino", *LOADS), capture_output=True, timeout=300, check=True)
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_reuse_serves_the_caches_engine_and_keeps_it(tmp_path: Path) -> None:

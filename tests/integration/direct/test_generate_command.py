@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.waiting import wait_for_children, wait_until_gone
 
 PATIENCE = 120
@@ -39,7 +40,8 @@ def test_no_prompt_is_a_usage_error(cache: Path) -> None:
     assert "error: there is no prompt" in failed.stderr
 
 
-def test_ctrl_c_leaves_nothing(cache: Path) -> None:
+def end_by(number: signal.Signals, cache: Path) -> int:
+    """The exit code of one that was still generating."""
     generate(cache, "--prompt", "Hello", "--max-tokens", "1")
     command = [sys.executable, "-m", "stoker", "generate", "demo", "--cache", str(cache), "--prompt", "x", "--raw"]
     with subprocess.Popen(
@@ -48,7 +50,22 @@ def test_ctrl_c_leaves_nothing(cache: Path) -> None:
         assert process.stdout
         assert process.stdout.read(1)  # the first of 2,000 tokens
         children = wait_for_children(process.pid)  # the engine's process
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.communicate(timeout=PATIENCE)
-        assert process.returncode == 130
     wait_until_gone(*children)
+    return process.returncode
+
+
+def test_ctrl_c_leaves_nothing(cache: Path) -> None:
+    assert end_by(signal.SIGINT, cache) == 130
+
+
+def test_what_a_killed_one_leaves_the_next_removes(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    assert end_by(signal.SIGKILL, cache) == -signal.SIGKILL
+    assert list(tmp_path.iterdir())
+    generate(cache, "--prompt", "Hello", "--max-tokens", "1")
+    assert not list(tmp_path.iterdir())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 from tests.waiting import until
@@ -12,9 +15,10 @@ from stoker.errors import UsageError
 from stoker.fleet.dynamo import wire
 from stoker.fleet.dynamo.bridge import DynamoBridge
 from stoker.fleet.dynamo.facts import Facts
-from stoker.fleet.dynamo.process import PYTHON, environment, interpreter
+from stoker.fleet.dynamo.process import PYTHON, environment, interpreter, start_process
 from stoker.fleet.dynamo.requests import completion_of
 from stoker.fleet.dynamo.wire import Wire
+from stoker.launch.shared_memory import owner_prefix
 from stoker.serve.http.errors import ApiError
 from stoker.serve.operate.service import Service
 
@@ -76,6 +80,35 @@ def test_a_python_without_dynamo_is_said_before_anything_is_done():
         interpreter({PYTHON: "/no/python"})
     with pytest.raises(UsageError, match="install ai-dynamo"):
         interpreter({})
+
+
+def test_what_a_killed_dynamo_worker_left_is_removed_by_the_next(monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 1000\n")
+    python.chmod(0o755)
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv(PYTHON, str(python))
+    dead = subprocess.run(
+        [sys.executable, "-c", "from stoker.launch.shared_memory import owner_prefix; print(owner_prefix())"],
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    (folder / f"{dead}left").mkdir()
+
+    async def run():
+        process = await start_process(tmp_path)
+        (ours,) = folder.iterdir()
+        assert ours.name.startswith(owner_prefix())
+        await process.stop()
+
+    asyncio.run(run())
+    assert list(folder.iterdir()) == []
 
 
 def test_messages_arrive_whole_and_in_order_and_end_with_the_other_side():

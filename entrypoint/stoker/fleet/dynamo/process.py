@@ -16,6 +16,7 @@ from pathlib import Path
 from stoker.child_environment import child_environment
 from stoker.errors import UsageError
 from stoker.fleet.dynamo.wire import Wire
+from stoker.launch.run_directory import temporary_run_directory
 from stoker.source_links import link_source
 
 PYTHON = "STOKER_DYNAMO_PYTHON"
@@ -91,7 +92,7 @@ class DynamoProcess:
 async def start_process(model: Path) -> DynamoProcess:
     """`model` is a folder with a tokenizer, template and configuration. UsageError where no Python has ai-dynamo."""
     python = interpreter()
-    sources = tempfile.TemporaryDirectory(prefix="stoker-dynamo-")
+    sources = temporary_run_directory()
     link_source(Path(sources.name), *SOURCE)
     (Path(sources.name) / MODEL).symlink_to(model.absolute())
     ours, theirs = socket.socketpair()

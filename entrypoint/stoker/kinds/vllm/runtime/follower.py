@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from stoker.errors import EngineError
 from stoker.kinds.vllm.runtime.engine import RUNTIME
 from stoker.kinds.vllm.runtime.opening import open_host
 from stoker.kinds.vllm.runtime.process import HostProcess
+from stoker.launch.run_directory import temporary_run_directory
 from stoker.launch.settings import EngineSettings, settings_for
 from stoker.plan.types import Chosen, KvPool
 from stoker.store.engine import Engine
@@ -21,7 +21,7 @@ class VllmFollower:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._host: HostProcess | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="vllm-")
+        self._folder = temporary_run_directory()
 
     def run(self) -> None:
         self._host, connection = open_host(self._settings, Path(self._folder.name) / "host")
