@@ -47,7 +47,7 @@ def decoded(body: bytes, kind: type[Body]) -> Body:
 def _without_nulls(body: bytes, kind: type[Body]) -> Body:
     """The slow way, for a body that does not fit as it is."""
     try:
-        pruned = _Pruning().pruned(msgspec.json.decode(body), inspect.type_info(kind), "")
+        pruned = _Pruning().pruned(msgspec.json.decode(body), _shape(kind), "")
         return msgspec.convert(pruned, type=kind)
     except msgspec.ValidationError as error:
         raise _translated(str(error)) from error
@@ -105,8 +105,13 @@ def _struct_of(value: dict[str, object], shape: inspect.Type) -> inspect.StructT
 
 
 @cache
+def _shape(cls: type) -> inspect.Type:
+    return inspect.type_info(cls)  # of a chat request takes milliseconds
+
+
+@cache
 def _fields(cls: type) -> dict[str, inspect.Type]:
-    struct = inspect.type_info(cls)
+    struct = _shape(cls)
     assert isinstance(struct, inspect.StructType)
     return {field.encode_name: field.type for field in struct.fields}
 
