@@ -20,7 +20,8 @@
     │   └── OutOfMemoryError       70  the host's memory does not hold what it needs
     ├── EngineError                70  the engine could not be started, or died
     │   ├── EngineMemoryError      70  the kernel killed it for lack of memory
-    │   └── UnstableEngineError    70  the engine died again and again
+    │   ├── UnstableEngineError    70  the engine died again and again
+    │   └── StuckEngineError       70  the engine does nothing while it is to come up
     ├── ContainerError             69  no container engine, no image, or a container ended (with its exit code)
     └── StoppedError              130  the user stopped Stoker before it was ready
 
@@ -147,6 +148,10 @@ class EngineMemoryError(EngineError):
 
 class UnstableEngineError(EngineError):
     code = "engine_unstable"
+
+
+class StuckEngineError(EngineError):
+    code = "engine_stuck"
 
 
 class StoppedError(StokerError):

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 _PARENT, _GROUP, _SESSION, _STARTED = 1, 2, 3, 19  # positions in stat_fields
+_TIMES = slice(11, 15)
 _ENDING_SECONDS = 5.0
 _TIDYING_SECONDS = 3.0
 _GUARDS_SECONDS = 20.0  # for what a killed session leaves in others, which tidies up
@@ -91,6 +92,11 @@ def start_time(pid: int) -> int:
     """In clock ticks since boot; -1 for none, and for a zombie, which does nothing any more."""
     fields = stat_fields(pid)
     return int(fields[_STARTED]) if _alive(fields) else -1
+
+
+def processor_seconds(pid: int) -> float:
+    """What it and its children that have ended took; 0 if it has exited itself."""
+    return sum(map(int, stat_fields(pid)[_TIMES])) / os.sysconf("SC_CLK_TCK")
 
 
 def _alive(fields: list[str]) -> bool:

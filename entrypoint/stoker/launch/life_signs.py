@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+
+from stoker.launch.loading import read_bytes
+from stoker.processes import family, processor_seconds
 
 _UNWATCHED = 10.0  # seconds between two looks; what is beyond them nobody watched
+_LOOK_SECONDS = 5.0
+_IDLE_SHARE = 0.01
 
 
 class LifeSigns:
@@ -35,3 +42,43 @@ class LifeSigns:
             self._seen, self._last = steps, now
         self._last = max(self._last, self._last_token())
         return now - self._last
+
+
+@dataclass(frozen=True)
+class Work:
+    """What processes have done so far: seconds of processor time, bytes read."""
+
+    seconds: float
+    read: int
+
+    def is_more_than(self, before: Work, seconds: float) -> bool:
+        """Whether something was done within so many seconds, apart from the idle polls of Triton and its stub, which
+        take a few thousandths of a processor."""
+        return self.seconds - before.seconds > _IDLE_SHARE * seconds or self.read != before.read
+
+
+def work_of(root: int) -> Work:
+    """Of a process and all below it."""
+    pids = family(root)
+    return Work(sum(map(processor_seconds, pids)), sum(map(read_bytes, pids)))
+
+
+async def stopped_working(root: int, patience: float) -> float:
+    """Returns, with the seconds for which it has, when a process and all below it have neither computed nor read for
+    longer than `patience`. A time in which this process was stopped as well counts as one look, and one in which
+    nothing could be seen, as without a file descriptor left, ends what was idle."""
+    step = min(_LOOK_SECONDS, patience / 4)
+    idle, before = 0.0, None
+    while idle <= patience:
+        work = _seen(root)
+        idle = idle + step if work and before and not work.is_more_than(before, step) else 0.0
+        before = work
+        await asyncio.sleep(step)
+    return idle
+
+
+def _seen(root: int) -> Work | None:
+    try:
+        return work_of(root)
+    except OSError:
+        return None

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stoker.backoff import backoff
-from stoker.errors import EngineError, StokerError, UnstableEngineError
+from stoker.errors import EngineError, StokerError, StuckEngineError, UnstableEngineError
 from stoker.launch import shared_memory
 from stoker.launch.client import TritonClient
 from stoker.launch.death import Death, cause_of_death, out_of_memory_kills
 from stoker.launch.generation import EngineDiedError, Generation
-from stoker.launch.life_signs import LifeSigns
+from stoker.launch.life_signs import LifeSigns, stopped_working
 from stoker.launch.run_directory import RunDirectory, make_run_directory, remove_stale_run_directories
 from stoker.launch.servable import Servable
 from stoker.launch.server import TritonServer, start_server
@@ -36,8 +36,9 @@ class Patience:
     """In seconds, except `attempts`: how often in a row the engine may fail to come back before it is given up.
 
     `heartbeat`: silence after which an idle engine is given a token to make; `fresh`: silence after which it no longer
-    counts as ready but as stalled; `wedged`: silence after which it is taken for dead. `deaths` within `window` are
-    the circuit breaker: an engine that comes back only to die again is given up too.
+    counts as ready but as stalled; `wedged`: silence after which it is taken for dead. `idle`: how long one that is
+    coming up may do nothing at all, which is `starts` times started anew. `deaths` within `window` are the circuit
+    breaker: an engine that comes back only to die again is given up too.
     """
 
     load: float = 3600.0
@@ -45,6 +46,8 @@ class Patience:
     heartbeat: float = 5.0
     fresh: float = 60.0
     wedged: float = 120.0
+    idle: float = 120.0
+    starts: int = 3
     watch: float = 0.1
     backoff: float = 0.5
     longest_backoff: float = 30.0
@@ -119,7 +122,7 @@ class Supervisor:
         shared_memory.remove_stale_regions()
         remove_stale_run_directories()
         try:
-            await self._bring_up(progress or Silent())
+            await self._bring_up_first(progress or Silent())
         except BaseException:
             await self._bring_down("it did not come up", gently=False)
             raise
@@ -157,6 +160,17 @@ class Supervisor:
             if self._on_state is not None:
                 self._on_state(state)
 
+    async def _bring_up_first(self, progress: Progress) -> None:
+        for _ in range(self._patience.starts - 1):
+            try:
+                await self._bring_up(progress)
+            except StuckEngineError as error:
+                logger.error("%s; starting it again", error)
+                await self._bring_down(error.what, gently=False)
+            else:
+                return
+        await self._bring_up(progress)
+
     async def _bring_up(self, progress: Progress) -> None:
         self._set_state("loading")
         progress.phase("loading")
@@ -188,20 +202,29 @@ class Supervisor:
             await asyncio.sleep(self._patience.watch / 2)
 
     async def _unless_dead(self, work: Coroutine[object, object, None]) -> None:
-        """Awaits `work`, at most as long as the server and its stub live: EngineError with the cause of death."""
+        """Awaits `work`, at most as long as the server and its stub live and do something: EngineError with the cause
+        of death."""
         task = asyncio.ensure_future(work)
         death = asyncio.ensure_future(self._death())
+        stuck = asyncio.ensure_future(self._stuck())
         try:
-            await asyncio.wait({task, death}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, death, stuck}, return_when=asyncio.FIRST_COMPLETED)
             if task.done() and isinstance(task.exception(), EngineDiedError):
                 await asyncio.wait({death}, timeout=self._patience.watch * 10)  # it knows the cause
-            if death.done():
-                raise death.result()
+            for end in (death, stuck):
+                if end.done():
+                    raise end.result()
             await task
         finally:
-            for each in (task, death):
+            for each in (task, death, stuck):
                 each.cancel()
-            await asyncio.gather(task, death, return_exceptions=True)
+            await asyncio.gather(task, death, stuck, return_exceptions=True)
+
+    async def _stuck(self) -> StuckEngineError:
+        """Returns when nothing is done any more, though the engine is not ready yet."""
+        assert self._server is not None
+        idle = await stopped_working(self._server.process.pid, self._patience.idle)
+        return StuckEngineError("the engine is stuck", why=f"{self.state}, it has done nothing for {idle:.0f} s")
 
     async def _death(self) -> EngineError:
         """Returns the cause when the server or its stub exits."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,7 +29,7 @@ from stoker.pinning import Pinning
 from stoker.plan.api_workers import api_workers
 from stoker.plan.render import plan_document
 from stoker.plan.step_down import stepped_down
-from stoker.plan.types import Plan
+from stoker.plan.types import Chosen, Plan
 from stoker.progress import Progress, Tee
 from stoker.serve.generate.admission import Capacity
 from stoker.serve.operate.frontend import Frontend, Recipe
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("stoker")
 _T = TypeVar("_T")
+_LEAST_IDLE_SECONDS = 60.0  # nobody waits for a token yet
 
 
 class Engines:
@@ -169,6 +171,7 @@ class Engines:
             wedged=silence,
             fresh=min(60.0, silence / 2),
             heartbeat=min(5.0, silence / 4),
+            idle=_idle_patience(plan.chosen, silence),
             deaths=self._settings.restart_limit,
         )
         kv, count, fits = plan.memory.kv, len(plan.replicas), self._known_to_fit(plan, engine)
@@ -326,6 +329,12 @@ class Engines:
         keyed = bool(self._service.exposure.keys)
         for line in announcement(plan.chosen, frontend.names, self._url, chat=chat, keyed=keyed):
             _LOG.info("%s", line)
+
+
+def _idle_patience(chosen: Chosen, silence: float) -> float:
+    """How long an engine that is coming up may do nothing. The first of several machines may wait for what others
+    read."""
+    return max(silence, _LEAST_IDLE_SECONDS) if chosen.nodes == 1 else math.inf
 
 
 def _damaged(engine: Engine, fault: str, remedy: str = "export it again") -> DamagedEngineError:

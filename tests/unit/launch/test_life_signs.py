@@ -1,13 +1,22 @@
-"""How long an engine has been silent, on a clock that the tests set."""
+"""How long an engine has been silent, on a clock that the tests set, and whether one that loads does anything."""
 
 from __future__ import annotations
 
+import asyncio
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+from tests.waiting import until
 
 from stoker.launch import life_signs
-from stoker.launch.life_signs import LifeSigns
+from stoker.launch.life_signs import LifeSigns, Work, stopped_working, work_of
 
 
 @pytest.fixture
@@ -68,3 +77,66 @@ def test_a_time_in_which_steps_cannot_be_seen_is_no_silence(clock: SimpleNamespa
     assert after(300, clock, signs) == 0
     clock.blind = False
     assert after(7, clock, signs) == 7
+
+
+@contextmanager
+def running(code: str) -> Iterator[int]:
+    """The pid of a Python that has said that it is there."""
+    command = [sys.executable, "-c", f"print('here', flush=True)\n{code}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline()
+            yield process.pid
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_process_that_waits_has_stopped_working() -> None:
+    with running("import time; time.sleep(1000)") as pid:
+        assert asyncio.run(stopped_working(pid, 0.4)) > 0.4
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True: pass",
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])",
+        "import time\nwhile open('/proc/self/stat').read(): time.sleep(0.05)",
+    ],
+    ids=["computes", "has a child that does", "reads"],
+)
+def test_one_that_computes_or_reads_has_not(code: str) -> None:
+    async def waited(pid: int) -> None:
+        before = work_of(pid)
+        task = asyncio.create_task(stopped_working(pid, 8.0))
+        await until(lambda: work_of(pid).is_more_than(before, 2.0))
+        assert not task.done()
+        task.cancel()
+
+    with running(code) as pid:
+        asyncio.run(waited(pid))
+
+
+def test_one_that_cannot_be_seen_may_be_working(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without a file descriptor left."""
+    looks: list[object] = [Work(1, 1), OSError(24, ""), *[Work(1, 1)] * 6]
+
+    def look(_: int) -> Work:
+        found = looks.pop(0)
+        if isinstance(found, OSError):
+            raise found
+        assert isinstance(found, Work)
+        return found
+
+    monkeypatch.setattr(life_signs, "work_of", look)
+    assert asyncio.run(stopped_working(1, 0.04)) > 0.04
+    assert not looks, "the time before it was seen again counts for nothing"
+
+
+def test_idle_polls_are_no_work() -> None:
+    before = Work(10.0, 5)
+    assert not Work(10.02, 5).is_more_than(before, 5.0)
+    assert Work(10.2, 5).is_more_than(before, 5.0)
+    assert Work(10.0, 6).is_more_than(before, 5.0)
+    assert not Work(10.0, 5).is_more_than(before, math.inf)
