@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import signal
 import subprocess
 import sys
@@ -13,14 +14,16 @@ from typing import Any
 
 from stoker.child_environment import child_environment
 from stoker.direct.messages import line
-from stoker.errors import EngineError
+from stoker.errors import EngineError, StuckEngineError
 from stoker.json_text import parse_json
 from stoker.launch.kind import Child
+from stoker.launch.life_signs import Idleness
 from stoker.launch.run_directory import temporary_run_directory
 from stoker.processes import kill_session
 
 _LAST_WORDS = 3  # lines of standard error that an error quotes
 _ENDING_SECONDS = 10.0
+_IDLE_SECONDS = 120.0
 
 
 class EngineProcess:
@@ -47,6 +50,7 @@ class EngineProcess:
                 start_new_session=True,  # Ctrl-C is for the parent, which then ends it
             )
         try:
+            self._wait_until_open()
             self.receive()
         except BaseException:
             self.close()
@@ -73,6 +77,15 @@ class EngineProcess:
             fields = message["failed"]
             raise EngineError(fields["what"], why=fields["why"], remedy=fields["remedy"])
         return message
+
+    def _wait_until_open(self) -> None:
+        """Until it says something or ends. EngineError where it does nothing any more."""
+        assert self._process.stdout is not None
+        idleness = Idleness(self.pid, _IDLE_SECONDS)
+        while not select.select([self._process.stdout], [], [], idleness.step)[0]:
+            if idleness.is_over():
+                why = f"while it loaded, it did nothing for {idleness.seconds:.0f} s"
+                raise StuckEngineError("the engine is stuck", why=why, remedy="try again")
 
     def close(self) -> None:
         """Ends the process and all that it started, and waits for them: what they hold of a GPU is free afterwards.

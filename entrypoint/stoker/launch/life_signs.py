@@ -63,18 +63,35 @@ def work_of(root: int) -> Work:
     return Work(sum(map(processor_seconds, pids)), sum(map(read_bytes, pids)))
 
 
+class Idleness:
+    """How long a process and all below it have neither computed nor read, for a caller that looks every `step` seconds.
+
+    A time in which this process was stopped as well counts as one look, and one in which nothing could be seen, as
+    without a file descriptor left, ends what was idle.
+    """
+
+    def __init__(self, root: int, patience: float) -> None:
+        self.step = min(_LOOK_SECONDS, patience / 4)
+        self.seconds = 0.0
+        self._root = root
+        self._patience = patience
+        self._before: Work | None = None
+
+    def is_over(self) -> bool:
+        """Looks, and says whether it has been idle for longer than `patience`."""
+        work, before = _seen(self._root), self._before
+        is_idle = work is not None and before is not None and not work.is_more_than(before, self.step)
+        self.seconds = self.seconds + self.step if is_idle else 0.0
+        self._before = work
+        return self.seconds > self._patience
+
+
 async def stopped_working(root: int, patience: float) -> float:
-    """Returns, with the seconds for which it has, when a process and all below it have neither computed nor read for
-    longer than `patience`. A time in which this process was stopped as well counts as one look, and one in which
-    nothing could be seen, as without a file descriptor left, ends what was idle."""
-    step = min(_LOOK_SECONDS, patience / 4)
-    idle, before = 0.0, None
-    while idle <= patience:
-        work = _seen(root)
-        idle = idle + step if work and before and not work.is_more_than(before, step) else 0.0
-        before = work
-        await asyncio.sleep(step)
-    return idle
+    """Returns, with the seconds for which it has, when a process has been idle for longer than `patience`."""
+    idleness = Idleness(root, patience)
+    while not idleness.is_over():
+        await asyncio.sleep(idleness.step)
+    return idleness.seconds
 
 
 def _seen(root: int) -> Work | None:
