@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 _PARENT, _GROUP, _SESSION, _STARTED = 1, 2, 3, 19  # positions in stat_fields
-_TIMES = slice(11, 15)
+_FAULTS, _TIMES = slice(9, 11), slice(11, 15)
 _ENDING_SECONDS = 5.0
 _TIDYING_SECONDS = 3.0
 _GUARDS_SECONDS = 20.0  # for what a killed session leaves in others, which tidies up
@@ -97,6 +97,11 @@ def start_time(pid: int) -> int:
 def processor_seconds(pid: int) -> float:
     """What it and its children that have ended took; 0 if it has exited itself."""
     return sum(map(int, stat_fields(pid)[_TIMES])) / os.sysconf("SC_CLK_TCK")
+
+
+def major_faults(pid: int) -> int:
+    """Pages that it and its children that have ended had to wait for; 0 if it has exited itself."""
+    return sum(map(int, stat_fields(pid)[_FAULTS]))
 
 
 def _alive(fields: list[str]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stoker.launch.loading import read_bytes
-from stoker.processes import family, processor_seconds
+from stoker.processes import family, major_faults, processor_seconds
 
 _UNWATCHED = 10.0  # seconds between two looks; what is beyond them nobody watched
 _LOOK_SECONDS = 5.0
@@ -46,21 +46,23 @@ class LifeSigns:
 
 @dataclass(frozen=True)
 class Work:
-    """What processes have done so far: seconds of processor time, bytes read."""
+    """What processes have done so far: seconds of processor time, bytes read, pages of mapped files waited for."""
 
     seconds: float
     read: int
+    faults: int
 
     def is_more_than(self, before: Work, seconds: float) -> bool:
         """Whether something was done within so many seconds, apart from the idle polls of Triton and its stub, which
         take a few thousandths of a processor."""
-        return self.seconds - before.seconds > _IDLE_SHARE * seconds or self.read != before.read
+        moved = (self.read, self.faults) != (before.read, before.faults)
+        return moved or self.seconds - before.seconds > _IDLE_SHARE * seconds
 
 
 def work_of(root: int) -> Work:
     """Of a process and all below it."""
     pids = family(root)
-    return Work(sum(map(processor_seconds, pids)), sum(map(read_bytes, pids)))
+    return Work(sum(map(processor_seconds, pids)), sum(map(read_bytes, pids)), sum(map(major_faults, pids)))
 
 
 class Idleness:

@@ -21,7 +21,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def read_bytes(pid: int) -> int:
-    """What a process has read so far, from wherever; 0 if it has exited."""
+    """What a process has read so far, from wherever, except through maps of files; 0 if it has exited."""
     try:
         fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
         return int(fields["rchar"])

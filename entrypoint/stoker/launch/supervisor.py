@@ -33,12 +33,13 @@ STATES = ("starting", "loading", "warming", "ready", "stalled", "restarting", "s
 
 @dataclass(frozen=True)
 class Patience:
-    """In seconds, except `attempts`: how often in a row the engine may fail to come back before it is given up.
+    """In seconds, except `attempts`: how often in a row the engine may fail to come back before it is given up,
+    `starts` and `deaths`.
 
     `heartbeat`: silence after which an idle engine is given a token to make; `fresh`: silence after which it no longer
     counts as ready but as stalled; `wedged`: silence after which it is taken for dead. `idle`: how long one that is
-    coming up may do nothing at all, which is `starts` times started anew. `deaths` within `window` are the circuit
-    breaker: an engine that comes back only to die again is given up too.
+    coming up may do nothing at all before it is started again, `starts` times in all. `deaths` within `window` are the
+    circuit breaker: an engine that comes back only to die again is given up too.
     """
 
     load: float = 3600.0

@@ -120,7 +120,7 @@ def test_one_that_computes_or_reads_has_not(code: str) -> None:
 
 def test_one_that_cannot_be_seen_may_be_working(monkeypatch: pytest.MonkeyPatch) -> None:
     """As without a file descriptor left."""
-    looks: list[object] = [Work(1, 1), OSError(24, ""), *[Work(1, 1)] * 6]
+    looks: list[object] = [Work(1, 1, 1), OSError(24, ""), *[Work(1, 1, 1)] * 6]
 
     def look(_: int) -> Work:
         found = looks.pop(0)
@@ -135,8 +135,9 @@ def test_one_that_cannot_be_seen_may_be_working(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_idle_polls_are_no_work() -> None:
-    before = Work(10.0, 5)
-    assert not Work(10.02, 5).is_more_than(before, 5.0)
-    assert Work(10.2, 5).is_more_than(before, 5.0)
-    assert Work(10.0, 6).is_more_than(before, 5.0)
-    assert not Work(10.0, 5).is_more_than(before, math.inf)
+    before = Work(10.0, 5, 7)
+    assert not Work(10.02, 5, 7).is_more_than(before, 5.0)
+    assert Work(10.2, 5, 7).is_more_than(before, 5.0)
+    assert Work(10.0, 6, 7).is_more_than(before, 5.0)
+    assert Work(10.0, 5, 8).is_more_than(before, 5.0)
+    assert not Work(10.0, 5, 7).is_more_than(before, math.inf)
