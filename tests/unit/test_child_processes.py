@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import stoker
 
 ROOT = Path(stoker.__file__).parent
@@ -25,6 +27,7 @@ def starts(path: Path) -> Iterator[ast.Call]:
                 yield node
 
 
+@pytest.mark.slow
 def test_no_child_inherits_this_processs_environment() -> None:
     found = []
     for path in sorted(ROOT.rglob("*.py")):

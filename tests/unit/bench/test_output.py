@@ -41,6 +41,7 @@ def test_json_is_what_the_documented_schema_says(found: Report) -> None:
     assert document["measured"][0]["loads"][1]["tokens_per_second"] == 300.0
 
 
+@pytest.mark.slow
 def test_a_chart_is_drawn_and_the_same_report_gives_the_same_svg(found: Report, tmp_path: Path) -> None:
     first, second, picture = tmp_path / "a.svg", tmp_path / "b.svg", tmp_path / "c.png"
     for path in (first, second, picture):

@@ -30,7 +30,7 @@ class _Ipv6(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def _served(kind: type[http.server.ThreadingHTTPServer], host: str) -> Iterator[int]:
     with kind((host, 0), _Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server.server_address[1]
         server.shutdown()

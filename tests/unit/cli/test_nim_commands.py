@@ -23,6 +23,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIM_CACHE_PATH", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 def test_profiles_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["list-model-profiles", "demo"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -36,6 +37,7 @@ def test_profiles_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(": " in line for line in lines[lines.index("- Incompatible with system:") + 1 :])
 
 
+@pytest.mark.slow
 def test_profiles_as_json_are_those_that_can_be_planned(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["nim_list_model_profiles", "--json", "--tensor-parallel", "1"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -79,6 +79,7 @@ def test_the_promises_are_those_of_contributing() -> None:
     assert f"files under {numbers['FILES_BELOW']:g}" in promised
 
 
+@pytest.mark.slow
 def test_the_code_itself_keeps_them() -> None:
     result = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=False, cwd=ROOT)
     assert result.returncode == 0, result.stderr

@@ -152,6 +152,7 @@ def test_every_kind_of_text_is_read() -> None:
     assert any(path.startswith(("profiles/", "deploy/")) for path in listed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("area", ["docs", "entrypoint", "tests", "tools", ""])
 def test_texts_keep_to_the_glossary(area: str) -> None:
     known = ("docs/", "entrypoint/", "tests/", "tools/")

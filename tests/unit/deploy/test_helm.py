@@ -19,6 +19,8 @@ from stoker.deploy.kubernetes import kubernetes_documents
 from stoker.deploy.quantity import kubernetes_size
 from stoker.deploy.types import Deployment
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "deploy" / "helm" / "stoker"
 KUSTOMIZE = ROOT / "deploy" / "kubernetes"

@@ -150,6 +150,7 @@ class Process:
         return 0
 
 
+@pytest.mark.slow
 def test_whatever_goes_wrong_with_dynamos_process_another_is_started(monkeypatch, tmp_path):
     """And what it was, if it runs, is ended first."""
     senseless = Process([[wire.GENERATE, 1]])

@@ -88,5 +88,6 @@ async def _wait_for_a_model_that_takes_long(address: str) -> int:
     return asked
 
 
+@pytest.mark.slow
 def test_a_server_is_found_soon_however_long_its_model_took_to_load(tmp_path: Path) -> None:
     assert asyncio.run(_wait_for_a_model_that_takes_long(f"unix:{tmp_path}/triton.sock")) <= 12

@@ -12,6 +12,7 @@ MODULES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modules", MODULES)
 def test_openvino_and_nncf_have_nothing_to_report_with(modules: str, tmp_path: Path) -> None:
     """Their reporter leaves an id in the home directory as soon as it is imported."""

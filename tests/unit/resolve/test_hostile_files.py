@@ -26,6 +26,8 @@ from stoker.resolve.checkpoint import check_tokenizer
 from stoker.resolve.model import Model
 from stoker.resolve.resolve import resolve
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parents[1] / "configs").glob("*.json")}
 MACHINES = [load_description("1xH100-80GB"), load_description("cpu:16c-64g")]
 NUMBERS = [0, 1, -1, 3, 2**31, 2**63, 10**18, 10**400, -(10**400), 0.5, -0.0, 1e-308, 1e308, math.nan, math.inf]

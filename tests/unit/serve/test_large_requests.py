@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.unit.serve.conftest import Ask
     from tests.unit.serve.scripted import ScriptedEngine
 
+pytestmark = pytest.mark.slow
 
 MEGABYTE = 1 << 20
 

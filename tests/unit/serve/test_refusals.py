@@ -241,6 +241,7 @@ def _hostile(random_: random.Random, depth: int = 0) -> Any:
     return {random_.choice(names): _hostile(random_, depth + 1) for _ in range(random_.randrange(4))}
 
 
+@pytest.mark.slow
 def test_no_random_body_is_the_servers_fault(service: Service, ask_many: Any) -> None:
     random_ = random.Random(0)
     requests = []

@@ -102,6 +102,7 @@ COLUMNS = [Column(kind.name, LACKS[kind.name], kind.evidence) for kind in KINDS]
 EFFORT = "{# reasoning_effort #}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", LACKS)
 def test_every_cell_of_the_table_is_what_a_request_meets(ask: Ask, says: Says, frontend: Frontend, engine: str) -> None:
     """Of a model that thinks and knows efforts, so that what depends on the model is there; without marks of a gap."""

@@ -27,6 +27,7 @@ from stoker.serve.request.template_process import (
 if TYPE_CHECKING:
     from tests.unit.serve.conftest import Ask
 
+pytestmark = pytest.mark.slow
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
 GREETING = "{% if messages[0].content == 'go' %}HERE{% else %}{{ messages[0].content }}{% endif %}"

@@ -134,6 +134,7 @@ def take_in_turn(locks: Path, inside: Path) -> None:
             inside.unlink()
 
 
+@pytest.mark.slow
 def test_never_two_at_once(tmp_path: Path) -> None:
     locks = tmp_path / "locks"
     locks.mkdir()

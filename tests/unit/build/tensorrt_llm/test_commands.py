@@ -14,6 +14,8 @@ from stoker.errors import BuildError, StokerError
 from stoker.kinds.tensorrt_llm.build.commands import Order, steps
 from stoker.kinds.tensorrt_llm.plan.catalogue import Support
 
+pytestmark = pytest.mark.slow
+
 orders = load("orders", Path(__file__).with_name("orders.py"))
 NVIDIA, model_of, order_of, plan_of = orders.NVIDIA, orders.model_of, orders.order_of, orders.plan_of
 

@@ -265,6 +265,7 @@ SCHEMAS: list[Any] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schema", SCHEMAS, ids=range(len(SCHEMAS)))
 def test_schemas_of_any_size_are_refused_or_taken_within_bounds(ask: Ask, schema: Any) -> None:
     """By every way that leads to a grammar, and never with a fault of the server's."""

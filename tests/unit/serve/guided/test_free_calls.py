@@ -72,6 +72,7 @@ def test_free_text_is_all_text_without_a_mark(marks: tuple[str, ...]) -> None:
         assert bool(begun.fullmatch(text)) == (free and not text.lstrip().startswith("{")), text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GUIDED)
 @pytest.mark.parametrize("several", [True, False])
 def test_what_a_model_may_write_is_text_and_valid_calls(name: str, several: bool) -> None:

@@ -82,6 +82,7 @@ _schemas = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, derandomize=True)
 @given(_schemas)
 def test_what_a_grammar_allows_is_valid(schema: Any) -> None:
