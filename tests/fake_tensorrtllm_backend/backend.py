@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from stoker.launch.stub.gauges import never_free
 from stoker.launch.stub.parent import die_with
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
@@ -249,6 +250,7 @@ class _Gauges:
         requests["max"].set(batch)
         blocks["max"].set(self.blocks)
         blocks["tokens_per"].set(BLOCK)
+        never_free(tuple(self.families))
 
     def _family(self, name: str, label: str, values: tuple[str, ...]) -> dict[str, Any]:
         family = pb_utils.MetricFamily(name=name, description=name, kind=pb_utils.MetricFamily.GAUGE)

@@ -32,7 +32,7 @@ class Gauges:
         per_block.set(settings.kv.block_tokens)
         self._free.set(settings.kv.blocks)
         self._keep = (requests, blocks, progress)
-        _never_free(self._keep)
+        never_free(self._keep)
 
     def observe(self, load: Load) -> None:
         used = min(self._kv.blocks, sum(-(-tokens // self._kv.block_tokens) for tokens in load.held_tokens))
@@ -52,7 +52,7 @@ def _gauge(family: pb_utils.MetricFamily, label: str, value: str) -> pb_utils.Me
     return family.Metric(labels={"model": contract.MODEL_NAME, label: value})
 
 
-def _never_free(families: tuple[pb_utils.MetricFamily, ...]) -> None:
+def never_free(families: tuple[pb_utils.MetricFamily, ...]) -> None:
     """At the stub's end Triton 2.51 frees them after the shared memory by which a family tells the server that it is
     freed: each regular end would be a crash, which may leave the engine's whole memory on the disk."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(families))
