@@ -81,8 +81,9 @@ class EngineProcess:
     def _wait_until_open(self) -> None:
         """Until it says something or ends. EngineError where it does nothing any more."""
         assert self._process.stdout is not None
-        idleness = Idleness(self.pid, _IDLE_SECONDS)
-        while not select.select([self._process.stdout], [], [], idleness.step)[0]:
+        idleness, messages = Idleness(self.pid, _IDLE_SECONDS), select.poll()
+        messages.register(self._process.stdout, select.POLLIN)
+        while not messages.poll(idleness.step * 1000):
             if idleness.is_over():
                 why = f"while it loaded, it did nothing for {idleness.seconds:.0f} s"
                 raise StuckEngineError("the engine is stuck", why=why, remedy="try again")
