@@ -68,7 +68,7 @@ def descendants(root: int) -> frozenset[tuple[int, str]]:
 def end_after(processes: Collection[tuple[int, str]], seconds: float) -> None:
     """Returns when none of `descendants` lives; what lives after so many seconds is killed."""
     until = time.monotonic() + seconds
-    while living := [pid for pid, started in processes if _still_lives(pid, started)]:
+    while living := [pid for pid, started in processes if start_time(pid) == int(started)]:
         late = time.monotonic() - until
         for pid in living if late > 0 else ():
             with contextlib.suppress(ProcessLookupError):
@@ -76,11 +76,6 @@ def end_after(processes: Collection[tuple[int, str]], seconds: float) -> None:
         if late > _ENDING_SECONDS:  # held up inside the kernel
             return
         time.sleep(0.01)
-
-
-def _still_lives(pid: int, started: str) -> bool:
-    fields = stat_fields(pid)
-    return _alive(fields) and fields[_STARTED] == started
 
 
 def process_lives(pid: int) -> bool:

@@ -84,7 +84,7 @@ class EngineProcess:
         idleness, messages = Idleness(self.pid, _IDLE_SECONDS), select.poll()
         messages.register(self._process.stdout, select.POLLIN)
         while not messages.poll(idleness.step * 1000):
-            if idleness.is_over():
+            if idleness.is_too_long():
                 why = f"while it loaded, it did nothing for {idleness.seconds:.0f} s"
                 raise StuckEngineError("the engine is stuck", why=why, remedy="try again")
 

@@ -79,7 +79,7 @@ class Idleness:
         self._patience = patience
         self._before: Work | None = None
 
-    def is_over(self) -> bool:
+    def is_too_long(self) -> bool:
         """Looks, and says whether it has been idle for longer than `patience`."""
         work, before = _seen(self._root), self._before
         is_idle = work is not None and before is not None and not work.is_more_than(before, self.step)
@@ -91,7 +91,7 @@ class Idleness:
 async def stopped_working(root: int, patience: float) -> float:
     """Returns, with the seconds for which it has, when a process has been idle for longer than `patience`."""
     idleness = Idleness(root, patience)
-    while not idleness.is_over():
+    while not idleness.is_too_long():
         await asyncio.sleep(idleness.step)
     return idleness.seconds
 

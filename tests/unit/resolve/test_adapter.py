@@ -86,11 +86,13 @@ def test_copies_that_nobody_uses_are_deleted_in_the_end(make: Make, monkeypatch:
 def test_a_copy_that_another_server_deletes_meanwhile_is_no_failure(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stoker.resolve.adapter._KEPT", 0)
     found = resolved(make())
     for number in range(9):
         (found.directory.parent / f"going{number}").symlink_to("gone")
+    prune(found.directory.parent.parent, set())
     prune(found.directory.parent.parent / "nothing", set())
+    assert found.directory.is_dir()
+    monkeypatch.setattr("stoker.resolve.adapter._KEPT", 0)
     prune(found.directory.parent.parent, set())
     assert not found.directory.exists(), "the others are still looked at"
 
